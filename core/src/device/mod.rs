@@ -1,0 +1,244 @@
+//! Where the work runs: a graphics adapter through WebGPU, or the processor.
+//!
+//! [`open`] honours a [`Preference`], checks that what it opened computes correctly
+//! ([`self_test`]), and says what it is. "Auto" takes a real GPU if there is one, otherwise the
+//! processor; a software adapter is used only when asked for, because it is slower than the
+//! processor's own path.
+
+mod probe;
+mod self_test;
+
+pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
+#[cfg(not(target_family = "wasm"))]
+pub use probe::adapters;
+pub use self_test::{SelfTest, self_test};
+
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+
+pub use burn::tensor::Device;
+use burn::tensor::DeviceKind;
+use serde::Serialize;
+use thiserror::Error;
+
+/// Which device a person asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Preference {
+    /// A real GPU if there is one, otherwise the processor.
+    #[default]
+    Auto,
+    /// The processor, with SIMD and threads.
+    Cpu,
+    /// A real GPU, by its number among them; the first when none is given.
+    Gpu(Option<usize>),
+    /// A software adapter (lavapipe, WARP, SwiftShader): slow, for tests.
+    Software,
+}
+
+impl FromStr for Preference {
+    type Err = DeviceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "gpu" => Ok(Self::Gpu(None)),
+            "software" => Ok(Self::Software),
+            other => other
+                .strip_prefix("gpu:")
+                .and_then(|n| n.parse().ok())
+                .map(|n| Self::Gpu(Some(n)))
+                .ok_or_else(|| DeviceError::UnknownPreference(other.to_owned())),
+        }
+    }
+}
+
+/// A device that is ready for work.
+#[derive(Debug, Clone)]
+pub struct OpenDevice {
+    /// Where tensors are put.
+    pub device: Device,
+    /// What it is.
+    pub info: DeviceInfo,
+}
+
+/// What a device is, for people and manifests.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct DeviceInfo {
+    /// What sort of device.
+    pub kind: DeviceClass,
+    /// Its name as the driver gives it.
+    pub name: String,
+    /// The adapter behind it; the processor has none.
+    pub adapter: Option<AdapterInfo>,
+}
+
+/// The sorts of device there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DeviceClass {
+    /// The processor.
+    Cpu,
+    /// A real graphics adapter.
+    Gpu,
+    /// A graphics adapter made of software.
+    Software,
+}
+
+/// Why no device could be had, or why one failed.
+#[derive(Debug, Clone, Error)]
+pub enum DeviceError {
+    /// A word that names no device.
+    #[error("'{0}' names no device: say auto, cpu, gpu, gpu:N or software")]
+    UnknownPreference(String),
+    /// A GPU was asked for and there is none.
+    #[error("there is no {wanted} here (found: {found})")]
+    NotFound {
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        found: String,
+    },
+    /// The driver refused.
+    #[error("the graphics adapter could not be opened: {0}")]
+    Open(String),
+    /// The device computes wrongly.
+    #[error(
+        "{device} computes wrongly: its {operation} is off by {error:.1e} (allowed {allowed:.0e}); use --device cpu"
+    )]
+    Wrong {
+        /// The device's name.
+        device: String,
+        /// Which operation.
+        operation: &'static str,
+        /// The relative error seen.
+        error: f32,
+        /// The relative error allowed.
+        allowed: f32,
+    },
+    /// The device failed while it worked: lost, or out of memory.
+    #[error("the device failed: {0}")]
+    Execution(String),
+}
+
+impl DeviceError {
+    pub(crate) fn execution(error: impl std::fmt::Display) -> Self {
+        Self::Execution(error.to_string())
+    }
+}
+
+/// The processor.
+pub fn cpu() -> OpenDevice {
+    OpenDevice {
+        device: Device::flex(),
+        info: DeviceInfo { kind: DeviceClass::Cpu, name: "processor".to_owned(), adapter: None },
+    }
+}
+
+/// Opens a device, and makes sure that it computes correctly.
+///
+/// A device opened before is handed out again.
+///
+/// # Errors
+///
+/// When there is no such device, the driver refuses, or the self-test fails.
+pub async fn open(preference: Preference) -> Result<OpenDevice, DeviceError> {
+    let Some(kind) = choose(preference).await? else {
+        return Ok(cpu());
+    };
+    if let Some(device) = opened(|all| {
+        all.iter().find(|(k, _)| *k == kind).map(|(_, device)| device.clone())
+    }) {
+        return Ok(device);
+    }
+    let (device, setup) = Device::wgpu_options()
+        .device_kind(kind.clone())
+        .init_with_setup_async()
+        .await
+        .map_err(|error| DeviceError::Open(error.to_string()))?;
+    let adapter = AdapterInfo::of(&setup.adapter);
+    let open = OpenDevice {
+        device,
+        info: DeviceInfo {
+            kind: match adapter.kind {
+                AdapterKind::Software => DeviceClass::Software,
+                _ => DeviceClass::Gpu,
+            },
+            name: adapter.name.clone(),
+            adapter: Some(adapter),
+        },
+    };
+    self_test(&open).await?.verdict(&open.info.name)?;
+    opened(|all| all.push((kind, open.clone())));
+    Ok(open)
+}
+
+/// Burn registers each adapter once a process: what was opened is kept to be handed out again.
+fn opened<R>(act: impl FnOnce(&mut Vec<(DeviceKind, OpenDevice)>) -> R) -> R {
+    static OPENED: Mutex<Vec<(DeviceKind, OpenDevice)>> = Mutex::new(Vec::new());
+    act(&mut OPENED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The adapter that a preference means; `None` is the processor.
+#[cfg(not(target_family = "wasm"))]
+async fn choose(preference: Preference) -> Result<Option<DeviceKind>, DeviceError> {
+    if preference == Preference::Cpu {
+        return Ok(None);
+    }
+    let found = adapters().await;
+    let not_found = |wanted: &str| DeviceError::NotFound {
+        wanted: wanted.to_owned(),
+        found: match found.len() {
+            0 => "no graphics adapter at all".to_owned(),
+            _ => found.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", "),
+        },
+    };
+    // Number the real ones best first; Burn counts each sort by itself.
+    let mut gpus = Vec::new();
+    for sort in [AdapterKind::Discrete, AdapterKind::Integrated, AdapterKind::Virtual] {
+        let count = found.iter().filter(|a| a.kind == sort).count();
+        gpus.extend((0..count).map(|n| match sort {
+            AdapterKind::Discrete => DeviceKind::DiscreteGpu(n),
+            AdapterKind::Integrated => DeviceKind::IntegratedGpu(n),
+            _ => DeviceKind::VirtualGpu(n),
+        }));
+    }
+    match preference {
+        Preference::Auto | Preference::Cpu => Ok(gpus.into_iter().next()),
+        Preference::Gpu(number) => {
+            let wanted = number.map_or("GPU".to_owned(), |n| format!("GPU number {n}"));
+            let gpu = gpus.into_iter().nth(number.unwrap_or(0));
+            gpu.map(Some).ok_or_else(|| not_found(&wanted))
+        }
+        Preference::Software => found
+            .iter()
+            .any(|a| a.kind == AdapterKind::Software)
+            .then_some(Some(DeviceKind::Cpu))
+            .ok_or_else(|| not_found("software adapter")),
+    }
+}
+
+/// A page cannot list adapters: the shell asks the browser whether there is a usable one, and says
+/// `Gpu` or `Cpu`.
+#[cfg(target_family = "wasm")]
+async fn choose(preference: Preference) -> Result<Option<DeviceKind>, DeviceError> {
+    Ok(match preference {
+        Preference::Auto | Preference::Cpu => None,
+        Preference::Gpu(_) | Preference::Software => Some(DeviceKind::DefaultDevice),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn preferences_are_read_as_people_write_them() {
+        assert_eq!("gpu:1".parse::<Preference>().unwrap(), Preference::Gpu(Some(1)));
+        assert_eq!("gpu".parse::<Preference>().unwrap(), Preference::Gpu(None));
+        assert_eq!("software".parse::<Preference>().unwrap(), Preference::Software);
+        for wrong in ["", "cuda", "gpu:", "gpu:x", "gpu:-1"] {
+            assert!(wrong.parse::<Preference>().is_err(), "{wrong}");
+        }
+    }
+}

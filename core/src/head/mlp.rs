@@ -1,0 +1,107 @@
+//! The two-layer head of the transfer-learning course that this project implements (seed 003).
+
+use burn::module::{Module, Param};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, Relu,
+};
+use burn::tensor::{Device, Tensor, TensorData};
+use serde::{Deserialize, Serialize};
+
+use crate::random::Random;
+
+/// The shape of an [`MlpHead`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MlpConfig {
+    /// Width of the hidden layer.
+    pub hidden: usize,
+    /// Share of hidden activations dropped in training.
+    pub dropout: f64,
+}
+
+impl MlpConfig {
+    /// The course's: twice as wide as the features, half of it dropped.
+    pub fn for_features(features: usize) -> Self {
+        Self { hidden: 2 * features, dropout: 0.5 }
+    }
+
+    /// Builds the head, its parameters not yet filled.
+    pub fn init(&self, features: usize, classes: usize, device: &Device) -> MlpHead {
+        self.assemble(features, classes, device, |from, to| {
+            LinearConfig::new(from, to).init(device)
+        })
+    }
+
+    /// Builds the head as PyTorch initialises it: `torch.nn.Linear` draws weights and biases alike
+    /// from U(−1/√fan_in, 1/√fan_in). The same numbers on every device.
+    pub fn init_random(
+        &self,
+        features: usize,
+        classes: usize,
+        random: &mut Random,
+        device: &Device,
+    ) -> MlpHead {
+        self.assemble(features, classes, device, |from, to| {
+            let bound = 1.0 / (from as f32).sqrt();
+            let mut draw = |count: usize| -> Vec<f32> {
+                (0..count).map(|_| (2.0 * random.uniform() - 1.0) * bound).collect()
+            };
+            let weight = TensorData::new(draw(from * to), [from, to]);
+            let bias = TensorData::new(draw(to), [to]);
+            Linear {
+                weight: Param::from_data(weight, device),
+                bias: Some(Param::from_data(bias, device)),
+            }
+        })
+    }
+
+    fn assemble(
+        &self,
+        features: usize,
+        classes: usize,
+        device: &Device,
+        mut linear: impl FnMut(usize, usize) -> Linear,
+    ) -> MlpHead {
+        MlpHead {
+            layers: vec![
+                MlpLayer::Norm(BatchNormConfig::new(features).init(device)),
+                MlpLayer::Linear(linear(features, self.hidden)),
+                MlpLayer::Relu(Relu::new()),
+                MlpLayer::Norm(BatchNormConfig::new(self.hidden).init(device)),
+                MlpLayer::Dropout(DropoutConfig::new(self.dropout).init()),
+                MlpLayer::Linear(linear(self.hidden, classes)),
+            ],
+        }
+    }
+}
+
+#[derive(Module, Debug)]
+enum MlpLayer {
+    Norm(BatchNorm),
+    Linear(Linear),
+    Relu(Relu),
+    Dropout(Dropout),
+}
+
+/// BatchNorm–Linear–ReLU–BatchNorm–Dropout–Linear, an `nn.Sequential` to PyTorch.
+#[derive(Module, Debug)]
+pub struct MlpHead {
+    layers: Vec<MlpLayer>,
+}
+
+impl MlpHead {
+    /// Logits from pooled features. On an autodiff device the batch norms use and update the batch's
+    /// statistics and dropout drops, unless switched off.
+    ///
+    /// # Shapes
+    ///
+    /// - features: `[N, features]`
+    /// - returns: `[N, classes]`
+    pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        self.layers.iter().fold(features, |x, layer| match layer {
+            MlpLayer::Norm(norm) => norm.forward(x),
+            MlpLayer::Linear(linear) => linear.forward(x),
+            MlpLayer::Relu(activation) => activation.forward(x),
+            MlpLayer::Dropout(dropout) => dropout.forward(x),
+        })
+    }
+}

@@ -1,0 +1,27 @@
+//! Rekindle's core: re-light a pretrained vision model on your own photos, on any GPU or none.
+//!
+//! The pipeline is the floor plan; data flows one way, and nothing on the left knows what is on its
+//! right:
+//!
+//! ```text
+//! photo → preprocess → backbone → neck → head → postprocess → answer
+//! ```
+//!
+//! Around the line stand the things that act on it: [`weights`] fill it, [`train`] changes it,
+//! [`kernels`] make it fast, [`device`] is where it runs, and a [`model`] is all of it together.
+//!
+//! The crate is pure: no files, clock, threads, network or printing, and every read from a device is
+//! async. The same code runs natively and in a browser.
+
+pub mod backbone;
+pub mod device;
+pub mod head;
+pub mod image;
+pub mod kernels;
+pub mod model;
+pub mod neck;
+pub mod postprocess;
+pub mod preprocess;
+pub mod random;
+pub mod train;
+pub mod weights;

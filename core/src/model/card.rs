@@ -1,0 +1,60 @@
+//! What a model file says about itself: one JSON object.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::head::HeadKind;
+use crate::preprocess::Preset;
+
+/// The version of the card's layout.
+pub const FORMAT: u32 = 1;
+
+/// The metadata of a model file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ModelCard {
+    /// The version of this layout.
+    pub format: u32,
+    /// The network, by torchvision's (or timm's) name.
+    pub architecture: String,
+    /// The names of the classes, in the order of the logits.
+    pub classes: Vec<String>,
+    /// How photos are prepared.
+    pub preset: Preset,
+    /// What sits on the backbone.
+    pub head: HeadKind,
+    /// How the head was trained; free-form, for people and for repeating it.
+    #[serde(default)]
+    pub recipe: Map<String, Value>,
+    /// Where weights and photos came from: hashes, versions, counts.
+    #[serde(default)]
+    pub provenance: Map<String, Value>,
+}
+
+impl ModelCard {
+    /// The constant in every logit that is not the class's own (see [`HeadKind::Linear`]).
+    pub fn lift(&self) -> f32 {
+        match self.head {
+            HeadKind::Linear { lift } => lift,
+            _ => 0.0,
+        }
+    }
+}
+
+/// The 1000 ImageNet classes in torchvision's order.
+pub fn imagenet_classes() -> Vec<String> {
+    include_str!("imagenet_classes.txt").lines().map(str::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_are_a_thousand_imagenet_classes_in_order() {
+        let classes = imagenet_classes();
+        assert_eq!(classes.len(), 1000);
+        assert_eq!(classes[0], "tench");
+        assert_eq!(classes[388], "giant panda");
+        assert_eq!(classes[999], "toilet tissue");
+    }
+}

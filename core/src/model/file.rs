@@ -1,0 +1,203 @@
+//! Opening and saving models: safetensors under PyTorch's names, with one metadata string.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use thiserror::Error;
+
+use super::{FORMAT, Model, ModelCard, imagenet_classes};
+use crate::backbone::{Architecture, PretrainedWeights, UnknownArchitecture, find};
+use crate::device::DeviceError;
+use crate::head::{Head, HeadKind};
+use crate::weights::{
+    FillReport, NamedTensor, StorageDtype, TensorSource, WeightFile, WeightsError, collect, fill,
+    list, write_safetensors,
+};
+
+/// The key of the metadata string in a model file.
+pub const METADATA_KEY: &str = "rekindle";
+
+/// Why a model could not be opened or saved.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The bytes are no weight file, or a damaged one.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A weight file without Rekindle's metadata.
+    #[error(
+        "this is a plain weight file: it does not say which network and classes it belongs to (there is no '{METADATA_KEY}' metadata)"
+    )]
+    NoCard,
+    /// Metadata that cannot be understood.
+    #[error("the model file's metadata is damaged: {0}")]
+    Card(String),
+    /// A file made by a later Rekindle.
+    #[error("the model file has format {found}, this Rekindle reads up to {FORMAT}: update Rekindle")]
+    Newer {
+        /// Its format.
+        found: u32,
+    },
+    /// A network this Rekindle does not know.
+    #[error(transparent)]
+    Architecture(#[from] UnknownArchitecture),
+    /// Tensors that do not belong to the network.
+    #[error("these weights are not {architecture}'s: {}", describe(report))]
+    Mismatch {
+        /// The network that was to be filled.
+        architecture: String,
+        /// What did not match.
+        report: Box<FillReport>,
+    },
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+}
+
+/// What did not match, in a sentence; long lists are cut.
+fn describe(report: &FillReport) -> String {
+    let some = |names: &[String]| {
+        let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        if names.len() > 3 { format!("{shown}, …") } else { shown }
+    };
+    let mut parts = Vec::new();
+    if !report.missing.is_empty() {
+        parts.push(format!("{} missing ({})", report.missing.len(), some(&report.missing)));
+    }
+    if !report.unexpected.is_empty() {
+        parts.push(format!("{} unexpected ({})", report.unexpected.len(), some(&report.unexpected)));
+    }
+    if !report.misshaped.is_empty() {
+        let names: Vec<_> = report
+            .misshaped
+            .iter()
+            .map(|m| format!("{} is {:?}, not {:?}", m.name, m.found, m.expected))
+            .collect();
+        parts.push(format!("{} of another shape ({})", names.len(), some(&names)));
+    }
+    parts.join("; ")
+}
+
+impl Model {
+    /// A network as it was published: weights from a torchvision (or timm) state_dict, the original
+    /// ImageNet head.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing, unexpected, of the wrong shape or damaged.
+    pub fn pretrained(
+        architecture: &'static Architecture,
+        weights: &PretrainedWeights,
+        source: &dyn TensorSource,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let card = ModelCard {
+            format: FORMAT,
+            architecture: architecture.name.to_owned(),
+            classes: imagenet_classes(),
+            preset: weights.preset,
+            head: HeadKind::Original,
+            recipe: Default::default(),
+            provenance: Default::default(),
+        };
+        let (model, report) = Self::filled(architecture, card, source, device)?;
+        if !report.is_exact() {
+            return Err(ModelError::Mismatch {
+                architecture: architecture.name.to_owned(),
+                report: Box::new(report),
+            });
+        }
+        Ok(model)
+    }
+
+    /// Opens a model file.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not a model file of ours, are damaged, come from a later version, or do not
+    /// fill the network they name.
+    pub fn open(bytes: &[u8], device: &Device) -> Result<Self, ModelError> {
+        let file = WeightFile::parse(bytes)?;
+        let card = file.metadata().get(METADATA_KEY).ok_or(ModelError::NoCard)?;
+        let card = read_card(card)?;
+        let architecture = find(&card.architecture)?;
+        let (model, report) = Self::filled(architecture, card, &file, device)?;
+        if !report.is_exact() {
+            return Err(ModelError::Mismatch {
+                architecture: architecture.name.to_owned(),
+                report: Box::new(report),
+            });
+        }
+        Ok(model)
+    }
+
+    /// Builds the network and fills it with whatever of the source fits, saying what did not.
+    ///
+    /// # Errors
+    ///
+    /// Only when a tensor that fits cannot be read.
+    pub fn filled(
+        architecture: &'static Architecture,
+        card: ModelCard,
+        source: &dyn TensorSource,
+        device: &Device,
+    ) -> Result<(Self, FillReport), ModelError> {
+        let slot = architecture.head;
+        let backbone = (architecture.build)(card.preset.crop as usize, device);
+        let (backbone, backbone_report) = {
+            // The family's names need the module that is being consumed: a sketch of it will do.
+            let namer = backbone.clone();
+            fill(backbone, source, &|path| namer.torch_name(path))?
+        };
+        let head =
+            Head::new(&card.head, slot, architecture.features, card.classes.len(), device);
+        let (head, head_report) = {
+            let namer = head.clone();
+            fill(head, source, &|path| head_name(&namer, architecture, path))?
+        };
+        let model = Self { card, architecture, backbone, head, device: device.clone() };
+        Ok((model.frozen(), backbone_report.join(head_report)))
+    }
+
+    /// All parameters and running statistics under their PyTorch names.
+    pub fn tensors(&self) -> Vec<NamedTensor> {
+        let mut tensors = list(&self.backbone, &|path| self.backbone.torch_name(path));
+        tensors.extend(list(&self.head, &|path| head_name(&self.head, self.architecture, path)));
+        tensors
+    }
+
+    /// The bytes of the model's file. The same model gives the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails to hand the numbers back.
+    pub async fn save(&self) -> Result<Vec<u8>, ModelError> {
+        let tensors = collect(self.tensors()).await?;
+        let card =
+            serde_json::to_string(&self.card).map_err(|error| ModelError::Card(error.to_string()))?;
+        let metadata = BTreeMap::from([(METADATA_KEY.to_owned(), card)]);
+        Ok(write_safetensors(&tensors, &metadata, StorageDtype::F32)?)
+    }
+}
+
+fn head_name(head: &Head, architecture: &Architecture, path: String) -> String {
+    let slot = architecture.head;
+    format!("{}.{}", head.torch_prefix(slot), head.torch_name(slot, path))
+}
+
+fn read_card(json: &str) -> Result<ModelCard, ModelError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let damaged = |error: serde_json::Error| ModelError::Card(error.to_string());
+    // The version first: a later layout need not parse as this one.
+    let Version { format } = serde_json::from_str(json).map_err(damaged)?;
+    if format > FORMAT {
+        return Err(ModelError::Newer { found: format });
+    }
+    let card: ModelCard = serde_json::from_str(json).map_err(damaged)?;
+    if card.classes.is_empty() {
+        return Err(ModelError::Card("it names no classes".to_owned()));
+    }
+    Ok(card)
+}

@@ -1,0 +1,173 @@
+//! A network with its head, its classes and the way photos must be prepared for it.
+
+mod card;
+mod file;
+
+pub use card::{FORMAT, ModelCard, imagenet_classes};
+pub use file::{METADATA_KEY, ModelError};
+
+use burn::module::Module;
+use burn::tensor::{Device, Tensor};
+
+use crate::backbone::{Activation, Architecture, Backbone};
+use crate::device::DeviceError;
+use crate::head::{Head, HeadKind};
+use crate::image::RgbImage;
+use crate::kernels;
+use crate::neck;
+use crate::postprocess::{Prediction, top_k};
+use crate::weights::list;
+
+/// A classifier, whole: photo in, answer out.
+#[derive(Debug, Clone)]
+pub struct Model {
+    /// What the model file says about itself.
+    pub card: ModelCard,
+    architecture: &'static Architecture,
+    backbone: Backbone,
+    head: Head,
+    device: Device,
+}
+
+impl Model {
+    /// The network's entry in the registry.
+    pub fn architecture(&self) -> &'static Architecture {
+        self.architecture
+    }
+
+    /// The backbone.
+    pub fn backbone(&self) -> &Backbone {
+        &self.backbone
+    }
+
+    /// The head.
+    pub fn head(&self) -> &Head {
+        &self.head
+    }
+
+    /// Where it runs.
+    pub fn device(&self) -> &Device {
+        &self.device
+    }
+
+    /// Learnable numbers, of backbone and head together. Running statistics do not count.
+    pub fn parameters(&self) -> usize {
+        self.tensors()
+            .iter()
+            .filter(|tensor| tensor.is_parameter)
+            .map(|tensor| tensor.shape.iter().product::<usize>())
+            .sum()
+    }
+
+    /// Learnable numbers of each stage.
+    pub fn stage_parameters(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.backbone.stages().len()];
+        for tensor in list(&self.backbone, &|path| self.backbone.torch_name(path)) {
+            if tensor.is_parameter {
+                let count: usize = tensor.shape.iter().product();
+                counts[self.backbone.stage_of(&tensor.name)] += count;
+            }
+        }
+        counts
+    }
+
+    /// Learnable numbers of the head.
+    pub fn head_parameters(&self) -> usize {
+        self.parameters() - self.stage_parameters().iter().sum::<usize>()
+    }
+
+    /// The same backbone under a new head for these classes.
+    pub fn with_head(&self, kind: HeadKind, head: Head, classes: Vec<String>) -> Self {
+        Self {
+            card: ModelCard { head: kind, classes, ..self.card.clone() },
+            head,
+            ..self.clone()
+        }
+    }
+
+    /// Puts crops on the device as one normalised batch.
+    ///
+    /// # Shapes
+    ///
+    /// - crops: as [`crate::preprocess::Preset::crop_pixels`] makes them
+    /// - returns: `[N, 3, crop, crop]`
+    pub fn batch(&self, crops: &[RgbImage]) -> Tensor<4> {
+        kernels::normalise(crops, &self.card.preset, &self.device)
+    }
+
+    /// Pooled features.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[N, 3, H, W]`
+    /// - returns: `[N, features]`
+    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
+        neck::pool(self.backbone.forward(images))
+    }
+
+    /// Pooled features of some crops, read back.
+    ///
+    /// # Shapes
+    ///
+    /// - returns: `[N, features]`, row-major
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn read_features(&self, crops: &[RgbImage]) -> Result<Vec<f32>, DeviceError> {
+        let features = self.features(self.batch(crops));
+        let data = features.into_data_async().await.map_err(DeviceError::execution)?;
+        Ok(data.iter::<f32>().collect())
+    }
+
+    /// Logits, as the network with this file gives them in PyTorch.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[N, 3, H, W]`
+    /// - returns: `[N, classes]`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
+        self.head.forward(self.backbone.forward(images))
+    }
+
+    /// Logits from what the backbone's last stage put out.
+    pub fn classify(&self, activation: Activation) -> Tensor<2> {
+        self.head.forward(activation)
+    }
+
+    /// The best `k` classes for each of some crops.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn predict(
+        &self,
+        crops: &[RgbImage],
+        k: usize,
+    ) -> Result<Vec<Vec<Prediction>>, DeviceError> {
+        if crops.is_empty() {
+            return Ok(Vec::new());
+        }
+        let logits = self.logits(crops).await?;
+        Ok(logits.iter().map(|row| top_k(row, &self.card.classes, k)).collect())
+    }
+
+    /// Logits of some crops, read back, with the head's lift taken off.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn logits(&self, crops: &[RgbImage]) -> Result<Vec<Vec<f32>>, DeviceError> {
+        let lift = self.card.lift();
+        let logits = self.forward(self.batch(crops));
+        let [_, classes] = logits.dims();
+        let data = logits.into_data_async().await.map_err(DeviceError::execution)?;
+        let values: Vec<f32> = data.iter::<f32>().map(|logit| logit - lift).collect();
+        Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
+    }
+
+    /// Moves the whole model into a form that records no gradients.
+    pub fn frozen(self) -> Self {
+        Self { backbone: self.backbone.valid(), head: self.head.valid(), ..self }
+    }
+}

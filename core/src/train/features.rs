@@ -1,0 +1,172 @@
+//! Frozen work, done once: the pooled features of every image and of every augmented view.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+/// Features of labelled images under a frozen trunk.
+///
+/// Every image has the same number of views; the first is the plain one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct FeatureCache {
+    width: usize,
+    views: usize,
+    labels: Vec<usize>,
+    rows: Vec<f32>,
+}
+
+/// Rows picked from a cache: what a head is fitted to.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Examples {
+    /// Length of a row.
+    pub width: usize,
+    /// `[N, width]`, row-major.
+    pub features: Vec<f32>,
+    /// The class of each row.
+    pub labels: Vec<usize>,
+}
+
+impl Examples {
+    /// Rows there are.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+}
+
+/// Features that do not fit the cache.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+pub enum FeatureError {
+    /// A row count or length that does not match.
+    #[error("an image brought {found} features where {expected} were due")]
+    Width {
+        /// What the cache holds per image.
+        expected: usize,
+        /// What came.
+        found: usize,
+    },
+    /// The network put out infinities or not-a-numbers.
+    #[error("the network's features are not finite: its weights or its device are broken")]
+    NotFinite,
+}
+
+impl FeatureCache {
+    /// An empty cache for rows of `width` numbers and `views` views of each image.
+    pub fn new(width: usize, views: usize) -> Self {
+        Self { width, views: views.max(1), labels: Vec::new(), rows: Vec::new() }
+    }
+
+    /// Images in the cache.
+    pub fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.labels.is_empty()
+    }
+
+    /// Length of a feature vector.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Views of each image, the plain one included.
+    pub fn views(&self) -> usize {
+        self.views
+    }
+
+    /// The class of each image.
+    pub fn labels(&self) -> &[usize] {
+        &self.labels
+    }
+
+    /// Adds an image by the features of all its views, the plain one first. Returns its number.
+    ///
+    /// # Shapes
+    ///
+    /// - features: `[views, width]`, row-major
+    ///
+    /// # Errors
+    ///
+    /// When the count is wrong or a number is not finite.
+    pub fn push(&mut self, label: usize, features: &[f32]) -> Result<usize, FeatureError> {
+        let expected = self.width * self.views;
+        if features.len() != expected {
+            return Err(FeatureError::Width { expected, found: features.len() });
+        }
+        if !features.iter().all(|value| value.is_finite()) {
+            return Err(FeatureError::NotFinite);
+        }
+        self.labels.push(label);
+        self.rows.extend_from_slice(features);
+        Ok(self.labels.len() - 1)
+    }
+
+    /// Forgets an image; those after it move up by one.
+    pub fn remove(&mut self, image: usize) {
+        if image < self.labels.len() {
+            let length = self.width * self.views;
+            self.labels.remove(image);
+            self.rows.drain(image * length..(image + 1) * length);
+        }
+    }
+
+    /// Gives an image another class.
+    pub fn relabel(&mut self, image: usize, label: usize) {
+        if let Some(old) = self.labels.get_mut(image) {
+            *old = label;
+        }
+    }
+
+    /// The plain view of some images: what validation looks at.
+    pub fn plain(&self, images: &[usize]) -> Examples {
+        self.pick(images, 1)
+    }
+
+    /// All views of some images: what a head is trained on.
+    pub fn all_views(&self, images: &[usize]) -> Examples {
+        self.pick(images, self.views)
+    }
+
+    fn pick(&self, images: &[usize], views: usize) -> Examples {
+        let mut examples = Examples {
+            width: self.width,
+            features: Vec::with_capacity(images.len() * views * self.width),
+            labels: Vec::with_capacity(images.len() * views),
+        };
+        for &image in images {
+            let start = image * self.views * self.width;
+            examples.features.extend_from_slice(&self.rows[start..start + views * self.width]);
+            examples.labels.extend(std::iter::repeat_n(self.labels[image], views));
+        }
+        examples
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validation_sees_the_plain_view_and_training_sees_all() {
+        let mut cache = FeatureCache::new(2, 3);
+        cache.push(0, &[1., 2., 3., 4., 5., 6.]).unwrap();
+        cache.push(1, &[7., 8., 9., 10., 11., 12.]).unwrap();
+        assert_eq!(cache.plain(&[1]).features, [7., 8.]);
+        assert_eq!(cache.all_views(&[1]).labels, [1, 1, 1]);
+        cache.remove(0);
+        assert_eq!(cache.plain(&[0]).features, [7., 8.]);
+    }
+
+    #[test]
+    fn wrong_lengths_and_nan_are_refused() {
+        let mut cache = FeatureCache::new(2, 1);
+        assert_eq!(cache.push(0, &[1.0]), Err(FeatureError::Width { expected: 2, found: 1 }));
+        assert_eq!(cache.push(0, &[1.0, f32::NAN]), Err(FeatureError::NotFinite));
+        assert!(cache.is_empty());
+    }
+}

@@ -1,0 +1,296 @@
+//! Training the two-layer head on cached features.
+
+use std::collections::BTreeMap;
+use std::f64::consts::PI;
+
+use burn::module::Module;
+use burn::tensor::activation::log_softmax;
+use burn::tensor::{Device, Tensor, TensorData, Transaction};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::adamw::{AdamW, AdamWConfig};
+use super::features::Examples;
+use crate::device::DeviceError;
+use crate::head::{MlpConfig, MlpHead};
+use crate::random::Random;
+use crate::weights::{TensorSource, WeightsError, collect, fill, list};
+
+/// How the head is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MlpRecipe {
+    /// Passes over the images.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch: usize,
+    /// The first learning rate; it falls along a half cosine.
+    pub rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+impl Default for MlpRecipe {
+    fn default() -> Self {
+        Self { epochs: 30, batch: 32, rate: 1e-3, weight_decay: 1e-2 }
+    }
+}
+
+/// What one step brought.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct MlpProgress {
+    /// Epochs finished.
+    pub epoch: usize,
+    /// Epochs in all.
+    pub epochs: usize,
+    /// Mean training loss of the epoch that this step finished; `None` in the midst of one.
+    pub loss: Option<f32>,
+    /// Whether training is over.
+    pub done: bool,
+}
+
+/// Why training stopped.
+#[derive(Debug, Error)]
+pub enum MlpError {
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The loss is no longer a number.
+    #[error("the loss became {loss} in epoch {epoch}: lower the learning rate")]
+    Diverged {
+        /// What it became.
+        loss: f32,
+        /// When.
+        epoch: usize,
+    },
+    /// A state of another training.
+    #[error("this state does not belong to this training: {0}")]
+    State(String),
+    /// Nothing to train on.
+    #[error("there is nothing to train on: {0}")]
+    Empty(&'static str),
+}
+
+/// All that is needed to go on as if nothing had happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MlpState {
+    step: usize,
+    losses: Vec<f32>,
+    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    moments: BTreeMap<String, [Vec<f32>; 2]>,
+}
+
+/// Trains an [`MlpHead`], a batch a step.
+///
+/// The order of the images and what dropout drops follow from the seed and the step alone, so a
+/// training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
+pub struct MlpTrainer {
+    head: MlpHead,
+    optimiser: AdamW,
+    recipe: MlpRecipe,
+    examples: Examples,
+    class_weights: Vec<f32>,
+    seed: u64,
+    step: usize,
+    device: Device,
+    losses: Vec<Tensor<1>>,
+}
+
+impl MlpTrainer {
+    /// Sets up a training.
+    ///
+    /// # Errors
+    ///
+    /// When there are no images or no epochs.
+    pub fn new(
+        config: MlpConfig,
+        recipe: MlpRecipe,
+        examples: Examples,
+        class_weights: Vec<f32>,
+        seed: u64,
+        device: &Device,
+    ) -> Result<Self, MlpError> {
+        if examples.is_empty() {
+            return Err(MlpError::Empty("no images"));
+        }
+        if recipe.epochs == 0 || recipe.batch == 0 {
+            return Err(MlpError::Empty("epochs and batch must be at least 1"));
+        }
+        let device = device.clone().autodiff();
+        let mut random = Random::new(seed);
+        let head = config.init_random(examples.width, class_weights.len(), &mut random, &device);
+        let adamw = AdamWConfig { weight_decay: recipe.weight_decay, ..AdamWConfig::default() };
+        Ok(Self {
+            head,
+            optimiser: AdamW::new(adamw),
+            recipe,
+            examples,
+            class_weights,
+            seed,
+            step: 0,
+            device,
+            losses: Vec::new(),
+        })
+    }
+
+    /// Steps of an epoch. A last image that would be alone joins the batch before it: batch norm
+    /// learns nothing from one.
+    fn steps_per_epoch(&self) -> usize {
+        let (count, batch) = (self.examples.len(), self.recipe.batch);
+        let full = count.div_ceil(batch);
+        if full > 1 && count % batch == 1 { full - 1 } else { full }
+    }
+
+    fn steps(&self) -> usize {
+        self.recipe.epochs * self.steps_per_epoch()
+    }
+
+    /// Whether all epochs are done.
+    pub fn is_done(&self) -> bool {
+        self.step >= self.steps()
+    }
+
+    /// Trains on one batch.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails or the loss stops being a number.
+    pub async fn step(&mut self) -> Result<MlpProgress, MlpError> {
+        let per_epoch = self.steps_per_epoch();
+        let (epoch, index) = (self.step / per_epoch, self.step % per_epoch);
+        if !self.is_done() {
+            let rows = self.batch_rows(epoch, index, per_epoch);
+            let (features, targets, total) = self.tensors(&rows);
+            // Dropout draws from the device: a seed per step makes it repeat after a restore.
+            self.device.seed(self.seed.wrapping_add(self.step as u64));
+            let logits = self.head.forward(features);
+            let loss = (log_softmax(logits, 1) * targets).sum() * (-1.0 / f64::from(total));
+            let gradients = loss.backward();
+            self.losses.push(loss.without_autodiff());
+            let progress = self.step as f64 / self.steps() as f64;
+            let rate = self.recipe.rate * 0.5 * (1.0 + (PI * progress).cos());
+            let head = self.head.clone();
+            self.head = self.optimiser.step(head, &gradients, rate);
+            self.step += 1;
+        }
+        let finished = self.step / per_epoch;
+        let loss = match (self.step % per_epoch, self.losses.is_empty()) {
+            (0, false) => Some(self.epoch_loss(epoch).await?),
+            _ => None,
+        };
+        Ok(MlpProgress { epoch: finished, epochs: self.recipe.epochs, loss, done: self.is_done() })
+    }
+
+    /// One read for a whole epoch's losses.
+    async fn epoch_loss(&mut self, epoch: usize) -> Result<f32, MlpError> {
+        let losses = read_scalars(std::mem::take(&mut self.losses)).await?;
+        let loss = losses.iter().sum::<f32>() / losses.len() as f32;
+        if loss.is_finite() { Ok(loss) } else { Err(MlpError::Diverged { loss, epoch }) }
+    }
+
+    fn batch_rows(&self, epoch: usize, index: usize, per_epoch: usize) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.examples.len()).collect();
+        Random::new(self.seed).fork(1 + epoch as u64).shuffle(&mut order);
+        let start = index * self.recipe.batch;
+        let end = if index + 1 == per_epoch { order.len() } else { start + self.recipe.batch };
+        order[start..end].to_vec()
+    }
+
+    /// Features, weighted one-hot targets, and the sum of the weights.
+    fn tensors(&self, rows: &[usize]) -> (Tensor<2>, Tensor<2>, f32) {
+        let (width, classes) = (self.examples.width, self.class_weights.len());
+        let mut features = Vec::with_capacity(rows.len() * width);
+        let mut targets = vec![0.0_f32; rows.len() * classes];
+        let mut total = 0.0;
+        for (position, &row) in rows.iter().enumerate() {
+            features.extend_from_slice(&self.examples.features[row * width..(row + 1) * width]);
+            let label = self.examples.labels[row];
+            targets[position * classes + label] = self.class_weights[label];
+            total += self.class_weights[label];
+        }
+        let tensor = |values, columns: usize| {
+            Tensor::<2>::from_data(TensorData::new(values, [rows.len(), columns]), &self.device)
+        };
+        (tensor(features, width), tensor(targets, classes), total.max(f32::MIN_POSITIVE))
+    }
+
+    /// The head as it stands, for inference.
+    pub fn head(&self) -> MlpHead {
+        self.head.valid()
+    }
+
+    /// All that is needed to go on later.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails to hand it over.
+    pub async fn state(&self) -> Result<MlpState, MlpError> {
+        let mut moments = BTreeMap::new();
+        for (path, [first, second]) in self.optimiser.moments() {
+            let read = Transaction::default().register(first.clone()).register(second.clone());
+            let data = read.execute_async().await.map_err(DeviceError::execution)?;
+            let mut values = data.iter().map(|d| d.iter::<f32>().collect::<Vec<f32>>());
+            if let (Some(first), Some(second)) = (values.next(), values.next()) {
+                moments.insert(path.clone(), [first, second]);
+            }
+        }
+        Ok(MlpState {
+            step: self.step,
+            losses: read_scalars(self.losses.clone()).await?,
+            tensors: collect(list(&self.head.valid(), &|path| path)).await?,
+            moments,
+        })
+    }
+
+    /// Goes back to a state taken from a training with the same settings and images.
+    ///
+    /// # Errors
+    ///
+    /// When the state is of a head of another shape.
+    pub fn restore(&mut self, state: &MlpState) -> Result<(), MlpError> {
+        let (head, report) = fill(self.head.clone(), &Saved(&state.tensors), &|path| path)
+            .map_err(|error| MlpError::State(error.to_string()))?;
+        if !report.is_exact() {
+            return Err(MlpError::State("its tensors are of another shape".to_owned()));
+        }
+        let inner = self.device.clone().without_autodiff();
+        let tensor = |values: &Vec<f32>| {
+            Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), &inner)
+        };
+        let moments = state.moments.iter().map(|(path, [first, second])| {
+            (path.clone(), [tensor(first), tensor(second)])
+        });
+        let config =
+            AdamWConfig { weight_decay: self.recipe.weight_decay, ..AdamWConfig::default() };
+        self.optimiser = AdamW::resume(config, state.step, moments.collect());
+        self.losses = state.losses.iter().map(|&loss| tensor(&vec![loss])).collect();
+        self.head = head;
+        self.step = state.step;
+        Ok(())
+    }
+}
+
+/// The tensors of a state, as [`fill`] wants them.
+struct Saved<'a>(&'a BTreeMap<String, (Vec<usize>, Vec<f32>)>);
+
+impl TensorSource for Saved<'_> {
+    fn names(&self) -> Vec<String> {
+        self.0.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str, _wanted: &[usize]) -> Option<Vec<usize>> {
+        self.0.get(name).map(|(shape, _)| shape.clone())
+    }
+
+    fn values(&self, name: &str, _shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        Ok(self.0.get(name).map(|(_, values)| values.clone()).unwrap_or_default())
+    }
+}
+
+async fn read_scalars(scalars: Vec<Tensor<1>>) -> Result<Vec<f32>, DeviceError> {
+    if scalars.is_empty() {
+        return Ok(Vec::new());
+    }
+    let all = Tensor::cat(scalars, 0);
+    let data = all.into_data_async().await.map_err(DeviceError::execution)?;
+    Ok(data.iter::<f32>().collect())
+}

@@ -1,0 +1,26 @@
+//! Training a head on frozen features.
+//!
+//! What lies before the head is computed once per image and view ([`FeatureCache`]); then a linear
+//! head is solved to the optimum ([`logistic`], [`lbfgs`]) or a two-layer one is trained ([`mlp`]).
+//! [`HeadTrainer`] is the state machine over both: no clock, no files, every read async. Shells own
+//! loops, progress and signals.
+
+mod adamw;
+mod class_weights;
+mod features;
+mod head_trainer;
+pub mod lbfgs;
+pub mod logistic;
+pub mod metrics;
+pub mod mlp;
+mod recipe;
+mod split;
+
+pub use adamw::{AdamW, AdamWConfig};
+pub use class_weights::{ClassWeightError, ClassWeights};
+pub use features::{Examples, FeatureCache, FeatureError};
+pub use head_trainer::{
+    Fitted, HeadTrainer, TrainError, TrainProgress, TrainState, cross_validate, evaluate, fit, judge,
+};
+pub use recipe::{HeadRecipe, LinearRecipe};
+pub use split::{Split, SplitError, stratified_folds, stratified_split};

@@ -1,0 +1,73 @@
+//! What to train and how, as data: it travels in the run folder and in the model file.
+
+use serde::{Deserialize, Serialize};
+
+use super::class_weights::ClassWeights;
+use super::mlp::MlpRecipe;
+
+/// A head and the way to train it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum HeadRecipe {
+    /// A linear layer, solved to the optimum.
+    Linear(LinearRecipe),
+    /// Two layers, trained by AdamW.
+    Mlp {
+        /// Width of the hidden layer; twice the features when not given.
+        hidden: Option<usize>,
+        /// Share of hidden activations dropped in training.
+        dropout: f64,
+        /// The training itself.
+        #[serde(flatten)]
+        training: MlpRecipe,
+        /// How much each class counts.
+        class_weights: ClassWeights,
+    },
+}
+
+/// How a linear head is solved.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct LinearRecipe {
+    /// Inverse strength of the penalty, scikit-learn's `C` on the features as they are. When not
+    /// given it is one over the features' mean variance, which suits every backbone: features of two
+    /// networks may differ in size by ten, and the best `C` by a hundred.
+    pub c: Option<f64>,
+    /// How much each class counts.
+    #[serde(default)]
+    pub class_weights: ClassWeights,
+}
+
+impl Default for HeadRecipe {
+    fn default() -> Self {
+        Self::Linear(LinearRecipe::default())
+    }
+}
+
+impl HeadRecipe {
+    /// The two-layer head of seed 003.
+    pub fn mlp() -> Self {
+        Self::Mlp {
+            hidden: None,
+            dropout: 0.5,
+            training: MlpRecipe::default(),
+            class_weights: ClassWeights::None,
+        }
+    }
+
+    /// How much each class counts.
+    pub fn class_weights(&self) -> &ClassWeights {
+        match self {
+            Self::Linear(linear) => &linear.class_weights,
+            Self::Mlp { class_weights, .. } => class_weights,
+        }
+    }
+
+    /// The same recipe with other class weights.
+    pub fn with_class_weights(mut self, weights: ClassWeights) -> Self {
+        match &mut self {
+            Self::Linear(linear) => linear.class_weights = weights,
+            Self::Mlp { class_weights, .. } => *class_weights = weights,
+        }
+        self
+    }
+}

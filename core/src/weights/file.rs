@@ -1,0 +1,439 @@
+//! One face for every kind of weight file: named tensors, read from bytes, checked before they are used.
+//!
+//! Whatever the format, opening a file costs memory in proportion to its index, never to a number
+//! written in it: tensors stay borrowed views of the file's bytes until
+//! [`to_f32`](TensorView::to_f32) copies one, and each view is proved to lie inside its storage first.
+
+use std::collections::BTreeMap;
+
+use half::{bf16, f16};
+
+use super::{safetensors, torch};
+
+/// The most dimensions a tensor may have. Image networks use four.
+pub(super) const MAX_RANK: usize = 8;
+
+/// The most elements a view may have when it repeats elements of a smaller storage (stride zero).
+const MAX_EXPANDED: usize = 1 << 16;
+
+/// The layouts of weight files that can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WeightFormat {
+    /// A safetensors file: a JSON header, then the tensors' bytes.
+    Safetensors,
+    /// What `torch.save` has written since PyTorch 1.6: a zip archive with a pickle and raw storages.
+    TorchZip,
+    /// What `torch.save` wrote before: five pickles in a row, then raw storages.
+    TorchLegacy,
+}
+
+/// The element types that can be read, all of them as `f32`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dtype {
+    /// IEEE half precision.
+    F16,
+    /// The upper half of an `f32`.
+    BF16,
+    /// IEEE single precision.
+    F32,
+    /// IEEE double precision.
+    F64,
+    /// Signed 64-bit integer.
+    I64,
+    /// Signed 32-bit integer.
+    I32,
+    /// Signed 16-bit integer.
+    I16,
+    /// Signed 8-bit integer.
+    I8,
+    /// Unsigned 8-bit integer.
+    U8,
+    /// One byte; anything but zero is true.
+    Bool,
+}
+
+impl Dtype {
+    /// Bytes per element.
+    pub fn size(self) -> usize {
+        match self {
+            Dtype::F64 | Dtype::I64 => 8,
+            Dtype::F32 | Dtype::I32 => 4,
+            Dtype::F16 | Dtype::BF16 | Dtype::I16 => 2,
+            Dtype::I8 | Dtype::U8 | Dtype::Bool => 1,
+        }
+    }
+}
+
+/// Why a weight file could not be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum WeightsError {
+    /// The bytes are something else altogether.
+    #[error("this is not a weight file but {found}")]
+    NotAWeightFile {
+        /// What the bytes look like.
+        found: &'static str,
+    },
+    /// The file ends before something it announces.
+    #[error("the file is cut short: {what} should be at byte {at}, but the file has {len} bytes")]
+    Truncated {
+        /// What is missing, in part or whole.
+        what: String,
+        /// Where it should start, in bytes.
+        at: usize,
+        /// The file's length in bytes.
+        len: usize,
+    },
+    /// The file contradicts itself or its format.
+    #[error("the file is damaged: {what} (at byte {at})")]
+    Corrupt {
+        /// What is wrong.
+        what: String,
+        /// Where, in bytes from the start of the file.
+        at: usize,
+    },
+    /// The file asks for something that weights have no business asking for, such as running code.
+    #[error("the file asks for {what}, which is refused; nothing was run")]
+    Refused {
+        /// What it asks for.
+        what: String,
+    },
+    /// A sound file, as far as can be told, that uses what is not read here.
+    #[error("{what} cannot be read")]
+    Unsupported {
+        /// The feature in question.
+        what: String,
+    },
+    /// A limit on size or count was passed.
+    #[error("{what} passes the limit of {limit}")]
+    TooLarge {
+        /// What is too large.
+        what: String,
+        /// The limit.
+        limit: usize,
+    },
+    /// There is not enough memory for a tensor's values.
+    #[error("not enough memory for {bytes} bytes of weights")]
+    OutOfMemory {
+        /// The bytes asked for.
+        bytes: usize,
+    },
+    /// A tensor given to the writer cannot be stored.
+    #[error("tensor `{name}` cannot be stored: {why}")]
+    Unwritable {
+        /// The tensor.
+        name: String,
+        /// What stands against it.
+        why: String,
+    },
+}
+
+impl WeightsError {
+    /// What the user can do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::NotAWeightFile { .. } => {
+                "give a .safetensors file, or a .pth file written by torch.save; if it was \
+                 downloaded, delete it and download it again"
+            }
+            Self::Truncated { .. } | Self::Corrupt { .. } => {
+                "the download or copy probably went wrong: fetch the file again and compare its SHA-256"
+            }
+            Self::Refused { .. } => {
+                "use it only if you trust where it came from: then load it in PyTorch, and save \
+                 `model.state_dict()` alone"
+            }
+            Self::Unsupported { .. } | Self::TooLarge { .. } => {
+                "load it in PyTorch, and save `model.state_dict()` with torch.save or \
+                 safetensors.torch.save_file"
+            }
+            Self::OutOfMemory { .. } => "close other programs, or choose a smaller network",
+            Self::Unwritable { .. } => "store the tensors as f32, and check their shapes",
+        }
+    }
+
+    pub(super) fn corrupt(what: impl Into<String>, at: usize) -> Self {
+        Self::Corrupt {
+            what: what.into(),
+            at,
+        }
+    }
+
+    pub(super) fn unsupported(what: impl Into<String>) -> Self {
+        Self::Unsupported { what: what.into() }
+    }
+}
+
+/// A weight file opened over its bytes.
+#[derive(Debug, Clone)]
+pub struct WeightFile<'a> {
+    pub(super) format: WeightFormat,
+    pub(super) metadata: BTreeMap<String, String>,
+    pub(super) tensors: BTreeMap<String, TensorView<'a>>,
+}
+
+impl<'a> WeightFile<'a> {
+    /// Opens a weight file, recognising its format by its content.
+    ///
+    /// From a PyTorch file comes the state dict, whether it is the file itself or lies under
+    /// `state_dict`, `model` or `model_state_dict`. Names are kept exactly as they are, a leading
+    /// `module.` included. Everything else in a checkpoint (optimiser, epoch, arguments) is passed over.
+    ///
+    /// # Errors
+    /// Any [`WeightsError`] but `Unwritable` and `OutOfMemory`. The bytes may be hostile: they are
+    /// parsed, never executed.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, WeightsError> {
+        // A tar archive has its mark in the header of the first member, after a name of 100 bytes and more.
+        if bytes.get(257..262) == Some(b"ustar") {
+            return Err(WeightsError::unsupported(
+                "a tar archive, as PyTorch wrote before version 0.1.10,",
+            ));
+        }
+        match bytes {
+            [b'P', b'K', 3, 4, ..] => torch::parse_zip(bytes),
+            [0x80, 2..=5, ..] => torch::parse_legacy(bytes),
+            [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::parse(bytes),
+            _ => Err(WeightsError::NotAWeightFile {
+                found: describe(bytes),
+            }),
+        }
+    }
+
+    /// The format the bytes are in.
+    pub fn format(&self) -> WeightFormat {
+        self.format
+    }
+
+    /// The `__metadata__` of a safetensors file; empty for other formats.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.metadata
+    }
+
+    /// All tensors by name.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorView<'a>> {
+        &self.tensors
+    }
+
+    /// The tensor of that exact name.
+    pub fn get(&self, name: &str) -> Option<&TensorView<'a>> {
+        self.tensors.get(name)
+    }
+}
+
+/// Names the usual suspects found in place of weights.
+fn describe(bytes: &[u8]) -> &'static str {
+    let text = bytes
+        .strip_prefix(b"\xEF\xBB\xBF")
+        .unwrap_or(bytes)
+        .trim_ascii_start();
+    match text {
+        [] => "an empty file",
+        [b'<', ..] => {
+            "a web page (HTML): perhaps an error page, or the login page of a public network"
+        }
+        [b'{' | b'[', ..] => "a JSON text",
+        _ if text.starts_with(b"version https://git-lfs") => {
+            "a Git LFS pointer: the weights themselves were not fetched"
+        }
+        [0x1F, 0x8B, ..] => "a gzip archive, to be unpacked first",
+        [b'P', b'K', ..] => "an empty or split zip archive",
+        [0xFF, 0xD8, 0xFF, ..] | [0x89, b'P', b'N', b'G', ..] => "a picture",
+        [0x89, b'H', b'D', b'F', ..] => "an HDF5 file, as Keras writes",
+        _ if bytes.len() < 16 => "a file too short to hold weights",
+        _ => "a file of an unknown kind",
+    }
+}
+
+/// A tensor inside a weight file: a shape laid over bytes of the file.
+#[derive(Debug, Clone)]
+pub struct TensorView<'a> {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    /// In elements, one per dimension.
+    strides: Vec<usize>,
+    /// Of the first element, in elements.
+    offset: usize,
+    len: usize,
+    /// Whole elements, little-endian.
+    storage: &'a [u8],
+}
+
+impl<'a> TensorView<'a> {
+    /// Lays `shape` and `strides` over a storage, if all of it lies inside; the error says what is wrong.
+    pub(super) fn new(
+        dtype: Dtype,
+        shape: Vec<usize>,
+        mut strides: Vec<usize>,
+        offset: usize,
+        storage: &'a [u8],
+    ) -> Result<Self, &'static str> {
+        if shape.len() != strides.len() {
+            return Err("its shape and strides differ in length");
+        }
+        if shape.len() > MAX_RANK {
+            return Err("it has too many dimensions");
+        }
+        let capacity = storage.len() / dtype.size();
+        let len = element_count(&shape).ok_or("its shape overflows")?;
+        if len == 0 {
+            return Ok(Self {
+                dtype,
+                shape,
+                strides,
+                offset: 0,
+                len,
+                storage: &[],
+            });
+        }
+        // The stride of an extent of one is never taken, and PyTorch lets it be anything.
+        for (axis, stride) in row_major_strides(&shape).into_iter().enumerate() {
+            if shape[axis] == 1 {
+                strides[axis] = stride;
+            }
+        }
+        let last = shape
+            .iter()
+            .zip(&strides)
+            .try_fold(offset, |at, (&extent, &stride)| {
+                at.checked_add((extent - 1).checked_mul(stride)?)
+            })
+            .ok_or("its strides overflow")?;
+        if last >= capacity {
+            return Err("it reaches past the end of its storage");
+        }
+        // `expand` makes views that repeat elements. A small one is innocent, a large one would make
+        // a small file ask for any amount of memory.
+        if len > capacity.max(MAX_EXPANDED) {
+            return Err("it repeats the elements of its storage too often");
+        }
+        Ok(Self {
+            dtype,
+            shape,
+            strides,
+            offset,
+            len,
+            storage,
+        })
+    }
+
+    /// A view of a whole storage in row-major order.
+    pub(super) fn contiguous(
+        dtype: Dtype,
+        shape: Vec<usize>,
+        storage: &'a [u8],
+    ) -> Result<Self, &'static str> {
+        let strides = row_major_strides(&shape);
+        Self::new(dtype, shape, strides, 0, storage)
+    }
+
+    /// The type of the elements in the file.
+    pub fn dtype(&self) -> Dtype {
+        self.dtype
+    }
+
+    /// The extent of each dimension; empty for a scalar.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// The number of elements.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether some dimension is zero.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Copies the elements out in row-major order as `f32`, rounding where they do not fit.
+    ///
+    /// Tensors of a file may share storage, so converting all of them can take more memory than
+    /// the file: convert those whose name and shape are wanted.
+    ///
+    /// # Errors
+    /// [`WeightsError::OutOfMemory`] if there is no room for the copy.
+    pub fn to_f32(&self) -> Result<Vec<f32>, WeightsError> {
+        let mut values = Vec::new();
+        values
+            .try_reserve_exact(self.len)
+            .map_err(|_| WeightsError::OutOfMemory {
+                bytes: self.len.saturating_mul(size_of::<f32>()),
+            })?;
+        match self.dtype {
+            Dtype::F16 => self.gather(&mut values, |b| f16::from_le_bytes(b).to_f32()),
+            Dtype::BF16 => self.gather(&mut values, |b| bf16::from_le_bytes(b).to_f32()),
+            Dtype::F32 => self.gather(&mut values, f32::from_le_bytes),
+            Dtype::F64 => self.gather(&mut values, |b| f64::from_le_bytes(b) as f32),
+            Dtype::I64 => self.gather(&mut values, |b| i64::from_le_bytes(b) as f32),
+            Dtype::I32 => self.gather(&mut values, |b| i32::from_le_bytes(b) as f32),
+            Dtype::I16 => self.gather(&mut values, |b| f32::from(i16::from_le_bytes(b))),
+            Dtype::I8 => self.gather(&mut values, |b| f32::from(i8::from_le_bytes(b))),
+            Dtype::U8 => self.gather(&mut values, |[b]: [u8; 1]| f32::from(b)),
+            Dtype::Bool => self.gather(&mut values, |[b]: [u8; 1]| f32::from(u8::from(b != 0))),
+        }
+        Ok(values)
+    }
+
+    /// Appends every element, decoded, in row-major order. `new` proved that all of them exist.
+    fn gather<const N: usize>(&self, values: &mut Vec<f32>, decode: impl Fn([u8; N]) -> f32) {
+        let (elements, _) = self.storage.as_chunks::<N>();
+        if self.len == 0 {
+            return;
+        }
+        if self.strides == row_major_strides(&self.shape) {
+            let run = &elements[self.offset..self.offset + self.len];
+            values.extend(run.iter().map(|&bytes| decode(bytes)));
+            return;
+        }
+        let mut index = [0usize; MAX_RANK];
+        let mut at = self.offset;
+        loop {
+            values.push(decode(elements[at]));
+            // Step the index like an odometer, the last dimension fastest.
+            let mut axis = self.shape.len();
+            loop {
+                if axis == 0 {
+                    return;
+                }
+                axis -= 1;
+                index[axis] += 1;
+                at += self.strides[axis];
+                if index[axis] < self.shape[axis] {
+                    break;
+                }
+                at -= self.strides[axis] * self.shape[axis];
+                index[axis] = 0;
+            }
+        }
+    }
+}
+
+/// The number of elements of a shape, or `None` if it overflows.
+pub(super) fn element_count(shape: &[usize]) -> Option<usize> {
+    // Zero is looked for first: [huge, huge, 0] is a legal empty shape.
+    if shape.contains(&0) {
+        return Some(0);
+    }
+    shape
+        .iter()
+        .try_fold(1usize, |product, &extent| product.checked_mul(extent))
+}
+
+/// Strides of a contiguous tensor, in elements.
+fn row_major_strides(shape: &[usize]) -> Vec<usize> {
+    let mut strides = vec![1usize; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        // Saturating: an overflowing shape is refused by its element count.
+        strides[axis - 1] = strides[axis].saturating_mul(shape[axis]);
+    }
+    strides
+}
+
+/// A name from the file, fit for a message: no control characters, no more than 80 characters.
+pub(super) fn shown(name: &str) -> String {
+    let mut text: String = name.chars().take(80).flat_map(char::escape_debug).collect();
+    if name.chars().nth(80).is_some() {
+        text.push('…');
+    }
+    text
+}

@@ -1,0 +1,312 @@
+//! The bridge between Burn's module tree and PyTorch's state_dict.
+//!
+//! Module fields mirror torchvision's names, so what is left to say is small: enum variants add no
+//! name, norms call their parameters `weight` and `bias`, and linear layers are stored transposed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
+use burn::tensor::{Tensor, TensorData, Transaction};
+
+use super::{WeightFile, WeightsError};
+use crate::device::DeviceError;
+
+/// Where [`fill`] takes numbers from.
+pub trait TensorSource {
+    /// The names of all that there is.
+    fn names(&self) -> Vec<String>;
+
+    /// The shape of the tensor of that name, if there is one. A source that makes tensors up gives it
+    /// the `wanted` shape.
+    fn shape(&self, name: &str, wanted: &[usize]) -> Option<Vec<usize>>;
+
+    /// The values of a tensor that is there in this shape, in row-major order.
+    ///
+    /// # Errors
+    ///
+    /// When the tensor is damaged or not made of numbers.
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError>;
+}
+
+impl TensorSource for WeightFile<'_> {
+    fn names(&self) -> Vec<String> {
+        self.tensors().keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str, _wanted: &[usize]) -> Option<Vec<usize>> {
+        self.get(name).map(|view| view.shape().to_vec())
+    }
+
+    fn values(&self, name: &str, _shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        self.get(name).map_or_else(|| Ok(Vec::new()), |view| view.to_f32())
+    }
+}
+
+/// A tensor whose shape is not the parameter's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Misshaped {
+    /// The tensor's name.
+    pub name: String,
+    /// The parameter's shape, as PyTorch counts it.
+    pub expected: Vec<usize>,
+    /// The tensor's.
+    pub found: Vec<usize>,
+}
+
+/// What came of filling a module.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FillReport {
+    /// Parameters that were filled.
+    pub filled: usize,
+    /// Parameters that the source has nothing for.
+    pub missing: Vec<String>,
+    /// Tensors of the source that no parameter is called after (PyTorch's `num_batches_tracked`
+    /// counters, which nothing uses, are not counted).
+    pub unexpected: Vec<String>,
+    /// Tensors of the right name and the wrong shape.
+    pub misshaped: Vec<Misshaped>,
+}
+
+impl FillReport {
+    /// Whether every parameter was filled and nothing was left over: PyTorch's `strict=True`.
+    pub fn is_exact(&self) -> bool {
+        self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty()
+    }
+
+    /// Joins the reports of two parts of one model that were filled from the same source.
+    pub fn join(mut self, other: Self) -> Self {
+        self.filled += other.filled;
+        self.missing.extend(other.missing);
+        self.misshaped.extend(other.misshaped);
+        let theirs: BTreeSet<_> = other.unexpected.into_iter().collect();
+        // What is unexpected in both is unexpected; what either took is not.
+        self.unexpected.retain(|name| theirs.contains(name));
+        self
+    }
+}
+
+/// Fills a module's parameters and running statistics from a source.
+///
+/// `torch_name` turns a path in the module tree into the name to look for.
+///
+/// # Errors
+///
+/// Only when a tensor that matches by name and shape cannot be read. What does not match is reported,
+/// and left as it was.
+pub fn fill<M: Module>(
+    module: M,
+    source: &dyn TensorSource,
+    torch_name: &dyn Fn(String) -> String,
+) -> Result<(M, FillReport), WeightsError> {
+    let mut filler =
+        Filler { path: Path::default(), source, torch_name, report: FillReport::default(), taken: BTreeSet::new(), error: None };
+    let module = module.map(&mut filler);
+    let Filler { mut report, taken, error, .. } = filler;
+    if let Some(error) = error {
+        return Err(error);
+    }
+    report.unexpected = source
+        .names()
+        .into_iter()
+        .filter(|name| !taken.contains(name) && !name.ends_with("num_batches_tracked"))
+        .collect();
+    Ok((module, report))
+}
+
+/// A parameter under its PyTorch name, still on the device.
+#[derive(Debug, Clone)]
+pub struct NamedTensor {
+    /// The name in the state_dict.
+    pub name: String,
+    /// The shape PyTorch gives it.
+    pub shape: Vec<usize>,
+    /// Whether gradients may flow to it; running statistics are not parameters.
+    pub is_parameter: bool,
+    values: Tensor<1>,
+    transposed: bool,
+}
+
+/// Lists a module's parameters and running statistics under their PyTorch names.
+pub fn list<M: Module>(module: &M, torch_name: &dyn Fn(String) -> String) -> Vec<NamedTensor> {
+    let mut lister = Lister { path: Path::default(), torch_name, tensors: Vec::new() };
+    module.visit(&mut lister);
+    lister.tensors
+}
+
+/// Reads tensors back to the host, all in one go.
+///
+/// # Errors
+///
+/// When the device fails.
+pub async fn collect(
+    tensors: Vec<NamedTensor>,
+) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, DeviceError> {
+    let transaction = tensors
+        .iter()
+        .fold(Transaction::default(), |all, tensor| all.register(tensor.values.clone()));
+    let data = transaction.execute_async().await.map_err(DeviceError::execution)?;
+    Ok(tensors
+        .into_iter()
+        .zip(data)
+        .map(|(tensor, data)| {
+            let values: Vec<f32> = data.iter::<f32>().collect();
+            let values = match (tensor.transposed, &tensor.shape[..]) {
+                (true, &[rows, columns]) => transpose(&values, columns, rows),
+                _ => values,
+            };
+            (tensor.name, (tensor.shape, values))
+        })
+        .collect())
+}
+
+/// The way from the module's root to a parameter, with what each step stands in.
+#[derive(Default)]
+struct Path(Vec<(String, String)>);
+
+impl Path {
+    fn enter(&mut self, name: &str, container: &str) {
+        self.0.push((name.to_owned(), container.to_owned()));
+    }
+
+    fn exit(&mut self) {
+        self.0.pop();
+    }
+
+    /// The dotted path in PyTorch's words, before the family's own renaming.
+    fn name(&self) -> String {
+        let mut parts: Vec<&str> = Vec::with_capacity(self.0.len());
+        for (name, container) in &self.0 {
+            if container.starts_with("Enum:") {
+                continue;
+            }
+            let is_norm = matches!(container.as_str(), "Struct:BatchNorm" | "Struct:LayerNorm");
+            parts.push(match name.as_str() {
+                "gamma" if is_norm => "weight",
+                "beta" if is_norm => "bias",
+                other => other,
+            });
+        }
+        parts.join(".")
+    }
+
+    /// Burn keeps linear weights as `[in, out]`, PyTorch as `[out, in]`.
+    fn is_transposed(&self) -> bool {
+        self.0.last().is_some_and(|(name, container)| {
+            name == "weight" && container == "Struct:Linear"
+        })
+    }
+}
+
+struct Filler<'a> {
+    path: Path,
+    source: &'a dyn TensorSource,
+    torch_name: &'a dyn Fn(String) -> String,
+    report: FillReport,
+    taken: BTreeSet<String>,
+    error: Option<WeightsError>,
+}
+
+impl ModuleMapper for Filler<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let name = (self.torch_name)(self.path.name());
+        let shape = param.lazy_shape().to_vec();
+        let transposed = self.path.is_transposed();
+        let expected: Vec<usize> =
+            if transposed { shape.iter().rev().copied().collect() } else { shape.clone() };
+
+        let Some(found) = self.source.shape(&name, &expected) else {
+            self.report.missing.push(name);
+            return param;
+        };
+        self.taken.insert(name.clone());
+        if found != expected {
+            self.report.misshaped.push(Misshaped { name, expected, found });
+            return param;
+        }
+        let values = match self.source.values(&name, &expected) {
+            Ok(values) => values,
+            Err(error) => {
+                self.error.get_or_insert(error);
+                return param;
+            }
+        };
+        let values = match (transposed, &expected[..]) {
+            (true, &[rows, columns]) => transpose(&values, rows, columns),
+            _ => values,
+        };
+        self.report.filled += 1;
+        let device = param.lazy_device();
+        let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), &device);
+        let id = ParamId::new();
+        param.transform_for_load(tensor, id)
+    }
+}
+
+struct Lister<'a> {
+    path: Path,
+    torch_name: &'a dyn Fn(String) -> String,
+    tensors: Vec<NamedTensor>,
+}
+
+impl ModuleVisitor for Lister<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        self.path.enter(name, container_type);
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.exit();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let transposed = self.path.is_transposed();
+        let mut shape = param.lazy_shape().to_vec();
+        if transposed {
+            shape.reverse();
+        }
+        let is_parameter = !self.path.0.last().is_some_and(|(name, _)| name.starts_with("running_"));
+        self.tensors.push(NamedTensor {
+            name: (self.torch_name)(self.path.name()),
+            shape,
+            is_parameter,
+            values: param.val().flatten(0, D - 1),
+            transposed,
+        });
+    }
+}
+
+/// `[rows, columns]` to `[columns, rows]`, in tiles that stay in the cache.
+fn transpose(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    const TILE: usize = 32;
+    let mut out = vec![0.0; values.len()];
+    for top in (0..rows).step_by(TILE) {
+        for left in (0..columns).step_by(TILE) {
+            for row in top..(top + TILE).min(rows) {
+                for column in left..(left + TILE).min(columns) {
+                    out[column * rows + row] = values[row * columns + column];
+                }
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transposing_twice_is_the_identity() {
+        let values: Vec<f32> = (0..37 * 65).map(|i| i as f32).collect();
+        let turned = transpose(&values, 37, 65);
+        assert_eq!(turned[1], values[65]);
+        assert_eq!(transpose(&turned, 65, 37), values);
+    }
+}

@@ -1,0 +1,223 @@
+//! Files written by `torch.save`: the zip archive of today and the row of pickles before PyTorch 1.6.
+//!
+//! Both hold one pickle that describes the tensors, and beside it the storages' raw bytes. The
+//! layouts are those of PyTorch's `torch/serialization.py`.
+
+mod archive;
+
+use std::collections::BTreeMap;
+
+use super::file::{TensorView, WeightFile, WeightFormat, WeightsError, shown};
+use super::pickle::{Pickle, StorageSpec, Value, ValueId};
+
+/// Where training scripts put the state dict in a checkpoint.
+const WRAPPERS: [&str; 3] = ["state_dict", "model", "model_state_dict"];
+
+/// `0x1950a86a20f9469cfc6c`, with which a legacy file begins.
+const LEGACY_MAGIC: &[u8] = &[0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
+
+/// The only version of the legacy layout there ever was.
+const LEGACY_PROTOCOL: i64 = 1001;
+
+/// Opens a zip archive.
+pub(super) fn parse_zip(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
+    let entries = archive::entries(bytes)?;
+    let Some((prefix, description)) = entries
+        .iter()
+        .find_map(|(name, entry)| Some((name.strip_suffix("data.pkl")?, entry)))
+    else {
+        return Err(WeightsError::unsupported(
+            "a zip archive without `data.pkl`",
+        ));
+    };
+    let content = |name: &str| {
+        let entry = entries.get(format!("{prefix}{name}").as_str());
+        entry.map(|entry| entry.content)
+    };
+    if content("constants.pkl").is_some() {
+        return Err(WeightsError::unsupported("a TorchScript program"));
+    }
+    // Absent before PyTorch 2.1, when all files were little-endian.
+    if content("byteorder").is_some_and(|order| order != b"little") {
+        return Err(WeightsError::unsupported("a file of big-endian numbers"));
+    }
+    let start = description.start;
+    let pickle = Pickle::parse(&bytes[..start + description.content.len()], start)?;
+    let tensors = state_dict(&pickle, start, |storage| {
+        content(&format!("data/{}", storage.key)).ok_or_else(|| missing(storage, start))
+    })?;
+    Ok(WeightFile {
+        format: WeightFormat::TorchZip,
+        metadata: BTreeMap::new(),
+        tensors,
+    })
+}
+
+/// Opens a legacy file: magic number, version, system, object, storage keys, then the storages.
+pub(super) fn parse_legacy(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
+    let magic = Pickle::parse(bytes, 0)?;
+    if !matches!(magic.root(), Value::Long(digits) if *digits == LEGACY_MAGIC) {
+        return Err(WeightsError::unsupported(
+            "a pickle that torch.save did not write",
+        ));
+    }
+    let version = Pickle::parse(bytes, magic.end)?;
+    if !matches!(version.root(), Value::Int(LEGACY_PROTOCOL)) {
+        return Err(WeightsError::unsupported(
+            "this version of PyTorch's legacy format",
+        ));
+    }
+    let system = Pickle::parse(bytes, version.end)?;
+    let big_endian = match system.root() {
+        Value::Dict(entries) => {
+            matches!(
+                system.entry(entries, "little_endian"),
+                Some(Value::Bool(false))
+            )
+        }
+        _ => {
+            return Err(WeightsError::corrupt(
+                "no description of the system",
+                version.end,
+            ));
+        }
+    };
+    if big_endian {
+        return Err(WeightsError::unsupported("a file of big-endian numbers"));
+    }
+    let object = Pickle::parse(bytes, system.end)?;
+    let keys = Pickle::parse(bytes, object.end)?;
+    let storages = legacy_storages(bytes, &object, &keys)?;
+    let tensors = state_dict(&object, system.end, |storage| {
+        storages
+            .get(storage.key)
+            .copied()
+            .ok_or_else(|| missing(storage, object.end))
+    })?;
+    Ok(WeightFile {
+        format: WeightFormat::TorchLegacy,
+        metadata: BTreeMap::new(),
+        tensors,
+    })
+}
+
+/// The storages of a legacy file, by key: each is its length in elements, then its bytes.
+fn legacy_storages<'a>(
+    bytes: &'a [u8],
+    object: &Pickle<'a>,
+    keys: &Pickle<'a>,
+) -> Result<BTreeMap<&'a str, &'a [u8]>, WeightsError> {
+    let mut specs: BTreeMap<&str, &StorageSpec<'_>> = BTreeMap::new();
+    for spec in &object.storages {
+        let first = *specs.entry(spec.key).or_insert(spec);
+        if (first.dtype, first.len) != (spec.dtype, spec.len) {
+            let what = format!("storage `{}` is described in two ways", shown(spec.key));
+            return Err(WeightsError::corrupt(what, object.end));
+        }
+    }
+    let Value::List(order) = keys.root() else {
+        return Err(WeightsError::corrupt(
+            "the storages' keys are not a list",
+            object.end,
+        ));
+    };
+    let mut storages = BTreeMap::new();
+    let mut at = keys.end;
+    for &key in order {
+        let spec = match keys.value(key) {
+            Value::Str(key) => specs.get(key).copied(),
+            _ => None,
+        };
+        let Some(spec) = spec else {
+            return Err(WeightsError::corrupt("a storage that no tensor uses", at));
+        };
+        let truncated = || WeightsError::Truncated {
+            what: format!("the end of storage `{}`", shown(spec.key)),
+            at,
+            len: bytes.len(),
+        };
+        let (len, rest) = bytes[at..].split_first_chunk::<8>().ok_or_else(truncated)?;
+        if usize::try_from(u64::from_le_bytes(*len)) != Ok(spec.len) {
+            let what = format!(
+                "storage `{}` is announced with two lengths",
+                shown(spec.key)
+            );
+            return Err(WeightsError::corrupt(what, at));
+        }
+        let size = spec.len.checked_mul(spec.dtype.size());
+        let content = size
+            .and_then(|size| rest.get(..size))
+            .ok_or_else(truncated)?;
+        at += 8 + content.len();
+        if storages.insert(spec.key, content).is_some() {
+            let what = format!("storage `{}` is there twice", shown(spec.key));
+            return Err(WeightsError::corrupt(what, at));
+        }
+    }
+    Ok(storages)
+}
+
+fn missing(storage: &StorageSpec<'_>, at: usize) -> WeightsError {
+    WeightsError::corrupt(format!("storage `{}` is missing", shown(storage.key)), at)
+}
+
+/// Lays the tensors of the state dict over their storages, whose bytes `storage_bytes` finds.
+fn state_dict<'a>(
+    pickle: &Pickle<'_>,
+    at: usize,
+    storage_bytes: impl Fn(&StorageSpec<'_>) -> Result<&'a [u8], WeightsError>,
+) -> Result<BTreeMap<String, TensorView<'a>>, WeightsError> {
+    let Some(entries) = find_state_dict(pickle) else {
+        return Err(WeightsError::unsupported(
+            "a PyTorch file that holds no dictionary of named tensors",
+        ));
+    };
+    let mut tensors = BTreeMap::new();
+    for &(key, value) in entries {
+        let (Value::Str(name), Value::Tensor(tensor)) = (pickle.value(key), pickle.value(value))
+        else {
+            continue;
+        };
+        let corrupt =
+            |what: &str| WeightsError::corrupt(format!("tensor `{}`: {what}", shown(name)), at);
+        let storage = &pickle.storages[tensor.storage];
+        let content = storage_elements(storage, storage_bytes(storage)?)
+            .ok_or_else(|| corrupt("its storage is shorter than announced"))?;
+        let shape = pickle.extents(tensor.shape).map_err(corrupt)?;
+        let strides = pickle.extents(tensor.strides).map_err(corrupt)?;
+        let view = TensorView::new(storage.dtype, shape, strides, tensor.offset, content)
+            .map_err(corrupt)?;
+        tensors.insert((*name).to_owned(), view);
+    }
+    Ok(tensors)
+}
+
+/// The bytes of a storage, or of the part of it that is meant.
+fn storage_elements<'a>(storage: &StorageSpec<'_>, bytes: &'a [u8]) -> Option<&'a [u8]> {
+    let size = storage.dtype.size();
+    let whole = bytes.get(..storage.len.checked_mul(size)?)?;
+    let Some((first, len)) = storage.part else {
+        return Some(whole);
+    };
+    whole
+        .get(first.checked_mul(size)?..)?
+        .get(..len.checked_mul(size)?)
+}
+
+/// The dictionary that holds tensors: under one of the usual keys, else the root.
+fn find_state_dict<'p>(pickle: &'p Pickle<'_>) -> Option<&'p [(ValueId, ValueId)]> {
+    let with_tensors = |value: &'p Value<'_>| match value {
+        Value::Dict(entries) => entries
+            .iter()
+            .any(|&(_, value)| matches!(pickle.value(value), Value::Tensor(_)))
+            .then_some(entries.as_slice()),
+        _ => None,
+    };
+    let Value::Dict(root) = pickle.root() else {
+        return None;
+    };
+    WRAPPERS
+        .iter()
+        .find_map(|key| pickle.entry(root, key).and_then(with_tensors))
+        .or_else(|| with_tensors(pickle.root()))
+}

@@ -1,0 +1,109 @@
+//! `rekindle models`: the networks there are.
+
+use rekindle_core::backbone::{ARCHITECTURES, Architecture};
+use serde::Serialize;
+
+use super::{Context, print_json, print_text, table};
+use crate::fetch::{Places, locate};
+use crate::models;
+use crate::ui::ExitCode;
+
+/// A network, as `models --json` prints it.
+#[derive(Debug, Serialize)]
+struct Entry {
+    name: &'static str,
+    family: &'static str,
+    /// Learnable numbers with the ImageNet head.
+    params: u64,
+    /// Multiply-adds of one image.
+    macs: u64,
+    /// Side of the square input in pixels.
+    input_size: usize,
+    min_input_size: usize,
+    /// Length of the pooled features.
+    features: usize,
+    /// SPDX identifier of the default weights' licence.
+    license: &'static str,
+    /// Where the default weights come from.
+    source: String,
+    /// Whether the default weights are on this machine.
+    available: bool,
+    weights: Vec<WeightEntry>,
+}
+
+#[derive(Debug, Serialize)]
+struct WeightEntry {
+    name: &'static str,
+    file: &'static str,
+    url: Option<&'static str>,
+    license: &'static str,
+    acc1: Option<f32>,
+    acc5: Option<f32>,
+    resize: u32,
+    crop: u32,
+    available: bool,
+}
+
+impl Entry {
+    fn new(architecture: &'static Architecture, places: &Places) -> Option<Self> {
+        let default = architecture.weights.first()?;
+        let weights: Vec<_> = architecture
+            .weights
+            .iter()
+            .map(|weights| WeightEntry {
+                name: weights.name,
+                file: weights.file_name,
+                url: weights.url,
+                license: weights.license.spdx(),
+                acc1: weights.accuracy.map(|(top1, _)| top1),
+                acc5: weights.accuracy.map(|(_, top5)| top5),
+                resize: weights.preset.resize(),
+                crop: weights.preset.crop(),
+                available: locate(&models::source(weights), places).is_some(),
+            })
+            .collect();
+        Some(Self {
+            name: architecture.name,
+            family: architecture.family,
+            params: architecture.params,
+            macs: architecture.macs,
+            input_size: architecture.input_size,
+            min_input_size: architecture.min_input,
+            features: architecture.features,
+            license: default.license.spdx(),
+            source: default.url.map_or_else(|| default.source.to_owned(), str::to_owned),
+            available: weights.first().is_some_and(|weights| weights.available),
+            weights,
+        })
+    }
+}
+
+/// Lists them.
+pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
+    let places = Places::of_this_machine();
+    let entries: Vec<_> = ARCHITECTURES
+        .iter()
+        .flat_map(|family| family.iter())
+        .filter_map(|architecture| Entry::new(architecture, &places))
+        .collect();
+    if context.global.json {
+        print_json(&entries)?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut table =
+        table(&["network", "parameters", "multiply-adds", "input", "top-1", "licence", "weights"]);
+    for entry in &entries {
+        let accuracy = entry.weights.iter().find_map(|weights| weights.acc1);
+        table.add_row(vec![
+            entry.name.to_owned(),
+            format!("{:.1} M", entry.params as f64 / 1e6),
+            format!("{:.2} G", entry.macs as f64 / 1e9),
+            format!("{0}×{0}", entry.input_size),
+            accuracy.map_or_else(|| "–".to_owned(), |accuracy| format!("{accuracy:.1} %")),
+            entry.license.to_owned(),
+            if entry.available { "here" } else { "to download" }.to_owned(),
+        ]);
+    }
+    print_text(&table.to_string())?;
+    Ok(ExitCode::Ok)
+}

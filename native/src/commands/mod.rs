@@ -1,0 +1,80 @@
+//! One file a command.
+
+mod bench;
+mod completions;
+mod doctor;
+mod evaluate;
+mod list;
+mod predict;
+mod serve;
+mod summary;
+mod train;
+
+use std::io::{self, Write as _};
+
+use rekindle_core::device::{self, OpenDevice};
+use serde::Serialize;
+
+use crate::cli::{Command, Global};
+use crate::interrupt::Interrupt;
+use crate::ui::{Console, ExitCode};
+
+/// What every command is given.
+pub struct Context {
+    /// Options of every command.
+    pub global: Global,
+    /// Where progress goes.
+    pub console: Console,
+    /// Ctrl-C.
+    pub interrupt: Interrupt,
+}
+
+impl Context {
+    /// Opens the device that was asked for.
+    fn open_device(&self) -> anyhow::Result<OpenDevice> {
+        Ok(pollster::block_on(device::open(self.global.device))?)
+    }
+}
+
+/// Runs a command.
+pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Train(args) => train::run(&args, context),
+        Command::Predict(args) => predict::run(&args, context),
+        Command::Evaluate(args) => evaluate::run(&args, context),
+        Command::Models => list::run(context),
+        Command::Summary(args) => summary::run(&args, context),
+        Command::Bench(args) => bench::run(&args, context),
+        Command::Doctor => doctor::run(context),
+        Command::Serve(args) => serve::run(&args, context),
+        Command::Completions { shell } => completions::run(shell),
+    }
+}
+
+/// Prints one JSON value on a line of its own.
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
+/// Prints text to stdout.
+fn print_text(text: &str) -> anyhow::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// A table without lines but for one under the head.
+fn table(head: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(head.to_vec());
+    table
+}
+
+/// A share as people write it: `93.8 %`.
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}

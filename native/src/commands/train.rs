@@ -1,0 +1,375 @@
+//! `rekindle train`: a new head on a folder of photos.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+use rekindle_core::model::Model;
+use rekindle_core::train::metrics::Report;
+use rekindle_core::train::mlp::MlpRecipe;
+use rekindle_core::train::{
+    ClassWeights, FeatureCache, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, Split,
+    cross_validate, evaluate, judge, stratified_split,
+};
+use serde_json::{Map, Value, json};
+
+use super::{Context, percent, print_json, print_text, table};
+use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
+use crate::dataset::{self, Dataset, ScanOptions, Skipped, scan};
+use crate::features::{self, Views};
+use crate::models::{self, Origin};
+use crate::report::{self, Page};
+use crate::runs::{self, Run};
+use crate::ui::{ExitCode, Failure, Unit, print_warning};
+
+/// Trains and leaves a run folder behind.
+pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let started = Instant::now();
+    check(args)?;
+    let options = ScanOptions { strict: args.strict, ..Default::default() };
+    let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
+    introduce(&dataset, context);
+
+    // The run folder first: a disk that cannot be written to is found out before the work.
+    let head_name = if args.head == HeadChoice::Mlp { "mlp" } else { "linear" };
+    let now = jiff::Zoned::now().datetime();
+    let name = args.name.clone().unwrap_or_else(|| runs::default_name(&now, &args.model, head_name));
+    let mut run = Run::create(&args.out, &name)?;
+    let outcome = train(args, &mut dataset, &mut run, started, context);
+    if outcome.is_err() {
+        run.discard_if_empty();
+    }
+    outcome
+}
+
+/// What makes no sense is refused before anything is read.
+fn check(args: &TrainArgs) -> anyhow::Result<()> {
+    let usage = |message: &str| Err(Failure::new(ExitCode::Usage, message).into());
+    if !(args.split > 0.0 && args.split < 1.0) {
+        return usage("--split must lie between 0 and 1");
+    }
+    if args.folds.is_some_and(|folds| folds < 2) {
+        return usage("--folds must be at least 2");
+    }
+    if args.c.is_some_and(|c| !(c > 0.0 && c.is_finite())) {
+        return usage("--c must be a number above 0");
+    }
+    if !(0.0..1.0).contains(&args.dropout) {
+        return usage("--dropout must be at least 0 and below 1");
+    }
+    if args.epochs == 0 || args.batch < 2 || args.hidden == Some(0) {
+        return usage("--epochs and --hidden must be at least 1, --batch at least 2");
+    }
+    if !(args.lr > 0.0 && args.lr.is_finite() && args.weight_decay >= 0.0) {
+        return usage("--lr must be above 0 and --weight-decay not below");
+    }
+    Ok(())
+}
+
+fn train(
+    args: &TrainArgs,
+    dataset: &mut Dataset,
+    run: &mut Run,
+    started: Instant,
+    context: &Context,
+) -> anyhow::Result<ExitCode> {
+    let device = context.open_device()?;
+    let weights = args.weights.weights.as_deref();
+    let (model, origin) =
+        models::pretrained(&args.model, weights, args.seed, &device.device, context)?;
+    context.console.note(&format!(
+        "{} on {} ({} parameters frozen)",
+        model.card.architecture,
+        device.info.name,
+        model.stage_parameters().iter().sum::<usize>()
+    ));
+
+    let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
+    let labels: Vec<_> = dataset.items.iter().map(|item| item.class).collect();
+    let views = Views { augmented: args.views, seed: args.seed };
+    let (cache, failed) = features::extract(&model, &paths, &labels, views, context)?;
+    dataset.leave_out(&failed)?;
+    for skipped in &dataset.skipped {
+        print_warning(&left_out(skipped), None);
+    }
+    let features_seconds = started.elapsed().as_secs_f64();
+
+    let recipe = recipe(args);
+    let classes = dataset.classes.len();
+    let validated = match args.folds {
+        Some(folds) => Some(cross_validated(args, folds, &recipe, &cache, classes, &model, context)?),
+        None => None,
+    };
+    let split = divide(args, dataset, &cache)?;
+    let fitting = Instant::now();
+    let fitted = fit(&recipe, &cache, &split, classes, &model, args.seed, run, context)?;
+    let fit_seconds = fitting.elapsed().as_secs_f64();
+    let train_seconds = started.elapsed().as_secs_f64();
+    let held_out = match &validated {
+        Some(report) => report.clone(),
+        None => {
+            let examples = cache.plain(&split.valid);
+            let logits = pollster::block_on(evaluate(&fitted, &examples, model.device()))?;
+            judge(&logits, &examples.labels, classes)?
+        }
+    };
+    let accuracy = held_out.accuracy.unwrap_or(f64::NAN);
+
+    // What is known goes into the model file and into the run folder.
+    let mut trained =
+        model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
+    trained.card.recipe = recipe_card(args, &recipe, &model)?;
+    trained.card.provenance = provenance(&origin, dataset, &cache);
+    let bytes = pollster::block_on(trained.save())?;
+    let model_path = run.write(runs::MODEL, &bytes)?;
+    run.write(runs::RECIPE, toml::to_string_pretty(&trained.card.recipe)?.as_bytes())?;
+    let measured = if validated.is_some() { "cross-validation" } else { "held-out photos" };
+    let summary = json!({
+        "run": run.folder(),
+        "model": model_path,
+        "architecture": trained.card.architecture,
+        "head": trained.card.head.name(),
+        "classes": dataset.classes,
+        "images": cache.len(),
+        "skipped": dataset.skipped.len(),
+        "measured_on": measured,
+        "accuracy": accuracy,
+        "cv_accuracy": validated.as_ref().and_then(|report| report.accuracy),
+        "folds": args.folds,
+        "trained_on": split.train.len(),
+        "iterations": fitted.iterations,
+        "loss": fitted.loss,
+        "train_seconds": train_seconds,
+        "seconds": { "features": features_seconds, "fit": fit_seconds },
+        "device": device.info.name,
+    });
+    let manifest = json!({
+        "rekindle": env!("CARGO_PKG_VERSION"),
+        "device": device.info,
+        "seed": args.seed,
+        "weights": origin,
+        "data": { "sha256": dataset.data_hash().to_string(), "images": cache.len(), "skipped": dataset.skipped },
+        "model_sha256": sha256(&bytes),
+        "recipe": trained.card.recipe,
+        "result": summary,
+        "report": held_out,
+    });
+    run.write(runs::MANIFEST, serde_json::to_string_pretty(&manifest)?.as_bytes())?;
+    let page = Page {
+        title: models::title(&trained.card),
+        measured,
+        report: &held_out,
+        classes: &dataset.classes,
+        facts: &summary,
+        skipped: &dataset.skipped,
+    };
+    run.write(runs::REPORT, report::html(&page).as_bytes())?;
+
+    if context.global.json {
+        print_json(&summary)?;
+    } else {
+        print_text(&class_table(&held_out, &dataset.classes))?;
+        print_text(&format!(
+            "accuracy {} on {} {}, trained on {} photos in {train_seconds:.1} s",
+            percent(accuracy),
+            held_out.images,
+            if validated.is_some() { "photos by cross-validation" } else { "held-out photos" },
+            split.train.len(),
+        ))?;
+        print_text(&format!("saved {}", model_path.display()))?;
+    }
+    accuracy_gate(accuracy, args.min_accuracy)
+}
+
+fn introduce(dataset: &Dataset, context: &Context) {
+    let counts: Vec<_> = dataset
+        .counts()
+        .iter()
+        .map(|count| format!("{} {}", count.class, count.total()))
+        .collect();
+    let shown = counts.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+    let more = if counts.len() > 12 { ", …" } else { "" };
+    context.console.note(&format!(
+        "{} photos in {} classes: {shown}{more}",
+        dataset.items.len(),
+        dataset.classes.len()
+    ));
+    for warning in dataset.warnings() {
+        print_warning(&warning.to_string(), Some(warning.help()));
+    }
+}
+
+fn recipe(args: &TrainArgs) -> HeadRecipe {
+    let class_weights = match args.class_weights {
+        ClassWeightChoice::None => ClassWeights::None,
+        ClassWeightChoice::Auto => ClassWeights::Balanced,
+    };
+    match args.head {
+        HeadChoice::Linear => HeadRecipe::Linear(LinearRecipe { c: args.c, class_weights }),
+        HeadChoice::Mlp => HeadRecipe::Mlp {
+            hidden: args.hidden,
+            dropout: args.dropout,
+            training: MlpRecipe {
+                epochs: args.epochs,
+                batch: args.batch,
+                rate: args.lr,
+                weight_decay: args.weight_decay,
+            },
+            class_weights,
+        },
+    }
+}
+
+fn cross_validated(
+    args: &TrainArgs,
+    folds: usize,
+    recipe: &HeadRecipe,
+    cache: &FeatureCache,
+    classes: usize,
+    model: &Model,
+    context: &Context,
+) -> anyhow::Result<Report> {
+    let mut progress = context.console.start("folds", Unit::Items, Some(folds as u64));
+    let logits = pollster::block_on(cross_validate(
+        recipe,
+        cache,
+        classes,
+        folds,
+        model.architecture().head,
+        args.seed,
+        model.device(),
+        |_| {
+            progress.advance();
+            !context.interrupt.is_raised()
+        },
+    ))?;
+    context.interrupt.check()?;
+    let logits = logits.context("the cross-validation was stopped")?;
+    Ok(judge(&logits, cache.labels(), classes)?)
+}
+
+/// Which photos train and which are held back. With cross-validation all of them train.
+fn divide(args: &TrainArgs, dataset: &Dataset, cache: &FeatureCache) -> anyhow::Result<Split> {
+    if args.folds.is_some() {
+        return Ok(Split { train: (0..cache.len()).collect(), valid: Vec::new() });
+    }
+    if dataset.is_divided() {
+        let train = dataset.indices_of(dataset::Split::Train);
+        let mut valid = dataset.indices_of(dataset::Split::Val);
+        if valid.is_empty() {
+            valid = dataset.indices_of(dataset::Split::Test);
+        }
+        return Ok(Split { train, valid });
+    }
+    let classes = dataset.classes.len();
+    Ok(stratified_split(cache.labels(), classes, args.split, args.seed)?)
+}
+
+#[allow(clippy::too_many_arguments)] // one call, each argument another thing
+fn fit(
+    recipe: &HeadRecipe,
+    cache: &FeatureCache,
+    split: &Split,
+    classes: usize,
+    model: &Model,
+    seed: u64,
+    run: &mut Run,
+    context: &Context,
+) -> anyhow::Result<Fitted> {
+    let slot = model.architecture().head;
+    let examples = cache.all_views(&split.train);
+    let mut trainer =
+        HeadTrainer::new(recipe, examples, classes, slot, seed, None, model.device())?;
+    let total = match recipe {
+        HeadRecipe::Mlp { training, .. } => Some(training.epochs as u64),
+        HeadRecipe::Linear(_) => None,
+    };
+    let mut progress = context.console.start("head", Unit::Items, total);
+    let mut logged = None;
+    loop {
+        let step = pollster::block_on(trainer.step())?;
+        if let (Some(loss), true) = (step.loss, logged != Some(step.done)) {
+            logged = Some(step.done);
+            progress.set(step.done as u64, step.total.map(|total| total as u64));
+            progress.message(&format!("loss {loss:.4}"));
+            run.append_metrics(&json!({ "step": step.done, "loss": loss }))?;
+        }
+        if step.finished {
+            return Ok(trainer.head());
+        }
+        context.interrupt.check()?;
+    }
+}
+
+/// The recipe as it travels in the model file and in `recipe.toml`.
+fn recipe_card(
+    args: &TrainArgs,
+    recipe: &HeadRecipe,
+    model: &Model,
+) -> anyhow::Result<Map<String, Value>> {
+    let mut card = Map::new();
+    card.insert("model".into(), json!(model.card.architecture));
+    card.insert("seed".into(), json!(args.seed));
+    card.insert("views".into(), json!(args.views));
+    match args.folds {
+        Some(folds) => card.insert("folds".into(), json!(folds)),
+        None => card.insert("split".into(), json!(args.split)),
+    };
+    let mut head = serde_json::to_value(recipe)?;
+    // TOML has no null: what was left to the program is simply not there.
+    if let Value::Object(fields) = &mut head {
+        fields.retain(|_, value| !value.is_null());
+    }
+    card.insert("head".into(), head);
+    Ok(card)
+}
+
+fn provenance(origin: &Origin, dataset: &Dataset, cache: &FeatureCache) -> Map<String, Value> {
+    let mut provenance = origin.clone();
+    provenance.insert("rekindle".into(), json!(env!("CARGO_PKG_VERSION")));
+    provenance.insert("images".into(), json!(cache.len()));
+    provenance.insert("data_sha256".into(), json!(dataset.data_hash().to_string()));
+    provenance
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    dataset::FileHash(sha2::Sha256::digest(bytes).into()).to_string()
+}
+
+/// The line about a photo that was skipped.
+pub fn left_out(skipped: &Skipped) -> String {
+    format!("skipped {}: {}", skipped.path, skipped.reason)
+}
+
+/// Precision, recall and what each class is mostly taken for.
+pub fn class_table(report: &Report, classes: &[String]) -> String {
+    let mut table = table(&["class", "photos", "precision", "recall", "taken for"]);
+    for (index, (class, scores)) in classes.iter().zip(&report.per_class).enumerate() {
+        let row = &report.confusion.rows()[index];
+        let mistaken = (0..classes.len())
+            .filter(|&other| other != index && row[other] > 0)
+            .max_by_key(|&other| row[other])
+            .map(|other| format!("{} ({})", classes[other], row[other]));
+        table.add_row(vec![
+            class.clone(),
+            scores.support.to_string(),
+            percent(scores.precision),
+            percent(scores.recall),
+            mistaken.unwrap_or_default(),
+        ]);
+    }
+    table.to_string()
+}
+
+/// Exit code 1 when the accuracy is below what was asked for.
+pub fn accuracy_gate(accuracy: f64, least: Option<f64>) -> anyhow::Result<ExitCode> {
+    match least {
+        Some(least) if !(accuracy >= least) => Err(Failure::new(
+            ExitCode::GateFailed,
+            format!("the accuracy {accuracy:.3} is below --min-accuracy {least}"),
+        )
+        .into()),
+        _ => Ok(ExitCode::Ok),
+    }
+}
+

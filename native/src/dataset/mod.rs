@@ -1,0 +1,215 @@
+//! A folder of photos, one folder a class, with or without `train/` and `val/` above the classes.
+//!
+//! The conventions are those of torchvision's `ImageFolder` and of fastai: class names are folder
+//! names in sorted order, photos may lie in folders inside a class folder. Scanning finds what can
+//! be said without decoding: it lists and hashes the files, tells pictures from other things by
+//! their first bytes, and refuses what training could not use, before any network is loaded. Photos
+//! that turn out damaged when they are decoded are taken out again by [`Dataset::leave_out`], under
+//! the same rules.
+
+mod error;
+mod hash;
+mod layout;
+mod report;
+mod scan;
+
+pub use error::DatasetError;
+pub use hash::{FileHash, hash_file};
+pub use report::{ClassCount, Warning};
+pub use scan::{ScanOptions, scan};
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use crate::photos::PhotoError;
+
+/// The part of a data set a photo was put in by its folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Split {
+    /// `train/`.
+    Train,
+    /// `val/`, `valid/` or `validation/`.
+    Val,
+    /// `test/`.
+    Test,
+}
+
+impl Split {
+    /// The name used in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// One usable photo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its place under the data set's folder, with `/` between components.
+    pub relative: String,
+    /// Index into [`Dataset::classes`].
+    pub class: usize,
+    /// The part its folder puts it in; nothing if the data set is not divided.
+    pub split: Option<Split>,
+    /// SHA-256 of the file.
+    pub hash: FileHash,
+}
+
+/// A file that is named like a photo but could not be used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// Its place under the data set's folder, with `/` between components.
+    pub path: String,
+    /// The stable short name of the problem, see
+    /// [`PhotoProblem::kind`](crate::photos::PhotoProblem::kind).
+    pub kind: &'static str,
+    /// The problem in words.
+    pub reason: String,
+}
+
+/// A folder of photos that training or evaluation can use.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// The folder.
+    pub root: PathBuf,
+    /// Names of the classes, sorted.
+    pub classes: Vec<String>,
+    /// The photos, sorted by their place under the folder.
+    pub items: Vec<Item>,
+    /// What was named like a photo but is none, sorted by place.
+    pub skipped: Vec<Skipped>,
+    /// Number of other files: notes, tables, videos. Hidden files are not counted.
+    pub other_files: usize,
+    /// Whether classes that are empty or alone are accepted; see [`ScanOptions::for_evaluation`].
+    lenient: bool,
+    strict: bool,
+}
+
+impl Dataset {
+    /// Whether the folders divide the photos into parts.
+    pub fn is_divided(&self) -> bool {
+        self.items.iter().any(|item| item.split.is_some())
+    }
+
+    /// Indices into [`Dataset::items`] of the photos of one part.
+    pub fn indices_of(&self, split: Split) -> Vec<usize> {
+        let belongs = |(index, item): (usize, &Item)| (item.split == Some(split)).then_some(index);
+        self.items.iter().enumerate().filter_map(belongs).collect()
+    }
+
+    /// A hash of the whole data set: of the places and contents of all usable photos, in sorted
+    /// order. It does not depend on where the folder lies, on dates, or on the order in which the
+    /// system lists files.
+    pub fn data_hash(&self) -> FileHash {
+        let mut hasher = Sha256::new();
+        for item in &self.items {
+            // The length in front keeps ("a", "bc") and ("ab", "c") apart.
+            hasher.update((item.relative.len() as u64).to_le_bytes());
+            hasher.update(item.relative.as_bytes());
+            hasher.update(item.hash.0);
+        }
+        FileHash(hasher.finalize().into())
+    }
+
+    /// Takes photos out that could not be decoded, given by their index into [`Dataset::items`],
+    /// and adds them to the skipped ones.
+    ///
+    /// # Errors
+    /// [`DatasetError::Unusable`] if unreadable photos are not tolerated;
+    /// [`DatasetError::EmptyClasses`] if a class has lost its last photo;
+    /// [`DatasetError::RootMissing`] if the whole folder has vanished.
+    pub fn leave_out(&mut self, failed: &[(usize, PhotoError)]) -> Result<(), DatasetError> {
+        if failed.is_empty() {
+            return Ok(());
+        }
+        if !self.root.is_dir() {
+            return Err(DatasetError::RootMissing(self.root.clone()));
+        }
+        for (index, error) in failed {
+            if let Some(item) = self.items.get(*index) {
+                self.skipped.push(Skipped {
+                    path: item.relative.clone(),
+                    kind: error.kind(),
+                    reason: error.problem.to_string(),
+                });
+            }
+        }
+        let gone: BTreeSet<usize> = failed.iter().map(|(index, _)| *index).collect();
+        let mut index = 0;
+        self.items.retain(|_| {
+            index += 1;
+            !gone.contains(&(index - 1))
+        });
+        self.skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        self.check()
+    }
+
+    /// The rules every data set has to meet, before and after photos were left out.
+    fn check(&self) -> Result<(), DatasetError> {
+        if self.strict && !self.skipped.is_empty() {
+            return Err(DatasetError::Unusable {
+                skipped: self.skipped.clone(),
+            });
+        }
+        let name = |class: usize| self.classes[class].clone();
+        let classes_where = |wanted: &dyn Fn(&ClassCount) -> bool| -> Vec<String> {
+            let counts = self.counts();
+            let indices = counts.iter().enumerate().filter(|(_, count)| wanted(count));
+            indices.map(|(class, _)| name(class)).collect()
+        };
+        if self.items.is_empty() {
+            return Err(DatasetError::NoPhotos {
+                root: self.root.clone(),
+                skipped: self.skipped.len(),
+            });
+        }
+        if self.lenient {
+            return Ok(());
+        }
+        let empty = classes_where(&|count| count.total() == 0);
+        if !empty.is_empty() {
+            return Err(DatasetError::EmptyClasses {
+                root: self.root.clone(),
+                classes: empty,
+            });
+        }
+        if self.is_divided() {
+            let untaught = classes_where(&|count| count.train == 0);
+            if !untaught.is_empty() {
+                return Err(DatasetError::NotInTrain {
+                    root: self.root.clone(),
+                    classes: untaught,
+                });
+            }
+        }
+        match self.classes.as_slice() {
+            [only] => Err(DatasetError::OneClass {
+                root: self.root.clone(),
+                class: only.clone(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `path` under `root`, with `/` between components; bytes that are not text are replaced.
+fn relative(root: &Path, path: &Path) -> String {
+    let place = path.strip_prefix(root).unwrap_or(path);
+    let parts: Vec<_> = place
+        .components()
+        .map(|c| c.as_os_str().to_string_lossy())
+        .collect();
+    parts.join("/")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,282 @@
+//! What is worth saying about a data set that can be used.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::{Dataset, FileHash, Item, Split};
+
+/// A class with fewer photos to learn from gets a warning.
+const FEW: usize = 5;
+/// The largest class may have this many times the photos of the smallest before a warning.
+const IMBALANCE: usize = 4;
+
+/// How many photos of a class there are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ClassCount {
+    /// Name of the class.
+    pub class: String,
+    /// Photos in `train/`, or all of them if the data set is not divided.
+    pub train: usize,
+    /// Photos in `val/`.
+    pub val: usize,
+    /// Photos in `test/`.
+    pub test: usize,
+}
+
+impl ClassCount {
+    /// All photos of the class.
+    pub fn total(&self) -> usize {
+        self.train + self.val + self.test
+    }
+}
+
+/// Something that training survives but the user should know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Warning {
+    /// Too few photos to learn a class, or to measure how well it was learnt.
+    FewPhotos {
+        /// Name of the class.
+        class: String,
+        /// Photos to learn from.
+        photos: usize,
+    },
+    /// Some class has many times the photos of another.
+    Imbalance {
+        /// The class with the most photos.
+        largest: String,
+        /// How many.
+        most: usize,
+        /// The class with the fewest photos.
+        smallest: String,
+        /// How many.
+        fewest: usize,
+    },
+    /// The same file lies in two parts, so that the measured accuracy is too good.
+    Leak {
+        /// Number of such files.
+        photos: usize,
+        /// Two places of one of them.
+        example: [String; 2],
+    },
+    /// The same file lies in two classes, so that one of the labels is wrong.
+    TwoLabels {
+        /// Number of such files.
+        photos: usize,
+        /// Two places of one of them.
+        example: [String; 2],
+    },
+    /// The same file lies twice in a class.
+    Duplicates {
+        /// Number of superfluous copies.
+        photos: usize,
+        /// Two places of one of them.
+        example: [String; 2],
+    },
+    /// A class has nothing in `val/`.
+    NotValidated {
+        /// Name of the class.
+        class: String,
+    },
+    /// Two class names that are one on Windows and macOS.
+    CaseClash {
+        /// The names.
+        classes: [String; 2],
+    },
+    /// Files were skipped.
+    Skipped {
+        /// Number of files.
+        photos: usize,
+    },
+}
+
+impl fmt::Display for Warning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::FewPhotos { class, photos } => {
+                let plural = if *photos == 1 { "" } else { "s" };
+                write!(
+                    f,
+                    "class `{class}` has only {photos} photo{plural} to learn from"
+                )
+            }
+            Self::Imbalance {
+                largest,
+                most,
+                smallest,
+                fewest,
+            } => write!(
+                f,
+                "the classes are out of balance: {most} photos of `{largest}`, {fewest} of \
+                 `{smallest}`"
+            ),
+            Self::Leak {
+                photos,
+                example: [a, b],
+            } => write!(
+                f,
+                "{photos} photos lie in more than one part, so the accuracy will look too good: \
+                 {a} is {b}"
+            ),
+            Self::TwoLabels {
+                photos,
+                example: [a, b],
+            } => {
+                write!(f, "{photos} photos lie in more than one class: {a} is {b}")
+            }
+            Self::Duplicates {
+                photos,
+                example: [a, b],
+            } => {
+                write!(f, "{photos} photos are copies of others: {a} is {b}")
+            }
+            Self::NotValidated { class } => write!(f, "class `{class}` has no photos in val/"),
+            Self::CaseClash { classes: [a, b] } => {
+                write!(f, "the classes `{a}` and `{b}` differ only in case")
+            }
+            Self::Skipped { photos } => {
+                write!(
+                    f,
+                    "{photos} files are named like photos but cannot be used; they are skipped"
+                )
+            }
+        }
+    }
+}
+
+impl Warning {
+    /// What the user can do about it.
+    pub fn help(&self) -> &'static str {
+        match self {
+            Self::FewPhotos { .. } => "ten photos or more of each class make a sound start",
+            Self::Imbalance { .. } => {
+                "add photos of the rare classes, or use `--class-weights auto`"
+            }
+            Self::Leak { .. } => "delete the copies from val/ and test/",
+            Self::TwoLabels { .. } => "decide for one class and delete the other copy",
+            Self::Duplicates { .. } => {
+                "delete the copies: one in each half of a split makes the accuracy look too good"
+            }
+            Self::NotValidated { .. } => "move some of its photos from train/ to val/",
+            Self::CaseClash { .. } => {
+                "merge or rename the folders: on Windows and macOS they are one"
+            }
+            Self::Skipped { .. } => {
+                "see the list of skipped files, or use `--strict` to stop at them"
+            }
+        }
+    }
+}
+
+impl Dataset {
+    /// How many photos each class has, in the order of [`Dataset::classes`].
+    pub fn counts(&self) -> Vec<ClassCount> {
+        let empty = |class: &String| ClassCount {
+            class: class.clone(),
+            train: 0,
+            val: 0,
+            test: 0,
+        };
+        let mut counts: Vec<_> = self.classes.iter().map(empty).collect();
+        for item in &self.items {
+            let count = &mut counts[item.class];
+            *match item.split {
+                None | Some(Split::Train) => &mut count.train,
+                Some(Split::Val) => &mut count.val,
+                Some(Split::Test) => &mut count.test,
+            } += 1;
+        }
+        counts
+    }
+
+    /// What is worth a warning, the gravest first.
+    pub fn warnings(&self) -> Vec<Warning> {
+        let mut warnings = self.copies();
+        let counts = self.counts();
+        let by_train = |count: &&ClassCount| count.train;
+        let (least, most) = (
+            counts.iter().min_by_key(by_train),
+            counts.iter().max_by_key(by_train),
+        );
+        if let (Some(least), Some(most)) = (least, most)
+            && most.train > IMBALANCE * least.train
+        {
+            warnings.push(Warning::Imbalance {
+                largest: most.class.clone(),
+                most: most.train,
+                smallest: least.class.clone(),
+                fewest: least.train,
+            });
+        }
+        for count in counts.iter().filter(|count| count.train < FEW) {
+            warnings.push(Warning::FewPhotos {
+                class: count.class.clone(),
+                photos: count.train,
+            });
+        }
+        if counts.iter().any(|count| count.val > 0) {
+            for count in counts.iter().filter(|count| count.val == 0) {
+                warnings.push(Warning::NotValidated {
+                    class: count.class.clone(),
+                });
+            }
+        }
+        let mut lowercase: BTreeMap<String, &String> = BTreeMap::new();
+        for class in &self.classes {
+            if let Some(other) = lowercase.insert(class.to_lowercase(), class) {
+                warnings.push(Warning::CaseClash {
+                    classes: [other.clone(), class.clone()],
+                });
+            }
+        }
+        if !self.skipped.is_empty() {
+            warnings.push(Warning::Skipped {
+                photos: self.skipped.len(),
+            });
+        }
+        warnings
+    }
+
+    /// Warnings about files that occur more than once.
+    fn copies(&self) -> Vec<Warning> {
+        let mut first: HashMap<FileHash, &Item> = HashMap::new();
+        let (mut leaks, mut labels, mut twins) = (Vec::new(), Vec::new(), Vec::new());
+        for item in &self.items {
+            let Some(original) = first.get(&item.hash) else {
+                first.insert(item.hash, item);
+                continue;
+            };
+            let pair = [item.relative.clone(), original.relative.clone()];
+            if item.class != original.class {
+                labels.push(pair);
+            } else if item.split != original.split {
+                leaks.push(pair);
+            } else {
+                twins.push(pair);
+            }
+        }
+        let warning = |pairs: Vec<[String; 2]>, make: fn(usize, [String; 2]) -> Warning| {
+            let photos = pairs.len();
+            pairs
+                .into_iter()
+                .next()
+                .map(|example| make(photos, example))
+        };
+        [
+            warning(labels, |photos, example| Warning::TwoLabels {
+                photos,
+                example,
+            }),
+            warning(leaks, |photos, example| Warning::Leak { photos, example }),
+            warning(twins, |photos, example| Warning::Duplicates {
+                photos,
+                example,
+            }),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}

@@ -1,0 +1,127 @@
+//! From files to cached features: photos are decoded on all cores while the network works.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use rekindle_core::image::RgbImage;
+use rekindle_core::model::Model;
+use rekindle_core::postprocess::Prediction;
+use rekindle_core::preprocess::{Augmentation, View};
+use rekindle_core::train::FeatureCache;
+
+use crate::commands::Context;
+use crate::photos::{DecodeOptions, PhotoError, StreamError, decode_stream};
+use crate::ui::Unit;
+
+/// Crops that go through the network together. Larger batches gain little on a processor and cost
+/// memory.
+const BATCH: usize = 8;
+
+/// Which augmented views are made of each photo, beside the plain one.
+#[derive(Debug, Clone, Copy)]
+pub struct Views {
+    /// How many.
+    pub augmented: usize,
+    /// What they follow from.
+    pub seed: u64,
+}
+
+impl Views {
+    /// The plain view alone.
+    pub const PLAIN: Self = Self { augmented: 0, seed: 0 };
+
+    fn of(self, image: &RgbImage, key: usize) -> impl Iterator<Item = View> {
+        let augmentation = Augmentation::default();
+        let (width, height) = (image.width(), image.height());
+        let drawn = (0..self.augmented).map(move |number| {
+            augmentation.view(width, height, self.seed, key as u64, number as u32)
+        });
+        std::iter::once(View::Plain).chain(drawn)
+    }
+}
+
+/// Computes the features of labelled photos.
+///
+/// Returns the cache and the photos that could not be read, by their position in `paths`; the cache
+/// holds the others in order.
+pub fn extract(
+    model: &Model,
+    paths: &[PathBuf],
+    labels: &[usize],
+    views: Views,
+    context: &Context,
+) -> anyhow::Result<(FeatureCache, Vec<(usize, PhotoError)>)> {
+    let width = model.architecture().features;
+    let mut cache = FeatureCache::new(width, 1 + views.augmented);
+    let mut features = Vec::new();
+    let mut readable = Vec::new();
+    let failed = stream(model, paths, views, "features", context, &mut readable, |batch| {
+        features.extend(pollster::block_on(model.read_features(batch))?);
+        Ok(())
+    })?;
+    for (&photo, row) in readable.iter().zip(features.chunks_exact(width * cache.views())) {
+        cache.push(labels[photo], row)?;
+    }
+    Ok((cache, failed))
+}
+
+/// Classifies photos, handing on each answer in order.
+pub fn predict(
+    model: &Model,
+    paths: &[PathBuf],
+    top: usize,
+    context: &Context,
+) -> anyhow::Result<(Vec<(usize, Vec<Prediction>)>, Vec<(usize, PhotoError)>)> {
+    let mut answers = Vec::new();
+    let mut readable = Vec::new();
+    let failed = stream(model, paths, Views::PLAIN, "photos", context, &mut readable, |batch| {
+        answers.extend(pollster::block_on(model.predict(batch, top))?);
+        Ok(())
+    })?;
+    Ok((readable.into_iter().zip(answers).collect(), failed))
+}
+
+/// Decodes, crops, and hands batches of crops to `work`. `readable` gets the photos that made it.
+fn stream(
+    model: &Model,
+    paths: &[PathBuf],
+    views: Views,
+    label: &str,
+    context: &Context,
+    readable: &mut Vec<usize>,
+    mut work: impl FnMut(&[RgbImage]) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<(usize, PhotoError)>> {
+    let preset = model.card.preset;
+    let mut progress = context.console.start(label, Unit::Items, Some(paths.len() as u64));
+    let mut failed = Vec::new();
+    let mut batch: Vec<RgbImage> = Vec::new();
+    let crops = |key: usize, image: RgbImage| -> Vec<RgbImage> {
+        views.of(&image, key).map(|view| preset.view_pixels(&image, &view)).collect()
+    };
+    let options = DecodeOptions { ahead: 4 * BATCH, ..DecodeOptions::default() };
+    let receive = |index: usize, crops: Result<Vec<RgbImage>, PhotoError>| {
+        match crops {
+            Ok(crops) => {
+                readable.push(index);
+                batch.extend(crops);
+            }
+            Err(error) => failed.push((index, error)),
+        }
+        let last = index + 1 == paths.len();
+        while batch.len() >= BATCH || (last && !batch.is_empty()) {
+            let rest = batch.split_off(batch.len().min(BATCH));
+            work(&batch)?;
+            batch = rest;
+        }
+        progress.advance();
+        Ok(())
+    };
+    decode_stream(paths, &options, &context.interrupt, crops, receive).map_err(|error| {
+        match error {
+            StreamError::Interrupted(interrupted) => anyhow::Error::new(interrupted),
+            StreamError::Receiver(error) => error,
+        }
+    })
+    .context("the photos could not be worked through")?;
+    Ok(failed)
+}

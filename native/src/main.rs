@@ -1,0 +1,38 @@
+//! `rekindle`, the command line: a thin shell over `rekindle-core` that adds files, decoding,
+//! downloads, progress and reports.
+
+mod cli;
+mod commands;
+mod dataset;
+mod features;
+mod fetch;
+mod interrupt;
+mod models;
+mod photos;
+mod report;
+mod runs;
+mod serve;
+mod ui;
+
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::cli::Cli;
+use crate::interrupt::Interrupt;
+use crate::ui::Console;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code.into(),
+        Err(error) => ui::print_error(&error).into(),
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ui::ExitCode> {
+    let interrupt = Interrupt::install().context("cannot listen for Ctrl-C")?;
+    let console = Console::new(cli.global.quiet);
+    commands::run(cli.command, &commands::Context { global: cli.global, console, interrupt })
+}

@@ -1,0 +1,167 @@
+//! From what a person types to a model: a file, or a network's name and its weights.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
+use rekindle_core::device::Device;
+use rekindle_core::model::{Model, ModelCard, ModelError};
+use rekindle_core::weights::{HeInit, WeightFile};
+use serde_json::{Map, Value, json};
+
+use crate::commands::Context;
+use crate::dataset::hash_file;
+use crate::fetch::{self, Places, WeightSource};
+use crate::ui::{ExitCode, Failure, Unit};
+
+/// Where a model came from, for manifests.
+pub type Origin = Map<String, Value>;
+
+/// What the file search needs to know of a network's weights.
+pub fn source(weights: &'static PretrainedWeights) -> WeightSource<'static> {
+    let stem = weights.file_name.rsplit_once('.').map_or(weights.file_name, |(stem, _)| stem);
+    WeightSource {
+        name: stem,
+        file_name: weights.file_name,
+        url: weights.url,
+        sha256_prefix: weights.sha256_prefix(),
+    }
+}
+
+/// Opens a model file, or the network of that name with its own classes.
+pub fn open(
+    name: &str,
+    weights: Option<&str>,
+    device: &Device,
+    context: &Context,
+) -> anyhow::Result<Model> {
+    let path = Path::new(name);
+    if path.is_file() {
+        let bytes = read(path)?;
+        return match Model::open(&bytes, device) {
+            Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
+                .with_context(|| format!("cannot use {} as a model", path.display()))
+                .context(Failure::new(ExitCode::Data, format!("{} is no model file", path.display()))
+                    .with_help("give the network's name, and this file with --weights")),
+            other => other.with_context(|| format!("cannot open {}", path.display())),
+        };
+    }
+    if path.is_dir() || name.contains(['/', '\\']) || name.ends_with(".safetensors") {
+        let what = if path.is_dir() { "is a folder" } else { "does not exist" };
+        return Err(Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
+            .with_help("name the model.safetensors of a run, or a network from `rekindle models`")
+            .into());
+    }
+    Ok(pretrained(name, weights, 0, device, context)?.0)
+}
+
+/// The network of that name, filled with the weights asked for.
+pub fn pretrained(
+    name: &str,
+    weights: Option<&str>,
+    seed: u64,
+    device: &Device,
+    context: &Context,
+) -> anyhow::Result<(Model, Origin)> {
+    let architecture = find(name)?;
+    match weights {
+        Some("random") => random(architecture, seed, device),
+        Some(file) if Path::new(file).is_file() => from_file(architecture, Path::new(file), device),
+        chosen => {
+            let entry = published(architecture, chosen)?;
+            let label = format!("{} {}", architecture.name, entry.name);
+            let mut progress = None;
+            let found = fetch::fetch(
+                &source(entry),
+                &Places::of_this_machine(),
+                context.global.offline,
+                &context.interrupt,
+                &mut |transfer| {
+                    progress
+                        .get_or_insert_with(|| context.console.start(&label, Unit::Bytes, None))
+                        .set(transfer.received, transfer.total);
+                },
+            )?;
+            let bytes = read(&found.path)?;
+            let model = fill(architecture, entry, &bytes, device)
+                .with_context(|| format!("cannot use {}", found.path.display()))?;
+            let origin = origin(entry.name, entry.file_name, &found.sha256.to_string());
+            Ok((model, origin))
+        }
+    }
+}
+
+fn random(
+    architecture: &'static Architecture,
+    seed: u64,
+    device: &Device,
+) -> anyhow::Result<(Model, Origin)> {
+    let entry = published(architecture, None)?;
+    let model = Model::pretrained(architecture, entry, &HeInit { seed }, device)?;
+    let mut origin = Origin::new();
+    origin.insert("weights".into(), json!("random"));
+    Ok((model, origin))
+}
+
+/// A file the user names: whatever the network publishes first decides how photos are prepared,
+/// unless the file itself says so.
+fn from_file(
+    architecture: &'static Architecture,
+    path: &Path,
+    device: &Device,
+) -> anyhow::Result<(Model, Origin)> {
+    let bytes = read(path)?;
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let entry = architecture
+        .weights
+        .iter()
+        .find(|weights| weights.file_name == file_name)
+        .map_or_else(|| published(architecture, None), Ok)?;
+    let model = fill(architecture, entry, &bytes, device)
+        .with_context(|| format!("cannot use {}", path.display()))?;
+    let hash = hash_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok((model, origin("file", &file_name, &hash.to_string())))
+}
+
+fn fill(
+    architecture: &'static Architecture,
+    entry: &PretrainedWeights,
+    bytes: &[u8],
+    device: &Device,
+) -> Result<Model, ModelError> {
+    let file = WeightFile::parse(bytes)?;
+    Model::pretrained(architecture, entry, &file, device)
+}
+
+fn published(
+    architecture: &'static Architecture,
+    name: Option<&str>,
+) -> anyhow::Result<&'static PretrainedWeights> {
+    let wanted = |weights: &&PretrainedWeights| {
+        name.is_none_or(|name| weights.name.eq_ignore_ascii_case(name) || weights.file_name == name)
+    };
+    architecture.weights.iter().find(wanted).ok_or_else(|| {
+        let names: Vec<_> = architecture.weights.iter().map(|weights| weights.name).collect();
+        let name = name.unwrap_or_default();
+        Failure::new(ExitCode::Usage, format!("{} has no weights called '{name}'", architecture.name))
+            .with_help(format!("say {}, random, or name a file that exists", names.join(", ")))
+            .into()
+    })
+}
+
+fn origin(name: &str, file: &str, sha256: &str) -> Origin {
+    let mut origin = Origin::new();
+    origin.insert("weights".into(), json!(name));
+    origin.insert("weights_file".into(), json!(file));
+    origin.insert("weights_sha256".into(), json!(sha256));
+    origin
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// The words by which a model is introduced.
+pub fn title(card: &ModelCard) -> String {
+    format!("{} with a {} head, {} classes", card.architecture, card.head.name(), card.classes.len())
+}

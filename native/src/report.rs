@@ -1,0 +1,133 @@
+//! `report.html`: one file that shows how well a model did, with nothing to load from elsewhere.
+
+use rekindle_core::train::metrics::Report;
+use serde_json::Value;
+
+use crate::dataset::Skipped;
+
+/// What the report shows.
+pub struct Page<'a> {
+    /// The headline.
+    pub title: String,
+    /// What the figures were measured on.
+    pub measured: &'a str,
+    /// The figures.
+    pub report: &'a Report,
+    /// The names of the classes.
+    pub classes: &'a [String],
+    /// Everything else worth keeping, as the command prints it.
+    pub facts: &'a Value,
+    /// Photos that could not be used.
+    pub skipped: &'a [Skipped],
+}
+
+const STYLE: &str = "\
+:root{color-scheme:light dark;--ember:#c2410c}\
+body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
+h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}\
+.big{font-size:3rem;font-weight:700;color:var(--ember);line-height:1}\
+table{border-collapse:collapse}td,th{padding:.3rem .7rem;text-align:right}\
+th:first-child,td:first-child{text-align:left}tr{border-bottom:1px solid #8884}\
+.matrix td{min-width:2.2rem;text-align:center}.matrix th{font-weight:500}\
+.scroll{overflow-x:auto}pre{overflow-x:auto;background:#8881;padding:1rem;border-radius:.5rem}";
+
+/// The whole page.
+pub fn html(page: &Page<'_>) -> String {
+    let report = page.report;
+    let share = |value: Option<f64>| {
+        value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value))
+    };
+    let mut body = format!(
+        "<h1>{}</h1><p class=big>{}</p><p>accuracy on {} photos ({})</p>",
+        escape(&page.title),
+        share(report.accuracy),
+        report.images,
+        page.measured,
+    );
+    if let (Some(loss), Some(calibration)) = (report.log_loss, report.calibration_error) {
+        body += &format!(
+            "<p>log loss {loss:.3}, expected calibration error {:.1} %</p>",
+            100.0 * calibration
+        );
+    }
+    body += "<h2>Classes</h2><div class=scroll><table><tr><th>class<th>photos<th>precision<th>recall<th>F1";
+    for (class, scores) in page.classes.iter().zip(&report.per_class) {
+        body += &format!(
+            "<tr><td>{}<td>{}<td>{:.1} %<td>{:.1} %<td>{:.3}",
+            escape(class),
+            scores.support,
+            100.0 * scores.precision,
+            100.0 * scores.recall,
+            scores.f1
+        );
+    }
+    body += "</table></div>";
+    body += &confusion(page);
+    if !page.skipped.is_empty() {
+        body += "<h2>Skipped photos</h2><ul>";
+        for skipped in page.skipped {
+            body += &format!("<li>{}: {}", escape(&skipped.path), escape(&skipped.reason));
+        }
+        body += "</ul>";
+    }
+    let facts = serde_json::to_string_pretty(page.facts).unwrap_or_default();
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width\"><title>{}</title><style>{STYLE}</style>\
+         {body}<h2>Run</h2><pre>{}</pre></html>\n",
+        escape(&page.title),
+        escape(&facts)
+    )
+}
+
+/// Rows are true classes, columns what they were taken for.
+fn confusion(page: &Page<'_>) -> String {
+    let mut table = String::from(
+        "<h2>Confusions</h2><p>Rows are the true classes, columns what they were taken for.</p>\
+         <div class=scroll><table class=matrix><tr><th>",
+    );
+    for class in page.classes {
+        table += &format!("<th>{}", escape(class));
+    }
+    for (row, (class, counts)) in
+        page.classes.iter().zip(page.report.confusion.rows()).enumerate()
+    {
+        let total: usize = counts.iter().sum();
+        table += &format!("<tr><th>{}", escape(class));
+        for (column, &count) in counts.iter().enumerate() {
+            let share = if total == 0 { 0.0 } else { count as f64 / total as f64 };
+            let colour = if row == column { "22,163,74" } else { "220,38,38" };
+            let text = if count == 0 { String::new() } else { count.to_string() };
+            table += &format!("<td style=\"background:rgba({colour},{:.2})\">{text}", 0.7 * share);
+        }
+    }
+    table + "</table></div>"
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::train::judge;
+
+    use super::*;
+
+    #[test]
+    fn names_from_folders_cannot_inject_markup() {
+        let classes = ["<script>alert(1)</script>".to_owned(), "b & c".to_owned()];
+        let report = judge(&[1.0, 0.0, 0.0, 1.0], &[0, 1], 2).unwrap();
+        let page = Page {
+            title: "a <b> model".to_owned(),
+            measured: "held-out photos",
+            report: &report,
+            classes: &classes,
+            facts: &Value::Null,
+            skipped: &[],
+        };
+        let html = html(&page);
+        assert!(!html.contains("<script>") && html.contains("b &amp; c"));
+        assert!(html.contains("100.0 %"));
+    }
+}

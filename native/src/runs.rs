@@ -1,0 +1,399 @@
+//! Run folders: `runs/<name>/`, made once, never overwritten.
+//!
+//! Everything a run leaves behind lies in its folder under fixed names. A file appears whole or not
+//! at all: it is written beside its place, flushed to the disk and renamed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::ui::ExitCode;
+
+/// Where runs are kept, unless the user says otherwise.
+pub const RUNS_FOLDER: &str = "runs";
+/// What was asked for, as TOML.
+pub const RECIPE: &str = "recipe.toml";
+/// Hashes of data, weights, code; device; seed; results.
+pub const MANIFEST: &str = "manifest.json";
+/// One JSON object a line, appended while the run goes on.
+pub const METRICS: &str = "metrics.jsonl";
+/// The trained model.
+pub const MODEL: &str = "model.safetensors";
+/// The report for people.
+pub const REPORT: &str = "report.html";
+
+const LOCK: &str = ".lock";
+/// Far more runs of one name than anybody keeps; a bound for the search for a free one.
+const MOST_RUNS_OF_A_NAME: u32 = 100_000;
+
+/// Why a run could not be kept.
+#[derive(Debug, Error)]
+pub enum RunError {
+    /// The name would not be a folder of its own inside the runs folder.
+    #[error("`{0}` cannot be the name of a run")]
+    BadName(String),
+    /// Nothing can be written there.
+    #[error("cannot write to the output folder ({cause}): {}", path.display())]
+    NotWritable {
+        /// The folder.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// A file of the run could not be written.
+    #[error("cannot write the file ({cause}): {}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system says.
+        #[source]
+        cause: io::Error,
+    },
+    /// Another process is working in the folder.
+    #[error("another process is using this run: {}", .0.display())]
+    InUse(PathBuf),
+    /// All names are taken.
+    #[error("there are too many runs of this name: {}", .0.display())]
+    TooMany(PathBuf),
+}
+
+impl RunError {
+    /// How the program should end.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::BadName(_) => ExitCode::Usage,
+            _ => ExitCode::Io,
+        }
+    }
+
+    /// What the user can do about it.
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::BadName(_) => {
+                "use letters, digits, `-`, `_` and `.`, without a leading dot".into()
+            }
+            Self::NotWritable { .. } => "choose a folder you may write to with `--out DIR`".into(),
+            Self::Write { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => {
+                "free some space on the disk".into()
+            }
+            Self::TooMany(_) => "give the run another name, or delete old runs".into(),
+            Self::Write { .. } | Self::InUse(_) => return None,
+        })
+    }
+}
+
+/// The name of a run the user gave none: date and time, network and head, such as
+/// `20260302-141503-resnet18-linear`.
+pub fn default_name(now: &jiff::civil::DateTime, model: &str, head: &str) -> String {
+    format!("{}-{model}-{head}", now.strftime("%Y%m%d-%H%M%S"))
+}
+
+/// The folder of one run, locked against other processes as long as this value lives.
+#[derive(Debug)]
+pub struct Run {
+    name: String,
+    folder: PathBuf,
+    metrics: Option<File>,
+    lock: File,
+}
+
+impl Run {
+    /// Makes a new folder `root/name`, or `name-2`, `name-3`, … if there is one already, and makes
+    /// sure that it can be written to, so that a read-only disk is found out before the training
+    /// and not after it.
+    ///
+    /// # Errors
+    /// [`RunError::BadName`] or [`RunError::NotWritable`].
+    pub fn create(root: &Path, name: &str) -> Result<Self, RunError> {
+        if !is_plain_name(name) {
+            return Err(RunError::BadName(name.into()));
+        }
+        let not_writable = |cause| RunError::NotWritable {
+            path: root.to_owned(),
+            cause,
+        };
+        fs::create_dir_all(root).map_err(not_writable)?;
+        for number in 1..=MOST_RUNS_OF_A_NAME {
+            let name = if number == 1 {
+                name.into()
+            } else {
+                format!("{name}-{number}")
+            };
+            let folder = root.join(&name);
+            // Making a folder is atomic: of two processes that race for a name, one gets it.
+            match fs::create_dir(&folder) {
+                Ok(()) => {
+                    let lock = lock(&folder)?;
+                    return Ok(Self {
+                        name,
+                        folder,
+                        metrics: None,
+                        lock,
+                    });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(cause) => return Err(not_writable(cause)),
+            }
+        }
+        Err(RunError::TooMany(root.join(name)))
+    }
+
+    /// The name of the folder, which may carry a number the user did not give.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Writes a whole file of the run, such as [`MODEL`], and returns its path.
+    ///
+    /// # Errors
+    /// [`RunError::Write`]; the file then does not exist, or still has its former content.
+    pub fn write(&self, file: &str, bytes: &[u8]) -> Result<PathBuf, RunError> {
+        let path = self.folder.join(file);
+        write_atomically(&path, bytes).map_err(|cause| RunError::Write {
+            path: path.clone(),
+            cause,
+        })?;
+        Ok(path)
+    }
+
+    /// Appends one line to [`METRICS`].
+    ///
+    /// # Errors
+    /// [`RunError::Write`].
+    pub fn append_metrics(&mut self, record: &impl serde::Serialize) -> Result<(), RunError> {
+        let path = self.folder.join(METRICS);
+        append(&mut self.metrics, &path, record).map_err(|cause| RunError::Write { path, cause })
+    }
+
+    /// Takes back a run that was stopped before it had anything to show: an empty folder helps
+    /// nobody. A folder with any result in it stays.
+    pub fn discard_if_empty(self) {
+        let folder = self.folder.clone();
+        drop(self);
+        // Fails, as it should, if anything is in it.
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+        // A leftover lock file does no harm: the lock is on the open file, not in its existence.
+        let _ = fs::remove_file(self.folder.join(LOCK));
+    }
+}
+
+/// Writes a file so that its path holds, at any moment and after a power cut, the old content or
+/// the new.
+///
+/// # Errors
+/// What the operating system says; the scratch file beside it is removed again.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut scratch = path.as_os_str().to_owned();
+    scratch.push(format!(".{}.tmp", std::process::id()));
+    let scratch = PathBuf::from(scratch);
+    let written = (|| {
+        let mut file = File::create(&scratch)?;
+        file.write_all(bytes)?;
+        // Without this a power cut may leave the new name with nothing behind it.
+        file.sync_all()?;
+        drop(file);
+        fs::rename(&scratch, path)
+    })();
+    if written.is_err() {
+        let _ = fs::remove_file(&scratch);
+        return written;
+    }
+    if let Some(folder) = path.parent() {
+        sync_folder(folder);
+    }
+    Ok(())
+}
+
+/// Flushes a folder's entries where the platform can (on Windows folders cannot be opened as
+/// files).
+pub fn sync_folder(folder: &Path) {
+    let folder = if folder.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        folder
+    };
+    if let Ok(folder) = File::open(folder) {
+        let _ = folder.sync_all();
+    }
+}
+
+fn append(file: &mut Option<File>, path: &Path, record: &impl serde::Serialize) -> io::Result<()> {
+    let mut line = serde_json::to_vec(record)?;
+    line.push(b'\n');
+    let file = match file {
+        Some(file) => file,
+        none => none.insert(OpenOptions::new().create(true).append(true).open(path)?),
+    };
+    // One call for the whole line, so that a reader or a kill never sees half of one.
+    file.write_all(&line)
+}
+
+fn lock(folder: &Path) -> Result<File, RunError> {
+    let not_writable = |cause| RunError::NotWritable {
+        path: folder.to_owned(),
+        cause,
+    };
+    let file = File::create(folder.join(LOCK)).map_err(not_writable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => Err(RunError::InUse(folder.to_owned())),
+        // Some network file systems cannot lock; the folder is new and nobody else knows it.
+        Err(fs::TryLockError::Error(_)) => Ok(file),
+    }
+}
+
+/// Whether `name` is one plain path component that every system accepts.
+fn is_plain_name(name: &str) -> bool {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ' | '+');
+    !name.is_empty()
+        && name.len() <= 200
+        && !name.starts_with(['.', ' '])
+        && !name.ends_with(['.', ' '])
+        && name.chars().all(allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_never_overwrites_another() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path().join("deep/runs");
+        let names: Vec<_> = (0..3)
+            .map(|_| {
+                let run = Run::create(&root, "pets").unwrap();
+                run.write(MODEL, run.name().as_bytes()).unwrap();
+                run.name().to_owned()
+            })
+            .collect();
+        assert_eq!(names, ["pets", "pets-2", "pets-3"]);
+        for name in names {
+            assert_eq!(
+                fs::read_to_string(root.join(&name).join(MODEL)).unwrap(),
+                name
+            );
+        }
+    }
+
+    #[test]
+    fn racing_processes_get_folders_of_their_own() {
+        let root = tempfile::tempdir().unwrap();
+        let mut names: Vec<String> = std::thread::scope(|scope| {
+            let run = || Run::create(root.path(), "race").unwrap().name().to_owned();
+            let racers: Vec<_> = (0..8).map(|_| scope.spawn(run)).collect();
+            racers
+                .into_iter()
+                .map(|racer| racer.join().unwrap())
+                .collect()
+        });
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), 8);
+    }
+
+    #[test]
+    fn a_folder_in_use_is_locked() {
+        let root = tempfile::tempdir().unwrap();
+        let run = Run::create(root.path(), "busy").unwrap();
+        assert!(matches!(lock(run.folder()), Err(RunError::InUse(_))));
+        let folder = run.folder().to_owned();
+        drop(run);
+        assert!(lock(&folder).is_ok());
+    }
+
+    #[test]
+    fn metrics_grow_by_whole_lines_and_files_are_replaced_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let mut run = Run::create(root.path(), "m").unwrap();
+        for step in 0..3 {
+            run.append_metrics(&serde_json::json!({ "step": step }))
+                .unwrap();
+        }
+        let metrics = fs::read_to_string(run.folder().join(METRICS)).unwrap();
+        assert_eq!(metrics, "{\"step\":0}\n{\"step\":1}\n{\"step\":2}\n");
+        run.write(RECIPE, b"old, and longer").unwrap();
+        let path = run.write(RECIPE, b"new").unwrap();
+        assert_eq!(fs::read(path).unwrap(), b"new");
+        let left: Vec<_> = fs::read_dir(run.folder())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert!(
+            !left
+                .iter()
+                .any(|name| name.to_string_lossy().ends_with(".tmp")),
+            "{left:?}"
+        );
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_is_found_out_at_once() {
+        // A file in the place of the folder is refused for everybody, the superuser included.
+        let root = tempfile::tempdir().unwrap();
+        let file = root.path().join("runs");
+        fs::write(&file, "in the way").unwrap();
+        let error = Run::create(&file, "x").unwrap_err();
+        assert!(matches!(error, RunError::NotWritable { .. }), "{error}");
+        assert_eq!(error.exit_code(), ExitCode::Io);
+        assert!(error.help().is_some());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_read_only_folder_is_refused_before_any_work() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let root = tempfile::tempdir().unwrap();
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o555)).unwrap();
+        match Run::create(root.path(), "x") {
+            Err(error) => assert!(matches!(error, RunError::NotWritable { .. }), "{error}"),
+            // The superuser may write everywhere.
+            Ok(run) => assert!(run.folder().is_dir()),
+        }
+        fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    #[test]
+    fn names_stay_inside_the_runs_folder() {
+        let root = tempfile::tempdir().unwrap();
+        for name in [
+            "", ".", "..", "../x", "a/b", "a\\b", "/abs", ".hidden", "C:", "a\0b", "x.", "a\n",
+        ] {
+            let error = Run::create(root.path(), name).unwrap_err();
+            assert_eq!(error.exit_code(), ExitCode::Usage, "{name:?}");
+        }
+        assert!(Run::create(root.path(), "Fische und Käfer 2.1").is_ok());
+        let now = jiff::civil::date(2026, 3, 2).at(14, 15, 3, 0);
+        assert_eq!(
+            default_name(&now, "resnet18", "linear"),
+            "20260302-141503-resnet18-linear"
+        );
+    }
+
+    #[test]
+    fn only_an_empty_run_can_be_discarded() {
+        let root = tempfile::tempdir().unwrap();
+        let run = Run::create(root.path(), "empty").unwrap();
+        let folder = run.folder().to_owned();
+        run.discard_if_empty();
+        assert!(!folder.exists());
+        let run = Run::create(root.path(), "full").unwrap();
+        let model = run.write(MODEL, b"model").unwrap();
+        run.discard_if_empty();
+        assert!(model.exists());
+    }
+}

@@ -1,0 +1,219 @@
+//! From an error somewhere below to two lines and an exit code.
+
+use std::error::Error;
+use std::fmt;
+use std::io::{self, Write as _};
+
+use rekindle_core::backbone::UnknownArchitecture;
+use rekindle_core::device::DeviceError;
+use rekindle_core::model::ModelError;
+use rekindle_core::train::TrainError;
+
+use super::ExitCode;
+use crate::dataset::DatasetError;
+use crate::fetch::FetchError;
+use crate::interrupt::Interrupted;
+use crate::photos::PhotoError;
+use crate::runs::RunError;
+use crate::serve::ServeError;
+
+/// An error of the program itself: what happened, what to do about it, and how the program should
+/// end.
+///
+/// Errors of the libraries are turned into one where they reach a command and need advice of their
+/// own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    code: ExitCode,
+    message: String,
+    help: Option<String>,
+}
+
+impl Failure {
+    /// A failure that ends the program with `code`.
+    pub fn new(code: ExitCode, message: impl fmt::Display) -> Self {
+        Self {
+            code,
+            message: message.to_string(),
+            help: None,
+        }
+    }
+
+    /// Adds what the user can do about it.
+    #[must_use]
+    pub fn with_help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl Error for Failure {}
+
+/// The exit code and the advice for an error: those of a [`Failure`] anywhere in it, else those of
+/// the first error in its chain that is known here.
+pub fn describe(error: &anyhow::Error) -> (ExitCode, Option<String>) {
+    // A failure given as context is no link of the chain by itself; anyhow finds it all the same.
+    if let Some(failure) = error.downcast_ref::<Failure>() {
+        return (failure.code, failure.help.clone());
+    }
+    error
+        .chain()
+        .find_map(known)
+        .unwrap_or((ExitCode::Io, None))
+}
+
+fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
+    if error.is::<Interrupted>() {
+        Some((ExitCode::Interrupted, None))
+    } else if let Some(error) = error.downcast_ref::<PhotoError>() {
+        Some((ExitCode::Data, error.help().map(Into::into)))
+    } else if let Some(error) = error.downcast_ref::<DatasetError>() {
+        Some((error.exit_code(), error.help()))
+    } else if let Some(error) = error.downcast_ref::<FetchError>() {
+        Some((error.exit_code(), error.help()))
+    } else if let Some(error) = error.downcast_ref::<RunError>() {
+        Some((error.exit_code(), error.help()))
+    } else if let Some(error) = error.downcast_ref::<ServeError>() {
+        Some((error.exit_code(), error.help()))
+    } else if let Some(error) = error.downcast_ref::<DeviceError>() {
+        Some(device(error))
+    } else if let Some(error) = error.downcast_ref::<ModelError>() {
+        Some(model(error))
+    } else if let Some(error) = error.downcast_ref::<TrainError>() {
+        Some(training(error))
+    } else if error.is::<UnknownArchitecture>() {
+        Some((ExitCode::Usage, Some("`rekindle models` lists the networks there are".into())))
+    } else if let Some(error) = error.downcast_ref::<io::Error>() {
+        // Whoever reads our output (`head`, a pager) may stop when it has seen enough.
+        let closed = error.kind() == io::ErrorKind::BrokenPipe;
+        Some((if closed { ExitCode::Ok } else { ExitCode::Io }, None))
+    } else {
+        None
+    }
+}
+
+// The core's errors wrap each other without a link in the chain (`#[error(transparent)]`), so they are
+// looked into by hand.
+
+fn device(error: &DeviceError) -> (ExitCode, Option<String>) {
+    match error {
+        DeviceError::UnknownPreference(_) => (ExitCode::Usage, None),
+        DeviceError::NotFound { .. } => {
+            (ExitCode::Device, Some("`rekindle doctor` shows what there is; `--device cpu` always works".into()))
+        }
+        _ => (ExitCode::Device, Some("`--device cpu` always works".into())),
+    }
+}
+
+fn model(error: &ModelError) -> (ExitCode, Option<String>) {
+    match error {
+        ModelError::Device(error) => device(error),
+        ModelError::Weights(error) => (ExitCode::Data, error.help().map(Into::into)),
+        ModelError::Mismatch { .. } => (
+            ExitCode::Data,
+            Some("the file belongs to another network, or has another head: name the right one with --model".into()),
+        ),
+        _ => (ExitCode::Data, None),
+    }
+}
+
+fn training(error: &TrainError) -> (ExitCode, Option<String>) {
+    match error {
+        TrainError::Device(error) => device(error),
+        _ => (ExitCode::Data, None),
+    }
+}
+
+/// Prints `error: …` and `help: …` to stderr and returns how the program should end.
+pub fn print_error(error: &anyhow::Error) -> ExitCode {
+    let (code, help) = describe(error);
+    if code != ExitCode::Ok {
+        print_lines("error", &one_line(error), help.as_deref());
+    }
+    code
+}
+
+/// Prints `warning: …` and `help: …` to stderr.
+pub fn print_warning(message: &str, help: Option<&str>) {
+    print_lines("warning", message, help);
+}
+
+fn print_lines(label: &str, message: &str, help: Option<&str>) {
+    let mut text = format!("{label}: {message}\n");
+    if let Some(help) = help {
+        text += &format!("help: {help}\n");
+    }
+    // Where stderr is closed there is nobody left to tell.
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// The whole chain on one line; a cause that its error already quotes is not said twice.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text += &format!(": {cause}");
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use anyhow::Context as _;
+
+    use super::*;
+    use crate::photos::PhotoProblem;
+
+    #[test]
+    fn the_first_known_error_of_a_chain_decides() {
+        let photo = PhotoError::new(Path::new("cat.jpg"), PhotoProblem::Truncated);
+        let error = Err::<(), _>(photo).context("cannot classify").unwrap_err();
+        let (code, help) = describe(&error);
+        assert_eq!(code, ExitCode::Data);
+        assert!(help.is_some_and(|help| help.contains("again")));
+        assert_eq!(
+            one_line(&error),
+            "cannot classify: the file is cut off: the picture ends early: cat.jpg"
+        );
+    }
+
+    #[test]
+    fn a_failure_given_as_context_decides_too() {
+        let photo = PhotoError::new(Path::new("cat.jpg"), PhotoProblem::Truncated);
+        let failure = Failure::new(ExitCode::Device, "out of memory").with_help("smaller batches");
+        let error = Err::<(), _>(photo)
+            .context(failure)
+            .context("training failed");
+        let expected = (ExitCode::Device, Some("smaller batches".into()));
+        assert_eq!(describe(&error.unwrap_err()), expected);
+    }
+
+    #[test]
+    fn failures_interrupts_and_closed_pipes_end_as_documented() {
+        let failure = Failure::new(ExitCode::GateFailed, "accuracy 0.5 is under 0.9")
+            .with_help("more photos");
+        assert_eq!(
+            describe(&failure.into()),
+            (ExitCode::GateFailed, Some("more photos".into()))
+        );
+        assert_eq!(describe(&Interrupted.into()).0.code(), 130);
+        let pipe = io::Error::from(io::ErrorKind::BrokenPipe);
+        assert_eq!(describe(&pipe.into()).0, ExitCode::Ok);
+        assert_eq!(
+            describe(&io::Error::from(io::ErrorKind::StorageFull).into()).0,
+            ExitCode::Io
+        );
+    }
+}

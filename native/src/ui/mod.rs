@@ -1,0 +1,11 @@
+//! What the user sees of the program besides its results: progress, warnings, errors, exit codes.
+//!
+//! Results go to stdout, everything here to stderr, so that a pipe carries results alone.
+
+mod exit;
+mod failure;
+mod progress;
+
+pub use exit::ExitCode;
+pub use failure::{Failure, describe, print_error, print_warning};
+pub use progress::{Console, Progress, Unit};

@@ -1,0 +1,30 @@
+//! The WGSL kernels of Rekindle, as text.
+//!
+//! This crate knows nothing of Burn or of any device: it hands out sources, and its tests parse,
+//! validate and translate every one of them with naga, so that a plain `cargo test` catches a broken
+//! shader without a GPU. Each file says what it computes, how it is tiled, its limits, and the bytes
+//! and operations it costs.
+
+/// A compute shader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Shader {
+    /// The file's name without `.wgsl`.
+    pub name: &'static str,
+    /// The WGSL text; its entry point is `main`.
+    pub source: &'static str,
+    /// Threads of a workgroup along x, as the text says.
+    pub workgroup: u32,
+    /// Storage buffers it binds in group 0, numbered from 0.
+    pub buffers: u32,
+}
+
+/// Packed 8-bit pixels to normalised feature maps.
+pub const NORMALISE: Shader = Shader {
+    name: "normalise",
+    source: include_str!("normalise.wgsl"),
+    workgroup: 64,
+    buffers: 4,
+};
+
+/// Every shader there is.
+pub const ALL: &[Shader] = &[NORMALISE];

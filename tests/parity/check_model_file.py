@@ -1,0 +1,231 @@
+"""Opens a Rekindle model file in PyTorch and answers for photos.
+
+    python3 tests/parity/check_model_file.py runs/…/model.safetensors photo.jpg …
+    python3 tests/parity/check_model_file.py model.safetensors --compare predictions.jsonl
+
+The network is built by torchvision (or timm) from what the file says of itself and filled with
+`load_state_dict(strict=True)`; nothing of Rekindle takes part. Every photo gives one line of JSON:
+`path`, `probabilities` and `logits`, in the order of the file's classes.
+
+`--compare` takes the lines that `rekindle predict --json` printed (and their photos, where none are
+named): exit status 1 when a probability differs by more than `--tolerance` or the best class is
+another one, 2 when something cannot be read.
+
+A perceptron head replaces the network's last module by
+`Sequential(BatchNorm1d, Linear, ReLU, BatchNorm1d, Dropout, Linear)`; in SqueezeNet it takes the
+place of `classifier`, after `AdaptiveAvgPool2d(1), Flatten()`. SqueezeNet's linear head stays the
+1x1 convolution before a ReLU that it is in torchvision: all its biases are lifted by one constant,
+`head.lift`, so that the ReLU passes every value; the logits here have it subtracted again.
+
+Versions: see requirements.txt beside this file.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import sys
+
+import PIL.Image
+import PIL.ImageOps
+import safetensors
+import safetensors.torch
+import timm
+import torch
+import torchvision
+from torch import nn
+from torchvision import transforms
+
+METADATA_KEY = "rekindle"
+FORMAT = 1
+INTERPOLATIONS = {
+    "bilinear": transforms.InterpolationMode.BILINEAR,
+    "bicubic": transforms.InterpolationMode.BICUBIC,
+}
+
+
+class Unusable(Exception):
+    """A file that cannot be read or does not say what it must."""
+
+
+# What a damaged or foreign file makes the readers raise; a mismatch in load_state_dict included.
+UNREADABLE = (Unusable, OSError, ValueError, KeyError, RuntimeError, safetensors.SafetensorError)
+
+
+def read_card(path: pathlib.Path) -> dict:
+    with safetensors.safe_open(path, "pt") as file:
+        text = (file.metadata() or {}).get(METADATA_KEY)
+    if text is None:
+        raise Unusable(f"{path}: no '{METADATA_KEY}' metadata")
+    card = json.loads(text)
+    if card["format"] != FORMAT:
+        raise Unusable(f"{path}: format {card['format']}, not {FORMAT}")
+    return card
+
+
+def build(card: dict) -> nn.Module:
+    """The network that the card describes, unfilled, in evaluation mode."""
+    architecture, classes = card["architecture"], len(card["classes"])
+    if architecture == "efficientnet_lite0":
+        network = timm.create_model("tf_efficientnet_lite0", num_classes=classes)
+    elif architecture == "vit_b_16":
+        size = card["preset"]["crop"]
+        network = torchvision.models.vit_b_16(num_classes=classes, image_size=size)
+    else:
+        network = torchvision.models.get_model(architecture, weights=None, num_classes=classes)
+
+    head = card["head"]
+    if head["kind"] == "mlp":
+        if architecture.startswith("squeezenet"):
+            pool = [nn.AdaptiveAvgPool2d(1), nn.Flatten()]
+            width = network.classifier[1].in_channels
+            network.classifier = nn.Sequential(*pool, *perceptron(width, head, classes))
+        else:
+            name = head_name(architecture)
+            width = network.get_submodule(name).in_features
+            network.set_submodule(name, nn.Sequential(*perceptron(width, head, classes)))
+    elif head["kind"] not in ("linear", "original"):
+        raise Unusable(f"unknown head '{head['kind']}'")
+    return network.eval()
+
+
+def head_name(architecture: str) -> str:
+    if architecture == "efficientnet_lite0":
+        return "classifier"
+    return "heads.head" if architecture.startswith("vit") else "fc"
+
+
+def perceptron(width: int, head: dict, classes: int) -> list[nn.Module]:
+    hidden = head["hidden"]
+    return [
+        nn.BatchNorm1d(width),
+        nn.Linear(width, hidden),
+        nn.ReLU(),
+        nn.BatchNorm1d(hidden),
+        nn.Dropout(head["dropout"]),
+        nn.Linear(hidden, classes),
+    ]
+
+
+def transform_of(preset: dict) -> transforms.Compose:
+    return transforms.Compose(
+        [
+            transforms.Resize(preset["resize"], INTERPOLATIONS[preset["interpolation"]]),
+            transforms.CenterCrop(preset["crop"]),
+            transforms.ToTensor(),
+            transforms.Normalize(preset["mean"], preset["std"]),
+        ]
+    )
+
+
+def open_photo(path: str) -> PIL.Image.Image:
+    """The photo upright, in RGB, over white where it is transparent."""
+    try:
+        with PIL.Image.open(path) as file:
+            photo = PIL.ImageOps.exif_transpose(file)
+            if photo.has_transparency_data:
+                photo = photo.convert("RGBA")
+                white = PIL.Image.new("RGBA", photo.size, "white")
+                photo = PIL.Image.alpha_composite(white, photo)
+            return photo.convert("RGB")
+    except (OSError, ValueError) as error:
+        raise Unusable(f"{path}: {error}") from error
+
+
+@torch.inference_mode()
+def answer(network: nn.Module, card: dict, path: str) -> dict:
+    x = transform_of(card["preset"])(open_photo(path)).unsqueeze(0)
+    logits = network(x)[0].double() - card["head"].get("lift", 0.0)
+    return {
+        "path": path,
+        "probabilities": logits.softmax(dim=0).tolist(),
+        "logits": logits.tolist(),
+    }
+
+
+def read_predictions(path: pathlib.Path) -> list[dict]:
+    predictions = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        prediction = json.loads(line)
+        if not prediction.get("top"):
+            raise Unusable(f"{path}:{number}: no 'top' in {line[:80]}")
+        predictions.append(prediction)
+    if not predictions:
+        raise Unusable(f"{path}: no predictions")
+    return predictions
+
+
+def compare(answers: list[dict], predictions: list[dict], classes: list[str], limit: float) -> bool:
+    """Whether all predictions agree; says what does not, and how far the worst is off."""
+    said = {os.path.abspath(prediction["path"]): prediction for prediction in predictions}
+    agree, worst, worst_logit = True, 0.0, 0.0
+
+    def differ(path: str, what: str) -> None:
+        nonlocal agree
+        agree = False
+        print(f"differs: {path}: {what}", file=sys.stderr)
+
+    for expected in answers:
+        path = expected["path"]
+        prediction = said.pop(os.path.abspath(path), None)
+        if prediction is None:
+            differ(path, "not predicted")
+            continue
+        top = prediction["top"]
+        best = max(range(len(classes)), key=lambda i: expected["probabilities"][i])
+        if top[0]["index"] != best:
+            differ(path, f"best class {top[0]['class']}, PyTorch says {classes[best]}")
+        for entry in top:
+            index = entry["index"]
+            if classes[index] != entry["class"]:
+                differ(path, f"class {index} is {classes[index]}, not {entry['class']}")
+            # Not `off > limit`: a NaN must fail.
+            off = abs(entry["probability"] - expected["probabilities"][index])
+            if not off <= limit:
+                differ(path, f"probability of {entry['class']} off by {off:.2g}")
+            worst = max(worst, off)
+            worst_logit = max(worst_logit, abs(entry["logit"] - expected["logits"][index]))
+    for path in said:
+        differ(path, "predicted, but not among the photos")
+    print(
+        f"{len(answers)} photos: probabilities within {worst:.2g}, logits within {worst_logit:.2g}",
+        file=sys.stderr,
+    )
+    return agree
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("model", type=pathlib.Path)
+    parser.add_argument("photos", nargs="*")
+    parser.add_argument("--compare", type=pathlib.Path, metavar="PREDICTIONS")
+    parser.add_argument("--tolerance", type=float, default=1e-3)
+    arguments = parser.parse_args()
+    if not arguments.photos and not arguments.compare:
+        parser.error("name photos, or predictions to compare with")
+
+    torch.set_num_threads(1)
+    try:
+        card = read_card(arguments.model)
+        network = build(card)
+        state = safetensors.torch.load_file(arguments.model)
+        network.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
+        predictions = read_predictions(arguments.compare) if arguments.compare else []
+        photos = arguments.photos or [prediction["path"] for prediction in predictions]
+        answers = [answer(network, card, photo) for photo in photos]
+    except UNREADABLE as error:
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return 2
+
+    if not arguments.compare:
+        for line in answers:
+            print(json.dumps(line))
+        return 0
+    agree = compare(answers, predictions, card["classes"], arguments.tolerance)
+    return 0 if agree else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

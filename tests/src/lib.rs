@@ -1,0 +1,121 @@
+//! What the tests that span crates share: where things lie, goldens, how far apart two answers are.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rekindle_core::weights::WeightFile;
+use serde_json::Value;
+
+/// The root of the checkout.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+}
+
+/// The photos that come with the project, sorted: class folder and file name.
+pub fn photos() -> Vec<PathBuf> {
+    let mut photos = Vec::new();
+    for class in ["animal", "fish", "monument", "tool", "windmill"] {
+        let folder = root().join("assets/photos").join(class);
+        let entries = std::fs::read_dir(&folder).unwrap_or_else(|e| panic!("{folder:?}: {e}"));
+        photos.extend(entries.filter_map(|entry| Some(entry.ok()?.path())));
+    }
+    photos.sort();
+    photos
+}
+
+/// A golden file: tensors and one JSON string, written by `tests/parity`.
+pub struct Golden {
+    /// All tensors, flat.
+    pub tensors: BTreeMap<String, Vec<f32>>,
+    /// The metadata.
+    pub card: Value,
+}
+
+impl Golden {
+    /// Reads `tests/goldens/<name>.safetensors`.
+    ///
+    /// # Panics
+    ///
+    /// When it is not there or not readable: then there is nothing to test against.
+    pub fn read(name: &str) -> Self {
+        let path = root().join(format!("tests/goldens/{name}.safetensors"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let file = WeightFile::parse(&bytes).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        let tensors = file.tensors().iter().map(|(name, view)| {
+            let values = view.to_f32().unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            (name.clone(), values)
+        });
+        let card = serde_json::from_str(&file.metadata()["golden"]);
+        Self {
+            tensors: tensors.collect(),
+            card: card.unwrap_or_else(|error| panic!("{path:?}: {error}")),
+        }
+    }
+}
+
+/// ‖found − truth‖ / ‖truth‖, or not-a-number when the lengths differ.
+pub fn relative_error(found: &[f32], truth: &[f32]) -> f64 {
+    if found.len() != truth.len() {
+        return f64::NAN;
+    }
+    let square = |x: f64| x * x;
+    let difference: f64 =
+        found.iter().zip(truth).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
+    let norm: f64 = truth.iter().map(|&b| square(f64::from(b))).sum();
+    (difference / norm).sqrt()
+}
+
+/// The elements that a golden keeps of a large tensor: 1024 of them, evenly spread.
+pub fn sample(values: &[f32]) -> Vec<f32> {
+    let count = values.len().min(1024);
+    (0..count).map(|i| values[i * values.len() / count]).collect()
+}
+
+/// The `rekindle` program of this build: it lies in the folder above the test's own.
+///
+/// # Panics
+///
+/// When it has not been built: `cargo xtask test` builds it first.
+pub fn program() -> PathBuf {
+    let test = std::env::current_exe().unwrap_or_default();
+    let folder = test.ancestors().nth(2).map(Path::to_owned).unwrap_or_default();
+    let program = folder.join(format!("rekindle{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        program.is_file(),
+        "{program:?} is not there: run `cargo build --release -p rekindle` first"
+    );
+    program
+}
+
+/// A folder of its own for a test, gone when dropped.
+pub struct TempDir(PathBuf);
+
+impl TempDir {
+    /// Makes one.
+    ///
+    /// # Panics
+    ///
+    /// When the system's folder for such things cannot be written to.
+    #[allow(clippy::new_without_default)] // making a folder is no default
+    pub fn new() -> Self {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("rekindle-test-{}-{number}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
+        Self(path)
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for TempDir {
+    fn drop(&mut self) {
+        // What cannot be removed is the system's to clean up.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,333 @@
+//! The command line end to end, as a new user runs it: in an empty folder, with the bundled weights.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use rekindle_tests::{TempDir, photos, program, root};
+use serde_json::Value;
+
+/// An empty folder and the program to run in it.
+struct Shell {
+    folder: TempDir,
+}
+
+impl Shell {
+    fn new() -> Self {
+        Self { folder: TempDir::new() }
+    }
+
+    fn path(&self, relative: &str) -> PathBuf {
+        self.folder.path().join(relative)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(program());
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("REKINDLE_ASSETS", root().join("assets"))
+            .env("XDG_CACHE_HOME", self.path("cache"))
+            .env_remove("TORCH_HOME");
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Runs a command that must succeed and returns the JSON values it prints.
+    fn json(&self, arguments: &[&str]) -> Vec<Value> {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}\n{}", stderr(&output));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+
+    /// Runs a command that must fail with this exit code and say these words.
+    fn fails(&self, arguments: &[&str], code: i32, words: &[&str]) {
+        let output = self.run(arguments);
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}\n{text}");
+        for word in words {
+            assert!(text.contains(word), "{arguments:?}: no '{word}' in\n{text}");
+        }
+        assert!(!text.contains("panicked"), "{text}");
+    }
+
+    /// A small data set: `count` bundled photos in each of two classes.
+    fn two_classes(&self, name: &str, count: usize) -> PathBuf {
+        let folder = self.path(name);
+        for class in ["fish", "windmill"] {
+            std::fs::create_dir_all(folder.join(class)).unwrap();
+            for photo in photos_of(class).into_iter().take(count) {
+                copy(&photo, &folder.join(class).join(photo.file_name().unwrap()));
+            }
+        }
+        folder
+    }
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+fn photos_of(class: &str) -> Vec<PathBuf> {
+    photos().into_iter().filter(|path| path.parent().unwrap().ends_with(class)).collect()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::copy(from, to).unwrap();
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn training_leaves_a_run_that_predicts_evaluates_and_summarises() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    let small = ["--model", "squeezenet1_1", "--folds", "4", "--json"];
+    let result = shell.json(&[&["train", text(&data)], &small[..]].concat());
+    let result = result.last().unwrap();
+    assert_eq!(result["images"], 16);
+    assert_eq!(result["skipped"], 0);
+    assert!(result["cv_accuracy"].as_f64().unwrap() > 0.8, "{result}");
+    assert!(result["train_seconds"].as_f64().unwrap() > 0.0);
+
+    let run = shell.path(result["run"].as_str().unwrap());
+    for file in ["recipe.toml", "manifest.json", "metrics.jsonl", "model.safetensors", "report.html"] {
+        assert!(run.join(file).is_file(), "{file} is in the run folder");
+    }
+    let model = run.join("model.safetensors");
+
+    let photo = photos_of("windmill").pop().unwrap();
+    let answers = shell.json(&["predict", text(&model), text(&photo), "--json"]);
+    let [answer] = &answers[..] else { panic!("one photo, one line") };
+    assert_eq!(answer["path"], text(&photo));
+    assert_eq!(answer["top"][0]["class"], "windmill");
+    let sum: f64 = answer["top"].as_array().unwrap().iter().map(|p| p["probability"].as_f64().unwrap()).sum();
+    assert!((sum - 1.0).abs() < 1e-5);
+
+    let judged = shell.json(&["evaluate", text(&model), text(&data), "--json"]);
+    assert_eq!(judged[0]["images"], 16);
+    assert!(judged[0]["accuracy"].as_f64().unwrap() > 0.9);
+
+    let summary = shell.json(&["summary", text(&model), "--json"]);
+    assert_eq!(summary[0]["card"]["classes"], serde_json::json!(["fish", "windmill"]));
+    assert_eq!(summary[0]["head_params"], 2 * 513);
+}
+
+#[test]
+fn the_same_training_twice_gives_the_same_bytes_and_two_folders() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 4);
+    let arguments =
+        ["train", text(&data), "--model", "squeezenet1_1", "--views", "1", "--name", "same", "--json"];
+    let first = shell.json(&arguments);
+    let second = shell.json(&arguments);
+    assert_ne!(first[0]["run"], second[0]["run"], "a run is never overwritten");
+    let bytes = |result: &Value| {
+        std::fs::read(shell.path(result["model"].as_str().unwrap())).unwrap()
+    };
+    assert!(bytes(&first[0]) == bytes(&second[0]), "the same seed, the same bytes");
+}
+
+#[test]
+fn a_two_layer_head_trains_and_predicts() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    let result = shell.json(&[
+        "train", text(&data), "--model", "squeezenet1_1", "--head", "mlp", "--epochs", "10", "--hidden", "64",
+        "--json",
+    ]);
+    assert_eq!(result[0]["head"], "mlp");
+    let judged = shell.json(&["evaluate", result[0]["model"].as_str().unwrap(), text(&data), "--json"]);
+    assert!(judged[0]["accuracy"].as_f64().unwrap() > 0.8, "{}", judged[0]["accuracy"]);
+}
+
+#[test]
+fn a_network_answers_by_name_with_its_own_classes() {
+    let shell = Shell::new();
+    let panda = root().join("assets/photos/animal/panda.webp");
+    let answers = shell.json(&["predict", "squeezenet1_1", text(&panda), "--json", "--top", "3"]);
+    assert_eq!(answers[0]["top"].as_array().unwrap().len(), 3);
+    assert!(answers[0]["top"][0]["index"].is_u64());
+}
+
+#[test]
+fn folders_with_train_and_val_are_measured_on_val() {
+    let shell = Shell::new();
+    let whole = shell.two_classes("whole", 8);
+    for class in ["fish", "windmill"] {
+        for (index, entry) in std::fs::read_dir(whole.join(class)).unwrap().enumerate() {
+            let part = shell.path("data").join(if index < 6 { "train" } else { "val" }).join(class);
+            std::fs::create_dir_all(&part).unwrap();
+            let entry = entry.unwrap();
+            copy(&entry.path(), &part.join(entry.file_name()));
+        }
+    }
+    let result = shell.json(&["train", "data", "--model", "squeezenet1_1", "--json"]);
+    assert_eq!((&result[0]["images"], &result[0]["trained_on"]), (&16.into(), &12.into()));
+}
+
+#[test]
+fn broken_photos_are_skipped_listed_and_counted_and_strict_fails() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 4);
+    std::fs::write(data.join("fish/empty.jpg"), b"").unwrap();
+    std::fs::write(data.join("fish/page.png"), b"<!doctype html><html>").unwrap();
+    let whole = std::fs::read(&photos_of("fish")[0]).unwrap();
+    std::fs::write(data.join("fish/cut.webp"), &whole[..whole.len() / 2]).unwrap();
+    copy(&photos_of("fish")[5], &data.join("fish/really_a_webp.jpg"));
+
+    let output = shell.run(&["train", text(&data), "--model", "squeezenet1_1", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&result["images"], &result["skipped"]), (&9.into(), &3.into()));
+    for name in ["empty.jpg", "page.png", "cut.webp"] {
+        assert!(stderr(&output).contains(name), "{name} is listed");
+    }
+    shell.fails(&["train", text(&data), "--model", "squeezenet1_1", "--strict"], 3, &["error:"]);
+    shell.fails(&["predict", "squeezenet1_1", text(&data.join("fish/empty.jpg"))], 3, &["empty.jpg"]);
+}
+
+#[test]
+fn folders_that_make_no_classes_are_refused_with_advice() {
+    let shell = Shell::new();
+    let train = |folder: &str| ["train", folder, "--model", "squeezenet1_1"].map(str::to_owned);
+    let refuse = |folder: &str, words: &[&str]| {
+        let arguments = train(folder);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        shell.fails(&arguments, 3, words);
+        assert!(!shell.path("runs").exists(), "nothing is left behind");
+    };
+    refuse("nowhere", &["error:", "nowhere", "help:"]);
+
+    std::fs::create_dir(shell.path("none")).unwrap();
+    refuse("none", &["class", "help:"]);
+
+    let one = shell.two_classes("one", 3);
+    std::fs::remove_dir_all(one.join("fish")).unwrap();
+    refuse("one", &["windmill", "help:"]);
+
+    let hollow = shell.two_classes("hollow", 3);
+    std::fs::create_dir(hollow.join("boats")).unwrap();
+    refuse("hollow", &["boats", "help:"]);
+}
+
+#[test]
+fn two_images_in_a_class_are_enough_and_warned_about() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    let output = shell.run(&["train", text(&data), "--model", "squeezenet1_1", "--json"]);
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("warning:"), "{}", stderr(&output));
+}
+
+#[test]
+fn a_wrong_weight_file_is_named_with_what_does_not_fit() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    let weights = root().join("assets/weights/squeezenet1_1.safetensors");
+    let other = ["train", text(&data), "--model", "resnet18", "--weights", text(&weights)];
+    shell.fails(&other, 3, &["resnet18", "missing", "unexpected"]);
+
+    let page = shell.path("weights.pth");
+    std::fs::write(&page, "<html>sign in</html>").unwrap();
+    shell.fails(&["train", text(&data), "--weights", text(&page)], 3, &["HTML"]);
+    shell.fails(&["predict", text(&weights), text(&data)], 3, &["error:"]);
+}
+
+#[test]
+fn weights_that_are_not_here_say_which_file_to_put_where() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    let arguments = ["train", text(&data), "--model", "resnet18", "--offline"];
+    shell.fails(&arguments, 5, &["resnet18-f37072fd.pth", "help:"]);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_read_only_output_folder_is_found_out_before_the_work() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    // A file where the folder should be stops even the superuser, whom permissions do not.
+    std::fs::write(shell.path("occupied"), b"").unwrap();
+    let out = ["train", text(&data), "--model", "squeezenet1_1", "--out", "occupied"];
+    shell.fails(&out, 5, &["occupied", "help:"]);
+
+    let locked = shell.path("locked");
+    std::fs::create_dir(&locked).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o555)).unwrap();
+    if std::fs::write(locked.join("probe"), b"").is_err() {
+        let out = ["train", text(&data), "--model", "squeezenet1_1", "--out", "locked"];
+        shell.fails(&out, 5, &["locked", "help:"]);
+    }
+}
+
+#[test]
+fn nonsense_on_the_command_line_is_a_usage_error() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    shell.fails(&["train", text(&data), "--model", "resnet19"], 2, &["resnet18"]);
+    shell.fails(&["train", text(&data), "--split", "1.5"], 2, &["--split"]);
+    shell.fails(&["train", text(&data), "--device", "cuda"], 2, &["cuda"]);
+    shell.fails(&["train"], 2, &["Usage"]);
+}
+
+#[test]
+fn the_list_of_models_is_data() {
+    let shell = Shell::new();
+    let models = shell.json(&["models", "--json"]);
+    let models = models[0].as_array().unwrap();
+    assert_eq!(models.len(), 14);
+    for model in models {
+        assert!(model["params"].as_u64().unwrap() > 1_000_000, "{model}");
+        assert!(model["macs"].as_u64().unwrap() > 100_000_000, "{model}");
+        for key in ["name", "license", "source"] {
+            assert!(model[key].is_string(), "{model}");
+        }
+        assert_eq!(model["input_size"], 224);
+    }
+}
+
+#[test]
+fn a_gate_that_is_missed_ends_with_one() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 4);
+    let arguments = ["train", text(&data), "--model", "squeezenet1_1", "--min-accuracy", "1.1"];
+    shell.fails(&arguments, 1, &["--min-accuracy"]);
+}
+
+#[test]
+fn completions_and_doctor_answer() {
+    let shell = Shell::new();
+    let script = shell.run(&["completions", "bash"]);
+    assert!(String::from_utf8_lossy(&script.stdout).contains("rekindle"));
+    let findings = shell.json(&["doctor", "--json"]);
+    assert!(findings[0]["auto"]["self_test"].is_object(), "{}", findings[0]);
+}
+
+#[test]
+#[cfg(unix)]
+fn an_interrupt_stops_in_order_and_leaves_no_half_run() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 14);
+    let child = shell
+        .command(&["train", text(&data), "--model", "efficientnet_lite0", "--views", "20"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The run folder is made after the signal handler is in place and before the long work.
+    while !shell.path("runs").is_dir() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    let left = std::fs::read_dir(shell.path("runs")).unwrap().count();
+    assert_eq!(left, 0, "an empty run folder is taken back");
+}

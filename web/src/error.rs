@@ -1,0 +1,55 @@
+//! Errors as JavaScript sees them: an `Error` with `kind` and, where there is something to do, `help`.
+
+use js_sys::Reflect;
+use rekindle_core::device::DeviceError;
+use rekindle_core::image::ImageError;
+use rekindle_core::model::ModelError;
+use rekindle_core::train::{FeatureError, SplitError, TrainError};
+use wasm_bindgen::JsValue;
+
+/// What went wrong, sorted by what a page can do about it.
+#[derive(Debug)]
+pub struct Failure {
+    kind: &'static str,
+    message: String,
+    help: Option<&'static str>,
+}
+
+impl Failure {
+    /// A mistake of the page or of its user.
+    pub fn usage(message: impl Into<String>, help: &'static str) -> Self {
+        Self { kind: "usage", message: message.into(), help: Some(help) }
+    }
+}
+
+impl From<Failure> for JsValue {
+    fn from(failure: Failure) -> Self {
+        let error = js_sys::Error::new(&failure.message);
+        // Setting a property of a fresh object cannot fail.
+        let _ = Reflect::set(&error, &"kind".into(), &failure.kind.into());
+        if let Some(help) = failure.help {
+            let _ = Reflect::set(&error, &"help".into(), &help.into());
+        }
+        error.into()
+    }
+}
+
+macro_rules! failure_from {
+    ($($error:ty => $kind:literal, $help:expr;)+) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self { kind: $kind, message: error.to_string(), help: $help }
+            }
+        })+
+    };
+}
+
+failure_from! {
+    DeviceError => "device", Some("reload the page with ?device=cpu");
+    ModelError => "model", Some("open a model.safetensors that Rekindle has saved");
+    ImageError => "image", Some("try another photo");
+    TrainError => "train", Some("give at least two classes two photos each");
+    FeatureError => "train", Some("reload the page with ?device=cpu");
+    SplitError => "train", Some("give at least two classes two photos each");
+    serde_wasm_bindgen::Error => "usage", None;
+}

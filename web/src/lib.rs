@@ -1,0 +1,32 @@
+//! Rekindle in a browser: the same core, in a Web Worker.
+//!
+//! One [`Session`] holds a device, a model and the photos a person has taught it, as features. The
+//! page talks to it through `www/rekindle.js`, whose types are in `www/rekindle.d.ts`.
+
+mod error;
+mod project;
+mod session;
+
+pub use session::Session;
+
+use wasm_bindgen::prelude::wasm_bindgen;
+
+#[cfg(target_family = "wasm")]
+#[allow(unsafe_code)]
+unsafe extern "C" {
+    fn __wasm_call_ctors();
+}
+
+/// Runs once, when the module is loaded.
+#[wasm_bindgen(start)]
+#[allow(unsafe_code)]
+pub fn start() {
+    // CubeCL registers its operations in constructors. Called here once; otherwise the linker would
+    // run them again at every exported call.
+    #[cfg(target_family = "wasm")]
+    // SAFETY: the linker provides the function; it takes nothing and is called before anything else.
+    unsafe {
+        __wasm_call_ctors();
+    }
+    console_error_panic_hook::set_once();
+}
