@@ -28,5 +28,7 @@ pub fn pool(activation: Activation) -> Tensor<2> {
 /// - returns: `[N, C]`
 pub fn global_average(map: Tensor<4>) -> Tensor<2> {
     let [n, channels, height, width] = map.dims();
-    map.reshape([n, channels, height * width]).mean_dim(2).reshape([n, channels])
+    map.reshape([n, channels, height * width])
+        .mean_dim(2)
+        .reshape([n, channels])
 }

@@ -8,9 +8,16 @@ use rekindle_core::device::Preference;
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
 #[derive(Debug, Parser)]
-#[command(name = "rekindle", version, propagate_version = true, max_term_width = 100)]
-#[command(after_help = "Exit codes: 0 done, 1 a gate such as --min-accuracy was missed, 2 usage, \
-    3 photos or model, 4 device, 5 reading or writing, 130 interrupted.")]
+#[command(
+    name = "rekindle",
+    version,
+    propagate_version = true,
+    max_term_width = 100
+)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a gate such as --min-accuracy was missed, 2 usage, \
+    3 photos or model, 4 device, 5 reading or writing, 130 interrupted."
+)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]

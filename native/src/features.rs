@@ -28,7 +28,10 @@ pub struct Views {
 
 impl Views {
     /// The plain view alone.
-    pub const PLAIN: Self = Self { augmented: 0, seed: 0 };
+    pub const PLAIN: Self = Self {
+        augmented: 0,
+        seed: 0,
+    };
 
     fn of(self, image: &RgbImage, key: usize) -> impl Iterator<Item = View> {
         let augmentation = Augmentation::default();
@@ -55,11 +58,22 @@ pub fn extract(
     let mut cache = FeatureCache::new(width, 1 + views.augmented);
     let mut features = Vec::new();
     let mut readable = Vec::new();
-    let failed = stream(model, paths, views, "features", context, &mut readable, |batch| {
-        features.extend(pollster::block_on(model.read_features(batch))?);
-        Ok(())
-    })?;
-    for (&photo, row) in readable.iter().zip(features.chunks_exact(width * cache.views())) {
+    let failed = stream(
+        model,
+        paths,
+        views,
+        "features",
+        context,
+        &mut readable,
+        |batch| {
+            features.extend(pollster::block_on(model.read_features(batch))?);
+            Ok(())
+        },
+    )?;
+    for (&photo, row) in readable
+        .iter()
+        .zip(features.chunks_exact(width * cache.views()))
+    {
         cache.push(labels[photo], row)?;
     }
     Ok((cache, failed))
@@ -74,10 +88,18 @@ pub fn predict(
 ) -> anyhow::Result<(Vec<(usize, Vec<Prediction>)>, Vec<(usize, PhotoError)>)> {
     let mut answers = Vec::new();
     let mut readable = Vec::new();
-    let failed = stream(model, paths, Views::PLAIN, "photos", context, &mut readable, |batch| {
-        answers.extend(pollster::block_on(model.predict(batch, top))?);
-        Ok(())
-    })?;
+    let failed = stream(
+        model,
+        paths,
+        Views::PLAIN,
+        "photos",
+        context,
+        &mut readable,
+        |batch| {
+            answers.extend(pollster::block_on(model.predict(batch, top))?);
+            Ok(())
+        },
+    )?;
     Ok((readable.into_iter().zip(answers).collect(), failed))
 }
 
@@ -92,13 +114,21 @@ fn stream(
     mut work: impl FnMut(&[RgbImage]) -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<(usize, PhotoError)>> {
     let preset = model.card.preset;
-    let mut progress = context.console.start(label, Unit::Items, Some(paths.len() as u64));
+    let mut progress = context
+        .console
+        .start(label, Unit::Items, Some(paths.len() as u64));
     let mut failed = Vec::new();
     let mut batch: Vec<RgbImage> = Vec::new();
     let crops = |key: usize, image: RgbImage| -> Vec<RgbImage> {
-        views.of(&image, key).map(|view| preset.view_pixels(&image, &view)).collect()
+        views
+            .of(&image, key)
+            .map(|view| preset.view_pixels(&image, &view))
+            .collect()
     };
-    let options = DecodeOptions { ahead: 4 * BATCH, ..DecodeOptions::default() };
+    let options = DecodeOptions {
+        ahead: 4 * BATCH,
+        ..DecodeOptions::default()
+    };
     let receive = |index: usize, crops: Result<Vec<RgbImage>, PhotoError>| {
         match crops {
             Ok(crops) => {
@@ -116,12 +146,11 @@ fn stream(
         progress.advance();
         Ok(())
     };
-    decode_stream(paths, &options, &context.interrupt, crops, receive).map_err(|error| {
-        match error {
+    decode_stream(paths, &options, &context.interrupt, crops, receive)
+        .map_err(|error| match error {
             StreamError::Interrupted(interrupted) => anyhow::Error::new(interrupted),
             StreamError::Receiver(error) => error,
-        }
-    })
-    .context("the photos could not be worked through")?;
+        })
+        .context("the photos could not be worked through")?;
     Ok(failed)
 }

@@ -34,5 +34,12 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ui::ExitCode> {
     let interrupt = Interrupt::install().context("cannot listen for Ctrl-C")?;
     let console = Console::new(cli.global.quiet);
-    commands::run(cli.command, &commands::Context { global: cli.global, console, interrupt })
+    commands::run(
+        cli.command,
+        &commands::Context {
+            global: cli.global,
+            console,
+            interrupt,
+        },
+    )
 }

@@ -19,7 +19,10 @@ pub type Origin = Map<String, Value>;
 
 /// What the file search needs to know of a network's weights.
 pub fn source(weights: &'static PretrainedWeights) -> WeightSource<'static> {
-    let stem = weights.file_name.rsplit_once('.').map_or(weights.file_name, |(stem, _)| stem);
+    let stem = weights
+        .file_name
+        .rsplit_once('.')
+        .map_or(weights.file_name, |(stem, _)| stem);
     WeightSource {
         name: stem,
         file_name: weights.file_name,
@@ -41,16 +44,29 @@ pub fn open(
         return match Model::open(&bytes, device) {
             Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
                 .with_context(|| format!("cannot use {} as a model", path.display()))
-                .context(Failure::new(ExitCode::Data, format!("{} is no model file", path.display()))
-                    .with_help("give the network's name, and this file with --weights")),
+                .context(
+                    Failure::new(
+                        ExitCode::Data,
+                        format!("{} is no model file", path.display()),
+                    )
+                    .with_help("give the network's name, and this file with --weights"),
+                ),
             other => other.with_context(|| format!("cannot open {}", path.display())),
         };
     }
     if path.is_dir() || name.contains(['/', '\\']) || name.ends_with(".safetensors") {
-        let what = if path.is_dir() { "is a folder" } else { "does not exist" };
-        return Err(Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
-            .with_help("name the model.safetensors of a run, or a network from `rekindle models`")
-            .into());
+        let what = if path.is_dir() {
+            "is a folder"
+        } else {
+            "does not exist"
+        };
+        return Err(
+            Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
+                .with_help(
+                    "name the model.safetensors of a run, or a network from `rekindle models`",
+                )
+                .into(),
+        );
     }
     Ok(pretrained(name, weights, 0, device, context)?.0)
 }
@@ -141,11 +157,21 @@ fn published(
         name.is_none_or(|name| weights.name.eq_ignore_ascii_case(name) || weights.file_name == name)
     };
     architecture.weights.iter().find(wanted).ok_or_else(|| {
-        let names: Vec<_> = architecture.weights.iter().map(|weights| weights.name).collect();
+        let names: Vec<_> = architecture
+            .weights
+            .iter()
+            .map(|weights| weights.name)
+            .collect();
         let name = name.unwrap_or_default();
-        Failure::new(ExitCode::Usage, format!("{} has no weights called '{name}'", architecture.name))
-            .with_help(format!("say {}, random, or name a file that exists", names.join(", ")))
-            .into()
+        Failure::new(
+            ExitCode::Usage,
+            format!("{} has no weights called '{name}'", architecture.name),
+        )
+        .with_help(format!(
+            "say {}, random, or name a file that exists",
+            names.join(", ")
+        ))
+        .into()
     })
 }
 
@@ -163,5 +189,10 @@ fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
 
 /// The words by which a model is introduced.
 pub fn title(card: &ModelCard) -> String {
-    format!("{} with a {} head, {} classes", card.architecture, card.head.name(), card.classes.len())
+    format!(
+        "{} with a {} head, {} classes",
+        card.architecture,
+        card.head.name(),
+        card.classes.len()
+    )
 }

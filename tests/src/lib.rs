@@ -9,7 +9,10 @@ use serde_json::Value;
 
 /// The root of the checkout.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).unwrap_or_default()
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default()
 }
 
 /// The photos that come with the project, sorted: class folder and file name.
@@ -43,7 +46,9 @@ impl Golden {
         let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         let file = WeightFile::parse(&bytes).unwrap_or_else(|error| panic!("{path:?}: {error}"));
         let tensors = file.tensors().iter().map(|(name, view)| {
-            let values = view.to_f32().unwrap_or_else(|error| panic!("{path:?}: {error}"));
+            let values = view
+                .to_f32()
+                .unwrap_or_else(|error| panic!("{path:?}: {error}"));
             (name.clone(), values)
         });
         let card = serde_json::from_str(&file.metadata()["golden"]);
@@ -60,8 +65,11 @@ pub fn relative_error(found: &[f32], truth: &[f32]) -> f64 {
         return f64::NAN;
     }
     let square = |x: f64| x * x;
-    let difference: f64 =
-        found.iter().zip(truth).map(|(&a, &b)| square(f64::from(a) - f64::from(b))).sum();
+    let difference: f64 = found
+        .iter()
+        .zip(truth)
+        .map(|(&a, &b)| square(f64::from(a) - f64::from(b)))
+        .sum();
     let norm: f64 = truth.iter().map(|&b| square(f64::from(b))).sum();
     (difference / norm).sqrt()
 }
@@ -69,7 +77,9 @@ pub fn relative_error(found: &[f32], truth: &[f32]) -> f64 {
 /// The elements that a golden keeps of a large tensor: 1024 of them, evenly spread.
 pub fn sample(values: &[f32]) -> Vec<f32> {
     let count = values.len().min(1024);
-    (0..count).map(|i| values[i * values.len() / count]).collect()
+    (0..count)
+        .map(|i| values[i * values.len() / count])
+        .collect()
 }
 
 /// The `rekindle` program of this build: it lies in the folder above the test's own.
@@ -79,7 +89,11 @@ pub fn sample(values: &[f32]) -> Vec<f32> {
 /// When it has not been built: `cargo xtask test` builds it first.
 pub fn program() -> PathBuf {
     let test = std::env::current_exe().unwrap_or_default();
-    let folder = test.ancestors().nth(2).map(Path::to_owned).unwrap_or_default();
+    let folder = test
+        .ancestors()
+        .nth(2)
+        .map(Path::to_owned)
+        .unwrap_or_default();
     let program = folder.join(format!("rekindle{}", std::env::consts::EXE_SUFFIX));
     assert!(
         program.is_file(),

@@ -13,7 +13,9 @@ struct Shell {
 
 impl Shell {
     fn new() -> Self {
-        Self { folder: TempDir::new() }
+        Self {
+            folder: TempDir::new(),
+        }
     }
 
     fn path(&self, relative: &str) -> PathBuf {
@@ -38,9 +40,15 @@ impl Shell {
     /// Runs a command that must succeed and returns the JSON values it prints.
     fn json(&self, arguments: &[&str]) -> Vec<Value> {
         let output = self.run(arguments);
-        assert!(output.status.success(), "{arguments:?}\n{}", stderr(&output));
+        assert!(
+            output.status.success(),
+            "{arguments:?}\n{}",
+            stderr(&output)
+        );
         let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     /// Runs a command that must fail with this exit code and say these words.
@@ -72,7 +80,10 @@ fn stderr(output: &Output) -> String {
 }
 
 fn photos_of(class: &str) -> Vec<PathBuf> {
-    photos().into_iter().filter(|path| path.parent().unwrap().ends_with(class)).collect()
+    photos()
+        .into_iter()
+        .filter(|path| path.parent().unwrap().ends_with(class))
+        .collect()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -96,17 +107,30 @@ fn training_leaves_a_run_that_predicts_evaluates_and_summarises() {
     assert!(result["train_seconds"].as_f64().unwrap() > 0.0);
 
     let run = shell.path(result["run"].as_str().unwrap());
-    for file in ["recipe.toml", "manifest.json", "metrics.jsonl", "model.safetensors", "report.html"] {
+    for file in [
+        "recipe.toml",
+        "manifest.json",
+        "metrics.jsonl",
+        "model.safetensors",
+        "report.html",
+    ] {
         assert!(run.join(file).is_file(), "{file} is in the run folder");
     }
     let model = run.join("model.safetensors");
 
     let photo = photos_of("windmill").pop().unwrap();
     let answers = shell.json(&["predict", text(&model), text(&photo), "--json"]);
-    let [answer] = &answers[..] else { panic!("one photo, one line") };
+    let [answer] = &answers[..] else {
+        panic!("one photo, one line")
+    };
     assert_eq!(answer["path"], text(&photo));
     assert_eq!(answer["top"][0]["class"], "windmill");
-    let sum: f64 = answer["top"].as_array().unwrap().iter().map(|p| p["probability"].as_f64().unwrap()).sum();
+    let sum: f64 = answer["top"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|p| p["probability"].as_f64().unwrap())
+        .sum();
     assert!((sum - 1.0).abs() < 1e-5);
 
     let judged = shell.json(&["evaluate", text(&model), text(&data), "--json"]);
@@ -114,7 +138,10 @@ fn training_leaves_a_run_that_predicts_evaluates_and_summarises() {
     assert!(judged[0]["accuracy"].as_f64().unwrap() > 0.9);
 
     let summary = shell.json(&["summary", text(&model), "--json"]);
-    assert_eq!(summary[0]["card"]["classes"], serde_json::json!(["fish", "windmill"]));
+    assert_eq!(
+        summary[0]["card"]["classes"],
+        serde_json::json!(["fish", "windmill"])
+    );
     assert_eq!(summary[0]["head_params"], 2 * 513);
 }
 
@@ -122,15 +149,29 @@ fn training_leaves_a_run_that_predicts_evaluates_and_summarises() {
 fn the_same_training_twice_gives_the_same_bytes_and_two_folders() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 4);
-    let arguments =
-        ["train", text(&data), "--model", "squeezenet1_1", "--views", "1", "--name", "same", "--json"];
+    let arguments = [
+        "train",
+        text(&data),
+        "--model",
+        "squeezenet1_1",
+        "--views",
+        "1",
+        "--name",
+        "same",
+        "--json",
+    ];
     let first = shell.json(&arguments);
     let second = shell.json(&arguments);
-    assert_ne!(first[0]["run"], second[0]["run"], "a run is never overwritten");
-    let bytes = |result: &Value| {
-        std::fs::read(shell.path(result["model"].as_str().unwrap())).unwrap()
-    };
-    assert!(bytes(&first[0]) == bytes(&second[0]), "the same seed, the same bytes");
+    assert_ne!(
+        first[0]["run"], second[0]["run"],
+        "a run is never overwritten"
+    );
+    let bytes =
+        |result: &Value| std::fs::read(shell.path(result["model"].as_str().unwrap())).unwrap();
+    assert!(
+        bytes(&first[0]) == bytes(&second[0]),
+        "the same seed, the same bytes"
+    );
 }
 
 #[test]
@@ -138,19 +179,44 @@ fn a_two_layer_head_trains_and_predicts() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 8);
     let result = shell.json(&[
-        "train", text(&data), "--model", "squeezenet1_1", "--head", "mlp", "--epochs", "10", "--hidden", "64",
+        "train",
+        text(&data),
+        "--model",
+        "squeezenet1_1",
+        "--head",
+        "mlp",
+        "--epochs",
+        "10",
+        "--hidden",
+        "64",
         "--json",
     ]);
     assert_eq!(result[0]["head"], "mlp");
-    let judged = shell.json(&["evaluate", result[0]["model"].as_str().unwrap(), text(&data), "--json"]);
-    assert!(judged[0]["accuracy"].as_f64().unwrap() > 0.8, "{}", judged[0]["accuracy"]);
+    let judged = shell.json(&[
+        "evaluate",
+        result[0]["model"].as_str().unwrap(),
+        text(&data),
+        "--json",
+    ]);
+    assert!(
+        judged[0]["accuracy"].as_f64().unwrap() > 0.8,
+        "{}",
+        judged[0]["accuracy"]
+    );
 }
 
 #[test]
 fn a_network_answers_by_name_with_its_own_classes() {
     let shell = Shell::new();
     let panda = root().join("assets/photos/animal/panda.webp");
-    let answers = shell.json(&["predict", "squeezenet1_1", text(&panda), "--json", "--top", "3"]);
+    let answers = shell.json(&[
+        "predict",
+        "squeezenet1_1",
+        text(&panda),
+        "--json",
+        "--top",
+        "3",
+    ]);
     assert_eq!(answers[0]["top"].as_array().unwrap().len(), 3);
     assert!(answers[0]["top"][0]["index"].is_u64());
 }
@@ -161,14 +227,20 @@ fn folders_with_train_and_val_are_measured_on_val() {
     let whole = shell.two_classes("whole", 8);
     for class in ["fish", "windmill"] {
         for (index, entry) in std::fs::read_dir(whole.join(class)).unwrap().enumerate() {
-            let part = shell.path("data").join(if index < 6 { "train" } else { "val" }).join(class);
+            let part = shell
+                .path("data")
+                .join(if index < 6 { "train" } else { "val" })
+                .join(class);
             std::fs::create_dir_all(&part).unwrap();
             let entry = entry.unwrap();
             copy(&entry.path(), &part.join(entry.file_name()));
         }
     }
     let result = shell.json(&["train", "data", "--model", "squeezenet1_1", "--json"]);
-    assert_eq!((&result[0]["images"], &result[0]["trained_on"]), (&16.into(), &12.into()));
+    assert_eq!(
+        (&result[0]["images"], &result[0]["trained_on"]),
+        (&16.into(), &12.into())
+    );
 }
 
 #[test]
@@ -184,12 +256,27 @@ fn broken_photos_are_skipped_listed_and_counted_and_strict_fails() {
     let output = shell.run(&["train", text(&data), "--model", "squeezenet1_1", "--json"]);
     assert!(output.status.success(), "{}", stderr(&output));
     let result: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&result["images"], &result["skipped"]), (&9.into(), &3.into()));
+    assert_eq!(
+        (&result["images"], &result["skipped"]),
+        (&9.into(), &3.into())
+    );
     for name in ["empty.jpg", "page.png", "cut.webp"] {
         assert!(stderr(&output).contains(name), "{name} is listed");
     }
-    shell.fails(&["train", text(&data), "--model", "squeezenet1_1", "--strict"], 3, &["error:"]);
-    shell.fails(&["predict", "squeezenet1_1", text(&data.join("fish/empty.jpg"))], 3, &["empty.jpg"]);
+    shell.fails(
+        &["train", text(&data), "--model", "squeezenet1_1", "--strict"],
+        3,
+        &["error:"],
+    );
+    shell.fails(
+        &[
+            "predict",
+            "squeezenet1_1",
+            text(&data.join("fish/empty.jpg")),
+        ],
+        3,
+        &["empty.jpg"],
+    );
 }
 
 #[test]
@@ -230,12 +317,23 @@ fn a_wrong_weight_file_is_named_with_what_does_not_fit() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 2);
     let weights = root().join("assets/weights/squeezenet1_1.safetensors");
-    let other = ["train", text(&data), "--model", "resnet18", "--weights", text(&weights)];
+    let other = [
+        "train",
+        text(&data),
+        "--model",
+        "resnet18",
+        "--weights",
+        text(&weights),
+    ];
     shell.fails(&other, 3, &["resnet18", "missing", "unexpected"]);
 
     let page = shell.path("weights.pth");
     std::fs::write(&page, "<html>sign in</html>").unwrap();
-    shell.fails(&["train", text(&data), "--weights", text(&page)], 3, &["HTML"]);
+    shell.fails(
+        &["train", text(&data), "--weights", text(&page)],
+        3,
+        &["HTML"],
+    );
     shell.fails(&["predict", text(&weights), text(&data)], 3, &["error:"]);
 }
 
@@ -255,14 +353,28 @@ fn a_read_only_output_folder_is_found_out_before_the_work() {
     let data = shell.two_classes("data", 2);
     // A file where the folder should be stops even the superuser, whom permissions do not.
     std::fs::write(shell.path("occupied"), b"").unwrap();
-    let out = ["train", text(&data), "--model", "squeezenet1_1", "--out", "occupied"];
+    let out = [
+        "train",
+        text(&data),
+        "--model",
+        "squeezenet1_1",
+        "--out",
+        "occupied",
+    ];
     shell.fails(&out, 5, &["occupied", "help:"]);
 
     let locked = shell.path("locked");
     std::fs::create_dir(&locked).unwrap();
     std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o555)).unwrap();
     if std::fs::write(locked.join("probe"), b"").is_err() {
-        let out = ["train", text(&data), "--model", "squeezenet1_1", "--out", "locked"];
+        let out = [
+            "train",
+            text(&data),
+            "--model",
+            "squeezenet1_1",
+            "--out",
+            "locked",
+        ];
         shell.fails(&out, 5, &["locked", "help:"]);
     }
 }
@@ -271,7 +383,11 @@ fn a_read_only_output_folder_is_found_out_before_the_work() {
 fn nonsense_on_the_command_line_is_a_usage_error() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 2);
-    shell.fails(&["train", text(&data), "--model", "resnet19"], 2, &["resnet18"]);
+    shell.fails(
+        &["train", text(&data), "--model", "resnet19"],
+        2,
+        &["resnet18"],
+    );
     shell.fails(&["train", text(&data), "--split", "1.5"], 2, &["--split"]);
     shell.fails(&["train", text(&data), "--device", "cuda"], 2, &["cuda"]);
     shell.fails(&["train"], 2, &["Usage"]);
@@ -297,7 +413,14 @@ fn the_list_of_models_is_data() {
 fn a_gate_that_is_missed_ends_with_one() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 4);
-    let arguments = ["train", text(&data), "--model", "squeezenet1_1", "--min-accuracy", "1.1"];
+    let arguments = [
+        "train",
+        text(&data),
+        "--model",
+        "squeezenet1_1",
+        "--min-accuracy",
+        "1.1",
+    ];
     shell.fails(&arguments, 1, &["--min-accuracy"]);
 }
 
@@ -307,7 +430,11 @@ fn completions_and_doctor_answer() {
     let script = shell.run(&["completions", "bash"]);
     assert!(String::from_utf8_lossy(&script.stdout).contains("rekindle"));
     let findings = shell.json(&["doctor", "--json"]);
-    assert!(findings[0]["auto"]["self_test"].is_object(), "{}", findings[0]);
+    assert!(
+        findings[0]["auto"]["self_test"].is_object(),
+        "{}",
+        findings[0]
+    );
 }
 
 #[test]
@@ -316,7 +443,14 @@ fn an_interrupt_stops_in_order_and_leaves_no_half_run() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 14);
     let child = shell
-        .command(&["train", text(&data), "--model", "efficientnet_lite0", "--views", "20"])
+        .command(&[
+            "train",
+            text(&data),
+            "--model",
+            "efficientnet_lite0",
+            "--views",
+            "20",
+        ])
         .stderr(std::process::Stdio::piped())
         .spawn()
         .unwrap();
@@ -325,7 +459,13 @@ fn an_interrupt_stops_in_order_and_leaves_no_half_run() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+    assert!(
+        Command::new("kill")
+            .args(["-INT", &id])
+            .status()
+            .unwrap()
+            .success()
+    );
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     let left = std::fs::read_dir(shell.path("runs")).unwrap().count();

@@ -29,12 +29,24 @@ fn errors(
     let backbone = (architecture.build)(height, device);
     let namer = backbone.clone();
     let (backbone, report) = fill(backbone, weights, &|path| namer.torch_name(path)).unwrap();
-    assert!(report.missing.is_empty() && report.misshaped.is_empty(), "{report:?}");
+    assert!(
+        report.missing.is_empty() && report.misshaped.is_empty(),
+        "{report:?}"
+    );
 
-    let head = Head::new(&HeadKind::Original, architecture.head, architecture.features, 1000, device);
+    let head = Head::new(
+        &HeadKind::Original,
+        architecture.head,
+        architecture.features,
+        1000,
+        device,
+    );
     let prefix = head.torch_prefix(architecture.head);
     let (head, report) = fill(head, weights, &|path| format!("{prefix}.{path}")).unwrap();
-    assert!(report.missing.is_empty() && report.misshaped.is_empty(), "{report:?}");
+    assert!(
+        report.missing.is_empty() && report.misshaped.is_empty(),
+        "{report:?}"
+    );
 
     let shape = [2, 3, height, width];
     let input = TensorData::new(Generated::input(&shape), shape);
@@ -49,10 +61,20 @@ fn errors(
         activation = backbone.run(index, activation);
         let dims = activation.dims();
         let channels = if dims.len() == 4 { dims[1] } else { dims[2] };
-        assert_eq!(channels, stage.channels, "{} says how many channels it puts out", stage.name);
+        assert_eq!(
+            channels, stage.channels,
+            "{} says how many channels it puts out",
+            stage.name
+        );
         if dims.len() == 4 {
             let rows = height.div_ceil(stage.stride);
-            assert!(dims[2].abs_diff(rows) <= 2, "{}: {} rows, stride {}", stage.name, dims[2], stage.stride);
+            assert!(
+                dims[2].abs_diff(rows) <= 2,
+                "{}: {} rows, stride {}",
+                stage.name,
+                dims[2],
+                stage.stride
+            );
         }
         let key = format!("stage/{}", stage.name);
         compare(key, sample(&read(activation.clone().flatten())));
@@ -60,7 +82,10 @@ fn errors(
     let features = neck::pool(activation.clone());
     assert_eq!(features.dims(), [2, architecture.features]);
     compare("features".to_owned(), read(features.flatten(0, 1)));
-    compare("logits".to_owned(), read(head.forward(activation).flatten(0, 1)));
+    compare(
+        "logits".to_owned(),
+        read(head.forward(activation).flatten(0, 1)),
+    );
     errors
 }
 
@@ -68,13 +93,27 @@ fn errors(
 fn check(name: &str, size: &str, device: &Device, allowed: f64) -> f64 {
     let golden = Golden::read(name);
     let errors = errors(find(name).unwrap(), &golden, size, &Generated, device);
-    let held = golden.tensors.keys().filter(|key| key.starts_with(&format!("{size}/"))).count();
-    assert_eq!(errors.len(), held, "{name} {size}: everything in the golden was compared");
+    let held = golden
+        .tensors
+        .keys()
+        .filter(|key| key.starts_with(&format!("{size}/")))
+        .count();
+    assert_eq!(
+        errors.len(),
+        held,
+        "{name} {size}: everything in the golden was compared"
+    );
     let worst = errors.iter().map(|(_, error)| *error).fold(0.0, f64::max);
     for (key, error) in &errors {
-        assert!(*error < allowed, "{name} {key}: relative error {error:.2e}, allowed {allowed:.0e}");
+        assert!(
+            *error < allowed,
+            "{name} {key}: relative error {error:.2e}, allowed {allowed:.0e}"
+        );
     }
-    println!("{name} {size}: worst relative error {worst:.1e} over {} tensors", errors.len());
+    println!(
+        "{name} {size}: worst relative error {worst:.1e} over {} tensors",
+        errors.len()
+    );
     worst
 }
 
@@ -135,8 +174,13 @@ impl TensorSource for Interpolated {
 #[test]
 fn position_embeddings_are_interpolated_as_torchvision_does() {
     let mut golden = Golden::read("vit_b_16");
-    let embedding = Interpolated.values("encoder.pos_embedding", &[1, 37, 768]).unwrap();
-    let error = relative_error(&sample(&embedding), &golden.tensors["interpolated/pos_embedding"]);
+    let embedding = Interpolated
+        .values("encoder.pos_embedding", &[1, 37, 768])
+        .unwrap();
+    let error = relative_error(
+        &sample(&embedding),
+        &golden.tensors["interpolated/pos_embedding"],
+    );
     assert!(error < 1e-5, "embedding: {error:.2e}");
 
     let logits = golden.tensors.remove("interpolated/logits").unwrap();
@@ -144,8 +188,16 @@ fn position_embeddings_are_interpolated_as_torchvision_does() {
     golden.tensors.insert("96x96/logits".to_owned(), logits);
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     let device = Device::flex();
-    let errors = errors(find("vit_b_16").unwrap(), &golden, "96x96", &Interpolated, &device);
-    let [(_, error)] = errors[..] else { panic!("the logits were compared") };
+    let errors = errors(
+        find("vit_b_16").unwrap(),
+        &golden,
+        "96x96",
+        &Interpolated,
+        &device,
+    );
+    let [(_, error)] = errors[..] else {
+        panic!("the logits were compared")
+    };
     assert!(error < 1e-4, "logits: {error:.2e}");
 }
 
@@ -166,7 +218,10 @@ fn generated_weights_are_the_ones_python_makes() {
         assert_eq!(values[..first.len()], first[..], "{name}");
         let sum: f64 = values.iter().map(|&v| f64::from(v)).sum();
         let expected = entry["sum"].as_f64().unwrap();
-        assert!((sum - expected).abs() < 1e-6 * values.len() as f64, "{name}: {sum} {expected}");
+        assert!(
+            (sum - expected).abs() < 1e-6 * values.len() as f64,
+            "{name}: {sum} {expected}"
+        );
     }
 }
 
@@ -186,8 +241,15 @@ fn on_wgsl_every_architecture_agrees() {
     };
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     let nightly = std::env::var_os("REKINDLE_NIGHTLY").is_some();
-    for architecture in rekindle_core::backbone::ARCHITECTURES.iter().flat_map(|a| a.iter()) {
-        let small = if architecture.input_multiple == 16 { "96x96" } else { "97x81" };
+    for architecture in rekindle_core::backbone::ARCHITECTURES
+        .iter()
+        .flat_map(|a| a.iter())
+    {
+        let small = if architecture.input_multiple == 16 {
+            "96x96"
+        } else {
+            "97x81"
+        };
         check(architecture.name, small, &open.device, 1e-3);
         if nightly || architecture.macs < 4_000_000_000 {
             check(architecture.name, "224x224", &open.device, 1e-3);

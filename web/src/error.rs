@@ -18,7 +18,11 @@ pub struct Failure {
 impl Failure {
     /// A mistake of the page or of its user.
     pub fn usage(message: impl Into<String>, help: &'static str) -> Self {
-        Self { kind: "usage", message: message.into(), help: Some(help) }
+        Self {
+            kind: "usage",
+            message: message.into(),
+            help: Some(help),
+        }
     }
 }
 

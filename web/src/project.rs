@@ -52,7 +52,10 @@ impl Project {
         self.classes
             .iter()
             .enumerate()
-            .map(|(class, name)| ClassInfo { name: name.clone(), examples: count(class) })
+            .map(|(class, name)| ClassInfo {
+                name: name.clone(),
+                examples: count(class),
+            })
             .collect()
     }
 
@@ -107,7 +110,9 @@ impl Project {
 
     /// Forgets an example; says whether there was one of that id.
     pub fn remove_example(&mut self, id: u32) -> bool {
-        let Some(image) = self.ids.iter().position(|&known| known == id) else { return false };
+        let Some(image) = self.ids.iter().position(|&known| known == id) else {
+            return false;
+        };
         self.ids.remove(image);
         self.cache.remove(image);
         true
@@ -124,8 +129,9 @@ mod tests {
         for name in ["a", "b", "c"] {
             project.add_class(name.to_owned());
         }
-        let ids: Vec<_> =
-            (0..6).map(|i| project.add_example(i % 3, &[i as f32]).unwrap()).collect();
+        let ids: Vec<_> = (0..6)
+            .map(|i| project.add_example(i % 3, &[i as f32]).unwrap())
+            .collect();
         assert!(project.remove_class(1));
         assert_eq!(project.cache().labels(), [0, 1, 0, 1]);
         assert_eq!(project.cache().plain(&[1, 3]).features, [2.0, 5.0]);

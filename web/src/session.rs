@@ -70,7 +70,9 @@ struct FitReport {
 fn to_js(value: &impl Serialize) -> Answer<JsValue> {
     // Plain objects and `null`, as JSON would give them.
     let serializer = serde_wasm_bindgen::Serializer::json_compatible();
-    value.serialize(&serializer).map_err(|error| Failure::from(error).into())
+    value
+        .serialize(&serializer)
+        .map_err(|error| Failure::from(error).into())
 }
 
 fn failed(error: impl Into<Failure>) -> JsValue {
@@ -88,14 +90,24 @@ impl Session {
     pub async fn open(device: String, webgpu_usable: bool, reason: String) -> Answer<Session> {
         let insisted = device == "webgpu";
         let wants_gpu = insisted || (device == "auto" && webgpu_usable);
-        let preference = if wants_gpu { Preference::Gpu(None) } else { Preference::Cpu };
+        let preference = if wants_gpu {
+            Preference::Gpu(None)
+        } else {
+            Preference::Cpu
+        };
         let (open, reason) = match device::open(preference).await {
             Ok(open) => (open, reason),
             // A device that fails its self-test is no reason to fail: the processor can do it too.
             Err(error) if !insisted => (device::cpu(), error.to_string()),
             Err(error) => return Err(failed(error)),
         };
-        Ok(Self { open, reason, base: None, fitted: None, project: Project::new(0) })
+        Ok(Self {
+            open,
+            reason,
+            base: None,
+            fitted: None,
+            project: Project::new(0),
+        })
     }
 
     /// What it runs on.
@@ -108,7 +120,11 @@ impl Session {
             DeviceClass::Cpu => "cpu",
             DeviceClass::Gpu | DeviceClass::Software => "webgpu",
         };
-        to_js(&DeviceDescription { kind, name: &self.open.info.name, reason: &self.reason })
+        to_js(&DeviceDescription {
+            kind,
+            name: &self.open.info.name,
+            reason: &self.reason,
+        })
     }
 
     /// Opens a model file and forgets what was taught before.
@@ -130,7 +146,9 @@ impl Session {
     ///
     /// Never in practice: when the description cannot be handed over.
     pub fn info(&self) -> Answer<JsValue> {
-        let Ok(model) = self.model() else { return Ok(JsValue::NULL) };
+        let Ok(model) = self.model() else {
+            return Ok(JsValue::NULL);
+        };
         let card = &model.card;
         let head = card.head.name();
         to_js(&ModelInfo {
@@ -193,7 +211,11 @@ impl Session {
     /// When there is no such class.
     #[wasm_bindgen(js_name = removeClass)]
     pub fn remove_class(&mut self, class: usize) -> Answer<()> {
-        if self.project.remove_class(class) { Ok(()) } else { Err(no_class(class)) }
+        if self.project.remove_class(class) {
+            Ok(())
+        } else {
+            Err(no_class(class))
+        }
     }
 
     /// The classes with the number of their examples.
@@ -238,7 +260,10 @@ impl Session {
             return Ok(());
         }
         let help = "reload the page if it shows photos that are gone";
-        Err(failed(Failure::usage(format!("there is no example {id}"), help)))
+        Err(failed(Failure::usage(
+            format!("there is no example {id}"),
+            help,
+        )))
     }
 
     /// Fits a linear head to all examples, to the optimum, and measures it by cross-validation.
@@ -255,7 +280,10 @@ impl Session {
             Some("balanced" | "auto") => ClassWeights::Balanced,
             _ => ClassWeights::None,
         };
-        let recipe = HeadRecipe::Linear(LinearRecipe { c: options.c, class_weights });
+        let recipe = HeadRecipe::Linear(LinearRecipe {
+            c: options.c,
+            class_weights,
+        });
         let seed = u64::from(options.seed.unwrap_or(0));
         let started = Date::now();
 
@@ -265,21 +293,38 @@ impl Session {
         let all: Vec<usize> = (0..cache.len()).collect();
         let examples: Examples = cache.plain(&all);
         let start = self.project.last.as_ref();
-        let mut trainer =
-            HeadTrainer::new(&recipe, examples.clone(), classes, slot, seed, start, device)
-                .map_err(failed)?;
+        let mut trainer = HeadTrainer::new(
+            &recipe,
+            examples.clone(),
+            classes,
+            slot,
+            seed,
+            start,
+            device,
+        )
+        .map_err(failed)?;
         while !trainer.step().await.map_err(failed)?.finished {}
         let fitted = trainer.head();
         let logits = evaluate(&fitted, &examples, device).await.map_err(failed)?;
-        let accuracy = judge(&logits, &examples.labels, classes).map_err(unexpected)?.accuracy;
+        let accuracy = judge(&logits, &examples.labels, classes)
+            .map_err(unexpected)?
+            .accuracy;
         let milliseconds = Date::now() - started;
 
         // As many folds as the rarest class allows, five at most; fewer than two say nothing.
         let rarest = (0..classes)
-            .map(|class| examples.labels.iter().filter(|&&label| label == class).count())
+            .map(|class| {
+                examples
+                    .labels
+                    .iter()
+                    .filter(|&&label| label == class)
+                    .count()
+            })
             .filter(|&count| count > 0)
             .min();
-        let folds = rarest.map(|rarest| rarest.min(5)).filter(|&folds| folds >= 2);
+        let folds = rarest
+            .map(|rarest| rarest.min(5))
+            .filter(|&folds| folds >= 2);
         let mut cross_validation = None;
         if let Some(folds) = folds {
             let logits =
@@ -292,8 +337,11 @@ impl Session {
             }
         }
 
-        let mut trained =
-            model.with_head(fitted.kind, fitted.head.clone(), self.project.names().to_vec());
+        let mut trained = model.with_head(
+            fitted.kind,
+            fitted.head.clone(),
+            self.project.names().to_vec(),
+        );
         trained.card.recipe = object(json!({ "head": recipe, "seed": seed }));
         trained.card.provenance = object(json!({
             "rekindle": env!("CARGO_PKG_VERSION"),
@@ -326,14 +374,20 @@ impl Session {
 
     /// Forgets classes, examples and the fitted head; the model stays as it was opened.
     pub fn reset(&mut self) {
-        let width = self.base.as_ref().map_or(0, |model| model.architecture().features);
+        let width = self
+            .base
+            .as_ref()
+            .map_or(0, |model| model.architecture().features);
         self.project = Project::new(width);
         self.fitted = None;
     }
 
     fn base(&self) -> Answer<&Model> {
         self.base.as_ref().ok_or_else(|| {
-            failed(Failure::usage("no model is open", "wait until the model has been loaded"))
+            failed(Failure::usage(
+                "no model is open",
+                "wait until the model has been loaded",
+            ))
         })
     }
 
@@ -348,7 +402,10 @@ fn crop(model: &Model, rgba: &[u8], width: u32, height: u32) -> Answer<RgbImage>
 }
 
 fn no_class(class: usize) -> JsValue {
-    failed(Failure::usage(format!("there is no class number {class}"), "add the class first"))
+    failed(Failure::usage(
+        format!("there is no class number {class}"),
+        "add the class first",
+    ))
 }
 
 fn unexpected(error: impl std::fmt::Display) -> JsValue {

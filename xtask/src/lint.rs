@@ -4,25 +4,29 @@ use anyhow::Result;
 
 use crate::process::{cargo, run};
 use crate::wasm::Wasm;
-use crate::workspace::Workspace;
+use crate::workspace::{NATIVE, Workspace};
 
 /// Runs every check and stops at the first that complains.
+///
+/// Everything is checked in the profiles that programs and tests are built in, so that procedural
+/// macros and build scripts are shared with those builds.
 pub fn check(workspace: &Workspace) -> Result<()> {
+    const STRICT: [&str; 4] = ["--all-targets", "--", "--deny", "warnings"];
+
     run(cargo(workspace).args(["fmt", "--all", "--check"]))?;
 
-    // Only compiled on wasm32: the web crate. Only compiled natively: everything else.
-    const NATIVE: [&str; 4] = ["--workspace", "--exclude", "rekindle-web", "--release"];
-    let mut clippy = cargo(workspace);
-    clippy.arg("clippy").args(NATIVE).arg("--all-targets");
-    run(clippy.args(["--", "--deny", "warnings"]))?;
-
+    for packages in NATIVE {
+        run(cargo(workspace).arg("clippy").args(packages).args(STRICT))?;
+    }
     let wasm = Wasm::find_or_install(workspace)?;
-    let mut clippy = wasm.cargo(workspace, "clippy");
-    run(clippy.args(["--all-targets", "--", "--deny", "warnings"]))?;
+    run(wasm.cargo(workspace, "clippy").args(STRICT))?;
 
-    let mut doc = cargo(workspace);
-    doc.arg("doc")
-        .args(NATIVE)
-        .args(["--no-deps", "--document-private-items"]);
-    run(doc.env("RUSTDOCFLAGS", "--deny warnings"))
+    for packages in NATIVE {
+        let mut doc = cargo(workspace);
+        doc.arg("doc")
+            .args(packages)
+            .args(["--no-deps", "--document-private-items"]);
+        run(doc.env("RUSTDOCFLAGS", "--deny warnings"))?;
+    }
+    Ok(())
 }

@@ -11,7 +11,7 @@ use crate::process::{Counts, Missing, cargo, program, run, run_tests, seconds};
 use crate::system;
 use crate::tools;
 use crate::wasm::{PROFILE, Wasm};
-use crate::workspace::Workspace;
+use crate::workspace::{NATIVE, Workspace};
 
 /// How long one test in the browser may take: a software adapter is slow.
 const BROWSER_TEST_SECONDS: &str = "600";
@@ -132,23 +132,14 @@ fn vulkan(workspace: &Workspace) -> Result<Finished> {
 }
 
 fn native(workspace: &Workspace) -> Result<Finished> {
-    // The shaders' tests ask more of naga than wgpu does. Tested together with the rest, those
-    // features would reach wgpu and with it have most of Burn compiled a second time.
-    const MOST: [&str; 4] = [
-        "--release",
-        "--workspace",
-        "--exclude=rekindle-web",
-        "--exclude=rekindle-shaders",
-    ];
-    const SHADERS: [&str; 3] = ["--release", "--package", "rekindle-shaders"];
     let environment = environment(workspace)?;
-    // Some tests run the program: with all targets it is built from what the tests are built from.
-    run(cargo(workspace)
-        .arg("build")
-        .args(MOST)
-        .arg("--all-targets"))?;
     let mut finished = Finished::new("");
-    for (name, packages) in [("tests", &MOST[..]), ("shader tests", &SHADERS[..])] {
+    for (name, packages) in ["tests", "shader tests"].into_iter().zip(NATIVE) {
+        // Some tests run the program: with all targets it is built from what they are built from.
+        run(cargo(workspace)
+            .arg("build")
+            .args(packages)
+            .arg("--all-targets"))?;
         let mut command = cargo(workspace);
         command
             .args(["test", "--no-fail-fast"])

@@ -89,17 +89,23 @@ fn has_standard_library(workspace: &Workspace, toolchain: Option<&str>) -> bool 
     if let Some(toolchain) = toolchain {
         rustc.env("RUSTUP_TOOLCHAIN", toolchain);
     }
-    output_of(rustc.args(["--print", "target-libdir", "--target", TARGET]))
-        .is_some_and(|folder| holds_library(Path::new(&folder), "core"))
+    compiles(workspace, rustc)
 }
 
-fn holds_library(folder: &Path, name: &str) -> bool {
-    let prefix = format!("lib{name}-");
-    folder.read_dir().is_ok_and(|entries| {
-        entries
-            .flatten()
-            .any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
-    })
+/// Whether a compiler finds what programs and tests are linked with, made for its own version: it
+/// is given an empty file as a test harness.
+fn compiles(workspace: &Workspace, mut rustc: Command) -> bool {
+    let result = workspace.target().join("wasm-probe.rmeta");
+    rustc.args([
+        "--test",
+        "--crate-name=probe",
+        "--emit=metadata",
+        "--target",
+        TARGET,
+        "-",
+        "-o",
+    ]);
+    output_of(rustc.arg(result)).is_some()
 }
 
 /// Debian's `rustc-web` carries the sources of its standard library: build them for wasm32 once,
@@ -122,7 +128,7 @@ fn from_debian(workspace: &Workspace) -> Result<()> {
         .map(PathBuf::from)
         .context("Debian's rustc does not run")?;
     let libraries = sysroot.join("lib/rustlib").join(TARGET).join("lib");
-    if !holds_library(&libraries, "core") {
+    if !compiles(workspace, program(RUSTC, workspace)) {
         build_standard_library(workspace, RUSTC, CARGO, &libraries)?;
     }
     link_linker(workspace, &sysroot)?;
@@ -138,6 +144,12 @@ fn build_standard_library(
     libraries: &Path,
 ) -> Result<()> {
     let folder = workspace.cache().join("wasm-std");
+    // What an earlier version of the compiler left would stand in the way.
+    for stale in [folder.as_path(), libraries] {
+        if stale.exists() {
+            std::fs::remove_dir_all(stale)?;
+        }
+    }
     std::fs::create_dir_all(folder.join("src"))?;
     std::fs::write(
         folder.join("Cargo.toml"),
@@ -153,7 +165,7 @@ fn build_standard_library(
             "--target",
             TARGET,
             "-Z",
-            "build-std=std,panic_abort",
+            "build-std=std,panic_abort,test",
         ])
         .env("RUSTC", rustc)
         .env("RUSTC_BOOTSTRAP", "1")

@@ -4,6 +4,20 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
+/// The native packages, in the two groups every command takes them in.
+///
+/// The shaders' tests ask more of naga than wgpu does. Taken together with the rest, those features
+/// would reach wgpu and with it have most of Burn compiled a second time.
+pub const NATIVE: [&[&str]; 2] = [
+    &[
+        "--release",
+        "--workspace",
+        "--exclude=rekindle-web",
+        "--exclude=rekindle-shaders",
+    ],
+    &["--release", "--package=rekindle-shaders"],
+];
+
 /// The folders every command works in.
 pub struct Workspace {
     root: PathBuf,

@@ -130,7 +130,12 @@ pub struct PretrainedWeights {
 
 impl PretrainedWeights {
     /// torchvision's first weights: trained at 224 pixels out of 256.
-    pub(super) const fn v1(file_name: &'static str, url: &'static str, top1: f32, top5: f32) -> Self {
+    pub(super) const fn v1(
+        file_name: &'static str,
+        url: &'static str,
+        top1: f32,
+        top5: f32,
+    ) -> Self {
         Self {
             name: "IMAGENET1K_V1",
             file_name,
@@ -143,7 +148,12 @@ impl PretrainedWeights {
     }
 
     /// torchvision's second, better weights: 224 pixels out of 232.
-    pub(super) const fn v2(file_name: &'static str, url: &'static str, top1: f32, top5: f32) -> Self {
+    pub(super) const fn v2(
+        file_name: &'static str,
+        url: &'static str,
+        top1: f32,
+        top5: f32,
+    ) -> Self {
         Self {
             name: "IMAGENET1K_V2",
             preset: IMAGENET_232,
@@ -259,8 +269,14 @@ mod tests {
 
     #[test]
     fn names_are_found_whatever_their_case_and_dashes() {
-        assert_eq!(find("EfficientNet-Lite0").unwrap().name, "efficientnet_lite0");
-        assert_eq!(find("tf_efficientnet_lite0").unwrap().name, "efficientnet_lite0");
+        assert_eq!(
+            find("EfficientNet-Lite0").unwrap().name,
+            "efficientnet_lite0"
+        );
+        assert_eq!(
+            find("tf_efficientnet_lite0").unwrap().name,
+            "efficientnet_lite0"
+        );
         assert_eq!(find("ResNet18").unwrap().name, "resnet18");
     }
 
@@ -274,6 +290,9 @@ mod tests {
     fn torchvision_file_names_give_their_hash() {
         let resnet = find("resnet18").unwrap();
         assert_eq!(resnet.weights[0].sha256_prefix(), Some("f37072fd"));
-        assert_eq!(find("efficientnet_lite0").unwrap().weights[0].sha256_prefix(), None);
+        assert_eq!(
+            find("efficientnet_lite0").unwrap().weights[0].sha256_prefix(),
+            None
+        );
     }
 }

@@ -17,7 +17,9 @@ use super::{Activation, Backbone, Stage, Staged};
 use crate::preprocess::{Interpolation, Preset};
 
 fn norm(channels: usize, device: &Device) -> BatchNorm {
-    BatchNormConfig::new(channels).with_epsilon(1e-3).init(device)
+    BatchNormConfig::new(channels)
+        .with_epsilon(1e-3)
+        .init(device)
 }
 
 fn relu6(x: Tensor<4>) -> Tensor<4> {
@@ -63,7 +65,12 @@ struct StageConfig {
 
 impl Block {
     fn new(input: usize, stage: &StageConfig, stride: usize, device: &Device) -> Self {
-        let StageConfig { kernel, expansion, channels, .. } = *stage;
+        let StageConfig {
+            kernel,
+            expansion,
+            channels,
+            ..
+        } = *stage;
         if expansion == 1 {
             return Self::Separable(DepthwiseSeparable {
                 conv_dw: conv_same([input, input], kernel, stride, input, device),
@@ -114,13 +121,55 @@ pub struct EfficientNetLite {
 }
 
 const LITE0: [StageConfig; 7] = [
-    StageConfig { repeats: 1, kernel: 3, stride: 1, expansion: 1, channels: 16 },
-    StageConfig { repeats: 2, kernel: 3, stride: 2, expansion: 6, channels: 24 },
-    StageConfig { repeats: 2, kernel: 5, stride: 2, expansion: 6, channels: 40 },
-    StageConfig { repeats: 3, kernel: 3, stride: 2, expansion: 6, channels: 80 },
-    StageConfig { repeats: 3, kernel: 5, stride: 1, expansion: 6, channels: 112 },
-    StageConfig { repeats: 4, kernel: 5, stride: 2, expansion: 6, channels: 192 },
-    StageConfig { repeats: 1, kernel: 3, stride: 1, expansion: 6, channels: 320 },
+    StageConfig {
+        repeats: 1,
+        kernel: 3,
+        stride: 1,
+        expansion: 1,
+        channels: 16,
+    },
+    StageConfig {
+        repeats: 2,
+        kernel: 3,
+        stride: 2,
+        expansion: 6,
+        channels: 24,
+    },
+    StageConfig {
+        repeats: 2,
+        kernel: 5,
+        stride: 2,
+        expansion: 6,
+        channels: 40,
+    },
+    StageConfig {
+        repeats: 3,
+        kernel: 3,
+        stride: 2,
+        expansion: 6,
+        channels: 80,
+    },
+    StageConfig {
+        repeats: 3,
+        kernel: 5,
+        stride: 1,
+        expansion: 6,
+        channels: 112,
+    },
+    StageConfig {
+        repeats: 4,
+        kernel: 5,
+        stride: 2,
+        expansion: 6,
+        channels: 192,
+    },
+    StageConfig {
+        repeats: 1,
+        kernel: 3,
+        stride: 1,
+        expansion: 6,
+        channels: 320,
+    },
 ];
 
 impl EfficientNetLite {
@@ -189,9 +238,9 @@ impl Staged for EfficientNetLite {
         };
         Activation::Map(match index {
             0 => relu6(self.bn1.forward(self.conv_stem.forward(input))),
-            n if n <= self.blocks.len() => {
-                self.blocks[n - 1].iter().fold(input, |x, block| block.forward(x))
-            }
+            n if n <= self.blocks.len() => self.blocks[n - 1]
+                .iter()
+                .fold(input, |x, block| block.forward(x)),
             _ => relu6(self.bn2.forward(self.conv_head.forward(input))),
         })
     }
@@ -222,7 +271,10 @@ pub(super) const EFFICIENTNET_LITES: [Architecture; 1] = [Architecture {
         "efficientnet_lite0",
         "EfficientNet-Lite",
         1280,
-        HeadSlot { name: "classifier", style: HeadStyle::Linear },
+        HeadSlot {
+            name: "classifier",
+            style: HeadStyle::Linear,
+        },
         |_, device| Backbone::EfficientNetLite(EfficientNetLite::lite0(device)),
     )
 }];

@@ -6,7 +6,12 @@ use burn::tensor::Device;
 
 /// A convolution as torchvision builds most of them: square kernel, "same-ish" symmetric padding
 /// `dilation · (kernel − 1) / 2`, no bias because a batch norm follows.
-pub(super) fn conv(channels: [usize; 2], kernel: usize, stride: usize, groups: usize) -> Conv2dConfig {
+pub(super) fn conv(
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    groups: usize,
+) -> Conv2dConfig {
     let padding = (kernel - 1) / 2;
     Conv2dConfig::new(channels, [kernel, kernel])
         .with_stride([stride, stride])

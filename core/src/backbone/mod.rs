@@ -37,7 +37,11 @@ pub struct Stage {
 
 impl Stage {
     pub(crate) fn new(name: impl Into<String>, stride: usize, channels: usize) -> Self {
-        Self { name: name.into(), stride, channels }
+        Self {
+            name: name.into(),
+            stride,
+            channels,
+        }
     }
 }
 
@@ -145,8 +149,9 @@ impl Backbone {
     ///
     /// - images: `[N, 3, H, W]`, normalised
     pub fn forward(&self, images: Tensor<4>) -> Activation {
-        (0..self.stages().len())
-            .fold(Activation::Map(images), |activation, index| self.run(index, activation))
+        (0..self.stages().len()).fold(Activation::Map(images), |activation, index| {
+            self.run(index, activation)
+        })
     }
 
     /// The stage that the parameter of this (torchvision) name belongs to: what freezing, rates per

@@ -75,13 +75,19 @@ impl SqueezeNet {
     /// Builds the network, its parameters not yet filled.
     pub fn new(version: SqueezeNetVersion, device: &Device) -> Self {
         // (first convolution's filters and kernel; fire modules between the pools; the pools)
-        let (filters, kernel, groups): (usize, usize, [&[(usize, usize, usize)]; 3]) = match version {
+        let (filters, kernel, groups): (usize, usize, [&[(usize, usize, usize)]; 3]) = match version
+        {
             SqueezeNetVersion::V1_0 => (
                 96,
                 7,
                 [
                     &[(96, 16, 64), (128, 16, 64), (128, 32, 128)],
-                    &[(256, 32, 128), (256, 48, 192), (384, 48, 192), (384, 64, 256)],
+                    &[
+                        (256, 32, 128),
+                        (256, 48, 192),
+                        (384, 48, 192),
+                        (384, 64, 256),
+                    ],
                     &[(512, 64, 256)],
                 ],
             ),
@@ -91,18 +97,29 @@ impl SqueezeNet {
                 [
                     &[(64, 16, 64), (128, 16, 64)],
                     &[(128, 32, 128), (256, 32, 128)],
-                    &[(256, 48, 192), (384, 48, 192), (384, 64, 256), (512, 64, 256)],
+                    &[
+                        (256, 48, 192),
+                        (384, 48, 192),
+                        (384, 64, 256),
+                        (512, 64, 256),
+                    ],
                 ],
             ),
         };
         // torchvision rounds the pools' output up, and so counts windows that hang over the edge.
         let pool = || {
-            MaxPool2dConfig::new([3, 3]).with_strides([2, 2]).with_ceil_mode(true).init()
+            MaxPool2dConfig::new([3, 3])
+                .with_strides([2, 2])
+                .with_ceil_mode(true)
+                .init()
         };
 
         let first = Conv2dConfig::new([3, filters], [kernel, kernel]).with_stride([2, 2]);
-        let mut features =
-            vec![Layer::Conv(first.init(device)), Layer::Relu(Relu::new()), Layer::Pool(pool())];
+        let mut features = vec![
+            Layer::Conv(first.init(device)),
+            Layer::Relu(Relu::new()),
+            Layer::Pool(pool()),
+        ];
         let mut stride = 4;
         let mut plan = vec![(0, features.len(), stride, filters)];
         for (index, group) in groups.iter().enumerate() {
@@ -136,24 +153,38 @@ impl Staged for SqueezeNet {
     }
 
     fn stage_of(&self, name: &str) -> usize {
-        let entry = name.strip_prefix("features.").and_then(|rest| rest.split('.').next()?.parse().ok());
+        let entry = name
+            .strip_prefix("features.")
+            .and_then(|rest| rest.split('.').next()?.parse().ok());
         let entry: usize = entry.unwrap_or(0);
-        self.plan.iter().position(|&(_, end, _, _)| entry < end).unwrap_or(0)
+        self.plan
+            .iter()
+            .position(|&(_, end, _, _)| entry < end)
+            .unwrap_or(0)
     }
 
     fn run(&self, index: usize, input: Activation) -> Activation {
-        let Activation::Map(input) = input else { panic!("SqueezeNet's stages take feature maps") };
+        let Activation::Map(input) = input else {
+            panic!("SqueezeNet's stages take feature maps")
+        };
         let (start, end, _, _) = self.plan[index];
-        Activation::Map(self.features[start..end].iter().fold(input, |x, layer| match layer {
-            Layer::Conv(conv) => conv.forward(x),
-            Layer::Relu(activation) => activation.forward(x),
-            Layer::Pool(pool) => pool.forward(x),
-            Layer::Fire(fire) => fire.forward(x),
-        }))
+        Activation::Map(
+            self.features[start..end]
+                .iter()
+                .fold(input, |x, layer| match layer {
+                    Layer::Conv(conv) => conv.forward(x),
+                    Layer::Relu(activation) => activation.forward(x),
+                    Layer::Pool(pool) => pool.forward(x),
+                    Layer::Fire(fire) => fire.forward(x),
+                }),
+        )
     }
 }
 
-const HEAD: HeadSlot = HeadSlot { name: "classifier.1", style: HeadStyle::PooledConv };
+const HEAD: HeadSlot = HeadSlot {
+    name: "classifier.1",
+    style: HeadStyle::PooledConv,
+};
 
 /// SqueezeNet 1.0 and 1.1 as torchvision publishes them.
 pub(super) const SQUEEZENETS: [Architecture; 2] = [
@@ -162,11 +193,11 @@ pub(super) const SQUEEZENETS: [Architecture; 2] = [
         macs: 819_000_000,
         min_input: 21,
         weights: &[PretrainedWeights::v1(
-"squeezenet1_0-b66bff10.pth",
-"https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth",
-58.092,
-80.42,
-)],
+            "squeezenet1_0-b66bff10.pth",
+            "https://download.pytorch.org/models/squeezenet1_0-b66bff10.pth",
+            58.092,
+            80.42,
+        )],
         ..Architecture::imagenet("squeezenet1_0", "SqueezeNet", 512, HEAD, |_, device| {
             Backbone::SqueezeNet(SqueezeNet::new(SqueezeNetVersion::V1_0, device))
         })
@@ -186,11 +217,11 @@ pub(super) const SQUEEZENETS: [Architecture; 2] = [
                 accuracy: None,
             },
             PretrainedWeights::v1(
-"squeezenet1_1-b8a52dc0.pth",
-"https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
-58.178,
-80.624,
-),
+                "squeezenet1_1-b8a52dc0.pth",
+                "https://download.pytorch.org/models/squeezenet1_1-b8a52dc0.pth",
+                58.178,
+                80.624,
+            ),
         ],
         ..Architecture::imagenet("squeezenet1_1", "SqueezeNet", 512, HEAD, |_, device| {
             Backbone::SqueezeNet(SqueezeNet::new(SqueezeNetVersion::V1_1, device))

@@ -35,7 +35,14 @@ pub struct VisionTransformerConfig {
 impl VisionTransformerConfig {
     /// ViT-B/16.
     pub const fn b_16(image: usize) -> Self {
-        Self { patch: 16, layers: 12, heads: 12, width: 768, mlp: 3072, image }
+        Self {
+            patch: 16,
+            layers: 12,
+            heads: 12,
+            width: 768,
+            mlp: 3072,
+            image,
+        }
     }
 
     /// Builds the network, its parameters not yet filled.
@@ -45,7 +52,10 @@ impl VisionTransformerConfig {
     /// When the image's side is not a multiple of the patch's:
     /// [`Architecture::check_input`] says so politely.
     pub fn init(&self, device: &Device) -> VisionTransformer {
-        assert!(self.image.is_multiple_of(self.patch), "the image must divide into patches");
+        assert!(
+            self.image.is_multiple_of(self.patch),
+            "the image must divide into patches"
+        );
         let tokens = (self.image / self.patch).pow(2) + 1;
         let zeros = Initializer::Zeros;
         VisionTransformer {
@@ -54,9 +64,14 @@ impl VisionTransformerConfig {
                 .with_stride([self.patch, self.patch])
                 .init(device),
             encoder: Encoder {
-                pos_embedding: Initializer::Normal { mean: 0.0, std: 0.02 }
-                    .init([1, tokens, self.width], device),
-                layers: (0..self.layers).map(|_| EncoderBlock::new(self, device)).collect(),
+                pos_embedding: Initializer::Normal {
+                    mean: 0.0,
+                    std: 0.02,
+                }
+                .init([1, tokens, self.width], device),
+                layers: (0..self.layers)
+                    .map(|_| EncoderBlock::new(self, device))
+                    .collect(),
                 ln: layer_norm(self.width, device),
             },
             patch: self.patch,
@@ -109,7 +124,8 @@ impl PackedAttention {
         });
         let scores = (q * (depth as f64).powf(-0.5)).matmul(k.swap_dims(2, 3));
         let mixed = softmax(scores, 3).matmul(v);
-        self.out_proj.forward(mixed.swap_dims(1, 2).reshape([n, t, width]))
+        self.out_proj
+            .forward(mixed.swap_dims(1, 2).reshape([n, t, width]))
     }
 }
 
@@ -149,11 +165,14 @@ impl EncoderBlock {
 
     fn forward(&self, input: Tensor<3>) -> Tensor<3> {
         let x = input.clone() + self.self_attention.forward(self.ln_1.forward(input));
-        let y = self.mlp.iter().fold(self.ln_2.forward(x.clone()), |y, layer| match layer {
-            MlpLayer::Linear(linear) => linear.forward(y),
-            MlpLayer::Gelu(gelu) => gelu.forward(y),
-            MlpLayer::Inert(_) => y,
-        });
+        let y = self
+            .mlp
+            .iter()
+            .fold(self.ln_2.forward(x.clone()), |y, layer| match layer {
+                MlpLayer::Linear(linear) => linear.forward(y),
+                MlpLayer::Gelu(gelu) => gelu.forward(y),
+                MlpLayer::Inert(_) => y,
+            });
         x + y
     }
 }
@@ -181,9 +200,7 @@ impl Staged for VisionTransformer {
         let [_, _, width] = self.class_token.lazy_shape().dims();
         let stage = |name: String| Stage::new(name, self.patch, width);
         let mut stages = vec![stage("patch_embed".to_owned())];
-        stages.extend(
-            (0..self.encoder.layers.len()).map(|n| stage(format!("encoder_layer_{n}"))),
-        );
+        stages.extend((0..self.encoder.layers.len()).map(|n| stage(format!("encoder_layer_{n}"))));
         stages.push(stage("ln".to_owned()));
         stages
     }
@@ -204,7 +221,11 @@ impl Staged for VisionTransformer {
             (0, Activation::Map(images)) => {
                 let [n, ..] = images.dims();
                 // [N, C, rows, columns] → [N, rows·columns, C]: patches in reading order.
-                let patches = self.conv_proj.forward(images).flatten::<3>(2, 3).swap_dims(1, 2);
+                let patches = self
+                    .conv_proj
+                    .forward(images)
+                    .flatten::<3>(2, 3)
+                    .swap_dims(1, 2);
                 let [_, _, width] = patches.dims();
                 let class = self.class_token.val().expand([n, 1, width]);
                 Tensor::cat(vec![class, patches], 1) + self.encoder.pos_embedding.val()
@@ -240,16 +261,21 @@ pub fn interpolate_position_embedding(
     to: usize,
 ) -> Vec<f32> {
     let taps = |target: usize| -> ([usize; 4], [f64; 4]) {
-        let position = if to > 1 { target as f64 * (from - 1) as f64 / (to - 1) as f64 } else { 0.0 };
+        let position = if to > 1 {
+            target as f64 * (from - 1) as f64 / (to - 1) as f64
+        } else {
+            0.0
+        };
         let base = position.floor();
         let t = position - base;
-        let at = |offset: isize| {
-            (base as isize + offset).clamp(0, from as isize - 1) as usize
-        };
+        let at = |offset: isize| (base as isize + offset).clamp(0, from as isize - 1) as usize;
         const A: f64 = -0.75;
         let near = |x: f64| ((A + 2.0) * x - (A + 3.0)) * x * x + 1.0;
         let far = |x: f64| ((A * x - 5.0 * A) * x + 8.0 * A) * x - 4.0 * A;
-        ([at(-1), at(0), at(1), at(2)], [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)])
+        (
+            [at(-1), at(0), at(1), at(2)],
+            [far(t + 1.0), near(t), near(1.0 - t), far(2.0 - t)],
+        )
     };
     let mut resampled = Vec::with_capacity((1 + to * to) * width);
     resampled.extend_from_slice(&embedding[..width]);
@@ -314,7 +340,10 @@ pub(super) const VISION_TRANSFORMERS: [Architecture; 1] = [Architecture {
         "vit_b_16",
         "Vision Transformer",
         768,
-        HeadSlot { name: "heads.head", style: HeadStyle::Linear },
+        HeadSlot {
+            name: "heads.head",
+            style: HeadStyle::Linear,
+        },
         |image, device| {
             Backbone::VisionTransformer(VisionTransformerConfig::b_16(image).init(device))
         },

@@ -8,9 +8,9 @@
 mod probe;
 mod self_test;
 
-pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
 #[cfg(not(target_family = "wasm"))]
 pub use probe::adapters;
+pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
 pub use self_test::{SelfTest, self_test};
 
 use std::str::FromStr;
@@ -131,7 +131,11 @@ impl DeviceError {
 pub fn cpu() -> OpenDevice {
     OpenDevice {
         device: Device::flex(),
-        info: DeviceInfo { kind: DeviceClass::Cpu, name: "processor".to_owned(), adapter: None },
+        info: DeviceInfo {
+            kind: DeviceClass::Cpu,
+            name: "processor".to_owned(),
+            adapter: None,
+        },
     }
 }
 
@@ -147,7 +151,9 @@ pub async fn open(preference: Preference) -> Result<OpenDevice, DeviceError> {
         return Ok(cpu());
     };
     if let Some(device) = opened(|all| {
-        all.iter().find(|(k, _)| *k == kind).map(|(_, device)| device.clone())
+        all.iter()
+            .find(|(k, _)| *k == kind)
+            .map(|(_, device)| device.clone())
     }) {
         return Ok(device);
     }
@@ -190,12 +196,20 @@ async fn choose(preference: Preference) -> Result<Option<DeviceKind>, DeviceErro
         wanted: wanted.to_owned(),
         found: match found.len() {
             0 => "no graphics adapter at all".to_owned(),
-            _ => found.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", "),
+            _ => found
+                .iter()
+                .map(|a| a.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
         },
     };
     // Number the real ones best first; Burn counts each sort by itself.
     let mut gpus = Vec::new();
-    for sort in [AdapterKind::Discrete, AdapterKind::Integrated, AdapterKind::Virtual] {
+    for sort in [
+        AdapterKind::Discrete,
+        AdapterKind::Integrated,
+        AdapterKind::Virtual,
+    ] {
         let count = found.iter().filter(|a| a.kind == sort).count();
         gpus.extend((0..count).map(|n| match sort {
             AdapterKind::Discrete => DeviceKind::DiscreteGpu(n),
@@ -234,9 +248,15 @@ mod tests {
 
     #[test]
     fn preferences_are_read_as_people_write_them() {
-        assert_eq!("gpu:1".parse::<Preference>().unwrap(), Preference::Gpu(Some(1)));
+        assert_eq!(
+            "gpu:1".parse::<Preference>().unwrap(),
+            Preference::Gpu(Some(1))
+        );
         assert_eq!("gpu".parse::<Preference>().unwrap(), Preference::Gpu(None));
-        assert_eq!("software".parse::<Preference>().unwrap(), Preference::Software);
+        assert_eq!(
+            "software".parse::<Preference>().unwrap(),
+            Preference::Software
+        );
         for wrong in ["", "cuda", "gpu:", "gpu:x", "gpu:-1"] {
             assert!(wrong.parse::<Preference>().is_err(), "{wrong}");
         }

@@ -91,10 +91,16 @@ impl AdapterInfo {
         let shader_f16 = features.contains(wgpu::Features::SHADER_F16);
         let subgroups = features.contains(wgpu::Features::SUBGROUP);
         Self {
-            name: if info.name.is_empty() { "WebGPU adapter".to_owned() } else { info.name },
+            name: if info.name.is_empty() {
+                "WebGPU adapter".to_owned()
+            } else {
+                info.name
+            },
             kind,
             api: format!("{:?}", info.backend),
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            driver: format!("{} {}", info.driver, info.driver_info)
+                .trim()
+                .to_owned(),
             limits,
             shader_f16,
             subgroups,
@@ -125,7 +131,11 @@ pub async fn adapters() -> Vec<AdapterInfo> {
     let interfaces = if cfg!(target_os = "macos") {
         vec![wgpu::Backends::METAL]
     } else {
-        vec![wgpu::Backends::VULKAN, wgpu::Backends::DX12, wgpu::Backends::GL]
+        vec![
+            wgpu::Backends::VULKAN,
+            wgpu::Backends::DX12,
+            wgpu::Backends::GL,
+        ]
     };
     let mut fallback = Vec::new();
     for backends in interfaces {
@@ -136,8 +146,12 @@ pub async fn adapters() -> Vec<AdapterInfo> {
             backends,
             ..wgpu::InstanceDescriptor::new_without_display_handle()
         });
-        let found: Vec<_> =
-            instance.enumerate_adapters(backends).await.iter().map(AdapterInfo::of).collect();
+        let found: Vec<_> = instance
+            .enumerate_adapters(backends)
+            .await
+            .iter()
+            .map(AdapterInfo::of)
+            .collect();
         if found.iter().any(|a| a.kind != AdapterKind::Software) {
             return found;
         }

@@ -59,14 +59,19 @@ pub async fn self_test(open: &OpenDevice) -> Result<SelfTest, DeviceError> {
     let truth = answers(&Device::flex()).await?;
     let [convolution, matmul, reduction] =
         [0, 1, 2].map(|which: usize| relative_error(&here[which], &truth[which]));
-    Ok(SelfTest { convolution, matmul, reduction })
+    Ok(SelfTest {
+        convolution,
+        matmul,
+        reduction,
+    })
 }
 
 async fn answers(device: &Device) -> Result<[Vec<f32>; 3], DeviceError> {
     let mut random = Random::new(7);
     let mut tensor = |shape: Vec<usize>| {
-        let values: Vec<f32> =
-            (0..shape.iter().product()).map(|_| 2.0 * random.uniform() - 1.0).collect();
+        let values: Vec<f32> = (0..shape.iter().product())
+            .map(|_| 2.0 * random.uniform() - 1.0)
+            .collect();
         TensorData::new(values, shape)
     };
     let image = Tensor::<4>::from_data(tensor(vec![2, 3, 19, 17]), device);
@@ -86,7 +91,10 @@ async fn answers(device: &Device) -> Result<[Vec<f32>; 3], DeviceError> {
 }
 
 async fn read(tensor: Tensor<1>) -> Result<Vec<f32>, DeviceError> {
-    let data = tensor.into_data_async().await.map_err(DeviceError::execution)?;
+    let data = tensor
+        .into_data_async()
+        .await
+        .map_err(DeviceError::execution)?;
     Ok(data.iter::<f32>().collect())
 }
 
@@ -102,9 +110,27 @@ mod tests {
 
     #[test]
     fn nan_and_wrong_numbers_fail_the_verdict() {
-        let good = SelfTest { convolution: 1e-7, matmul: 1e-7, reduction: 0.0 };
+        let good = SelfTest {
+            convolution: 1e-7,
+            matmul: 1e-7,
+            reduction: 0.0,
+        };
         assert!(good.verdict("x").is_ok());
-        assert!(SelfTest { matmul: f32::NAN, ..good }.verdict("x").is_err());
-        assert!(SelfTest { reduction: 1e-3, ..good }.verdict("x").is_err());
+        assert!(
+            SelfTest {
+                matmul: f32::NAN,
+                ..good
+            }
+            .verdict("x")
+            .is_err()
+        );
+        assert!(
+            SelfTest {
+                reduction: 1e-3,
+                ..good
+            }
+            .verdict("x")
+            .is_err()
+        );
     }
 }

@@ -1,9 +1,7 @@
 //! The two-layer head of the transfer-learning course that this project implements (seed 003).
 
 use burn::module::{Module, Param};
-use burn::nn::{
-    BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, Relu,
-};
+use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, LinearConfig, Relu};
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
@@ -21,7 +19,10 @@ pub struct MlpConfig {
 impl MlpConfig {
     /// The course's: twice as wide as the features, half of it dropped.
     pub fn for_features(features: usize) -> Self {
-        Self { hidden: 2 * features, dropout: 0.5 }
+        Self {
+            hidden: 2 * features,
+            dropout: 0.5,
+        }
     }
 
     /// Builds the head, its parameters not yet filled.
@@ -43,7 +44,9 @@ impl MlpConfig {
         self.assemble(features, classes, device, |from, to| {
             let bound = 1.0 / (from as f32).sqrt();
             let mut draw = |count: usize| -> Vec<f32> {
-                (0..count).map(|_| (2.0 * random.uniform() - 1.0) * bound).collect()
+                (0..count)
+                    .map(|_| (2.0 * random.uniform() - 1.0) * bound)
+                    .collect()
             };
             let weight = TensorData::new(draw(from * to), [from, to]);
             let bias = TensorData::new(draw(to), [to]);

@@ -36,7 +36,10 @@ pub(super) fn launch(shader: Shader, threads: usize, buffers: &[&CubeTensor]) {
     const MOST: u32 = 65_535;
     let count = CubeCount::Static(groups.min(MOST), groups.div_ceil(MOST), 1);
     let kernel = SourceKernel::new(Wgsl(shader), CubeDim::new_1d(shader.workgroup));
-    let bindings = buffers.iter().map(|tensor| tensor.handle.clone().binding()).collect();
+    let bindings = buffers
+        .iter()
+        .map(|tensor| tensor.handle.clone().binding())
+        .collect();
     first.client.launch(
         Box::new(kernel),
         count,

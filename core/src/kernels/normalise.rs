@@ -106,7 +106,11 @@ impl NormaliseOps for Cube {
             DType::F32,
         );
         let threads = n * height * width;
-        launch(rekindle_shaders::NORMALISE, threads, &[&pixels, &colour, &sizes, &maps]);
+        launch(
+            rekindle_shaders::NORMALISE,
+            threads,
+            &[&pixels, &colour, &sizes, &maps],
+        );
         maps
     }
 }

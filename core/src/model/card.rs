@@ -42,7 +42,10 @@ impl ModelCard {
 
 /// The 1000 ImageNet classes in torchvision's order.
 pub fn imagenet_classes() -> Vec<String> {
-    include_str!("imagenet_classes.txt").lines().map(str::to_owned).collect()
+    include_str!("imagenet_classes.txt")
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]

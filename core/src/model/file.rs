@@ -32,7 +32,9 @@ pub enum ModelError {
     #[error("the model file's metadata is damaged: {0}")]
     Card(String),
     /// A file made by a later Rekindle.
-    #[error("the model file has format {found}, this Rekindle reads up to {FORMAT}: update Rekindle")]
+    #[error(
+        "the model file has format {found}, this Rekindle reads up to {FORMAT}: update Rekindle"
+    )]
     Newer {
         /// Its format.
         found: u32,
@@ -57,14 +59,26 @@ pub enum ModelError {
 fn describe(report: &FillReport) -> String {
     let some = |names: &[String]| {
         let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
-        if names.len() > 3 { format!("{shown}, …") } else { shown }
+        if names.len() > 3 {
+            format!("{shown}, …")
+        } else {
+            shown
+        }
     };
     let mut parts = Vec::new();
     if !report.missing.is_empty() {
-        parts.push(format!("{} missing ({})", report.missing.len(), some(&report.missing)));
+        parts.push(format!(
+            "{} missing ({})",
+            report.missing.len(),
+            some(&report.missing)
+        ));
     }
     if !report.unexpected.is_empty() {
-        parts.push(format!("{} unexpected ({})", report.unexpected.len(), some(&report.unexpected)));
+        parts.push(format!(
+            "{} unexpected ({})",
+            report.unexpected.len(),
+            some(&report.unexpected)
+        ));
     }
     if !report.misshaped.is_empty() {
         let names: Vec<_> = report
@@ -72,7 +86,11 @@ fn describe(report: &FillReport) -> String {
             .iter()
             .map(|m| format!("{} is {:?}, not {:?}", m.name, m.found, m.expected))
             .collect();
-        parts.push(format!("{} of another shape ({})", names.len(), some(&names)));
+        parts.push(format!(
+            "{} of another shape ({})",
+            names.len(),
+            some(&names)
+        ));
     }
     parts.join("; ")
 }
@@ -117,7 +135,10 @@ impl Model {
     /// fill the network they name.
     pub fn open(bytes: &[u8], device: &Device) -> Result<Self, ModelError> {
         let file = WeightFile::parse(bytes)?;
-        let card = file.metadata().get(METADATA_KEY).ok_or(ModelError::NoCard)?;
+        let card = file
+            .metadata()
+            .get(METADATA_KEY)
+            .ok_or(ModelError::NoCard)?;
         let card = read_card(card)?;
         let architecture = find(&card.architecture)?;
         let (model, report) = Self::filled(architecture, card, &file, device)?;
@@ -148,20 +169,33 @@ impl Model {
             let namer = backbone.clone();
             fill(backbone, source, &|path| namer.torch_name(path))?
         };
-        let head =
-            Head::new(&card.head, slot, architecture.features, card.classes.len(), device);
+        let head = Head::new(
+            &card.head,
+            slot,
+            architecture.features,
+            card.classes.len(),
+            device,
+        );
         let (head, head_report) = {
             let namer = head.clone();
             fill(head, source, &|path| head_name(&namer, architecture, path))?
         };
-        let model = Self { card, architecture, backbone, head, device: device.clone() };
+        let model = Self {
+            card,
+            architecture,
+            backbone,
+            head,
+            device: device.clone(),
+        };
         Ok((model.frozen(), backbone_report.join(head_report)))
     }
 
     /// All parameters and running statistics under their PyTorch names.
     pub fn tensors(&self) -> Vec<NamedTensor> {
         let mut tensors = list(&self.backbone, &|path| self.backbone.torch_name(path));
-        tensors.extend(list(&self.head, &|path| head_name(&self.head, self.architecture, path)));
+        tensors.extend(list(&self.head, &|path| {
+            head_name(&self.head, self.architecture, path)
+        }));
         tensors
     }
 
@@ -172,8 +206,8 @@ impl Model {
     /// When the device fails to hand the numbers back.
     pub async fn save(&self) -> Result<Vec<u8>, ModelError> {
         let tensors = collect(self.tensors()).await?;
-        let card =
-            serde_json::to_string(&self.card).map_err(|error| ModelError::Card(error.to_string()))?;
+        let card = serde_json::to_string(&self.card)
+            .map_err(|error| ModelError::Card(error.to_string()))?;
         let metadata = BTreeMap::from([(METADATA_KEY.to_owned(), card)]);
         Ok(write_safetensors(&tensors, &metadata, StorageDtype::F32)?)
     }
@@ -181,7 +215,11 @@ impl Model {
 
 fn head_name(head: &Head, architecture: &Architecture, path: String) -> String {
     let slot = architecture.head;
-    format!("{}.{}", head.torch_prefix(slot), head.torch_name(slot, path))
+    format!(
+        "{}.{}",
+        head.torch_prefix(slot),
+        head.torch_name(slot, path)
+    )
 }
 
 fn read_card(json: &str) -> Result<ModelCard, ModelError> {

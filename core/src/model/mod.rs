@@ -79,7 +79,11 @@ impl Model {
     /// The same backbone under a new head for these classes.
     pub fn with_head(&self, kind: HeadKind, head: Head, classes: Vec<String>) -> Self {
         Self {
-            card: ModelCard { head: kind, classes, ..self.card.clone() },
+            card: ModelCard {
+                head: kind,
+                classes,
+                ..self.card.clone()
+            },
             head,
             ..self.clone()
         }
@@ -116,7 +120,10 @@ impl Model {
     /// When the device fails.
     pub async fn read_features(&self, crops: &[RgbImage]) -> Result<Vec<f32>, DeviceError> {
         let features = self.features(self.batch(crops));
-        let data = features.into_data_async().await.map_err(DeviceError::execution)?;
+        let data = features
+            .into_data_async()
+            .await
+            .map_err(DeviceError::execution)?;
         Ok(data.iter::<f32>().collect())
     }
 
@@ -149,7 +156,10 @@ impl Model {
             return Ok(Vec::new());
         }
         let logits = self.logits(crops).await?;
-        Ok(logits.iter().map(|row| top_k(row, &self.card.classes, k)).collect())
+        Ok(logits
+            .iter()
+            .map(|row| top_k(row, &self.card.classes, k))
+            .collect())
     }
 
     /// Logits of some crops, read back, with the head's lift taken off.
@@ -161,13 +171,20 @@ impl Model {
         let lift = self.card.lift();
         let logits = self.forward(self.batch(crops));
         let [_, classes] = logits.dims();
-        let data = logits.into_data_async().await.map_err(DeviceError::execution)?;
+        let data = logits
+            .into_data_async()
+            .await
+            .map_err(DeviceError::execution)?;
         let values: Vec<f32> = data.iter::<f32>().map(|logit| logit - lift).collect();
         Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
     }
 
     /// Moves the whole model into a form that records no gradients.
     pub fn frozen(self) -> Self {
-        Self { backbone: self.backbone.valid(), head: self.head.valid(), ..self }
+        Self {
+            backbone: self.backbone.valid(),
+            head: self.head.valid(),
+            ..self
+        }
     }
 }

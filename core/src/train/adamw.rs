@@ -25,7 +25,12 @@ pub struct AdamWConfig {
 
 impl Default for AdamWConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.999, epsilon: 1e-8, weight_decay: 1e-2 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 1e-2,
+        }
     }
 }
 
@@ -43,7 +48,11 @@ pub struct AdamW {
 impl AdamW {
     /// A fresh optimiser.
     pub fn new(config: AdamWConfig) -> Self {
-        Self { config, step: 0, moments: BTreeMap::new() }
+        Self {
+            config,
+            step: 0,
+            moments: BTreeMap::new(),
+        }
     }
 
     /// Steps taken so far.
@@ -62,13 +71,22 @@ impl AdamW {
         step: usize,
         moments: BTreeMap<String, Moments>,
     ) -> Self {
-        Self { config, step, moments }
+        Self {
+            config,
+            step,
+            moments,
+        }
     }
 
     /// Moves a module's parameters one step down their gradients; those without one stay.
     pub fn step<M: Module>(&mut self, module: M, gradients: &Gradients, rate: f64) -> M {
         self.step += 1;
-        module.map(&mut Stepper { optimiser: self, gradients, rate, path: Vec::new() })
+        module.map(&mut Stepper {
+            optimiser: self,
+            gradients,
+            rate,
+            path: Vec::new(),
+        })
     }
 }
 
@@ -93,7 +111,12 @@ impl ModuleMapper for Stepper<'_> {
         let Some(gradient) = tensor.grad(self.gradients) else {
             return Param::from_mapped_value(id, tensor, mapper);
         };
-        let AdamWConfig { beta1, beta2, epsilon, weight_decay } = self.optimiser.config;
+        let AdamWConfig {
+            beta1,
+            beta2,
+            epsilon,
+            weight_decay,
+        } = self.optimiser.config;
         let shape = tensor.shape();
         let gradient = gradient.flatten::<1>(0, D - 1);
         let key = self.path.join(".");
@@ -109,8 +132,7 @@ impl ModuleMapper for Stepper<'_> {
         };
         let t = self.optimiser.step as i32;
         let rate = self.rate / (1.0 - beta1.powi(t));
-        let denominator =
-            second.clone().sqrt() / (1.0 - beta2.powi(t)).sqrt() + epsilon;
+        let denominator = second.clone().sqrt() / (1.0 - beta2.powi(t)).sqrt() + epsilon;
         let values = tensor.without_autodiff().flatten::<1>(0, D - 1);
         let values = values * (1.0 - self.rate * weight_decay) - first.clone() / denominator * rate;
         self.optimiser.moments.insert(key, [first, second]);

@@ -56,7 +56,12 @@ pub enum FeatureError {
 impl FeatureCache {
     /// An empty cache for rows of `width` numbers and `views` views of each image.
     pub fn new(width: usize, views: usize) -> Self {
-        Self { width, views: views.max(1), labels: Vec::new(), rows: Vec::new() }
+        Self {
+            width,
+            views: views.max(1),
+            labels: Vec::new(),
+            rows: Vec::new(),
+        }
     }
 
     /// Images in the cache.
@@ -96,7 +101,10 @@ impl FeatureCache {
     pub fn push(&mut self, label: usize, features: &[f32]) -> Result<usize, FeatureError> {
         let expected = self.width * self.views;
         if features.len() != expected {
-            return Err(FeatureError::Width { expected, found: features.len() });
+            return Err(FeatureError::Width {
+                expected,
+                found: features.len(),
+            });
         }
         if !features.iter().all(|value| value.is_finite()) {
             return Err(FeatureError::NotFinite);
@@ -140,8 +148,12 @@ impl FeatureCache {
         };
         for &image in images {
             let start = image * self.views * self.width;
-            examples.features.extend_from_slice(&self.rows[start..start + views * self.width]);
-            examples.labels.extend(std::iter::repeat_n(self.labels[image], views));
+            examples
+                .features
+                .extend_from_slice(&self.rows[start..start + views * self.width]);
+            examples
+                .labels
+                .extend(std::iter::repeat_n(self.labels[image], views));
         }
         examples
     }
@@ -165,8 +177,17 @@ mod tests {
     #[test]
     fn wrong_lengths_and_nan_are_refused() {
         let mut cache = FeatureCache::new(2, 1);
-        assert_eq!(cache.push(0, &[1.0]), Err(FeatureError::Width { expected: 2, found: 1 }));
-        assert_eq!(cache.push(0, &[1.0, f32::NAN]), Err(FeatureError::NotFinite));
+        assert_eq!(
+            cache.push(0, &[1.0]),
+            Err(FeatureError::Width {
+                expected: 2,
+                found: 1
+            })
+        );
+        assert_eq!(
+            cache.push(0, &[1.0, f32::NAN]),
+            Err(FeatureError::NotFinite)
+        );
         assert!(cache.is_empty());
     }
 }

@@ -18,8 +18,8 @@ use super::recipe::HeadRecipe;
 use super::split::{SplitError, stratified_folds};
 use crate::backbone::{HeadSlot, HeadStyle};
 use crate::device::DeviceError;
-use crate::postprocess::softmax;
 use crate::head::{Head, HeadKind, MlpConfig, relu_lift};
+use crate::postprocess::softmax;
 
 /// Why a head could not be trained.
 #[derive(Debug, Error)]
@@ -116,7 +116,11 @@ impl HeadTrainer {
             HeadRecipe::Linear(linear) => {
                 let options = LogisticOptions {
                     c: linear.c.unwrap_or(1.0),
-                    scaling: if linear.c.is_some() { Scaling::None } else { Scaling::Global },
+                    scaling: if linear.c.is_some() {
+                        Scaling::None
+                    } else {
+                        Scaling::Global
+                    },
                     class_weights: linear.class_weights.clone(),
                     ..LogisticOptions::default()
                 };
@@ -133,7 +137,12 @@ impl HeadTrainer {
                 };
                 Inner::Linear(Box::new(solver))
             }
-            HeadRecipe::Mlp { hidden, dropout, training, class_weights } => {
+            HeadRecipe::Mlp {
+                hidden,
+                dropout,
+                training,
+                class_weights,
+            } => {
                 let weights = class_weights
                     .resolve(&examples.labels, classes)
                     .map_err(LogisticError::from)?
@@ -149,8 +158,19 @@ impl HeadTrainer {
                 Inner::Mlp(Box::new(trainer), config)
             }
         };
-        let last = TrainProgress { done: 0, total: None, loss: None, finished: false };
-        Ok(Self { inner, examples, slot, device: device.clone(), last })
+        let last = TrainProgress {
+            done: 0,
+            total: None,
+            loss: None,
+            finished: false,
+        };
+        Ok(Self {
+            inner,
+            examples,
+            slot,
+            device: device.clone(),
+            last,
+        })
     }
 
     /// One iteration of the solver, or one batch.
@@ -216,8 +236,7 @@ impl HeadTrainer {
         match &self.inner {
             Inner::Linear(solver) => {
                 let solution = solver.solution();
-                let (kind, head) =
-                    linear_head(&solution, &self.examples, self.slot, &self.device);
+                let (kind, head) = linear_head(&solution, &self.examples, self.slot, &self.device);
                 Fitted {
                     kind,
                     head,
@@ -308,8 +327,13 @@ pub async fn evaluate(
         _ => 0.0,
     };
     let features = TensorData::new(examples.features.clone(), [examples.len(), examples.width]);
-    let logits = fitted.head.forward_features(Tensor::from_data(features, device));
-    let data = logits.into_data_async().await.map_err(DeviceError::execution)?;
+    let logits = fitted
+        .head
+        .forward_features(Tensor::from_data(features, device));
+    let data = logits
+        .into_data_async()
+        .await
+        .map_err(DeviceError::execution)?;
     Ok(data.iter::<f32>().map(|logit| logit - lift).collect())
 }
 
@@ -323,8 +347,10 @@ pub async fn evaluate(
 ///
 /// When sizes do not fit or a label is out of range.
 pub fn judge(logits: &[f32], labels: &[usize], classes: usize) -> Result<Report, MetricsError> {
-    let probabilities: Vec<f32> =
-        logits.chunks_exact(classes.max(1)).flat_map(softmax).collect();
+    let probabilities: Vec<f32> = logits
+        .chunks_exact(classes.max(1))
+        .flat_map(softmax)
+        .collect();
     Ok(Predictions::new(&probabilities, labels, classes)?.report())
 }
 

@@ -31,7 +31,12 @@ pub struct MlpRecipe {
 
 impl Default for MlpRecipe {
     fn default() -> Self {
-        Self { epochs: 30, batch: 32, rate: 1e-3, weight_decay: 1e-2 }
+        Self {
+            epochs: 30,
+            batch: 32,
+            rate: 1e-3,
+            weight_decay: 1e-2,
+        }
     }
 }
 
@@ -118,7 +123,10 @@ impl MlpTrainer {
         let device = device.clone().autodiff();
         let mut random = Random::new(seed);
         let head = config.init_random(examples.width, class_weights.len(), &mut random, &device);
-        let adamw = AdamWConfig { weight_decay: recipe.weight_decay, ..AdamWConfig::default() };
+        let adamw = AdamWConfig {
+            weight_decay: recipe.weight_decay,
+            ..AdamWConfig::default()
+        };
         Ok(Self {
             head,
             optimiser: AdamW::new(adamw),
@@ -137,7 +145,11 @@ impl MlpTrainer {
     fn steps_per_epoch(&self) -> usize {
         let (count, batch) = (self.examples.len(), self.recipe.batch);
         let full = count.div_ceil(batch);
-        if full > 1 && count % batch == 1 { full - 1 } else { full }
+        if full > 1 && count % batch == 1 {
+            full - 1
+        } else {
+            full
+        }
     }
 
     fn steps(&self) -> usize {
@@ -177,21 +189,36 @@ impl MlpTrainer {
             (0, false) => Some(self.epoch_loss(epoch).await?),
             _ => None,
         };
-        Ok(MlpProgress { epoch: finished, epochs: self.recipe.epochs, loss, done: self.is_done() })
+        Ok(MlpProgress {
+            epoch: finished,
+            epochs: self.recipe.epochs,
+            loss,
+            done: self.is_done(),
+        })
     }
 
     /// One read for a whole epoch's losses.
     async fn epoch_loss(&mut self, epoch: usize) -> Result<f32, MlpError> {
         let losses = read_scalars(std::mem::take(&mut self.losses)).await?;
         let loss = losses.iter().sum::<f32>() / losses.len() as f32;
-        if loss.is_finite() { Ok(loss) } else { Err(MlpError::Diverged { loss, epoch }) }
+        if loss.is_finite() {
+            Ok(loss)
+        } else {
+            Err(MlpError::Diverged { loss, epoch })
+        }
     }
 
     fn batch_rows(&self, epoch: usize, index: usize, per_epoch: usize) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.examples.len()).collect();
-        Random::new(self.seed).fork(1 + epoch as u64).shuffle(&mut order);
+        Random::new(self.seed)
+            .fork(1 + epoch as u64)
+            .shuffle(&mut order);
         let start = index * self.recipe.batch;
-        let end = if index + 1 == per_epoch { order.len() } else { start + self.recipe.batch };
+        let end = if index + 1 == per_epoch {
+            order.len()
+        } else {
+            start + self.recipe.batch
+        };
         order[start..end].to_vec()
     }
 
@@ -210,7 +237,11 @@ impl MlpTrainer {
         let tensor = |values, columns: usize| {
             Tensor::<2>::from_data(TensorData::new(values, [rows.len(), columns]), &self.device)
         };
-        (tensor(features, width), tensor(targets, classes), total.max(f32::MIN_POSITIVE))
+        (
+            tensor(features, width),
+            tensor(targets, classes),
+            total.max(f32::MIN_POSITIVE),
+        )
     }
 
     /// The head as it stands, for inference.
@@ -226,7 +257,9 @@ impl MlpTrainer {
     pub async fn state(&self) -> Result<MlpState, MlpError> {
         let mut moments = BTreeMap::new();
         for (path, [first, second]) in self.optimiser.moments() {
-            let read = Transaction::default().register(first.clone()).register(second.clone());
+            let read = Transaction::default()
+                .register(first.clone())
+                .register(second.clone());
             let data = read.execute_async().await.map_err(DeviceError::execution)?;
             let mut values = data.iter().map(|d| d.iter::<f32>().collect::<Vec<f32>>());
             if let (Some(first), Some(second)) = (values.next(), values.next()) {
@@ -250,19 +283,28 @@ impl MlpTrainer {
         let (head, report) = fill(self.head.clone(), &Saved(&state.tensors), &|path| path)
             .map_err(|error| MlpError::State(error.to_string()))?;
         if !report.is_exact() {
-            return Err(MlpError::State("its tensors are of another shape".to_owned()));
+            return Err(MlpError::State(
+                "its tensors are of another shape".to_owned(),
+            ));
         }
         let inner = self.device.clone().without_autodiff();
         let tensor = |values: &Vec<f32>| {
             Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), &inner)
         };
-        let moments = state.moments.iter().map(|(path, [first, second])| {
-            (path.clone(), [tensor(first), tensor(second)])
-        });
-        let config =
-            AdamWConfig { weight_decay: self.recipe.weight_decay, ..AdamWConfig::default() };
+        let moments = state
+            .moments
+            .iter()
+            .map(|(path, [first, second])| (path.clone(), [tensor(first), tensor(second)]));
+        let config = AdamWConfig {
+            weight_decay: self.recipe.weight_decay,
+            ..AdamWConfig::default()
+        };
         self.optimiser = AdamW::resume(config, state.step, moments.collect());
-        self.losses = state.losses.iter().map(|&loss| tensor(&vec![loss])).collect();
+        self.losses = state
+            .losses
+            .iter()
+            .map(|&loss| tensor(&vec![loss]))
+            .collect();
         self.head = head;
         self.step = state.step;
         Ok(())
@@ -282,7 +324,11 @@ impl TensorSource for Saved<'_> {
     }
 
     fn values(&self, name: &str, _shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        Ok(self.0.get(name).map(|(_, values)| values.clone()).unwrap_or_default())
+        Ok(self
+            .0
+            .get(name)
+            .map(|(_, values)| values.clone())
+            .unwrap_or_default())
     }
 }
 
@@ -291,6 +337,9 @@ async fn read_scalars(scalars: Vec<Tensor<1>>) -> Result<Vec<f32>, DeviceError> 
         return Ok(Vec::new());
     }
     let all = Tensor::cat(scalars, 0);
-    let data = all.into_data_async().await.map_err(DeviceError::execution)?;
+    let data = all
+        .into_data_async()
+        .await
+        .map_err(DeviceError::execution)?;
     Ok(data.iter::<f32>().collect())
 }

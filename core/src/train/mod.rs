@@ -20,7 +20,8 @@ pub use adamw::{AdamW, AdamWConfig};
 pub use class_weights::{ClassWeightError, ClassWeights};
 pub use features::{Examples, FeatureCache, FeatureError};
 pub use head_trainer::{
-    Fitted, HeadTrainer, TrainError, TrainProgress, TrainState, cross_validate, evaluate, fit, judge,
+    Fitted, HeadTrainer, TrainError, TrainProgress, TrainState, cross_validate, evaluate, fit,
+    judge,
 };
 pub use recipe::{HeadRecipe, LinearRecipe};
 pub use split::{Split, SplitError, stratified_folds, stratified_split};

@@ -38,7 +38,8 @@ impl TensorSource for WeightFile<'_> {
     }
 
     fn values(&self, name: &str, _shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        self.get(name).map_or_else(|| Ok(Vec::new()), |view| view.to_f32())
+        self.get(name)
+            .map_or_else(|| Ok(Vec::new()), |view| view.to_f32())
     }
 }
 
@@ -98,10 +99,21 @@ pub fn fill<M: Module>(
     source: &dyn TensorSource,
     torch_name: &dyn Fn(String) -> String,
 ) -> Result<(M, FillReport), WeightsError> {
-    let mut filler =
-        Filler { path: Path::default(), source, torch_name, report: FillReport::default(), taken: BTreeSet::new(), error: None };
+    let mut filler = Filler {
+        path: Path::default(),
+        source,
+        torch_name,
+        report: FillReport::default(),
+        taken: BTreeSet::new(),
+        error: None,
+    };
     let module = module.map(&mut filler);
-    let Filler { mut report, taken, error, .. } = filler;
+    let Filler {
+        mut report,
+        taken,
+        error,
+        ..
+    } = filler;
     if let Some(error) = error {
         return Err(error);
     }
@@ -128,7 +140,11 @@ pub struct NamedTensor {
 
 /// Lists a module's parameters and running statistics under their PyTorch names.
 pub fn list<M: Module>(module: &M, torch_name: &dyn Fn(String) -> String) -> Vec<NamedTensor> {
-    let mut lister = Lister { path: Path::default(), torch_name, tensors: Vec::new() };
+    let mut lister = Lister {
+        path: Path::default(),
+        torch_name,
+        tensors: Vec::new(),
+    };
     module.visit(&mut lister);
     lister.tensors
 }
@@ -141,10 +157,13 @@ pub fn list<M: Module>(module: &M, torch_name: &dyn Fn(String) -> String) -> Vec
 pub async fn collect(
     tensors: Vec<NamedTensor>,
 ) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, DeviceError> {
-    let transaction = tensors
-        .iter()
-        .fold(Transaction::default(), |all, tensor| all.register(tensor.values.clone()));
-    let data = transaction.execute_async().await.map_err(DeviceError::execution)?;
+    let transaction = tensors.iter().fold(Transaction::default(), |all, tensor| {
+        all.register(tensor.values.clone())
+    });
+    let data = transaction
+        .execute_async()
+        .await
+        .map_err(DeviceError::execution)?;
     Ok(tensors
         .into_iter()
         .zip(data)
@@ -191,9 +210,9 @@ impl Path {
 
     /// Burn keeps linear weights as `[in, out]`, PyTorch as `[out, in]`.
     fn is_transposed(&self) -> bool {
-        self.0.last().is_some_and(|(name, container)| {
-            name == "weight" && container == "Struct:Linear"
-        })
+        self.0
+            .last()
+            .is_some_and(|(name, container)| name == "weight" && container == "Struct:Linear")
     }
 }
 
@@ -219,8 +238,11 @@ impl ModuleMapper for Filler<'_> {
         let name = (self.torch_name)(self.path.name());
         let shape = param.lazy_shape().to_vec();
         let transposed = self.path.is_transposed();
-        let expected: Vec<usize> =
-            if transposed { shape.iter().rev().copied().collect() } else { shape.clone() };
+        let expected: Vec<usize> = if transposed {
+            shape.iter().rev().copied().collect()
+        } else {
+            shape.clone()
+        };
 
         let Some(found) = self.source.shape(&name, &expected) else {
             self.report.missing.push(name);
@@ -228,7 +250,11 @@ impl ModuleMapper for Filler<'_> {
         };
         self.taken.insert(name.clone());
         if found != expected {
-            self.report.misshaped.push(Misshaped { name, expected, found });
+            self.report.misshaped.push(Misshaped {
+                name,
+                expected,
+                found,
+            });
             return param;
         }
         let values = match self.source.values(&name, &expected) {
@@ -271,7 +297,11 @@ impl ModuleVisitor for Lister<'_> {
         if transposed {
             shape.reverse();
         }
-        let is_parameter = !self.path.0.last().is_some_and(|(name, _)| name.starts_with("running_"));
+        let is_parameter = !self
+            .path
+            .0
+            .last()
+            .is_some_and(|(name, _)| name.starts_with("running_"));
         self.tensors.push(NamedTensor {
             name: (self.torch_name)(self.path.name()),
             shape,

@@ -21,7 +21,9 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let model = models::open(&args.model, weights, &device.device, context)?;
     let side = model.card.preset.crop();
     let mut random = Random::new(1);
-    let bytes = (0..3 * side * side).map(|_| random.below(256) as u8).collect();
+    let bytes = (0..3 * side * side)
+        .map(|_| random.below(256) as u8)
+        .collect();
     let crops = vec![RgbImage::new(side, side, bytes)?; args.batch];
 
     // The first pass compiles shaders and fills caches: it is told apart.

@@ -38,9 +38,11 @@ fn check(preference: Preference) -> Checked {
         Ok::<_, device::DeviceError>((open, test))
     });
     match opened {
-        Ok((open, test)) => {
-            Checked { device: open.info.name, self_test: Some(test), error: None }
-        }
+        Ok((open, test)) => Checked {
+            device: open.info.name,
+            self_test: Some(test),
+            error: None,
+        },
         Err(error) => Checked {
             device: format!("{preference:?}").to_lowercase(),
             self_test: None,
@@ -70,13 +72,21 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
     } else {
         print_text(&describe(&findings))?;
     }
-    Ok(if failed { ExitCode::Device } else { ExitCode::Ok })
+    Ok(if failed {
+        ExitCode::Device
+    } else {
+        ExitCode::Ok
+    })
 }
 
 /// The folders that weights are looked for in, in order.
 fn weight_folders() -> Vec<String> {
     let places = Places::of_this_machine();
-    let folders = places.assets.iter().chain(&places.torch_hub).chain(&places.cache);
+    let folders = places
+        .assets
+        .iter()
+        .chain(&places.torch_hub)
+        .chain(&places.cache);
     folders.map(|folder| folder.display().to_string()).collect()
 }
 
@@ -85,12 +95,24 @@ fn describe(findings: &Findings) -> String {
         "rekindle {}\nprocessor: {} threads, {}\n\n",
         findings.version,
         findings.threads,
-        if findings.simd.is_empty() { "no vector instructions".into() } else { findings.simd.join(" ") },
+        if findings.simd.is_empty() {
+            "no vector instructions".into()
+        } else {
+            findings.simd.join(" ")
+        },
     );
     if findings.adapters.is_empty() {
         text += "no graphics adapter: everything runs on the processor\n";
     } else {
-        let mut adapters = table(&["adapter", "kind", "interface", "tier", "binding", "f16", "driver"]);
+        let mut adapters = table(&[
+            "adapter",
+            "kind",
+            "interface",
+            "tier",
+            "binding",
+            "f16",
+            "driver",
+        ]);
         for adapter in &findings.adapters {
             adapters.add_row(vec![
                 adapter.name.clone(),
@@ -110,7 +132,11 @@ fn describe(findings: &Findings) -> String {
             checked.device, test.convolution, test.matmul, test.reduction
         ),
         (None, error) => {
-            format!("{label}: {}: {}\n", checked.device, error.as_deref().unwrap_or("unknown"))
+            format!(
+                "{label}: {}: {}\n",
+                checked.device,
+                error.as_deref().unwrap_or("unknown")
+            )
         }
     };
     text += &format!("\n{}", line("--device auto", &findings.auto));
@@ -132,10 +158,17 @@ fn simd() -> Vec<&'static str> {
         ("fma", std::arch::is_x86_feature_detected!("fma")),
         ("avx512f", std::arch::is_x86_feature_detected!("avx512f")),
     ];
-    found.into_iter().filter_map(|(name, there)| there.then_some(name)).collect()
+    found
+        .into_iter()
+        .filter_map(|(name, there)| there.then_some(name))
+        .collect()
 }
 
 #[cfg(not(target_arch = "x86_64"))]
 fn simd() -> Vec<&'static str> {
-    if cfg!(target_feature = "neon") { vec!["neon"] } else { Vec::new() }
+    if cfg!(target_feature = "neon") {
+        vec!["neon"]
+    } else {
+        Vec::new()
+    }
 }

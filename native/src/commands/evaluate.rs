@@ -12,7 +12,11 @@ use crate::{features, models};
 
 /// Classifies a labelled folder and prints accuracy, per-class figures and confusions.
 pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let options = ScanOptions { strict: args.strict, for_evaluation: true, ..Default::default() };
+    let options = ScanOptions {
+        strict: args.strict,
+        for_evaluation: true,
+        ..Default::default()
+    };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
     let device = context.open_device()?;
     let model = models::open(&args.model, None, &device.device, context)?;
@@ -21,22 +25,39 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     // The folder's classes by their place among the model's.
     let mut places = Vec::new();
     for class in &dataset.classes {
-        let place = classes.iter().position(|known| known == class).ok_or_else(|| {
-            let known = classes.iter().take(8).cloned().collect::<Vec<_>>().join(", ");
-            Failure::new(ExitCode::Data, format!("the model knows no class '{class}'"))
-                .with_help(format!("it knows {known}{}", if classes.len() > 8 { ", …" } else { "" }))
-        })?;
+        let place = classes
+            .iter()
+            .position(|known| known == class)
+            .ok_or_else(|| {
+                let known = classes
+                    .iter()
+                    .take(8)
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                Failure::new(
+                    ExitCode::Data,
+                    format!("the model knows no class '{class}'"),
+                )
+                .with_help(format!(
+                    "it knows {known}{}",
+                    if classes.len() > 8 { ", …" } else { "" }
+                ))
+            })?;
         places.push(place);
     }
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let (answers, failed) = features::predict(&model, &paths, classes.len(), context)?;
-    let labels: Vec<usize> =
-        answers.iter().map(|(photo, _)| places[dataset.items[*photo].class]).collect();
+    let labels: Vec<usize> = answers
+        .iter()
+        .map(|(photo, _)| places[dataset.items[*photo].class])
+        .collect();
     let logits: Vec<f32> = answers
         .iter()
         .flat_map(|(_, top)| {
             let mut row = vec![0.0; classes.len()];
-            top.iter().for_each(|prediction| row[prediction.index] = prediction.logit);
+            top.iter()
+                .for_each(|prediction| row[prediction.index] = prediction.logit);
             row
         })
         .collect();
@@ -57,7 +78,11 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         }))?;
     } else {
         print_text(&class_table(&report, &classes))?;
-        print_text(&format!("accuracy {} on {} photos", percent(accuracy), labels.len()))?;
+        print_text(&format!(
+            "accuracy {} on {} photos",
+            percent(accuracy),
+            labels.len()
+        ))?;
     }
     accuracy_gate(accuracy, args.min_accuracy)
 }

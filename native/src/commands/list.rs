@@ -71,7 +71,9 @@ impl Entry {
             min_input_size: architecture.min_input,
             features: architecture.features,
             license: default.license.spdx(),
-            source: default.url.map_or_else(|| default.source.to_owned(), str::to_owned),
+            source: default
+                .url
+                .map_or_else(|| default.source.to_owned(), str::to_owned),
             available: weights.first().is_some_and(|weights| weights.available),
             weights,
         })
@@ -90,8 +92,15 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
         print_json(&entries)?;
         return Ok(ExitCode::Ok);
     }
-    let mut table =
-        table(&["network", "parameters", "multiply-adds", "input", "top-1", "licence", "weights"]);
+    let mut table = table(&[
+        "network",
+        "parameters",
+        "multiply-adds",
+        "input",
+        "top-1",
+        "licence",
+        "weights",
+    ]);
     for entry in &entries {
         let accuracy = entry.weights.iter().find_map(|weights| weights.acc1);
         table.add_row(vec![
@@ -101,7 +110,12 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
             format!("{0}×{0}", entry.input_size),
             accuracy.map_or_else(|| "–".to_owned(), |accuracy| format!("{accuracy:.1} %")),
             entry.license.to_owned(),
-            if entry.available { "here" } else { "to download" }.to_owned(),
+            if entry.available {
+                "here"
+            } else {
+                "to download"
+            }
+            .to_owned(),
         ]);
     }
     print_text(&table.to_string())?;

@@ -69,7 +69,7 @@ fn print_text(text: &str) -> anyhow::Result<()> {
 /// A table without lines but for one under the head.
 fn table(head: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(head.to_vec());
     table
 }

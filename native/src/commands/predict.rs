@@ -31,7 +31,12 @@ struct Trouble {
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let paths = expand(&args.images)?;
     let device = context.open_device()?;
-    let model = models::open(&args.model, args.weights.weights.as_deref(), &device.device, context)?;
+    let model = models::open(
+        &args.model,
+        args.weights.weights.as_deref(),
+        &device.device,
+        context,
+    )?;
     let (answers, failed) = features::predict(&model, &paths, args.top.max(1), context)?;
 
     let mut answers = answers.into_iter().peekable();
@@ -45,16 +50,22 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
     }
     match failed.len() {
         0 => Ok(ExitCode::Ok),
-        count if args.strict || count == paths.len() => {
-            Err(Failure::new(ExitCode::Data, format!("{count} of {} photos could not be read", paths.len())).into())
-        }
+        count if args.strict || count == paths.len() => Err(Failure::new(
+            ExitCode::Data,
+            format!("{count} of {} photos could not be read", paths.len()),
+        )
+        .into()),
         _ => Ok(ExitCode::Ok),
     }
 }
 
 fn print_answer(path: &Path, top: &[Prediction], context: &Context) -> anyhow::Result<()> {
     if context.global.json {
-        return print_json(&Answer { path: path.display().to_string(), top: Some(top), error: None });
+        return print_json(&Answer {
+            path: path.display().to_string(),
+            top: Some(top),
+            error: None,
+        });
     }
     let mut text = path.display().to_string();
     for prediction in top {
@@ -67,8 +78,15 @@ fn print_answer(path: &Path, top: &[Prediction], context: &Context) -> anyhow::R
 
 fn print_trouble(path: &Path, error: &PhotoError, context: &Context) -> anyhow::Result<()> {
     if context.global.json {
-        let trouble = Trouble { kind: error.kind(), message: error.problem.to_string() };
-        print_json(&Answer { path: path.display().to_string(), top: None, error: Some(trouble) })?;
+        let trouble = Trouble {
+            kind: error.kind(),
+            message: error.problem.to_string(),
+        };
+        print_json(&Answer {
+            path: path.display().to_string(),
+            top: None,
+            error: Some(trouble),
+        })?;
     }
     print_warning(&error.to_string(), error.help());
     Ok(())
@@ -85,7 +103,11 @@ fn expand(images: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
         let before = paths.len();
         gather(image, 0, &mut paths)?;
         if paths.len() == before {
-            return Err(Failure::new(ExitCode::Data, format!("there are no photos in {}", image.display())).into());
+            return Err(Failure::new(
+                ExitCode::Data,
+                format!("there are no photos in {}", image.display()),
+            )
+            .into());
         }
         paths[before..].sort();
     }
@@ -96,7 +118,9 @@ fn gather(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> anyhow::Resu
     const DEEPEST: usize = 32;
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if hidden {
             continue;
         }

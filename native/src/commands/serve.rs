@@ -12,12 +12,16 @@ pub fn run(args: &ServeArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let folder = match &args.dir {
         Some(dir) => dir.clone(),
         None => find_page().ok_or_else(|| {
-            Failure::new(ExitCode::Data, "the page has not been built yet")
-                .with_help("run `cargo xtask web` in the checkout, or name the folder that holds index.html")
+            Failure::new(ExitCode::Data, "the page has not been built yet").with_help(
+                "run `cargo xtask web` in the checkout, or name the folder that holds index.html",
+            )
         })?,
     };
     let server = Server::bind(&folder, args.port)?;
-    context.console.note(&format!("Rekindle's page is at {} (Ctrl-C ends it)", server.url()));
+    context.console.note(&format!(
+        "Rekindle's page is at {} (Ctrl-C ends it)",
+        server.url()
+    ));
     server.run(&context.interrupt);
     Ok(ExitCode::Ok)
 }

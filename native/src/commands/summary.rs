@@ -20,7 +20,12 @@ struct Row {
 /// Prints the stages, the head and how photos are prepared.
 pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let device = rekindle_core::device::cpu().device;
-    let model = models::open(&args.model, args.weights.weights.as_deref(), &device, context)?;
+    let model = models::open(
+        &args.model,
+        args.weights.weights.as_deref(),
+        &device,
+        context,
+    )?;
     let rows = rows(&model);
     let params = model.parameters();
     if context.global.json {
@@ -37,8 +42,18 @@ pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let mut text = format!("{}\n\n", models::title(card));
     let mut stages = table(&["stage", "stride", "output", "parameters"]);
     for row in &rows {
-        let output = row.output.iter().map(usize::to_string).collect::<Vec<_>>().join("×");
-        stages.add_row(vec![row.stage.clone(), row.stride.to_string(), output, grouped(row.params)]);
+        let output = row
+            .output
+            .iter()
+            .map(usize::to_string)
+            .collect::<Vec<_>>()
+            .join("×");
+        stages.add_row(vec![
+            row.stage.clone(),
+            row.stride.to_string(),
+            output,
+            grouped(row.params),
+        ]);
     }
     stages.add_row(vec![
         format!("head ({})", card.head.name()),
@@ -56,17 +71,33 @@ pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
         preset.mean(),
         preset.std(),
     );
-    let shown = card.classes.iter().take(10).cloned().collect::<Vec<_>>().join(", ");
-    text += &format!("classes: {shown}{}", if card.classes.len() > 10 { ", …" } else { "" });
+    let shown = card
+        .classes
+        .iter()
+        .take(10)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
+    text += &format!(
+        "classes: {shown}{}",
+        if card.classes.len() > 10 { ", …" } else { "" }
+    );
     print_text(&text)?;
     Ok(ExitCode::Ok)
 }
 
 fn rows(model: &Model) -> Vec<Row> {
     let side = model.card.preset.crop() as usize;
-    let outputs = model.backbone().stage_shapes([1, 3, side, side], model.device());
+    let outputs = model
+        .backbone()
+        .stage_shapes([1, 3, side, side], model.device());
     let params = model.stage_parameters();
-    let stages = model.backbone().stages().into_iter().zip(outputs).zip(params);
+    let stages = model
+        .backbone()
+        .stages()
+        .into_iter()
+        .zip(outputs)
+        .zip(params);
     stages
         .map(|((stage, output), params)| Row {
             stage: stage.name,

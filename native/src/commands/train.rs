@@ -25,14 +25,24 @@ use crate::ui::{ExitCode, Failure, Unit, print_warning};
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     check(args)?;
-    let options = ScanOptions { strict: args.strict, ..Default::default() };
+    let options = ScanOptions {
+        strict: args.strict,
+        ..Default::default()
+    };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
     introduce(&dataset, context);
 
     // The run folder first: a disk that cannot be written to is found out before the work.
-    let head_name = if args.head == HeadChoice::Mlp { "mlp" } else { "linear" };
+    let head_name = if args.head == HeadChoice::Mlp {
+        "mlp"
+    } else {
+        "linear"
+    };
     let now = jiff::Zoned::now().datetime();
-    let name = args.name.clone().unwrap_or_else(|| runs::default_name(&now, &args.model, head_name));
+    let name = args
+        .name
+        .clone()
+        .unwrap_or_else(|| runs::default_name(&now, &args.model, head_name));
     let mut run = Run::create(&args.out, &name)?;
     let outcome = train(args, &mut dataset, &mut run, started, context);
     if outcome.is_err() {
@@ -85,7 +95,10 @@ fn train(
 
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let labels: Vec<_> = dataset.items.iter().map(|item| item.class).collect();
-    let views = Views { augmented: args.views, seed: args.seed };
+    let views = Views {
+        augmented: args.views,
+        seed: args.seed,
+    };
     let (cache, failed) = features::extract(&model, &paths, &labels, views, context)?;
     dataset.leave_out(&failed)?;
     for skipped in &dataset.skipped {
@@ -96,12 +109,16 @@ fn train(
     let recipe = recipe(args);
     let classes = dataset.classes.len();
     let validated = match args.folds {
-        Some(folds) => Some(cross_validated(args, folds, &recipe, &cache, classes, &model, context)?),
+        Some(folds) => Some(cross_validated(
+            args, folds, &recipe, &cache, classes, &model, context,
+        )?),
         None => None,
     };
     let split = divide(args, dataset, &cache)?;
     let fitting = Instant::now();
-    let fitted = fit(&recipe, &cache, &split, classes, &model, args.seed, run, context)?;
+    let fitted = fit(
+        &recipe, &cache, &split, classes, &model, args.seed, run, context,
+    )?;
     let fit_seconds = fitting.elapsed().as_secs_f64();
     let train_seconds = started.elapsed().as_secs_f64();
     let held_out = match &validated {
@@ -115,14 +132,20 @@ fn train(
     let accuracy = held_out.accuracy.unwrap_or(f64::NAN);
 
     // What is known goes into the model file and into the run folder.
-    let mut trained =
-        model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
+    let mut trained = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
     trained.card.recipe = recipe_card(args, &recipe, &model)?;
     trained.card.provenance = provenance(&origin, dataset, &cache);
     let bytes = pollster::block_on(trained.save())?;
     let model_path = run.write(runs::MODEL, &bytes)?;
-    run.write(runs::RECIPE, toml::to_string_pretty(&trained.card.recipe)?.as_bytes())?;
-    let measured = if validated.is_some() { "cross-validation" } else { "held-out photos" };
+    run.write(
+        runs::RECIPE,
+        toml::to_string_pretty(&trained.card.recipe)?.as_bytes(),
+    )?;
+    let measured = if validated.is_some() {
+        "cross-validation"
+    } else {
+        "held-out photos"
+    };
     let summary = json!({
         "run": run.folder(),
         "model": model_path,
@@ -153,7 +176,10 @@ fn train(
         "result": summary,
         "report": held_out,
     });
-    run.write(runs::MANIFEST, serde_json::to_string_pretty(&manifest)?.as_bytes())?;
+    run.write(
+        runs::MANIFEST,
+        serde_json::to_string_pretty(&manifest)?.as_bytes(),
+    )?;
     let page = Page {
         title: models::title(&trained.card),
         measured,
@@ -172,7 +198,11 @@ fn train(
             "accuracy {} on {} {}, trained on {} photos in {train_seconds:.1} s",
             percent(accuracy),
             held_out.images,
-            if validated.is_some() { "photos by cross-validation" } else { "held-out photos" },
+            if validated.is_some() {
+                "photos by cross-validation"
+            } else {
+                "held-out photos"
+            },
             split.train.len(),
         ))?;
         print_text(&format!("saved {}", model_path.display()))?;
@@ -186,7 +216,12 @@ fn introduce(dataset: &Dataset, context: &Context) {
         .iter()
         .map(|count| format!("{} {}", count.class, count.total()))
         .collect();
-    let shown = counts.iter().take(12).cloned().collect::<Vec<_>>().join(", ");
+    let shown = counts
+        .iter()
+        .take(12)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join(", ");
     let more = if counts.len() > 12 { ", …" } else { "" };
     context.console.note(&format!(
         "{} photos in {} classes: {shown}{more}",
@@ -204,7 +239,10 @@ fn recipe(args: &TrainArgs) -> HeadRecipe {
         ClassWeightChoice::Auto => ClassWeights::Balanced,
     };
     match args.head {
-        HeadChoice::Linear => HeadRecipe::Linear(LinearRecipe { c: args.c, class_weights }),
+        HeadChoice::Linear => HeadRecipe::Linear(LinearRecipe {
+            c: args.c,
+            class_weights,
+        }),
         HeadChoice::Mlp => HeadRecipe::Mlp {
             hidden: args.hidden,
             dropout: args.dropout,
@@ -228,7 +266,9 @@ fn cross_validated(
     model: &Model,
     context: &Context,
 ) -> anyhow::Result<Report> {
-    let mut progress = context.console.start("folds", Unit::Items, Some(folds as u64));
+    let mut progress = context
+        .console
+        .start("folds", Unit::Items, Some(folds as u64));
     let logits = pollster::block_on(cross_validate(
         recipe,
         cache,
@@ -250,7 +290,10 @@ fn cross_validated(
 /// Which photos train and which are held back. With cross-validation all of them train.
 fn divide(args: &TrainArgs, dataset: &Dataset, cache: &FeatureCache) -> anyhow::Result<Split> {
     if args.folds.is_some() {
-        return Ok(Split { train: (0..cache.len()).collect(), valid: Vec::new() });
+        return Ok(Split {
+            train: (0..cache.len()).collect(),
+            valid: Vec::new(),
+        });
     }
     if dataset.is_divided() {
         let train = dataset.indices_of(dataset::Split::Train);
@@ -261,7 +304,12 @@ fn divide(args: &TrainArgs, dataset: &Dataset, cache: &FeatureCache) -> anyhow::
         return Ok(Split { train, valid });
     }
     let classes = dataset.classes.len();
-    Ok(stratified_split(cache.labels(), classes, args.split, args.seed)?)
+    Ok(stratified_split(
+        cache.labels(),
+        classes,
+        args.split,
+        args.seed,
+    )?)
 }
 
 #[allow(clippy::too_many_arguments)] // one call, each argument another thing
@@ -372,4 +420,3 @@ pub fn accuracy_gate(accuracy: f64, least: Option<f64>) -> anyhow::Result<ExitCo
         _ => Ok(ExitCode::Ok),
     }
 }
-

@@ -15,7 +15,7 @@ mod scan;
 
 pub use error::DatasetError;
 pub use hash::{FileHash, hash_file};
-pub use report::{ClassCount, Warning};
+pub use report::ClassCount;
 pub use scan::{ScanOptions, scan};
 
 use std::collections::BTreeSet;

@@ -18,8 +18,8 @@ mod limits;
 mod parallel;
 mod sniff;
 
-pub use decode::{decode_bytes, decode_file, open_regular};
+pub use decode::open_regular;
 pub use error::{PhotoError, PhotoProblem};
 pub use limits::Limits;
-pub use parallel::{DecodeOptions, StreamError, decode_all, decode_stream};
+pub use parallel::{DecodeOptions, StreamError, decode_stream};
 pub use sniff::{Content, SNIFF_BYTES, is_photo_name, sniff};

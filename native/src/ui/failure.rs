@@ -88,7 +88,10 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
     } else if let Some(error) = error.downcast_ref::<TrainError>() {
         Some(training(error))
     } else if error.is::<UnknownArchitecture>() {
-        Some((ExitCode::Usage, Some("`rekindle models` lists the networks there are".into())))
+        Some((
+            ExitCode::Usage,
+            Some("`rekindle models` lists the networks there are".into()),
+        ))
     } else if let Some(error) = error.downcast_ref::<io::Error>() {
         // Whoever reads our output (`head`, a pager) may stop when it has seen enough.
         let closed = error.kind() == io::ErrorKind::BrokenPipe;
@@ -104,9 +107,10 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
 fn device(error: &DeviceError) -> (ExitCode, Option<String>) {
     match error {
         DeviceError::UnknownPreference(_) => (ExitCode::Usage, None),
-        DeviceError::NotFound { .. } => {
-            (ExitCode::Device, Some("`rekindle doctor` shows what there is; `--device cpu` always works".into()))
-        }
+        DeviceError::NotFound { .. } => (
+            ExitCode::Device,
+            Some("`rekindle doctor` shows what there is; `--device cpu` always works".into()),
+        ),
         _ => (ExitCode::Device, Some("`--device cpu` always works".into())),
     }
 }
@@ -114,7 +118,7 @@ fn device(error: &DeviceError) -> (ExitCode, Option<String>) {
 fn model(error: &ModelError) -> (ExitCode, Option<String>) {
     match error {
         ModelError::Device(error) => device(error),
-        ModelError::Weights(error) => (ExitCode::Data, error.help().map(Into::into)),
+        ModelError::Weights(error) => (ExitCode::Data, Some(error.help().into())),
         ModelError::Mismatch { .. } => (
             ExitCode::Data,
             Some("the file belongs to another network, or has another head: name the right one with --model".into()),

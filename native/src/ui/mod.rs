@@ -7,5 +7,5 @@ mod failure;
 mod progress;
 
 pub use exit::ExitCode;
-pub use failure::{Failure, describe, print_error, print_warning};
-pub use progress::{Console, Progress, Unit};
+pub use failure::{Failure, print_error, print_warning};
+pub use progress::{Console, Unit};
