@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle_core::device::Preference;
 
+use crate::runs::RUNS_FOLDER;
+
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
 #[derive(Debug, Parser)]
 #[command(
@@ -134,7 +136,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 0.5)]
     pub dropout: f64,
     /// Where run folders go.
-    #[arg(long, value_name = "DIR", default_value = "runs")]
+    #[arg(long, value_name = "DIR", default_value = RUNS_FOLDER)]
     pub out: PathBuf,
     /// Name of the run folder; date, network and head when not given.
     #[arg(long)]

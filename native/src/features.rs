@@ -152,5 +152,10 @@ fn stream(
             StreamError::Receiver(error) => error,
         })
         .context("the photos could not be worked through")?;
+    progress.finish(&format!(
+        "{label}: {} read, {} skipped",
+        readable.len(),
+        failed.len()
+    ));
     Ok(failed)
 }

@@ -39,6 +39,7 @@ impl Interrupt {
     }
 
     /// Raises the flag, as Ctrl-C does.
+    #[cfg(test)]
     pub fn raise(&self) {
         self.0.store(true, Ordering::SeqCst);
     }

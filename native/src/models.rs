@@ -23,12 +23,16 @@ pub fn source(weights: &'static PretrainedWeights) -> WeightSource<'static> {
         .file_name
         .rsplit_once('.')
         .map_or(weights.file_name, |(stem, _)| stem);
-    WeightSource {
-        name: stem,
-        file_name: weights.file_name,
-        url: weights.url,
-        sha256_prefix: weights.sha256_prefix(),
-    }
+    let file_name = weights.file_name;
+    weights.url.map_or(
+        WeightSource {
+            name: stem,
+            file_name,
+            url: None,
+            sha256_prefix: None,
+        },
+        |url| WeightSource::from_url(stem, url),
+    )
 }
 
 /// Opens a model file, or the network of that name with its own classes.

@@ -127,7 +127,7 @@ macro_rules! on_the_processor {
             $(#[test]
             fn $name() {
                 let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-                $(check(stringify!($name), $size, &Device::flex(), 1e-4);)+
+                $(check(stringify!($name), $size, &Device::flex(), 1e-5);)+
             })+
         }
     };

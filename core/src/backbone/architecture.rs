@@ -160,14 +160,6 @@ impl PretrainedWeights {
             ..Self::v1(file_name, url, top1, top5)
         }
     }
-
-    /// The start of the file's SHA-256 that torchvision writes into its name
-    /// (`resnet18-f37072fd.pth`), if there is one.
-    pub fn sha256_prefix(&self) -> Option<&'static str> {
-        let stem = self.file_name.strip_suffix(".pth")?;
-        let (_, hash) = stem.rsplit_once('-')?;
-        (hash.len() == 8 && hash.bytes().all(|b| b.is_ascii_hexdigit())).then_some(hash)
-    }
 }
 
 /// The licences the weights come under.
@@ -284,15 +276,5 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_nearest() {
         let error = find("resnet19").unwrap_err();
         assert!(error.to_string().contains("resnet18"), "{error}");
-    }
-
-    #[test]
-    fn torchvision_file_names_give_their_hash() {
-        let resnet = find("resnet18").unwrap();
-        assert_eq!(resnet.weights[0].sha256_prefix(), Some("f37072fd"));
-        assert_eq!(
-            find("efficientnet_lite0").unwrap().weights[0].sha256_prefix(),
-            None
-        );
     }
 }

@@ -92,19 +92,53 @@ pub struct MlpHead {
 }
 
 impl MlpHead {
-    /// Logits from pooled features. On an autodiff device the batch norms use and update the batch's
-    /// statistics and dropout drops, unless switched off.
+    /// Logits from pooled features, nothing dropped. Batch norms use their running statistics, unless
+    /// the features are on an autodiff device.
     ///
     /// # Shapes
     ///
     /// - features: `[N, features]`
     /// - returns: `[N, classes]`
     pub fn forward(&self, features: Tensor<2>) -> Tensor<2> {
+        self.run(features, |x, _| x)
+    }
+
+    /// Logits in training: on an autodiff device the batch norms use and update the batch's
+    /// statistics. What dropout drops is drawn from `random`, so that it repeats on every device;
+    /// Burn's own draws from the device, whose stream all threads share.
+    ///
+    /// # Shapes
+    ///
+    /// - features: `[N, features]`
+    /// - returns: `[N, classes]`
+    pub fn forward_train(&self, features: Tensor<2>, random: &mut Random) -> Tensor<2> {
+        self.run(features, |x, share| {
+            let [rows, columns] = x.dims();
+            let kept = 1.0 / (1.0 - share);
+            let mask: Vec<f32> = (0..rows * columns)
+                .map(|_| {
+                    if f64::from(random.uniform()) < share {
+                        0.0
+                    } else {
+                        kept as f32
+                    }
+                })
+                .collect();
+            let mask = Tensor::from_data(TensorData::new(mask, [rows, columns]), &x.device());
+            x * mask
+        })
+    }
+
+    fn run(
+        &self,
+        features: Tensor<2>,
+        mut drop: impl FnMut(Tensor<2>, f64) -> Tensor<2>,
+    ) -> Tensor<2> {
         self.layers.iter().fold(features, |x, layer| match layer {
             MlpLayer::Norm(norm) => norm.forward(x),
             MlpLayer::Linear(linear) => linear.forward(x),
             MlpLayer::Relu(activation) => activation.forward(x),
-            MlpLayer::Dropout(dropout) => dropout.forward(x),
+            MlpLayer::Dropout(dropout) => drop(x, dropout.prob),
         })
     }
 }

@@ -264,13 +264,15 @@ fn linear_head(
     device: &Device,
 ) -> (HeadKind, Head) {
     let (width, classes) = (examples.width, solution.bias.len());
-    let weight = TensorData::new(solution.weight.clone(), [classes, width]);
     match slot.style {
         HeadStyle::Linear => {
-            let weight = Tensor::<2>::from_data(weight, device).transpose();
+            // Burn keeps `[in, out]`.
+            let weight: Vec<f32> = (0..width * classes)
+                .map(|index| solution.weight[index % classes * width + index / classes])
+                .collect();
             let bias = TensorData::new(solution.bias.clone(), [classes]);
             let head = Linear {
-                weight: Param::from_tensor(weight),
+                weight: Param::from_data(TensorData::new(weight, [width, classes]), device),
                 bias: Some(Param::from_data(bias, device)),
             };
             (HeadKind::Linear { lift: 0.0 }, Head::Linear(head))
@@ -278,9 +280,9 @@ fn linear_head(
         HeadStyle::PooledConv => {
             let lift = relu_lift(&solution.weight, &solution.bias, &examples.features, width);
             let lifted: Vec<f32> = solution.bias.iter().map(|bias| bias + lift).collect();
-            let weight = Tensor::<2>::from_data(weight, device).reshape([classes, width, 1, 1]);
+            let weight = TensorData::new(solution.weight.clone(), [classes, width, 1, 1]);
             let mut conv = Conv2dConfig::new([width, classes], [1, 1]).init(device);
-            conv.weight = Param::from_tensor(weight);
+            conv.weight = Param::from_data(weight, device);
             conv.bias = Some(Param::from_data(TensorData::new(lifted, [classes]), device));
             (HeadKind::Linear { lift }, Head::PooledConv(conv))
         }

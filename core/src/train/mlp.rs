@@ -16,6 +16,9 @@ use crate::head::{MlpConfig, MlpHead};
 use crate::random::Random;
 use crate::weights::{TensorSource, WeightsError, collect, fill, list};
 
+/// Where the streams of dropout begin; below it are those of the epochs' orders.
+const DROPOUT_STREAMS: u64 = 1 << 32;
+
 /// How the head is trained.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MlpRecipe {
@@ -172,9 +175,9 @@ impl MlpTrainer {
         if !self.is_done() {
             let rows = self.batch_rows(epoch, index, per_epoch);
             let (features, targets, total) = self.tensors(&rows);
-            // Dropout draws from the device: a seed per step makes it repeat after a restore.
-            self.device.seed(self.seed.wrapping_add(self.step as u64));
-            let logits = self.head.forward(features);
+            // A stream per step: what is dropped repeats after a restore.
+            let mut random = Random::new(self.seed).fork(DROPOUT_STREAMS + self.step as u64);
+            let logits = self.head.forward_train(features, &mut random);
             let loss = (log_softmax(logits, 1) * targets).sum() * (-1.0 / f64::from(total));
             let gradients = loss.backward();
             self.losses.push(loss.without_autodiff());

@@ -166,6 +166,7 @@ fn train(
         "device": device.info.name,
     });
     let manifest = json!({
+        "name": run.name(),
         "rekindle": env!("CARGO_PKG_VERSION"),
         "device": device.info,
         "seed": args.seed,
@@ -228,6 +229,12 @@ fn introduce(dataset: &Dataset, context: &Context) {
         dataset.items.len(),
         dataset.classes.len()
     ));
+    if dataset.other_files > 0 {
+        context.console.note(&format!(
+            "{} files that are no photos are left alone",
+            dataset.other_files
+        ));
+    }
     for warning in dataset.warnings() {
         print_warning(&warning.to_string(), Some(warning.help()));
     }

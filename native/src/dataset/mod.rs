@@ -38,17 +38,6 @@ pub enum Split {
     Test,
 }
 
-impl Split {
-    /// The name used in messages.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Train => "train",
-            Self::Val => "val",
-            Self::Test => "test",
-        }
-    }
-}
-
 /// One usable photo.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {

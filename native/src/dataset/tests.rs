@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::report::Warning;
 use super::*;
 use crate::interrupt::Interrupt;
 use crate::photos::{PhotoProblem, is_photo_name};

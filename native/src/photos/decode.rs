@@ -25,6 +25,7 @@ const BYTES_PER_PIXEL: u64 = 16;
 ///
 /// # Errors
 /// Whatever is wrong with the file; nothing is ever decoded in part.
+#[cfg(test)]
 pub fn decode_file(path: &Path, limits: &Limits) -> Result<RgbImage, PhotoError> {
     let budget = MemoryBudget::new(u64::MAX);
     decode_within(path, limits, &budget).map(|(image, _)| image)
@@ -34,6 +35,7 @@ pub fn decode_file(path: &Path, limits: &Limits) -> Result<RgbImage, PhotoError>
 ///
 /// # Errors
 /// As for [`decode_file`], without a path to name.
+#[cfg(test)]
 pub fn decode_bytes(bytes: &[u8], limits: &Limits) -> Result<RgbImage, PhotoProblem> {
     decode_bytes_within(bytes, limits, &MemoryBudget::new(u64::MAX)).map(|(image, _)| image)
 }

@@ -7,8 +7,7 @@
 //! error, never a picture with a grey half.
 //!
 //! - [`sniff`](sniff::sniff) looks at the first bytes (the extension of a file is only a hint),
-//! - [`decode_file`] and [`decode_bytes`] decode one photo within [`Limits`],
-//! - [`decode_stream`] and [`decode_all`] decode many on all cores, in order, within a memory
+//! - [`decode_stream`] decodes many, each within [`Limits`], on all cores, in order, within a memory
 //!   budget.
 
 mod decode;

@@ -194,6 +194,7 @@ impl Drop for StopOnPanic<'_> {
 ///
 /// # Errors
 /// [`Interrupted`] soon after the flag went up.
+#[cfg(test)]
 pub fn decode_all<T: Send>(
     paths: &[impl AsRef<Path> + Sync],
     options: &DecodeOptions,

@@ -118,15 +118,6 @@ impl Progress {
         }
     }
 
-    /// Prints a line without tearing the bar.
-    pub fn note(&self, line: &str) {
-        match &self.display {
-            Display::Bar(bar) => bar.suspend(|| print(line)),
-            Display::Lines(_) => print(line),
-            Display::Silent => {}
-        }
-    }
-
     /// The task is done; `line` says with what result.
     pub fn finish(self, line: &str) {
         match &self.display {
