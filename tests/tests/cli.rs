@@ -334,7 +334,10 @@ fn a_wrong_weight_file_is_named_with_what_does_not_fit() {
         3,
         &["HTML"],
     );
-    shell.fails(&["predict", text(&weights), text(&data)], 3, &["error:"]);
+    // Weights that do not say which network they belong to are no model.
+    let plain = root().join("core/tests/fixtures/weights/block_zip.pth");
+    let arguments = ["predict", text(&plain), text(&data)];
+    shell.fails(&arguments, 3, &["no model file", "--weights"]);
 }
 
 #[test]
