@@ -1,6 +1,8 @@
 //! The two-layer head trains as PyTorch trains it, and an interrupted training goes on as if nothing
 //! had happened.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
 use rekindle_core::backbone::{HeadSlot, HeadStyle};
 use rekindle_core::device::Device;
 use rekindle_core::head::MlpConfig;

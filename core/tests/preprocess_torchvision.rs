@@ -2,6 +2,8 @@
 //!
 //! The fixtures come from `tests/parity/make_preprocess_goldens.py`.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
 use std::path::Path;
 
 use rekindle_core::image::RgbImage;

@@ -1,6 +1,8 @@
 //! The linear head and the metrics against scikit-learn, on problems that
 //! `tests/parity/make_sklearn_goldens.py` made and solved.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
 use rekindle_core::train::ClassWeights;
 use rekindle_core::train::lbfgs::{LbfgsOptions, Status};
 use rekindle_core::train::logistic::{

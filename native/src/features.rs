@@ -79,13 +79,21 @@ pub fn extract(
     Ok((cache, failed))
 }
 
-/// Classifies photos, handing on each answer in order.
+/// What came of classifying photos, which are named by their position in the list.
+pub struct Answers {
+    /// The best classes of each photo that could be read, in order.
+    pub answers: Vec<(usize, Vec<Prediction>)>,
+    /// The others, in order.
+    pub failed: Vec<(usize, PhotoError)>,
+}
+
+/// Classifies photos: the `top` best classes of each.
 pub fn predict(
     model: &Model,
     paths: &[PathBuf],
     top: usize,
     context: &Context,
-) -> anyhow::Result<(Vec<(usize, Vec<Prediction>)>, Vec<(usize, PhotoError)>)> {
+) -> anyhow::Result<Answers> {
     let mut answers = Vec::new();
     let mut readable = Vec::new();
     let failed = stream(
@@ -100,7 +108,10 @@ pub fn predict(
             Ok(())
         },
     )?;
-    Ok((readable.into_iter().zip(answers).collect(), failed))
+    Ok(Answers {
+        answers: readable.into_iter().zip(answers).collect(),
+        failed,
+    })
 }
 
 /// Decodes, crops, and hands batches of crops to `work`. `readable` gets the photos that made it.

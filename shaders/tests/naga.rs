@@ -1,6 +1,8 @@
 //! Every shader parses, validates within WebGPU's default capabilities, and translates to what
 //! Vulkan, Metal and DX12 run.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};

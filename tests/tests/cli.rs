@@ -1,5 +1,7 @@
 //! The command line end to end, as a new user runs it: in an empty folder, with the bundled weights.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

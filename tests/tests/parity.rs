@@ -1,6 +1,8 @@
 //! Every architecture is the network that torchvision (or timm) publishes: same weights, same input,
 //! same output of every stage.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
 use std::sync::Mutex;
 
 use burn::tensor::{Device, Tensor, TensorData};

@@ -1,6 +1,8 @@
 //! The bundled weights on the bundled photos: the same answers as torchvision and timm give, on the
 //! processor and on WGSL, before and after a trip through a model file.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
 use std::path::Path;
 
 use burn::tensor::Tensor;

@@ -49,11 +49,11 @@ macro_rules! failure_from {
 }
 
 failure_from! {
-    DeviceError => "device", Some("reload the page with ?device=cpu");
-    ModelError => "model", Some("open a model.safetensors that Rekindle has saved");
-    ImageError => "image", Some("try another photo");
-    TrainError => "train", Some("give at least two classes two photos each");
-    FeatureError => "train", Some("reload the page with ?device=cpu");
-    SplitError => "train", Some("give at least two classes two photos each");
+    DeviceError => "device", Some("Reload the page with ?device=cpu.");
+    ModelError => "model", Some("Open a model.safetensors that Rekindle has saved.");
+    ImageError => "image", Some("Try another photo.");
+    TrainError => "train", Some("Give at least two classes two photos each.");
+    FeatureError => "train", Some("Reload the page with ?device=cpu.");
+    SplitError => "train", Some("Give at least two classes two photos each.");
     serde_wasm_bindgen::Error => "usage", None;
 }

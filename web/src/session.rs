@@ -89,6 +89,10 @@ impl Session {
     /// When WebGPU was insisted on and cannot be had, or computes wrongly.
     pub async fn open(device: String, webgpu_usable: bool, reason: String) -> Answer<Session> {
         let insisted = device == "webgpu";
+        let reason = match device.as_str() {
+            "auto" => reason,
+            _ => "it was asked for".to_owned(),
+        };
         let wants_gpu = insisted || (device == "auto" && webgpu_usable);
         let preference = if wants_gpu {
             Preference::Gpu(None)
@@ -259,7 +263,7 @@ impl Session {
         if self.project.remove_example(id) {
             return Ok(());
         }
-        let help = "reload the page if it shows photos that are gone";
+        let help = "Reload the page if it shows photos that are gone.";
         Err(failed(Failure::usage(
             format!("there is no example {id}"),
             help,
@@ -386,7 +390,7 @@ impl Session {
         self.base.as_ref().ok_or_else(|| {
             failed(Failure::usage(
                 "no model is open",
-                "wait until the model has been loaded",
+                "Wait until the model has been loaded.",
             ))
         })
     }
@@ -404,7 +408,7 @@ fn crop(model: &Model, rgba: &[u8], width: u32, height: u32) -> Answer<RgbImage>
 fn no_class(class: usize) -> JsValue {
     failed(Failure::usage(
         format!("there is no class number {class}"),
-        "add the class first",
+        "Add the class first.",
     ))
 }
 

@@ -1,5 +1,6 @@
 //! The web crate in a real browser: `wasm-pack test --headless --chrome web`.
 
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 #![cfg(target_family = "wasm")]
 
 use js_sys::{Array, Object, Reflect};

@@ -105,7 +105,6 @@ pub(crate) trait Staged {
 
 /// Any of the networks, behind one face.
 #[derive(Module, Debug)]
-#[allow(clippy::large_enum_variant)] // one backbone lives at a time; a box would only hide it
 pub enum Backbone {
     /// ResNet, ResNeXt and Wide ResNet.
     ResNet(ResNet),

@@ -53,6 +53,9 @@ enum Layer {
     Fire(Fire),
 }
 
+/// Fire modules between two pools: input channels, squeeze filters, expand filters of either kind.
+type FireGroup = &'static [(usize, usize, usize)];
+
 /// Which of the two published layouts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SqueezeNetVersion {
@@ -75,8 +78,7 @@ impl SqueezeNet {
     /// Builds the network, its parameters not yet filled.
     pub fn new(version: SqueezeNetVersion, device: &Device) -> Self {
         // (first convolution's filters and kernel; fire modules between the pools; the pools)
-        let (filters, kernel, groups): (usize, usize, [&[(usize, usize, usize)]; 3]) = match version
-        {
+        let (filters, kernel, groups): (usize, usize, [FireGroup; 3]) = match version {
             SqueezeNetVersion::V1_0 => (
                 96,
                 7,

@@ -7,8 +7,9 @@ use super::train::{accuracy_gate, class_table, left_out};
 use super::{Context, percent, print_json, print_text};
 use crate::cli::EvaluateArgs;
 use crate::dataset::{ScanOptions, scan};
+use crate::features::{self, Answers};
+use crate::models;
 use crate::ui::{ExitCode, Failure, print_warning};
-use crate::{features, models};
 
 /// Classifies a labelled folder and prints accuracy, per-class figures and confusions.
 pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -47,7 +48,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         places.push(place);
     }
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let (answers, failed) = features::predict(&model, &paths, classes.len(), context)?;
+    let Answers { answers, failed } = features::predict(&model, &paths, classes.len(), context)?;
     let labels: Vec<usize> = answers
         .iter()
         .map(|(photo, _)| places[dataset.items[*photo].class])

@@ -7,9 +7,10 @@ use serde::Serialize;
 
 use super::{Context, percent, print_json, print_text};
 use crate::cli::PredictArgs;
+use crate::features::{self, Answers};
+use crate::models;
 use crate::photos::{PhotoError, is_photo_name};
 use crate::ui::{ExitCode, Failure, print_warning};
-use crate::{features, models};
 
 /// A photo's answer, as `predict --json` prints it.
 #[derive(Debug, Serialize)]
@@ -37,7 +38,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
         &device.device,
         context,
     )?;
-    let (answers, failed) = features::predict(&model, &paths, args.top.max(1), context)?;
+    let Answers { answers, failed } = features::predict(&model, &paths, args.top.max(1), context)?;
 
     let mut answers = answers.into_iter().peekable();
     let mut troubles = failed.iter().peekable();

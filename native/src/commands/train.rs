@@ -419,7 +419,7 @@ pub fn class_table(report: &Report, classes: &[String]) -> String {
 /// Exit code 1 when the accuracy is below what was asked for.
 pub fn accuracy_gate(accuracy: f64, least: Option<f64>) -> anyhow::Result<ExitCode> {
     match least {
-        Some(least) if !(accuracy >= least) => Err(Failure::new(
+        Some(least) if accuracy.is_nan() || accuracy < least => Err(Failure::new(
             ExitCode::GateFailed,
             format!("the accuracy {accuracy:.3} is below --min-accuracy {least}"),
         )

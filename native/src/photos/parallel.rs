@@ -6,7 +6,6 @@
 //! stack, for ever.
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -206,7 +205,7 @@ pub fn decode_all<T: Send>(
     let receive = |index, result| {
         on_each(index, &result);
         all.push(result);
-        Ok::<(), Infallible>(())
+        Ok::<(), std::convert::Infallible>(())
     };
     match decode_stream(paths, options, interrupt, prepare, receive) {
         Ok(()) => Ok(all),

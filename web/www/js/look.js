@@ -143,7 +143,9 @@ export class Look {
     }
     dismiss("camera");
     this.#live = true;
+    // Whatever photo was being looked at is no longer waited for.
     this.#looks += 1;
+    this.#stage.classList.remove("busy");
     this.#setStage("video");
     try {
       await this.#app.camera.attach(this.#video);
