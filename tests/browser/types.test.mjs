@@ -20,7 +20,7 @@ test("code of another page that uses the API passes the type checker", (t) => {
     [
       compiler,
       ...["--noEmit", "--strict", "--target", "es2022", "--module", "es2022"],
-      ...["--moduleResolution", "bundler", "--lib", "es2022,dom,dom.iterable", "--types", ""],
+      ...["--moduleResolution", "bundler", "--lib", "es2022,dom,dom.iterable"],
       resolve(import.meta.dirname, "types.ts"),
     ],
     { encoding: "utf8", cwd: "/" },

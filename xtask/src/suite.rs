@@ -196,7 +196,7 @@ fn browser(workspace: &Workspace) -> Result<Finished> {
         .envs(environment(workspace)?)
         .env("CHROMIUM", browser.chromium)
         .env("REKINDLE_EXPECTED", answers_of_the_command_line(workspace)?)
-        .args(["--test", "--test-reporter=spec"])
+        .args(["--test", "--test-concurrency=1", "--test-reporter=spec"])
         .args(files(&workspace.root().join("tests/browser"), ".test.mjs")?);
     let mut finished = Finished::new("");
     finished.add("Playwright", run_tests(&mut command)?);

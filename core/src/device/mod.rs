@@ -1,7 +1,7 @@
 //! Where the work runs: a graphics adapter through WebGPU, or the processor.
 //!
 //! [`open`] honours a [`Preference`], checks that what it opened computes correctly
-//! ([`self_test`]), and says what it is. "Auto" takes a real GPU if there is one, otherwise the
+//! ([`self_test()`]), and says what it is. "Auto" takes a real GPU if there is one, otherwise the
 //! processor; a software adapter is used only when asked for, because it is slower than the
 //! processor's own path.
 

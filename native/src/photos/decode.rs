@@ -40,7 +40,7 @@ pub fn decode_bytes(bytes: &[u8], limits: &Limits) -> Result<RgbImage, PhotoProb
     decode_bytes_within(bytes, limits, &MemoryBudget::new(u64::MAX)).map(|(image, _)| image)
 }
 
-/// [`decode_file`], after waiting for its share of `budget`, which is held as long as the permit
+/// Decodes a file after waiting for its share of `budget`, which is held as long as the permit
 /// lives.
 pub(super) fn decode_within<'b>(
     path: &Path,
