@@ -2,14 +2,17 @@
 // to the saved file.
 //
 //   REKINDLE_DIST      folder of the built page (required; without it these tests are skipped)
+//   REKINDLE_BIN       the `rekindle` program, to exchange model files with
 //   REKINDLE_EXPECTED  JSON of `rekindle predict efficientnet_lite0 PHOTO… --json`, to compare with
 //   REKINDLE_PHOTOS, REKINDLE_SCREENSHOTS, CHROMIUM: see helpers/browser.mjs
 
 import assert from "node:assert/strict";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { execFile } from "node:child_process";
+import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join, relative, resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { promisify } from "node:util";
 import {
   answers,
   classify,
@@ -26,6 +29,7 @@ import {
 import { serve } from "./helpers/server.mjs";
 
 const DIST = process.env.REKINDLE_DIST;
+const PROGRAM = process.env.REKINDLE_BIN;
 /** Probabilities of two worlds may differ by this much. */
 const TOLERANCE = 1e-3;
 /** A software WebGPU adapter takes seconds for a photo. */
@@ -91,6 +95,15 @@ describe("the built page", { skip: DIST ? false : "REKINDLE_DIST is not set" }, 
       });
 
       await assertModelFile(saved, ["windmill", "fish"]);
+      if (process.env.REKINDLE_SCREENSHOTS) {
+        // Kept for tests/parity/check_model_file.py, which asks PyTorch.
+        await copyFile(saved, join(process.env.REKINDLE_SCREENSHOTS, `${shape}.safetensors`));
+      }
+      if (PROGRAM) {
+        for (const { path, top } of await program("predict", saved, ...unseen)) {
+          assertSameAnswer(before[path], top, `${path} on the command line`);
+        }
+      }
       await onPage({ context }, async (page) => {
         await page.setInputFiles("#open-model", saved);
         await page.waitForSelector("#opened:not([hidden])");
@@ -101,6 +114,25 @@ describe("the built page", { skip: DIST ? false : "REKINDLE_DIST is not set" }, 
       });
     });
   }
+
+  test(
+    "a model trained on the command line opens in the page and answers the same",
+    { skip: PROGRAM ? false : "REKINDLE_BIN is not set" },
+    async () => {
+      const [run] = await program("train", PHOTOS, "--model", "squeezenet1_1", "--out", scratch);
+      const photos = await photosOf("tool", 3).then(async (tools) => [
+        ...tools,
+        ...(await photosOf("animal", 3)),
+        ...(await photosOf("monument", 3)),
+      ]);
+      const expected = await program("predict", run.model, ...photos);
+      await onPage({}, async (page) => {
+        await page.setInputFiles("#open-model", run.model);
+        await page.waitForSelector("#opened:not([hidden])");
+        for (const { path, top } of expected) assertSameAnswer(await classify(page, path), top, path);
+      });
+    },
+  );
 
   test("the camera is watched live, and holding the button records a class", async () => {
     await onPage({}, async (page) => {
@@ -196,6 +228,16 @@ async function onPage(options, body) {
   } finally {
     await context.close();
   }
+}
+
+/** Runs the command line and returns the JSON values it prints. */
+async function program(...args) {
+  const { stdout } = await promisify(execFile)(
+    PROGRAM,
+    [...args, "--json", "--quiet", "--device", "cpu"],
+    { maxBuffer: 1 << 24 },
+  );
+  return stdout.trim().split("\n").map((line) => JSON.parse(line));
 }
 
 async function device(page) {
