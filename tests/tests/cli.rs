@@ -476,3 +476,27 @@ fn an_interrupt_stops_in_order_and_leaves_no_half_run() {
     let left = std::fs::read_dir(shell.path("runs")).unwrap().count();
     assert_eq!(left, 0, "an empty run folder is taken back");
 }
+
+#[test]
+fn a_folder_that_vanishes_is_said_in_a_sentence() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 14);
+    let child = shell
+        .command(&["train", text(&data), "--model", "squeezenet1_1"])
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The folder has been listed when the run folder appears, and no photo has been read yet.
+    while !shell.path("runs").is_dir() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    std::fs::remove_dir_all(&data).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("no such folder"),
+        "{}",
+        stderr(&output)
+    );
+    assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+}

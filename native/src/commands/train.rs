@@ -229,11 +229,12 @@ fn introduce(dataset: &Dataset, context: &Context) {
         dataset.items.len(),
         dataset.classes.len()
     ));
-    if dataset.other_files > 0 {
-        context.console.note(&format!(
-            "{} files that are no photos are left alone",
-            dataset.other_files
-        ));
+    match dataset.other_files {
+        0 => {}
+        1 => context.console.note("1 other file is left alone"),
+        count => context
+            .console
+            .note(&format!("{count} other files are left alone")),
     }
     for warning in dataset.warnings() {
         print_warning(&warning.to_string(), Some(warning.help()));
