@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use rekindle_core::backbone::find;
@@ -31,7 +31,7 @@ fn decode(path: &Path) -> RgbImage {
     RgbImage::new(picture.width(), picture.height(), picture.into_raw()).unwrap()
 }
 
-fn crops(model: &Model, paths: &[std::path::PathBuf]) -> Vec<RgbImage> {
+fn crops(model: &Model, paths: &[PathBuf]) -> Vec<RgbImage> {
     paths
         .iter()
         .map(|path| model.card.preset.crop_pixels(&decode(path)))
@@ -56,14 +56,18 @@ fn best(row: &[f32]) -> usize {
         .unwrap()
 }
 
+/// The photos that a golden lists under this key: their names, and where they lie.
+fn listed(golden: &Golden, key: &str) -> (Vec<String>, Vec<PathBuf>) {
+    let names: Vec<String> = serde_json::from_value(golden.card[key].clone()).unwrap();
+    let folder = root().join("assets/photos");
+    let paths = names.iter().map(|name| folder.join(name)).collect();
+    (names, paths)
+}
+
 #[test]
 fn every_photo_gets_the_answers_that_torch_gives() {
     let golden = Golden::read("real");
-    let names: Vec<String> = serde_json::from_value(golden.card["photos"].clone()).unwrap();
-    let paths: Vec<_> = names
-        .iter()
-        .map(|name| root().join("assets/photos").join(name))
-        .collect();
+    let (names, paths) = listed(&golden, "photos");
     for network in NETWORKS {
         let model = Model::open(&bytes(network), &Device::flex()).unwrap();
         let index = &golden.tensors[&format!("{network}/top5/index")];
@@ -93,11 +97,7 @@ fn every_photo_gets_the_answers_that_torch_gives() {
 #[test]
 fn pooled_features_are_torchs() {
     let golden = Golden::read("real");
-    let names: Vec<String> = serde_json::from_value(golden.card["feature_photos"].clone()).unwrap();
-    let paths: Vec<_> = names
-        .iter()
-        .map(|name| root().join("assets/photos").join(name))
-        .collect();
+    let (_, paths) = listed(&golden, "feature_photos");
     for network in NETWORKS {
         let model = Model::open(&bytes(network), &Device::flex()).unwrap();
         let crops = crops(&model, &paths);
