@@ -66,6 +66,21 @@ impl RgbImage {
         })
     }
 
+    /// The same picture in grey: each pixel's luminance (ITU-R 601) in all three channels, rounded as
+    /// Pillow's conversion to "L" does.
+    pub fn to_grey(&self) -> Self {
+        let pixels = self.pixels.chunks_exact(CHANNELS).flat_map(|pixel| {
+            let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
+            let luminance = (19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16;
+            [luminance as u8; CHANNELS]
+        });
+        Self {
+            width: self.width,
+            height: self.height,
+            pixels: pixels.collect(),
+        }
+    }
+
     /// Takes the bytes `R G B A R G B A …` (alpha not premultiplied, as a canvas hands them out)
     /// and lays the picture over white, the paper colour that logos and drawings expect.
     ///

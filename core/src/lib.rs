@@ -7,16 +7,20 @@
 //! photo → preprocess → backbone → neck → head → postprocess → answer
 //! ```
 //!
+//! A backbone is written down as data, a [`graph`] of steps, from which follows how it runs and
+//! whatever else is asked of it.
 //! Around the line stand the things that act on it: [`weights`] fill it, [`train`] changes it,
-//! [`kernels`] make it fast, [`device`] is where it runs, and a [`model`] is all of it together.
+//! [`inspect`] looks into it, [`kernels`] make it fast, [`device`] is where it runs, and a [`model`] is all of it together.
 //!
 //! The crate is pure: no files, clock, threads, network or printing, and every read from a device is
 //! async. The same code runs natively and in a browser.
 
 pub mod backbone;
 pub mod device;
+pub mod graph;
 pub mod head;
 pub mod image;
+pub mod inspect;
 pub mod kernels;
 pub mod model;
 pub mod neck;

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use crate::backbone::Activation;
 
 /// Pools an activation into features: maps by their global average, token sequences by their class
-/// token, as torchvision's classifiers do.
+/// token, as torchvision's classifiers do. Feature vectors are what they are.
 ///
 /// # Shapes
 ///
@@ -17,6 +17,7 @@ pub fn pool(activation: Activation) -> Tensor<2> {
             let [n, _, width] = tokens.dims();
             tokens.narrow(1, 0, 1).reshape([n, width])
         }
+        Activation::Features(features) => features,
     }
 }
 

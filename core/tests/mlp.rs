@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
-use rekindle_core::backbone::{HeadSlot, HeadStyle};
+use rekindle_core::backbone::HeadSlot;
 use rekindle_core::device::Device;
 use rekindle_core::head::MlpConfig;
 use rekindle_core::random::Random;
@@ -149,10 +149,7 @@ fn an_interrupted_training_equals_an_uninterrupted_one() {
 #[test]
 fn a_head_trainer_of_either_kind_goes_on_where_it_was() {
     let golden = golden();
-    let slot = HeadSlot {
-        name: "fc",
-        style: HeadStyle::Linear,
-    };
+    let slot = HeadSlot::linear("fc");
     for recipe in [HeadRecipe::default(), HeadRecipe::mlp()] {
         let recipe = recipe.with_class_weights(ClassWeights::Balanced);
         let new = || {

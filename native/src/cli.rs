@@ -60,8 +60,14 @@ pub enum Command {
     Evaluate(EvaluateArgs),
     /// List the networks there are.
     Models,
-    /// Show what a model is made of.
+    /// Show what a model is made of, layer by layer.
     Summary(SummaryArgs),
+    /// Draw a model, stage by stage, as SVG.
+    Diagram(DiagramArgs),
+    /// Write a model as an ONNX file.
+    Export(ExportArgs),
+    /// Show networks side by side: size, work, accuracy, and speed and memory on this device.
+    Compare(CompareArgs),
     /// Measure how fast a network answers on this device.
     Bench(BenchArgs),
     /// Look at this machine: devices, what they can do, whether they compute correctly.
@@ -84,6 +90,36 @@ pub struct WeightArgs {
     pub weights: Option<String>,
 }
 
+/// What a network is given, where that is not what it was trained on.
+#[derive(Debug, Clone, Default, Args)]
+pub struct PictureArgs {
+    /// Side of the square the network sees, in pixels; what its weights were trained on when not
+    /// given. Transformers' positions are resampled.
+    #[arg(long, value_name = "SIDE")]
+    pub input: Option<u32>,
+    /// Take the photos in grey, and how: repeat (three times over), mean or luminance (the first
+    /// convolution's kernels become one), adapter (a convolution in front makes three of one).
+    #[arg(long, value_enum, value_name = "WAY")]
+    pub grey: Option<GreyChoice>,
+    /// Keep the resolution at the network's beginning, for pictures of some 32 pixels (He et al.'s
+    /// CIFAR layout); networks whose first kernel is larger than 3×3 then start untrained.
+    #[arg(long)]
+    pub small_stem: bool,
+}
+
+/// The ways to take grey pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GreyChoice {
+    /// Three times over.
+    Repeat,
+    /// The mean of the first convolution's kernels.
+    Mean,
+    /// Their sum, weighed as the eye weighs colours.
+    Luminance,
+    /// A 1×1 convolution from one channel to three in front of the network.
+    Adapter,
+}
+
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
@@ -95,6 +131,9 @@ pub struct TrainArgs {
     /// Its weights.
     #[command(flatten)]
     pub weights: WeightArgs,
+    /// What it is given.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
     /// The new head.
     #[arg(long, value_enum, default_value_t = HeadChoice::Linear)]
     pub head: HeadChoice,
@@ -183,14 +222,96 @@ pub struct EvaluateArgs {
     pub min_accuracy: Option<f64>,
 }
 
+/// A network to look into, and which of it trains.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A model file, or the name of a network.
+    pub model: String,
+    /// Size of the images, as HEIGHTxWIDTH or one number; the model's own when not given.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub input: Option<[usize; 2]>,
+    /// Look at the network with a new head for so many classes.
+    #[arg(long, value_name = "N")]
+    pub classes: Option<usize>,
+    /// Parts that do not train: all, backbone, head, stages, or what parameters' names begin with.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub freeze: Vec<String>,
+    /// Parts that train all the same.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub unfreeze: Vec<String>,
+}
+
 /// Arguments of `summary`.
 #[derive(Debug, Args)]
 pub struct SummaryArgs {
+    /// What to look into.
+    #[command(flatten)]
+    pub inspect: InspectArgs,
+    /// Images a batch, for the sizes in memory.
+    #[arg(long, default_value_t = 1)]
+    pub batch: usize,
+    /// List the stages instead of the layers.
+    #[arg(long, conflicts_with = "parameters")]
+    pub stages: bool,
+    /// List the parameters' names and shapes instead of the layers.
+    #[arg(long)]
+    pub parameters: bool,
+}
+
+/// Arguments of `diagram`.
+#[derive(Debug, Args)]
+pub struct DiagramArgs {
+    /// What to draw.
+    #[command(flatten)]
+    pub inspect: InspectArgs,
+    /// The file to write; the network's name and `.svg` when not given.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
     /// A model file, or the name of a network.
     pub model: String,
     /// The network's weights, when it is given by name.
     #[command(flatten)]
     pub weights: WeightArgs,
+    /// Write ONNX; the only format there is.
+    #[arg(long, required = true)]
+    pub onnx: bool,
+    /// The file to write; the network's name and `.onnx` when not given.
+    #[arg(long, short, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Names of networks, or model files.
+    #[arg(required = true)]
+    pub models: Vec<String>,
+    /// Do not measure speed and memory.
+    #[arg(long)]
+    pub no_measure: bool,
+    /// Images a pass.
+    #[arg(long, default_value_t = 1)]
+    pub batch: usize,
+    /// Passes to take the median of.
+    #[arg(long, default_value_t = 5)]
+    pub runs: usize,
+}
+
+/// `32`, or `32x48` for 32 rows of 48 pixels.
+fn parse_size(text: &str) -> Result<[usize; 2], String> {
+    let number = |text: &str| match text.trim().parse::<usize>() {
+        Ok(0) | Err(_) => Err(format!("'{text}' is no number of pixels")),
+        Ok(number) => Ok(number),
+    };
+    match text.split_once(['x', '×']) {
+        Some((height, width)) => Ok([number(height)?, number(width)?]),
+        None => number(text).map(|side| [side, side]),
+    }
 }
 
 /// Arguments of `bench`.

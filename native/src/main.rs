@@ -7,6 +7,7 @@ mod dataset;
 mod features;
 mod fetch;
 mod interrupt;
+mod memory;
 mod models;
 mod photos;
 mod report;

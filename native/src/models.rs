@@ -5,10 +5,12 @@ use std::path::Path;
 use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
 use rekindle_core::device::Device;
-use rekindle_core::model::{Model, ModelCard, ModelError};
-use rekindle_core::weights::{HeInit, WeightFile};
+use rekindle_core::graph::Scratch;
+use rekindle_core::model::{Channels, Model, ModelCard, ModelError};
+use rekindle_core::weights::WeightFile;
 use serde_json::{Map, Value, json};
 
+use crate::cli::{GreyChoice, PictureArgs};
 use crate::commands::Context;
 use crate::dataset::hash_file;
 use crate::fetch::{self, Places, WeightSource};
@@ -72,21 +74,25 @@ pub fn open(
                 .into(),
         );
     }
-    Ok(pretrained(name, weights, 0, device, context)?.0)
+    let pictures = PictureArgs::default();
+    Ok(pretrained(name, weights, &pictures, 0, device, context)?.0)
 }
 
 /// The network of that name, filled with the weights asked for.
 pub fn pretrained(
     name: &str,
     weights: Option<&str>,
+    pictures: &PictureArgs,
     seed: u64,
     device: &Device,
     context: &Context,
 ) -> anyhow::Result<(Model, Origin)> {
     let architecture = find(name)?;
     match weights {
-        Some("random") => random(architecture, seed, device),
-        Some(file) if Path::new(file).is_file() => from_file(architecture, Path::new(file), device),
+        Some("random") => random(architecture, pictures, seed, device),
+        Some(file) if Path::new(file).is_file() => {
+            from_file(architecture, Path::new(file), pictures, device)
+        }
         chosen => {
             let entry = published(architecture, chosen)?;
             let label = format!("{} {}", architecture.name, entry.name);
@@ -103,7 +109,7 @@ pub fn pretrained(
                 },
             )?;
             let bytes = read(&found.path)?;
-            let model = fill(architecture, entry, &bytes, device)
+            let model = fill(architecture, entry, pictures, &bytes, device)
                 .with_context(|| format!("cannot use {}", found.path.display()))?;
             let origin = origin(entry.name, entry.file_name, &found.sha256.to_string());
             Ok((model, origin))
@@ -113,14 +119,48 @@ pub fn pretrained(
 
 fn random(
     architecture: &'static Architecture,
+    pictures: &PictureArgs,
     seed: u64,
     device: &Device,
 ) -> anyhow::Result<(Model, Origin)> {
-    let entry = published(architecture, None)?;
-    let model = Model::pretrained(architecture, entry, &HeInit { seed }, device)?;
+    let card = card(architecture, published(architecture, None)?, pictures)?;
+    let side = card.preset.crop() as usize;
+    let image = [card.channels.count(), side, side];
+    let graph = architecture.graph(image, &card.options())?;
+    let scratch = Scratch::new(&graph, architecture.init, seed);
+    let model = Model::ported(architecture, card, &scratch, device)?;
     let mut origin = Origin::new();
     origin.insert("weights".into(), json!("random"));
     Ok((model, origin))
+}
+
+/// The card of a network that is given such pictures.
+fn card(
+    architecture: &'static Architecture,
+    entry: &PretrainedWeights,
+    pictures: &PictureArgs,
+) -> anyhow::Result<ModelCard> {
+    let channels = match pictures.grey {
+        None => Channels::Rgb,
+        Some(GreyChoice::Repeat) => Channels::GreyRepeated,
+        Some(GreyChoice::Mean) => Channels::GreyMean,
+        Some(GreyChoice::Luminance) => Channels::GreyLuminance,
+        Some(GreyChoice::Adapter) => Channels::GreyAdapter,
+    };
+    let card = ModelCard::published(architecture, entry);
+    let preset = match pictures.input {
+        Some(side) => card
+            .preset
+            .with_size(side)
+            .map_err(|error| Failure::new(ExitCode::Usage, error))?,
+        None => card.preset,
+    };
+    Ok(ModelCard {
+        preset: channels.preset(preset),
+        channels,
+        small_stem: pictures.small_stem,
+        ..card
+    })
 }
 
 /// A file the user names: whatever the network publishes first decides how photos are prepared,
@@ -128,6 +168,7 @@ fn random(
 fn from_file(
     architecture: &'static Architecture,
     path: &Path,
+    pictures: &PictureArgs,
     device: &Device,
 ) -> anyhow::Result<(Model, Origin)> {
     let bytes = read(path)?;
@@ -137,7 +178,7 @@ fn from_file(
         .iter()
         .find(|weights| weights.file_name == file_name)
         .map_or_else(|| published(architecture, None), Ok)?;
-    let model = fill(architecture, entry, &bytes, device)
+    let model = fill(architecture, entry, pictures, &bytes, device)
         .with_context(|| format!("cannot use {}", path.display()))?;
     let hash = hash_file(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok((model, origin("file", &file_name, &hash.to_string())))
@@ -146,11 +187,13 @@ fn from_file(
 fn fill(
     architecture: &'static Architecture,
     entry: &PretrainedWeights,
+    pictures: &PictureArgs,
     bytes: &[u8],
     device: &Device,
-) -> Result<Model, ModelError> {
+) -> anyhow::Result<Model> {
+    let card = card(architecture, entry, pictures)?;
     let file = WeightFile::parse(bytes)?;
-    Model::pretrained(architecture, entry, &file, device)
+    Ok(Model::ported(architecture, card, &file, device)?)
 }
 
 fn published(

@@ -15,7 +15,8 @@ A perceptron head replaces the network's last module by
 `Sequential(BatchNorm1d, Linear, ReLU, BatchNorm1d, Dropout, Linear)`; in SqueezeNet it takes the
 place of `classifier`, after `AdaptiveAvgPool2d(1), Flatten()`. SqueezeNet's linear head stays the
 1x1 convolution before a ReLU that it is in torchvision: all its biases are lifted by one constant,
-`head.lift`, so that the ReLU passes every value; the logits here have it subtracted again.
+`head.lift`, so that the ReLU passes every value; the logits here have it subtracted again. MaxViT's
+last layer has no bias in torchvision; where the file has one, a layer with a bias takes its place.
 
 Versions: see requirements.txt beside this file.
 """
@@ -25,6 +26,8 @@ import json
 import os
 import pathlib
 import sys
+from collections import OrderedDict
+from collections.abc import Collection
 
 import PIL.Image
 import PIL.ImageOps
@@ -63,16 +66,39 @@ def read_card(path: pathlib.Path) -> dict:
     return card
 
 
-def build(card: dict) -> nn.Module:
-    """The network that the card describes, unfilled, in evaluation mode."""
+def arguments_of(card: dict, names: Collection[str]) -> dict:
+    """What the network's builder must be told beside the number of classes."""
+    architecture, size = card["architecture"], card["preset"]["crop"]
+    if architecture in ("googlenet", "inception_v3"):
+        has_aux = any(name.startswith(("aux", "AuxLogits")) for name in names)
+        return {"aux_logits": has_aux, "transform_input": False, "init_weights": False}
+    if architecture.startswith("maxvit"):
+        return {"input_size": (size, size)}
+    if is_timm(architecture):
+        cfg = timm.get_pretrained_cfg(timm_name(architecture))
+        if cfg is None:
+            raise Unusable(f"unknown architecture '{architecture}'")
+        return {"img_size": size} if cfg.fixed_input_size else {}
+    return {"image_size": size} if architecture.startswith("vit") else {}
+
+
+def timm_name(architecture: str) -> str:
+    """Rekindle calls timm's tf_efficientnet_lite0 efficientnet_lite0."""
+    return f"tf_{architecture}" if architecture.startswith("efficientnet_lite") else architecture
+
+
+def is_timm(architecture: str) -> bool:
+    return architecture not in torchvision.models.list_models()
+
+
+def build(card: dict, names: Collection[str]) -> nn.Module:
+    """The network that the card and the tensors' names describe, unfilled, in evaluation mode."""
     architecture, classes = card["architecture"], len(card["classes"])
-    if architecture == "efficientnet_lite0":
-        network = timm.create_model("tf_efficientnet_lite0", num_classes=classes)
-    elif architecture == "vit_b_16":
-        size = card["preset"]["crop"]
-        network = torchvision.models.vit_b_16(num_classes=classes, image_size=size)
+    arguments = arguments_of(card, names) | {"num_classes": classes}
+    if is_timm(architecture):
+        network = timm.create_model(timm_name(architecture), **arguments)
     else:
-        network = torchvision.models.get_model(architecture, weights=None, num_classes=classes)
+        network = torchvision.models.get_model(architecture, weights=None, **arguments)
 
     head = card["head"]
     if head["kind"] == "mlp":
@@ -81,18 +107,66 @@ def build(card: dict) -> nn.Module:
             width = network.classifier[1].in_channels
             network.classifier = nn.Sequential(*pool, *perceptron(width, head, classes))
         else:
-            name = head_name(architecture)
+            name = head_name(network)
             width = network.get_submodule(name).in_features
             network.set_submodule(name, nn.Sequential(*perceptron(width, head, classes)))
     elif head["kind"] not in ("linear", "original"):
         raise Unusable(f"unknown head '{head['kind']}'")
+    elif architecture.startswith("maxvit") and f"{head_name(network)}.bias" in names:
+        name = head_name(network)
+        width = network.get_submodule(name).in_features
+        network.set_submodule(name, nn.Linear(width, classes))
+    channels = card.get("channels", "rgb")
+    if channels in ("grey-mean", "grey-luminance"):
+        see_one_channel(network)
+    elif channels == "grey-adapter":
+        network = Adapted(network)
     return network.eval()
 
 
-def head_name(architecture: str) -> str:
-    if architecture == "efficientnet_lite0":
-        return "classifier"
-    return "heads.head" if architecture.startswith("vit") else "fc"
+def see_one_channel(network: nn.Module) -> None:
+    """A first convolution of one channel takes the place of the network's own."""
+    modules = network.named_modules()
+    name, conv = next((n, m) for n, m in modules if isinstance(m, nn.Conv2d))
+    grey = nn.Conv2d(
+        1,
+        conv.out_channels,
+        conv.kernel_size,
+        conv.stride,
+        conv.padding,
+        bias=conv.bias is not None,
+    )
+    network.set_submodule(name, grey)
+
+
+class Adapted(nn.Module):
+    """A learnable convolution from one channel to three in front of a network."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.adapter = nn.ModuleDict({"map": nn.Conv2d(1, 3, kernel_size=1, bias=False)})
+        self.network = network
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.network(self.adapter["map"](x))
+
+    def load_state_dict(self, state: dict[str, torch.Tensor], strict: bool = True) -> None:
+        named = OrderedDict(state)
+        self.adapter["map"].weight.data.copy_(named.pop("adapter.map.weight"))
+        self.network.load_state_dict(named, strict=strict)
+
+
+def fill(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
+    """`load_state_dict(strict=True)`, with the versions of modules that PyTorch keeps beside the
+    tensors and MNASNet refuses to do without."""
+    named = OrderedDict((name, value.float()) for name, value in state.items())
+    named._metadata = network.state_dict()._metadata
+    network.load_state_dict(named, strict=True)
+
+
+def head_name(network: nn.Module) -> str:
+    """The last layer; in every network that has a linear one, it is the last of the linear ones."""
+    return [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)][-1]
 
 
 def perceptron(width: int, head: dict, classes: int) -> list[nn.Module]:
@@ -108,8 +182,10 @@ def perceptron(width: int, head: dict, classes: int) -> list[nn.Module]:
 
 
 def transform_of(preset: dict) -> transforms.Compose:
+    grey = [transforms.Grayscale(num_output_channels=3)] if preset.get("grey") else []
     return transforms.Compose(
         [
+            *grey,
             transforms.Resize(preset["resize"], INTERPOLATIONS[preset["interpolation"]]),
             transforms.CenterCrop(preset["crop"]),
             transforms.ToTensor(),
@@ -135,6 +211,8 @@ def open_photo(path: str) -> PIL.Image.Image:
 @torch.inference_mode()
 def answer(network: nn.Module, card: dict, path: str) -> dict:
     x = transform_of(card["preset"])(open_photo(path)).unsqueeze(0)
+    if card.get("channels", "rgb") in ("grey-mean", "grey-luminance", "grey-adapter"):
+        x = x[:, :1]
     logits = network(x)[0].double() - card["head"].get("lift", 0.0)
     return {
         "path": path,
@@ -209,9 +287,9 @@ def main() -> int:
     torch.set_num_threads(1)
     try:
         card = read_card(arguments.model)
-        network = build(card)
         state = safetensors.torch.load_file(arguments.model)
-        network.load_state_dict({name: value.float() for name, value in state.items()}, strict=True)
+        network = build(card, state.keys())
+        fill(network, state)
         predictions = read_predictions(arguments.compare) if arguments.compare else []
         photos = arguments.photos or [prediction["path"] for prediction in predictions]
         answers = [answer(network, card, photo) for photo in photos]

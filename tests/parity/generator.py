@@ -28,6 +28,17 @@ MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
 MIX_2 = np.uint64(0x94D049BB133111EB)
 MASK_64 = (1 << 64) - 1
 
+# Roles that the last part of a tensor's name tells, whatever its rank.
+CONSTANTS = {"num_batches_tracked", "relative_position_index", "relative_coords_table"}
+EMBEDDINGS = {
+    "class_token",
+    "cls_token",
+    "pos_embedding",
+    "pos_embed",
+    "relative_position_bias_table",
+}
+SCALES = {"layer_scale", "gamma"}
+
 
 def seed_of(name: str) -> int:
     """FNV-1a (64 bits) of the name's UTF-8 bytes."""
@@ -55,13 +66,20 @@ def uniform(seed: int, count: int) -> np.ndarray:
 
 
 def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The generated f32 tensor of this name and shape; None for a batch norm's step counter."""
-    if name.endswith("num_batches_tracked"):
+    """The generated f32 tensor of this name and shape; None for what a network itself computes."""
+    last = name.rsplit(".", maxsplit=1)[-1]
+    if last in CONSTANTS:
         return None
     u = uniform(seed_of(name), math.prod(shape))
     one, two, half, tenth = (np.float32(x) for x in (1.0, 2.0, 0.5, 0.1))
     if name == "input":
         values = (two * u - one) * two
+    elif last in EMBEDDINGS:
+        values = (two * u - one) * half
+    elif last in SCALES:
+        values = half + u
+    elif last == "logit_scale":
+        values = one + u
     elif name.endswith("running_var"):
         values = half + u
     elif name.endswith("running_mean"):
@@ -70,8 +88,6 @@ def tensor(name: str, shape: tuple[int, ...]) -> np.ndarray | None:
         values = half + u
     elif len(shape) == 1:
         values = (two * u - one) * tenth
-    elif name.endswith(("class_token", "pos_embedding")):
-        values = (two * u - one) * half
     else:
         fan_in = math.prod(shape[1:])
         values = (two * u - one) * np.float32(math.sqrt(3.0 / fan_in))
@@ -102,6 +118,12 @@ def self_check() -> list[dict]:
         ("encoder.pos_embedding", (1, 197, 768)),
         ("encoder.layers.encoder_layer_0.self_attention.in_proj_weight", (2304, 768)),
         ("encoder.layers.encoder_layer_0.self_attention.in_proj_bias", (2304,)),
+        ("cls_token", (1, 1, 192)),
+        ("pos_embed", (1, 37, 192)),
+        ("features.1.0.attn.relative_position_bias_table", (169, 3)),
+        ("features.1.0.layer_scale", (96, 1, 1)),
+        ("blocks.0.ls1.gamma", (192,)),
+        ("features.1.0.attn.logit_scale", (3, 1, 1)),
     ]
     rows = []
     for name, shape in cases:
@@ -117,6 +139,8 @@ def self_check() -> list[dict]:
             }
         )
     assert tensor("bn1.num_batches_tracked", ()) is None
+    assert tensor("features.1.0.attn.relative_position_index", (2401,)) is None
+    assert tensor("features.1.0.attn.relative_coords_table", (1, 15, 15, 2)) is None
     return rows
 
 

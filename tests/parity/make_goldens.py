@@ -6,16 +6,21 @@ rounding; what float32 PyTorch itself loses against it is printed and stored bes
 
     python3 tests/parity/make_goldens.py              all architectures
     python3 tests/parity/make_goldens.py resnet18 ... some
+    python3 tests/parity/make_goldens.py --list       which there are, and their input sizes
+    python3 tests/parity/make_goldens.py --sizes odd --out DIR resnet18 ...
 
 Keys, `<H>x<W>` being the input size:
     <H>x<W>/logits         [2, 1000]
-    <H>x<W>/features       [2, F]   pooled: global average of the map, or the class token
+    <H>x<W>/features       [2, F]   what the last layer sees: the global average of the map, the
+                                    class token, or the output of a flat stage
     <H>x<W>/stage/<stage>  [n]      n = min(numel, 1024) elements of the stage's output, flat index
-                                    (i * numel) // n; maps are NCHW, tokens [N, T, C]
+                                    (i * numel) // n; maps are NCHW, tokens [N, T, C],
+                                    flat ones [N, F]
 `vit_b_16` also has `interpolated/logits` and `interpolated/pos_embedding` (sampled like a stage):
 the 224-pixel network's position embedding interpolated by torchvision to 96x96.
-The safetensors metadata entry `golden` is a JSON object: versions and, for every size, each stage's
-full shape, L2 norm in f64 and the relative L2 error of float32 PyTorch.
+The safetensors metadata entry `golden` is a JSON object: versions, the call that made the reference
+(library, model, and the arguments for every size) and, for every size, each stage's full shape, L2
+norm in f64 and the relative L2 error of float32 PyTorch. What the stages are, stages.py says.
 
 Versions: see requirements.txt beside this file.
 """
@@ -23,7 +28,9 @@ Versions: see requirements.txt beside this file.
 import argparse
 import json
 import math
+import pathlib
 import platform
+import sys
 
 import numpy as np
 import safetensors.numpy
@@ -34,36 +41,72 @@ from torch import nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
 import generator
+import stages
 
-TORCHVISION_MAPS = [
-    "squeezenet1_0",
-    "squeezenet1_1",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "resnext50_32x4d",
-    "resnext101_32x8d",
-    "resnext101_64x4d",
-    "wide_resnet50_2",
-    "wide_resnet101_2",
+TIMM_FIXED_SIZE = [
+    "coatnet_0_rw_224",
+    "vit_tiny_patch16_224",
+    "vit_small_patch16_224",
+    "vit_small_patch32_224",
+    "vit_base_patch16_224",
 ]
-ARCHITECTURES = [*TORCHVISION_MAPS, "efficientnet_lite0", "vit_b_16"]
-MAP_SIZES = [(224, 224), (97, 81)]
-VIT_SIZES = [(224, 224), (96, 96)]
+ARCHITECTURES = [
+    *torchvision.models.list_models(module=torchvision.models),
+    *(f"efficientnet_lite{i}" for i in range(5)),
+    *TIMM_FIXED_SIZE,
+    "mobilenetv4_conv_small",
+    "mobilenetv4_conv_medium",
+]
 BATCH = 2
 SAMPLES = 1024
 
 
+def source(architecture: str) -> tuple[str, str]:
+    """The library that has the reference network, and its name there."""
+    if architecture.startswith("efficientnet_lite"):
+        return "timm", f"tf_{architecture}"
+    if architecture in TIMM_FIXED_SIZE or architecture.startswith("mobilenetv4"):
+        return "timm", architecture
+    return "torchvision", architecture
+
+
+def arguments_of(architecture: str, size: tuple[int, int]) -> dict:
+    """What the builder must be told to make the network for that input size."""
+    if architecture in TIMM_FIXED_SIZE:
+        return {"img_size": size}
+    if architecture in ("googlenet", "inception_v3"):
+        # Without its own initialisation, which takes seconds and is overwritten here.
+        return {"aux_logits": False, "transform_input": False, "init_weights": False}
+    if architecture.startswith("maxvit"):
+        return {"input_size": size}
+    return {"image_size": size[0]} if architecture.startswith("vit") else {}
+
+
+def sizes_of(architecture: str) -> dict[str, tuple[int, int]]:
+    """The size that the default weights were trained for, and an odd one where there is one."""
+    if architecture.startswith("maxvit"):
+        # Its maps must split into square numbers of 7x7 windows: 224 is the least.
+        return {"default": (224, 224)}
+    if architecture.startswith("vit_h"):
+        return {"default": (224, 224), "odd": (98, 98)}
+    if architecture.startswith("vit") or architecture in TIMM_FIXED_SIZE:
+        return {"default": (224, 224), "odd": (96, 96)}
+    library, model = source(architecture)
+    if library == "timm":
+        _, height, width = timm.get_pretrained_cfg(model).input_size
+        return {"default": (height, width), "odd": (97, 81)}
+    (crop,) = torchvision.models.get_model_weights(model).DEFAULT.transforms().crop_size
+    return {"default": (crop, crop), "odd": (97, 81)}
+
+
 def build(architecture: str, size: tuple[int, int]) -> nn.Module:
     """The reference network, filled with generated weights, in float32."""
-    if architecture == "efficientnet_lite0":
-        network = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    elif architecture == "vit_b_16":
-        network = torchvision.models.vit_b_16(weights=None, image_size=size[0])
+    library, model = source(architecture)
+    arguments = arguments_of(architecture, size)
+    if library == "timm":
+        network = timm.create_model(model, pretrained=False, **arguments)
     else:
-        network = torchvision.models.get_model(architecture, weights=None)
+        network = torchvision.models.get_model(model, weights=None, **arguments)
     fill(network)
     return network.eval()
 
@@ -82,56 +125,18 @@ def generated_input(size: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(generator.tensor("input", (BATCH, 3, *size)))
 
 
-def run(architecture: str, network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+def run(network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
     """All stages in order, the pooled features and the logits.
 
-    The stages are composed here from the network's children; the logits come from its own
-    `forward`, and the two must agree, which proves that the stages are the network.
+    The logits are those of the network's own `forward`; what the stages lead to must agree with
+    them, which proves that the stages are the network.
     """
-    outputs = {}
-
-    def stage(name: str, value: torch.Tensor) -> torch.Tensor:
-        outputs[f"stage/{name}"] = value
-        return value
-
     logits = network(x)
-    if architecture.startswith("squeezenet"):
-        layers = list(network.features)
-        pools = [i for i, layer in enumerate(layers) if isinstance(layer, nn.MaxPool2d)]
-        ends = [*(i + 1 for i in pools), len(layers)]
-        start = 0
-        for i, end in enumerate(ends):
-            y = stage("stem" if i == 0 else f"stage{i}", nn.Sequential(*layers[start:end])(x))
-            x, start = y, end
-        features = x.mean(dim=(2, 3))
-        head = network.classifier(x).flatten(1)
-    elif architecture == "efficientnet_lite0":
-        x = stage("stem", network.bn1(network.conv_stem(x)))
-        for i, block in enumerate(network.blocks):
-            x = stage(f"blocks.{i}", block(x))
-        x = stage("conv_head", network.bn2(network.conv_head(x)))
-        features = network.global_pool(x)
-        head = network.classifier(features)
-    elif architecture == "vit_b_16":
-        x = network._process_input(x)
-        x = torch.cat([network.class_token.expand(x.shape[0], -1, -1), x], dim=1)
-        x = stage("patch_embed", x + network.encoder.pos_embedding)
-        for name, layer in network.encoder.layers.named_children():
-            x = stage(name, layer(x))
-        x = stage("ln", network.encoder.ln(x))
-        features = x[:, 0]
-        head = network.heads(features)
-    else:
-        x = stage("stem", network.maxpool(network.relu(network.bn1(network.conv1(x)))))
-        for name in ("layer1", "layer2", "layer3", "layer4"):
-            x = stage(name, getattr(network, name)(x))
-        features = x.mean(dim=(2, 3))
-        head = network.fc(features)
-
+    named, features, head = stages.stages(network, x)
     torch.testing.assert_close(head, logits)
-    outputs["features"] = features
-    outputs["logits"] = logits
-    return outputs
+    outputs = {f"stage/{name}": value for name, value in named}
+    assert len(outputs) == len(named)
+    return outputs | {"features": features, "logits": logits}
 
 
 def sample(value: torch.Tensor) -> np.ndarray:
@@ -147,12 +152,16 @@ def relative(value: torch.Tensor, truth: torch.Tensor) -> float:
     return float((value.double() - truth).norm() / truth.norm())
 
 
+class Useless(Exception):
+    """A golden that could not catch a mistake."""
+
+
 def report_of(single: dict, double: dict) -> dict:
-    """Shapes, norms and float32 errors; also refuses a golden that could not catch a mistake."""
+    """Shapes, norms and float32 errors; refuses what is all zero, nearly so, or blown up."""
     report = {}
     for key, truth in double.items():
         if not torch.isfinite(truth).all() or truth.std() < 1e-2 or truth.abs().max() > 1e6:
-            raise SystemExit(f"{key}: std {truth.std():.3g}, largest {truth.abs().max():.3g}")
+            raise Useless(f"{key}: std {truth.std():.3g}, largest {truth.abs().max():.3g}")
         report[key] = {
             "shape": list(truth.shape),
             "norm": float(truth.norm()),
@@ -167,45 +176,76 @@ def report_of(single: dict, double: dict) -> dict:
 
 
 @torch.inference_mode()
-def golden(architecture: str) -> tuple[dict[str, np.ndarray], dict]:
-    tensors, sizes = {}, {}
-    for height, width in VIT_SIZES if architecture == "vit_b_16" else MAP_SIZES:
-        prefix = f"{height}x{width}"
-        x = generated_input((height, width))
-        network = build(architecture, (height, width))
-        single = run(architecture, network, x)
-        double = run(architecture, network.double(), x.double())
+def golden(architecture: str, wanted: set[str]) -> tuple[dict[str, np.ndarray], dict]:
+    """The tensors of one file and what is noted of them, for the sizes wanted."""
+    tensors, sizes, arguments = {}, {}, {}
+    for which, size in sizes_of(architecture).items():
+        if which not in wanted:
+            continue
+        prefix = f"{size[0]}x{size[1]}"
+        x = generated_input(size)
+        network = build(architecture, size)
+        single = run(network, x)
+        double = run(network.double(), x.double())
         for key, value in double.items():
             whole = key in ("logits", "features")
             tensors[f"{prefix}/{key}"] = value.float().numpy() if whole else sample(value)
         sizes[prefix] = report_of(single, double)
+        arguments[prefix] = arguments_of(architecture, size)
 
-    if architecture == "vit_b_16":
-        outputs = []
-        for dtype in (torch.float32, torch.float64):
-            state = build(architecture, (224, 224)).to(dtype).state_dict()
-            state = interpolate_embeddings(image_size=96, patch_size=16, model_state=state)
-            network = torchvision.models.vit_b_16(weights=None, image_size=96).to(dtype).eval()
-            network.load_state_dict(state, strict=True)
-            logits = network(generated_input((96, 96)).to(dtype))
-            position = network.encoder.pos_embedding.detach().expand(2, -1, -1)
-            outputs.append({"logits": logits, "pos_embedding": position})
-        single, double = outputs
-        tensors["interpolated/logits"] = double["logits"].float().numpy()
-        tensors["interpolated/pos_embedding"] = sample(double["pos_embedding"][:1])
-        sizes["interpolated"] = report_of(single, double)
-        sizes["interpolated"]["pos_embedding"]["shape"][0] = 1
-    return tensors, sizes
+    if architecture == "vit_b_16" and wanted >= {"default", "odd"}:
+        interpolated, sizes["interpolated"] = interpolated_positions()
+        tensors |= {f"interpolated/{key}": value for key, value in interpolated.items()}
+    library, model = source(architecture)
+    note = {
+        "architecture": architecture,
+        "reference": {"library": library, "model": model, "arguments": arguments},
+        "sizes": sizes,
+    }
+    return tensors, note
 
 
-def main() -> None:
+def interpolated_positions() -> tuple[dict[str, np.ndarray], dict]:
+    """ViT-B/16 at 96x96, its position embedding resampled from 224x224 by torchvision."""
+    outputs = []
+    for dtype in (torch.float32, torch.float64):
+        state = build("vit_b_16", (224, 224)).to(dtype).state_dict()
+        state = interpolate_embeddings(image_size=96, patch_size=16, model_state=state)
+        network = torchvision.models.vit_b_16(weights=None, image_size=96).to(dtype).eval()
+        network.load_state_dict(state, strict=True)
+        logits = network(generated_input((96, 96)).to(dtype))
+        position = network.encoder.pos_embedding.detach().expand(2, -1, -1)
+        outputs.append({"logits": logits, "pos_embedding": position})
+    single, double = outputs
+    report = report_of(single, double)
+    report["pos_embedding"]["shape"][0] = 1
+    tensors = {
+        "logits": double["logits"].float().numpy(),
+        "pos_embedding": sample(double["pos_embedding"][:1]),
+    }
+    return tensors, report
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("architectures", nargs="*", default=ARCHITECTURES)
+    parser.add_argument("--list", action="store_true", help="print names and sizes, no more")
+    parser.add_argument("--sizes", choices=("all", "default", "odd"), default="all")
+    parser.add_argument("--out", type=pathlib.Path, default=generator.GOLDENS, metavar="DIR")
     arguments = parser.parse_args()
     if unknown := set(arguments.architectures) - set(ARCHITECTURES):
         parser.error(f"unknown: {', '.join(sorted(unknown))}")
+    if arguments.sizes != "all" and arguments.out == generator.GOLDENS:
+        parser.error("a golden holds all sizes: --sizes needs --out")
+    if arguments.list:
+        for architecture in arguments.architectures:
+            sizes = sizes_of(architecture).values()
+            print(architecture, *(f"{height}x{width}" for height, width in sizes))
+        return 0
+    wanted = {"default", "odd"} if arguments.sizes == "all" else {arguments.sizes}
 
     torch.set_num_threads(1)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     versions = {
         "python": platform.python_version(),
         "numpy": np.__version__,
@@ -217,17 +257,24 @@ def main() -> None:
         "| architecture | input | logit std | features std | batch spread "
         "| f32 error: logits | worst stage |\n|---|---|---|---|---|---|---|"
     )
+    refused = 0
     for architecture in arguments.architectures:
-        tensors, sizes = golden(architecture)
-        note = {"architecture": architecture, "versions": versions, "sizes": sizes}
-        path = generator.GOLDENS / f"{architecture}.safetensors"
+        if wanted.isdisjoint(sizes_of(architecture)):
+            continue
+        try:
+            tensors, note = golden(architecture, wanted)
+        except Useless as error:
+            refused += 1
+            print(f"{architecture}: {error}", file=sys.stderr)
+            continue
+        path = arguments.out / f"{architecture}.safetensors"
         safetensors.numpy.save_file(
             {key: np.ascontiguousarray(value) for key, value in tensors.items()},
             path,
-            metadata={"golden": json.dumps(note, sort_keys=True)},
+            metadata={"golden": json.dumps(note | {"versions": versions}, sort_keys=True)},
         )
         path.chmod(0o644)  # the writer makes it private
-        for size, report in sizes.items():
+        for size, report in note["sizes"].items():
             logits = report["logits"]
             worst = max(report, key=lambda key: report[key]["f32_error"])
             features = report.get("features", report.get("pos_embedding"))
@@ -237,7 +284,8 @@ def main() -> None:
                 f"| {report[worst]['f32_error']:.1e} ({worst.removeprefix('stage/')}) |",
                 flush=True,
             )
+    return 1 if refused else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use rekindle_core::device::{self, OpenDevice, Preference};
 use rekindle_core::weights::WeightFile;
 use serde_json::Value;
 
@@ -100,6 +101,30 @@ pub fn program() -> PathBuf {
         "{program:?} is not there: run `cargo build --release -p rekindle` first"
     );
     program
+}
+
+/// Opens the software GPU; `None` where the tests were told that there is none. A process can open it
+/// once.
+///
+/// # Panics
+///
+/// When there is none and nobody said so.
+pub fn software_adapter() -> Option<OpenDevice> {
+    match pollster::block_on(device::open(Preference::Software)) {
+        Ok(open) => Some(open),
+        Err(error) if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() => {
+            println!("skipped, as asked: {error}");
+            None
+        }
+        Err(error) => panic!(
+            "{error}: install a software Vulkan driver (Debian: mesa-vulkan-drivers), or set REKINDLE_NO_SOFTWARE_GPU=1 to leave this test out"
+        ),
+    }
+}
+
+/// Whether the giants run too: `REKINDLE_NIGHTLY` is set.
+pub fn is_nightly() -> bool {
+    std::env::var_os("REKINDLE_NIGHTLY").is_some()
 }
 
 /// A folder of its own for a test, gone when dropped.

@@ -144,7 +144,8 @@ fn training_leaves_a_run_that_predicts_evaluates_and_summarises() {
         summary[0]["card"]["classes"],
         serde_json::json!(["fish", "windmill"])
     );
-    assert_eq!(summary[0]["head_params"], 2 * 513);
+    let stages = summary[0]["stages"].as_array().unwrap();
+    assert_eq!(stages.last().unwrap()["params"], 2 * 513);
 }
 
 #[test]
@@ -499,4 +500,119 @@ fn a_folder_that_vanishes_is_said_in_a_sentence() {
         stderr(&output)
     );
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
+}
+
+/// The tables of torchsummary that seed 002 prints for VGG-16, line for line.
+#[test]
+fn summary_prints_what_torchsummary_prints() {
+    let shell = Shell::new();
+    let vgg16 = ["summary", "vgg16", "--input", "32x32", "--batch", "64"];
+    let cases: [(&str, &[&str]); 5] = [
+        ("vgg16", &[]),
+        ("vgg16_frozen", &["--freeze", "all"]),
+        (
+            "vgg16_three_classes",
+            &["--classes", "3", "--freeze", "backbone"],
+        ),
+        (
+            "vgg16_last_layers",
+            &[
+                "--classes",
+                "3",
+                "--freeze",
+                "backbone",
+                "--unfreeze",
+                "classifier.3",
+            ],
+        ),
+        ("vgg16_retrained", &["--classes", "3"]),
+    ];
+    for (table, more) in cases {
+        let path = root().join(format!("tests/goldens/summary/{table}.txt"));
+        let expected = std::fs::read_to_string(path).unwrap();
+        let arguments: Vec<&str> = vgg16.iter().chain(more).copied().collect();
+        let printed = shell.run(&arguments);
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        assert_eq!(printed.trim_end(), expected.trim_end(), "{table}");
+    }
+}
+
+#[test]
+fn parts_that_a_network_does_not_have_are_named() {
+    let shell = Shell::new();
+    shell.fails(
+        &["summary", "resnet18", "--freeze", "layer9"],
+        2,
+        &["layer9", "layer4"],
+    );
+    shell.fails(
+        &["summary", "alexnet", "--input", "40"],
+        2,
+        &["40×40", "at least 63"],
+    );
+}
+
+#[test]
+fn a_drawing_tells_frozen_from_trainable() {
+    let shell = Shell::new();
+    shell.run(&["diagram", "resnet18", "--freeze", "stem,layer1"]);
+    let svg = std::fs::read_to_string(shell.path("resnet18.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    assert_eq!(svg.matches("parameters, frozen").count(), 2);
+    assert_eq!(svg.matches("parameters, trains").count(), 4);
+}
+
+#[test]
+fn networks_are_compared_side_by_side() {
+    let shell = Shell::new();
+    let arguments = [
+        "compare",
+        "resnet18",
+        "mobilenet_v3_small",
+        "--runs",
+        "1",
+        "--json",
+    ];
+    let rows = shell.json(&arguments);
+    let rows = rows[0].as_array().unwrap();
+    assert_eq!(rows[0]["params"], 11_689_512);
+    assert_eq!(rows[1]["acc1"], 67.668);
+    for row in rows {
+        assert!(row["ms_per_image"].as_f64().unwrap() > 0.0, "{row}");
+    }
+    if cfg!(target_os = "linux") {
+        let memory = |row: &Value| row["peak_memory_mb"].as_f64().unwrap();
+        assert!(memory(&rows[0]) > memory(&rows[1]), "{rows:?}");
+    }
+}
+
+/// The three ways of seed 004, and another size: each gives a model that predicts after it was saved.
+#[test]
+fn grey_pictures_and_other_sizes_are_learnt_from() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 6);
+    let photo = photos_of("fish").remove(0);
+    let cases: [&[&str]; 5] = [
+        &["--grey", "repeat"],
+        &["--grey", "mean"],
+        &["--grey", "luminance"],
+        &["--grey", "adapter"],
+        &["--input", "96"],
+    ];
+    for (index, case) in cases.into_iter().enumerate() {
+        let name = format!("run{index}");
+        let train = [
+            "train",
+            text(&data),
+            "--model",
+            "squeezenet1_1",
+            "--name",
+            &name,
+        ];
+        let result = shell.json(&[&train[..], case, &["--json"]].concat());
+        assert!(result.last().unwrap()["run"].is_string(), "{case:?}");
+        let model = shell.path(&format!("runs/{name}/model.safetensors"));
+        let answer = shell.json(&["predict", text(&model), text(&photo), "--json"]);
+        assert_eq!(answer[0]["top"][0]["class"], "fish", "{case:?}");
+    }
 }

@@ -3,19 +3,36 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use rekindle_core::backbone::{Activation, Architecture, find, interpolate_position_embedding};
-use rekindle_core::device::{self, Preference};
+use rekindle_core::backbone::{
+    Activation, Architecture, IMAGENET_CLASSES, architectures, find, interpolate_position_embedding,
+};
+use rekindle_core::graph::Options;
 use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::neck;
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill};
-use rekindle_tests::{Golden, relative_error, sample};
+use rekindle_tests::{Golden, is_nightly, relative_error, sample, software_adapter};
+
+/// Relative error of a stage, the features or the logits, allowed on burn-flex.
+const ON_THE_PROCESSOR: f64 = 1e-4;
+/// The same on WGSL.
+const ON_WGSL: f64 = 1e-3;
+/// Networks beyond these numbers are run at their own size, or at all, only with `REKINDLE_NIGHTLY`.
+const MANY_MACS: u64 = 6_000_000_000;
+const MANY_PARAMETERS: u64 = 100_000_000;
 
 fn read(tensor: Tensor<1>) -> Vec<f32> {
     let data = pollster::block_on(tensor.into_data_async()).unwrap();
     data.iter::<f32>().collect()
+}
+
+/// Height and width out of `97x81`.
+fn parse(size: &str) -> [usize; 2] {
+    let (height, width) = size.split_once('x').unwrap();
+    [height.parse().unwrap(), width.parse().unwrap()]
 }
 
 /// Runs one architecture at one size and returns the error of each thing that the golden holds.
@@ -26,24 +43,28 @@ fn errors(
     weights: &dyn TensorSource,
     device: &Device,
 ) -> Vec<(String, f64)> {
-    let (height, width) = size.split_once('x').unwrap();
-    let [height, width]: [usize; 2] = [height.parse().unwrap(), width.parse().unwrap()];
-    let backbone = (architecture.build)(height, device);
+    let [height, width] = parse(size);
+    let options = Options::default();
+    let backbone = architecture
+        .backbone([3, height, width], &options, device)
+        .unwrap();
     let namer = backbone.clone();
-    let (backbone, report) = fill(backbone, weights, &|path| namer.torch_name(path)).unwrap();
+    let (backbone, report) = fill(backbone, weights, &|path| namer.torch_name(&path)).unwrap();
     assert!(
         report.missing.is_empty() && report.misshaped.is_empty(),
         "{report:?}"
     );
 
+    let features = backbone.graph().features();
+    let slot = architecture.head;
     let head = Head::new(
         &HeadKind::Original,
-        architecture.head,
-        architecture.features,
-        1000,
+        slot,
+        features,
+        IMAGENET_CLASSES,
         device,
     );
-    let prefix = head.torch_prefix(architecture.head);
+    let prefix = head.torch_prefix(slot);
     let (head, report) = fill(head, weights, &|path| format!("{prefix}.{path}")).unwrap();
     assert!(
         report.missing.is_empty() && report.misshaped.is_empty(),
@@ -61,29 +82,25 @@ fn errors(
     };
     for (index, stage) in backbone.stages().iter().enumerate() {
         activation = backbone.run(index, activation);
-        let dims = activation.dims();
-        let channels = if dims.len() == 4 { dims[1] } else { dims[2] };
         assert_eq!(
-            channels, stage.channels,
-            "{} says how many channels it puts out",
+            activation.dims()[1..],
+            stage.shape,
+            "{} says what it puts out",
             stage.name
         );
-        if dims.len() == 4 {
-            let rows = height.div_ceil(stage.stride);
+        if let (Some(stride), &[_, rows, _]) = (stage.stride, &stage.shape[..]) {
             assert!(
-                dims[2].abs_diff(rows) <= 2,
-                "{}: {} rows, stride {}",
+                rows.abs_diff(height.div_ceil(stride)) <= 2,
+                "{}: {rows} rows, stride {stride}",
                 stage.name,
-                dims[2],
-                stage.stride
             );
         }
         let key = format!("stage/{}", stage.name);
         compare(key, sample(&read(activation.clone().flatten())));
     }
-    let features = neck::pool(activation.clone());
-    assert_eq!(features.dims(), [2, architecture.features]);
-    compare("features".to_owned(), read(features.flatten(0, 1)));
+    let pooled = neck::pool(activation.clone());
+    assert_eq!(pooled.dims(), [2, features]);
+    compare("features".to_owned(), read(pooled.flatten(0, 1)));
     compare(
         "logits".to_owned(),
         read(head.forward(activation).flatten(0, 1)),
@@ -91,10 +108,9 @@ fn errors(
     errors
 }
 
-/// Checks one size of one architecture and returns the worst error.
-fn check(name: &str, size: &str, device: &Device, allowed: f64) -> f64 {
-    let golden = Golden::read(name);
-    let errors = errors(find(name).unwrap(), &golden, size, &Generated, device);
+/// Checks one size of one architecture.
+fn check(name: &str, golden: &Golden, size: &str, device: &Device, allowed: f64) {
+    let errors = errors(find(name).unwrap(), golden, size, &Generated, device);
     let held = golden
         .tensors
         .keys()
@@ -106,50 +122,166 @@ fn check(name: &str, size: &str, device: &Device, allowed: f64) -> f64 {
         "{name} {size}: everything in the golden was compared"
     );
     let worst = errors.iter().map(|(_, error)| *error).fold(0.0, f64::max);
+    println!(
+        "{name} {size}: worst relative error {worst:.1e} over {} tensors",
+        errors.len()
+    );
     for (key, error) in &errors {
         assert!(
             *error < allowed,
             "{name} {key}: relative error {error:.2e}, allowed {allowed:.0e}"
         );
     }
-    println!(
-        "{name} {size}: worst relative error {worst:.1e} over {} tensors",
-        errors.len()
-    );
-    worst
 }
 
-/// The large networks hold half a gigabyte each: one at a time.
+/// The sizes that a golden holds, those the network was not trained for first.
+fn sizes(golden: &Golden) -> Vec<String> {
+    let sizes: BTreeSet<&str> = golden
+        .tensors
+        .keys()
+        .filter_map(|key| key.split_once('/'))
+        .map(|(size, _)| size)
+        .filter(|size| size.contains('x'))
+        .collect();
+    let mut sizes: Vec<String> = sizes.into_iter().map(str::to_owned).collect();
+    sizes.sort_by_key(|size| parse(size).iter().product::<usize>());
+    sizes
+}
+
+/// The large networks hold gigabytes each: one at a time.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
-macro_rules! on_the_processor {
-    ($($name:ident: $($size:literal),+;)+) => {
-        mod on_the_processor {
-            use super::*;
+/// Compares an architecture at both sizes, or, when it is large, at as many as there is time for.
+fn on_the_processor(name: &str) {
+    let architecture = find(name).unwrap();
+    let golden = Golden::read(name);
+    let sizes = sizes(&golden);
+    // MaxViT takes multiples of 224 only, and torchvision's takes squares only.
+    let expected = if name == "maxvit_t" { 1 } else { 2 };
+    assert_eq!(sizes.len(), expected, "{name}: so many sizes");
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
+    let is_huge = architecture.params() > MANY_PARAMETERS;
+    let is_slow = architecture.macs() > MANY_MACS;
+    for (index, size) in sizes.iter().enumerate() {
+        if !is_nightly() && (is_huge || (is_slow && index > 0)) {
+            println!("{name} {size}: only with REKINDLE_NIGHTLY");
+            continue;
+        }
+        check(name, &golden, size, &Device::flex(), ON_THE_PROCESSOR);
+    }
+}
+
+macro_rules! matrix {
+    ($($name:ident)+) => {
+        mod agrees_with_torch {
             $(#[test]
             fn $name() {
-                let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-                $(check(stringify!($name), $size, &Device::flex(), 1e-5);)+
+                super::on_the_processor(stringify!($name));
             })+
+        }
+
+        #[test]
+        fn no_architecture_escapes_the_matrix() {
+            let tested: BTreeSet<&str> = [$(stringify!($name)),+].into();
+            let known: BTreeSet<&str> = architectures().map(|a| a.name).collect();
+            assert_eq!(tested, known);
         }
     };
 }
 
-on_the_processor! {
-    squeezenet1_0: "224x224", "97x81";
-    squeezenet1_1: "224x224", "97x81";
-    efficientnet_lite0: "224x224", "97x81";
-    resnet18: "224x224", "97x81";
-    resnet34: "224x224", "97x81";
-    resnet50: "224x224", "97x81";
-    resnet101: "224x224", "97x81";
-    resnet152: "224x224", "97x81";
-    resnext50_32x4d: "224x224", "97x81";
-    resnext101_32x8d: "224x224", "97x81";
-    resnext101_64x4d: "224x224", "97x81";
-    wide_resnet50_2: "224x224", "97x81";
-    wide_resnet101_2: "224x224", "97x81";
-    vit_b_16: "224x224", "96x96";
+matrix! {
+    alexnet
+    vgg11
+    vgg11_bn
+    vgg13
+    vgg13_bn
+    vgg16
+    vgg16_bn
+    vgg19
+    vgg19_bn
+    resnet18
+    resnet34
+    resnet50
+    resnet101
+    resnet152
+    resnext50_32x4d
+    resnext101_32x8d
+    resnext101_64x4d
+    wide_resnet50_2
+    wide_resnet101_2
+    densenet121
+    densenet161
+    densenet169
+    densenet201
+    googlenet
+    inception_v3
+    squeezenet1_0
+    squeezenet1_1
+    shufflenet_v2_x0_5
+    shufflenet_v2_x1_0
+    shufflenet_v2_x1_5
+    shufflenet_v2_x2_0
+    mobilenet_v2
+    mobilenet_v3_large
+    mobilenet_v3_small
+    mobilenetv4_conv_small
+    mobilenetv4_conv_medium
+    mnasnet0_5
+    mnasnet0_75
+    mnasnet1_0
+    mnasnet1_3
+    efficientnet_b0
+    efficientnet_b1
+    efficientnet_b2
+    efficientnet_b3
+    efficientnet_b4
+    efficientnet_b5
+    efficientnet_b6
+    efficientnet_b7
+    efficientnet_v2_s
+    efficientnet_v2_m
+    efficientnet_v2_l
+    efficientnet_lite0
+    efficientnet_lite1
+    efficientnet_lite2
+    efficientnet_lite3
+    efficientnet_lite4
+    regnet_y_400mf
+    regnet_y_800mf
+    regnet_y_1_6gf
+    regnet_y_3_2gf
+    regnet_y_8gf
+    regnet_y_16gf
+    regnet_y_32gf
+    regnet_y_128gf
+    regnet_x_400mf
+    regnet_x_800mf
+    regnet_x_1_6gf
+    regnet_x_3_2gf
+    regnet_x_8gf
+    regnet_x_16gf
+    regnet_x_32gf
+    convnext_tiny
+    convnext_small
+    convnext_base
+    convnext_large
+    vit_b_16
+    vit_b_32
+    vit_l_16
+    vit_l_32
+    vit_h_14
+    vit_tiny_patch16_224
+    vit_small_patch16_224
+    vit_small_patch32_224
+    vit_base_patch16_224
+    swin_t
+    swin_s
+    swin_b
+    swin_v2_t
+    swin_v2_s
+    swin_v2_b
+    maxvit_t
+    coatnet_0_rw_224
 }
 
 /// Weights at 224 pixels, their position embedding resampled for 96.
@@ -227,35 +359,27 @@ fn generated_weights_are_the_ones_python_makes() {
     }
 }
 
-/// The same on WGSL, through a software Vulkan adapter. Slow there: the large networks run at the
-/// small size only, unless `REKINDLE_NIGHTLY` is set.
+/// The same on WGSL, through a software Vulkan adapter: the smallest member of each family at the
+/// small size, and every member at every size with `REKINDLE_NIGHTLY`.
 #[test]
-fn on_wgsl_every_architecture_agrees() {
-    let open = match pollster::block_on(device::open(Preference::Software)) {
-        Ok(open) => open,
-        Err(error) if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() => {
-            println!("skipped, as asked: {error}");
-            return;
-        }
-        Err(error) => panic!(
-            "{error}: install a software Vulkan driver (Debian: mesa-vulkan-drivers), or set REKINDLE_NO_SOFTWARE_GPU=1 to leave this test out"
-        ),
+fn on_wgsl_every_family_agrees() {
+    let Some(open) = software_adapter() else {
+        return;
     };
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-    let nightly = std::env::var_os("REKINDLE_NIGHTLY").is_some();
-    for architecture in rekindle_core::backbone::ARCHITECTURES
-        .iter()
-        .flat_map(|a| a.iter())
-    {
-        let small = if architecture.input_multiple == 16 {
-            "96x96"
-        } else {
-            "97x81"
-        };
-        check(architecture.name, small, &open.device, 1e-3);
-        if nightly || architecture.macs < 4_000_000_000 {
-            check(architecture.name, "224x224", &open.device, 1e-3);
+    let families: BTreeSet<&str> = architectures().map(|a| a.family).collect();
+    for family in families {
+        let mut members: Vec<_> = architectures().filter(|a| a.family == family).collect();
+        members.sort_by_key(|member| member.macs());
+        members.truncate(if is_nightly() { members.len() } else { 1 });
+        for member in members {
+            let golden = Golden::read(member.name);
+            let mut sizes = sizes(&golden);
+            sizes.truncate(if is_nightly() { 2 } else { 1 });
+            for size in sizes {
+                check(member.name, &golden, &size, &open.device, ON_WGSL);
+            }
+            open.device.memory_cleanup();
         }
-        open.device.memory_cleanup();
     }
 }

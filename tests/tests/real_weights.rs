@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use burn::tensor::Tensor;
 use rekindle_core::backbone::find;
-use rekindle_core::device::{self, Device, Preference};
+use rekindle_core::device::Device;
 use rekindle_core::head::HeadKind;
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels::normalise;
@@ -15,8 +15,8 @@ use rekindle_core::model::{METADATA_KEY, Model, ModelError};
 use rekindle_core::neck;
 use rekindle_core::postprocess::softmax;
 use rekindle_core::train::{FeatureCache, HeadRecipe, fit};
-use rekindle_core::weights::{HeInit, WeightFile};
-use rekindle_tests::{Golden, photos, relative_error, root};
+use rekindle_core::weights::WeightFile;
+use rekindle_tests::{Golden, photos, relative_error, root, software_adapter};
 
 const NETWORKS: [&str; 2] = ["squeezenet1_1", "efficientnet_lite0"];
 
@@ -128,7 +128,7 @@ fn trained(network: &str, recipe: &HeadRecipe, device: &Device) -> (Model, Vec<R
     };
     let (fish, mills) = (of("fish"), of("windmill"));
     let crops = crops(&model, &[fish, mills].concat());
-    let width = model.architecture().features;
+    let width = model.backbone().graph().features();
     let mut cache = FeatureCache::new(width, 1);
     let features = pollster::block_on(model.read_features(&crops)).unwrap();
     for (number, row) in features.chunks_exact(width).enumerate() {
@@ -237,48 +237,11 @@ fn the_wrong_files_are_refused_with_their_reason() {
     ));
 }
 
-#[test]
-fn parameters_are_as_many_as_published() {
-    for architecture in rekindle_core::backbone::ARCHITECTURES
-        .iter()
-        .flat_map(|a| a.iter())
-    {
-        let weights = &architecture.weights[0];
-        let model =
-            Model::pretrained(architecture, weights, &HeInit { seed: 0 }, &Device::flex()).unwrap();
-        assert_eq!(
-            model.parameters() as u64,
-            architecture.params,
-            "{}",
-            architecture.name
-        );
-        let by_stage: usize = model.stage_parameters().iter().sum();
-        assert_eq!(
-            by_stage + model.head_parameters(),
-            model.parameters(),
-            "{}",
-            architecture.name
-        );
-        assert!(
-            model.stage_parameters().iter().all(|&count| count > 0),
-            "{}",
-            architecture.name
-        );
-    }
-}
-
 /// Everything that needs the software adapter, in one test: it is opened once a process.
 #[test]
 fn wgsl_gives_the_same_answers() {
-    let open = match pollster::block_on(device::open(Preference::Software)) {
-        Ok(open) => open,
-        Err(error) if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() => {
-            println!("skipped, as asked: {error}");
-            return;
-        }
-        Err(error) => {
-            panic!("{error}: install a software Vulkan driver, or set REKINDLE_NO_SOFTWARE_GPU=1")
-        }
+    let Some(open) = software_adapter() else {
+        return;
     };
 
     // Our kernel and the host's arithmetic.

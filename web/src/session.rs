@@ -138,7 +138,7 @@ impl Session {
     /// When the bytes are not a model file, or a damaged one. The former model stays.
     pub async fn load(&mut self, bytes: Vec<u8>) -> Answer<JsValue> {
         let model = Model::open(&bytes, &self.open.device).map_err(failed)?;
-        self.project = Project::new(model.architecture().features);
+        self.project = Project::new(model.backbone().graph().features());
         self.base = Some(model);
         self.fitted = None;
         self.info()
@@ -381,7 +381,7 @@ impl Session {
         let width = self
             .base
             .as_ref()
-            .map_or(0, |model| model.architecture().features);
+            .map_or(0, |model| model.backbone().graph().features());
         self.project = Project::new(width);
         self.fitted = None;
     }

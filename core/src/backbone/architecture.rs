@@ -4,10 +4,17 @@ use burn::tensor::Device;
 use thiserror::Error;
 
 use super::Backbone;
-use super::{efficientnet_lite, resnet, squeezenet, vit};
-use crate::preprocess::{Interpolation, Preset};
+use super::{
+    alexnet, convnext, densenet, efficientnet, efficientnet_lite, inception, maxvit, mnasnet,
+    mobilenet, mobilenet_v4, regnet, resnet, shufflenet, squeezenet, swin, vgg, vit,
+};
+use crate::graph::{Graph, InitRules, Options, Value, sketch};
+use crate::preprocess::Preset;
 
 /// A network that Rekindle can build by name.
+///
+/// What follows from the network itself (parameters, multiply-adds, stages) is not written here but
+/// asked of its [`Graph`].
 #[derive(Debug, Clone, Copy)]
 pub struct Architecture {
     /// torchvision's name, or timm's where torchvision has none.
@@ -16,95 +23,264 @@ pub struct Architecture {
     pub aliases: &'static [&'static str],
     /// The family, as a person would write it.
     pub family: &'static str,
-    /// Parameters with the 1000-class ImageNet head (buffers not counted).
-    pub params: u64,
-    /// Multiply-adds of one forward pass at [`Architecture::input_size`].
-    pub macs: u64,
     /// Side of the square input it was trained for, in pixels.
     pub input_size: usize,
-    /// The smallest side it can take, in pixels.
-    pub min_input: usize,
     /// Every side must be a multiple of this many pixels.
     pub input_multiple: usize,
-    /// Length of the pooled feature vector.
-    pub features: usize,
     /// Where the classifier sits and what it does.
     pub head: HeadSlot,
-    /// Builds the backbone for square inputs of the given side, its parameters not yet filled.
-    pub build: fn(input_size: usize, device: &Device) -> Backbone,
+    /// What an untrained network is drawn from.
+    pub init: InitRules,
+    /// Writes the network down, from the image to the features.
+    pub describe: fn(Value) -> Value,
+    /// What the names of auxiliary classifiers begin with, which published files hold and few need.
+    pub auxiliary: &'static [&'static str],
+    /// Whether torchvision builds the auxiliary classifiers when nobody says otherwise.
+    pub auxiliary_by_default: bool,
+    /// Turns a name of an old file into today's.
+    pub modern_name: fn(String) -> String,
     /// The published weights, the default first.
     pub weights: &'static [PretrainedWeights],
 }
 
 impl Architecture {
     /// What most ImageNet networks share; the rest is said with `..`.
-    pub(super) const fn imagenet(
+    pub(super) const fn new(
         name: &'static str,
         family: &'static str,
-        features: usize,
         head: HeadSlot,
-        build: fn(usize, &Device) -> Backbone,
+        describe: fn(Value) -> Value,
+        weights: &'static [PretrainedWeights],
     ) -> Self {
+        const fn same(name: String) -> String {
+            name
+        }
         Self {
             name,
             aliases: &[],
             family,
-            params: 0,
-            macs: 0,
             input_size: 224,
-            min_input: 1,
             input_multiple: 1,
-            features,
             head,
-            build,
-            weights: &[],
+            init: InitRules::TORCH,
+            describe,
+            auxiliary: &[],
+            auxiliary_by_default: false,
+            modern_name: same,
+            weights,
         }
     }
 
-    /// Whether square inputs of this side can go through the network.
+    /// Drawn from these distributions when untrained.
+    pub(super) const fn init(self, init: InitRules) -> Self {
+        Self { init, ..self }
+    }
+
+    /// With auxiliary classifiers of these names.
+    pub(super) const fn auxiliary(
+        self,
+        auxiliary: &'static [&'static str],
+        auxiliary_by_default: bool,
+    ) -> Self {
+        Self {
+            auxiliary,
+            auxiliary_by_default,
+            ..self
+        }
+    }
+
+    /// The network as data, for images `[C, H, W]`.
     ///
     /// # Errors
     ///
-    /// Says the smallest side, or the multiple, that the network asks for.
-    pub fn check_input(&self, size: usize) -> Result<(), UnsupportedInput> {
-        if size >= self.min_input && size.is_multiple_of(self.input_multiple) {
-            return Ok(());
-        }
-        Err(UnsupportedInput {
+    /// When the network cannot take such images: the error says what it can take.
+    pub fn graph(&self, image: [usize; 3], options: &Options) -> Result<Graph, UnsupportedInput> {
+        self.graph_with(image, options, |image| image, |features| features)
+    }
+
+    /// The same with whatever `before` writes in front of the network and `then` behind the features:
+    /// an adapter, a head.
+    ///
+    /// # Errors
+    ///
+    /// When the network cannot take such images.
+    pub fn graph_with(
+        &self,
+        image: [usize; 3],
+        options: &Options,
+        before: impl FnOnce(Value) -> Value,
+        then: impl FnOnce(Value) -> Value,
+    ) -> Result<Graph, UnsupportedInput> {
+        let [_, height, width] = image;
+        let divides = |side: usize| side > 0 && side.is_multiple_of(self.input_multiple);
+        let sketched = match divides(height) && divides(width) {
+            true => sketch(image, options, |image| then((self.describe)(before(image)))).ok(),
+            false => None,
+        };
+        sketched.ok_or_else(|| UnsupportedInput {
             architecture: self.name,
-            size,
-            min_input: self.min_input,
+            height,
+            width,
+            min_input: self.min_input(),
             multiple: self.input_multiple,
         })
     }
+
+    /// The backbone for images `[C, H, W]`, its parameters not yet filled.
+    ///
+    /// # Errors
+    ///
+    /// When the network cannot take such images.
+    pub fn backbone(
+        &self,
+        image: [usize; 3],
+        options: &Options,
+        device: &Device,
+    ) -> Result<Backbone, UnsupportedInput> {
+        Ok(Backbone::new(self.graph(image, options)?, device))
+    }
+
+    /// The network as data at the size it was trained for, with the auxiliary classifiers that
+    /// torchvision builds by default.
+    pub fn published_graph(&self) -> Graph {
+        let options = Options {
+            auxiliary: self.auxiliary_by_default.then_some(IMAGENET_CLASSES),
+            ..Options::default()
+        };
+        let image = [3, self.input_size, self.input_size];
+        sketch(image, &options, self.describe)
+            .unwrap_or_else(|error| panic!("{} at its own size: {error}", self.name))
+    }
+
+    /// Parameters with the 1000-class ImageNet head (buffers not counted).
+    pub fn params(&self) -> u64 {
+        let graph = self.published_graph();
+        let head = self.head.parameters(graph.features(), IMAGENET_CLASSES);
+        (graph.parameter_count() + head) as u64
+    }
+
+    /// Multiply-adds of one forward pass with the 1000-class ImageNet head at
+    /// [`Architecture::input_size`].
+    pub fn macs(&self) -> u64 {
+        let graph = self.published_graph();
+        let positions = match (self.head.style, graph.stages().last()) {
+            (HeadStyle::PooledConv, Some(last)) => last.shape[1..].iter().product(),
+            _ => 1,
+        };
+        graph.macs() + (positions * graph.features() * IMAGENET_CLASSES) as u64
+    }
+
+    /// Length of the pooled feature vector.
+    pub fn features(&self) -> usize {
+        self.published_graph().features()
+    }
+
+    /// The smallest side of a square image that it can take, in pixels.
+    pub fn min_input(&self) -> usize {
+        let step = self.input_multiple;
+        let fits = |steps: usize| {
+            let side = steps * step;
+            sketch([3, side, side], &Options::default(), self.describe).is_ok()
+        };
+        // If a network takes a size, it takes all that are larger.
+        let (mut too_small, mut enough) = (0, self.input_size.div_ceil(step));
+        while enough - too_small > 1 {
+            let middle = too_small.midpoint(enough);
+            match fits(middle) {
+                true => enough = middle,
+                false => too_small = middle,
+            }
+        }
+        enough * step
+    }
 }
+
+/// Classes of the weights that are published.
+pub const IMAGENET_CLASSES: usize = 1000;
 
 /// An input size that a network cannot take.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[error(
-    "{architecture} cannot take images of {size}×{size} pixels: the side must be at least {min_input} and a multiple of {multiple}"
+    "{architecture} cannot take images of {height}×{width} pixels: {}",
+    self.what_it_takes()
 )]
 pub struct UnsupportedInput {
     architecture: &'static str,
-    size: usize,
+    height: usize,
+    width: usize,
     min_input: usize,
     multiple: usize,
 }
 
+impl UnsupportedInput {
+    fn what_it_takes(&self) -> String {
+        match self.multiple {
+            1 => format!("each side must be at least {}", self.min_input),
+            n => format!(
+                "each side must be a multiple of {n}, and at least {}",
+                self.min_input
+            ),
+        }
+    }
+}
+
 /// The place of the classifier in torchvision's state_dict, and what it does there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HeadSlot {
     /// The module's name: `fc`, `classifier`, `heads.head`.
     pub name: &'static str,
     /// What stands there.
     pub style: HeadStyle,
+    /// The share of the features that torchvision drops before it in training.
+    pub dropout: f64,
+}
+
+impl HeadSlot {
+    const fn new(name: &'static str, style: HeadStyle) -> Self {
+        Self {
+            name,
+            style,
+            dropout: 0.0,
+        }
+    }
+
+    /// A linear layer of that name.
+    pub const fn linear(name: &'static str) -> Self {
+        Self::new(name, HeadStyle::Linear { bias: true })
+    }
+
+    /// A linear layer of that name that adds nothing.
+    pub const fn linear_without_bias(name: &'static str) -> Self {
+        Self::new(name, HeadStyle::Linear { bias: false })
+    }
+
+    /// SqueezeNet's convolution.
+    pub const fn pooled_conv(name: &'static str) -> Self {
+        Self::new(name, HeadStyle::PooledConv)
+    }
+
+    /// With this share of the features dropped before it in training.
+    pub const fn dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
+    }
+
+    /// Learnable numbers of the original head.
+    pub const fn parameters(&self, features: usize, classes: usize) -> usize {
+        match self.style {
+            HeadStyle::Linear { bias: false } => features * classes,
+            HeadStyle::Linear { bias: true } | HeadStyle::PooledConv => (features + 1) * classes,
+        }
+    }
 }
 
 /// What a network's last layer is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeadStyle {
     /// Pooled features into a linear layer.
-    Linear,
+    Linear {
+        /// Whether a number per class is added.
+        bias: bool,
+    },
     /// SqueezeNet's: a 1×1 convolution on the maps, ReLU, then the global average.
     PooledConv,
 }
@@ -126,40 +302,6 @@ pub struct PretrainedWeights {
     pub preset: Preset,
     /// Published ImageNet accuracy, top-1 and top-5, in percent.
     pub accuracy: Option<(f32, f32)>,
-}
-
-impl PretrainedWeights {
-    /// torchvision's first weights: trained at 224 pixels out of 256.
-    pub(super) const fn v1(
-        file_name: &'static str,
-        url: &'static str,
-        top1: f32,
-        top5: f32,
-    ) -> Self {
-        Self {
-            name: "IMAGENET1K_V1",
-            file_name,
-            url: Some(url),
-            license: License::Bsd3,
-            source: "torchvision",
-            preset: IMAGENET_256,
-            accuracy: Some((top1, top5)),
-        }
-    }
-
-    /// torchvision's second, better weights: 224 pixels out of 232.
-    pub(super) const fn v2(
-        file_name: &'static str,
-        url: &'static str,
-        top1: f32,
-        top5: f32,
-    ) -> Self {
-        Self {
-            name: "IMAGENET1K_V2",
-            preset: IMAGENET_232,
-            ..Self::v1(file_name, url, top1, top5)
-        }
-    }
 }
 
 /// The licences the weights come under.
@@ -187,28 +329,31 @@ impl License {
     }
 }
 
-const fn imagenet(resize: u32, crop: u32, interpolation: Interpolation) -> Preset {
-    Preset {
-        resize,
-        crop,
-        interpolation,
-        mean: [0.485, 0.456, 0.406],
-        std: [0.229, 0.224, 0.225],
-    }
-}
-
-pub(super) const IMAGENET_256: Preset = imagenet(256, 224, Interpolation::Bilinear);
-pub(super) const IMAGENET_232: Preset = imagenet(232, 224, Interpolation::Bilinear);
-pub(super) const SWAG_224: Preset = imagenet(224, 224, Interpolation::Bicubic);
-pub(super) const SWAG_384: Preset = imagenet(384, 384, Interpolation::Bicubic);
-
 /// Every network, by family.
 pub const ARCHITECTURES: &[&[Architecture]] = &[
-    &squeezenet::SQUEEZENETS,
-    &efficientnet_lite::EFFICIENTNET_LITES,
+    &alexnet::ALEXNETS,
+    &vgg::VGGS,
     &resnet::RESNETS,
+    &densenet::DENSENETS,
+    &inception::INCEPTIONS,
+    &squeezenet::SQUEEZENETS,
+    &shufflenet::SHUFFLENETS,
+    &mobilenet::MOBILENETS,
+    &mobilenet_v4::MOBILENETS_V4,
+    &mnasnet::MNASNETS,
+    &efficientnet::EFFICIENTNETS,
+    &efficientnet_lite::EFFICIENTNET_LITES,
+    &regnet::REGNETS,
+    &convnext::CONVNEXTS,
     &vit::VISION_TRANSFORMERS,
+    &swin::SWINS,
+    &maxvit::MAXVITS,
 ];
+
+/// Every network, one after the other.
+pub fn architectures() -> impl Iterator<Item = &'static Architecture> {
+    ARCHITECTURES.iter().flat_map(|family| family.iter())
+}
 
 /// The network of that name; case does not matter, and `-` may stand for `_`.
 ///
@@ -217,11 +362,12 @@ pub const ARCHITECTURES: &[&[Architecture]] = &[
 /// When there is no such network: the error names those that come closest.
 pub fn find(name: &str) -> Result<&'static Architecture, UnknownArchitecture> {
     let wanted = name.trim().to_ascii_lowercase().replace('-', "_");
-    let all = || ARCHITECTURES.iter().flat_map(|family| family.iter());
-    all()
+    architectures()
         .find(|a| a.name == wanted || a.aliases.contains(&wanted.as_str()))
         .ok_or_else(|| {
-            let mut near: Vec<_> = all().map(|a| (distance(&wanted, a.name), a.name)).collect();
+            let mut near: Vec<_> = architectures()
+                .map(|a| (distance(&wanted, a.name), a.name))
+                .collect();
             near.sort();
             near.truncate(3);
             UnknownArchitecture {
@@ -270,6 +416,19 @@ mod tests {
             "efficientnet_lite0"
         );
         assert_eq!(find("ResNet18").unwrap().name, "resnet18");
+    }
+
+    #[test]
+    fn too_small_an_image_is_answered_with_the_smallest() {
+        let alexnet = find("alexnet").unwrap();
+        let error = alexnet.graph([3, 40, 40], &Options::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "alexnet cannot take images of 40×40 pixels: each side must be at least 63"
+        );
+        let vit = find("vit_b_16").unwrap();
+        let error = vit.graph([3, 100, 96], &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("a multiple of 16"), "{error}");
     }
 
     #[test]

@@ -5,276 +5,169 @@
 //! Tan and Le, *EfficientNet*, <https://arxiv.org/abs/1905.11946>. Names and layout are timm's
 //! `tf_efficientnet_lite0`: TensorFlow's "SAME" padding and a batch-norm epsilon of 1e-3.
 
-use burn::module::Module;
-use burn::nn::conv::Conv2d;
-use burn::nn::{BatchNorm, BatchNormConfig};
-use burn::tensor::activation::relu;
-use burn::tensor::{Device, Tensor};
+use super::architecture::{Architecture, HeadSlot, License, PretrainedWeights};
+use super::parts::make_divisible;
+use super::published;
+use crate::graph::Nonlinearity::Relu6;
+use crate::graph::{Conv, Init, InitRules, Norm, Value};
 
-use super::architecture::{Architecture, HeadSlot, HeadStyle, License, PretrainedWeights};
-use super::layers::conv_same;
-use super::{Activation, Backbone, Stage, Staged};
-use crate::preprocess::{Interpolation, Preset};
+const NORM: Norm = Norm::new(1e-3, 0.1);
+const STEM: usize = 32;
+const FEATURES: usize = 1280;
 
-fn norm(channels: usize, device: &Device) -> BatchNorm {
-    BatchNormConfig::new(channels)
-        .with_epsilon(1e-3)
-        .init(device)
-}
-
-fn relu6(x: Tensor<4>) -> Tensor<4> {
-    relu(x).clamp_max(6.0)
-}
-
-/// Depthwise convolution, then a linear projection: the first stage's block.
-#[derive(Module, Debug)]
-pub struct DepthwiseSeparable {
-    conv_dw: Conv2d,
-    bn1: BatchNorm,
-    conv_pw: Conv2d,
-    bn2: BatchNorm,
-}
-
-/// Expand, filter depthwise, project: MobileNetV2's block.
-#[derive(Module, Debug)]
-pub struct InvertedResidual {
-    conv_pw: Conv2d,
-    bn1: BatchNorm,
-    conv_dw: Conv2d,
-    bn2: BatchNorm,
-    conv_pwl: Conv2d,
-    bn3: BatchNorm,
-    #[module(skip)]
-    skip: bool,
-}
-
-#[derive(Module, Debug)]
-enum Block {
-    Separable(DepthwiseSeparable),
-    Inverted(InvertedResidual),
-}
-
-/// What a stage is made of: `repeats` blocks that expand by `expansion`.
-struct StageConfig {
-    repeats: usize,
-    kernel: usize,
-    stride: usize,
-    expansion: usize,
-    channels: usize,
-}
-
-impl Block {
-    fn new(input: usize, stage: &StageConfig, stride: usize, device: &Device) -> Self {
-        let StageConfig {
-            kernel,
-            expansion,
-            channels,
-            ..
-        } = *stage;
-        if expansion == 1 {
-            return Self::Separable(DepthwiseSeparable {
-                conv_dw: conv_same([input, input], kernel, stride, input, device),
-                bn1: norm(input, device),
-                conv_pw: conv_same([input, channels], 1, 1, 1, device),
-                bn2: norm(channels, device),
-            });
-        }
-        let wide = input * expansion;
-        Self::Inverted(InvertedResidual {
-            conv_pw: conv_same([input, wide], 1, 1, 1, device),
-            bn1: norm(wide, device),
-            conv_dw: conv_same([wide, wide], kernel, stride, wide, device),
-            bn2: norm(wide, device),
-            conv_pwl: conv_same([wide, channels], 1, 1, 1, device),
-            bn3: norm(channels, device),
-            skip: stride == 1 && input == channels,
-        })
-    }
-
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        match self {
-            Self::Separable(block) => {
-                let x = relu6(block.bn1.forward(block.conv_dw.forward(input)));
-                block.bn2.forward(block.conv_pw.forward(x))
-            }
-            Self::Inverted(block) => {
-                let x = relu6(block.bn1.forward(block.conv_pw.forward(input.clone())));
-                let x = relu6(block.bn2.forward(block.conv_dw.forward(x)));
-                let x = block.bn3.forward(block.conv_pwl.forward(x));
-                if block.skip { x + input } else { x }
-            }
-        }
-    }
-}
-
-/// EfficientNet-Lite without its classifier.
-#[derive(Module, Debug)]
-pub struct EfficientNetLite {
-    conv_stem: Conv2d,
-    bn1: BatchNorm,
-    blocks: Vec<Vec<Block>>,
-    conv_head: Conv2d,
-    bn2: BatchNorm,
-    /// Stride and channels of each stage.
-    #[module(skip)]
-    plan: Vec<(usize, usize)>,
-}
-
-const LITE0: [StageConfig; 7] = [
-    StageConfig {
-        repeats: 1,
-        kernel: 3,
-        stride: 1,
-        expansion: 1,
-        channels: 16,
-    },
-    StageConfig {
-        repeats: 2,
-        kernel: 3,
-        stride: 2,
-        expansion: 6,
-        channels: 24,
-    },
-    StageConfig {
-        repeats: 2,
-        kernel: 5,
-        stride: 2,
-        expansion: 6,
-        channels: 40,
-    },
-    StageConfig {
-        repeats: 3,
-        kernel: 3,
-        stride: 2,
-        expansion: 6,
-        channels: 80,
-    },
-    StageConfig {
-        repeats: 3,
-        kernel: 5,
-        stride: 1,
-        expansion: 6,
-        channels: 112,
-    },
-    StageConfig {
-        repeats: 4,
-        kernel: 5,
-        stride: 2,
-        expansion: 6,
-        channels: 192,
-    },
-    StageConfig {
-        repeats: 1,
-        kernel: 3,
-        stride: 1,
-        expansion: 6,
-        channels: 320,
-    },
+/// A stage: expansion, kernel, the first block's stride, channels, blocks.
+const STAGES: [(usize, usize, usize, usize, usize); 7] = [
+    (1, 3, 1, 16, 1),
+    (6, 3, 2, 24, 2),
+    (6, 5, 2, 40, 2),
+    (6, 3, 2, 80, 3),
+    (6, 5, 1, 112, 3),
+    (6, 5, 2, 192, 4),
+    (6, 3, 1, 320, 1),
 ];
 
-impl EfficientNetLite {
-    /// Builds EfficientNet-Lite0, its parameters not yet filled.
-    pub fn lite0(device: &Device) -> Self {
-        const STEM: usize = 32;
-        const FEATURES: usize = 1280;
-        let mut channels = STEM;
-        let mut stride = 2;
-        let mut plan = vec![(stride, STEM)];
-        let mut blocks = Vec::new();
-        for stage in &LITE0 {
-            blocks.push(
-                (0..stage.repeats)
-                    .map(|index| {
-                        let step = if index == 0 { stage.stride } else { 1 };
-                        let block = Block::new(channels, stage, step, device);
-                        channels = stage.channels;
-                        block
-                    })
-                    .collect(),
-            );
-            stride *= stage.stride;
-            plan.push((stride, stage.channels));
-        }
-        plan.push((stride, FEATURES));
-        Self {
-            conv_stem: conv_same([3, STEM], 3, 2, 1, device),
-            bn1: norm(STEM, device),
-            blocks,
-            conv_head: conv_same([channels, FEATURES], 1, 1, 1, device),
-            bn2: norm(FEATURES, device),
-            plan,
-        }
-    }
-}
-
-impl Staged for EfficientNetLite {
-    fn stages(&self) -> Vec<Stage> {
-        let last = self.plan.len() - 1;
-        self.plan
-            .iter()
-            .enumerate()
-            .map(|(index, &(stride, channels))| {
-                let name = match index {
-                    0 => "stem".to_owned(),
-                    n if n == last => "conv_head".to_owned(),
-                    n => format!("blocks.{}", n - 1),
-                };
-                Stage::new(name, stride, channels)
-            })
-            .collect()
-    }
-
-    fn stage_of(&self, name: &str) -> usize {
-        match name.split('.').collect::<Vec<_>>()[..] {
-            ["blocks", block, ..] => block.parse::<usize>().map_or(0, |block| block + 1),
-            ["conv_head" | "bn2", ..] => self.plan.len() - 1,
-            _ => 0,
-        }
-    }
-
-    fn run(&self, index: usize, input: Activation) -> Activation {
-        let Activation::Map(input) = input else {
-            panic!("EfficientNet-Lite's stages take feature maps")
+/// The larger ones keep the stem, the head, and the depth of the first and last stage.
+fn lite(image: Value, width: f64, depth: f64) -> Value {
+    let mut x = image
+        .stem_conv("conv_stem", Conv::new(STEM, 3).stride(2).same())
+        .batch_norm("bn1", NORM)
+        .activate(Relu6)
+        .stage("stem");
+    let last = STAGES.len() - 1;
+    for (index, (expansion, kernel, stride, channels, blocks)) in STAGES.into_iter().enumerate() {
+        let channels = make_divisible(channels as f64 * width, 8);
+        let blocks = match index {
+            0 => blocks,
+            n if n == last => blocks,
+            _ => (blocks as f64 * depth).ceil() as usize,
         };
-        Activation::Map(match index {
-            0 => relu6(self.bn1.forward(self.conv_stem.forward(input))),
-            n if n <= self.blocks.len() => self.blocks[n - 1]
-                .iter()
-                .fold(input, |x, block| block.forward(x)),
-            _ => relu6(self.bn2.forward(self.conv_head.forward(input))),
-        })
+        for block in 0..blocks {
+            let stride = if block == 0 { stride } else { 1 };
+            x = x.within(format!("blocks.{index}.{block}"), |x| match expansion {
+                1 => separable(x, kernel, stride, channels),
+                _ => inverted(x, expansion, kernel, stride, channels),
+            });
+        }
+        x = x.stage(format!("blocks.{index}"));
+    }
+    x.conv("conv_head", Conv::new(FEATURES, 1))
+        .batch_norm("bn2", NORM)
+        .activate(Relu6)
+        .stage("conv_head")
+}
+
+/// Filter depthwise, project.
+fn separable(x: &Value, kernel: usize, stride: usize, channels: usize) -> Value {
+    let input = x.channels();
+    let depthwise = Conv::new(input, kernel).stride(stride).groups(input).same();
+    let y = x
+        .conv("conv_dw", depthwise)
+        .batch_norm("bn1", NORM)
+        .activate(Relu6)
+        .conv("conv_pw", Conv::new(channels, 1))
+        .batch_norm("bn2", NORM);
+    match stride == 1 && input == channels {
+        true => y + x.clone(),
+        false => y,
     }
 }
 
-/// The family, in the names of this project; timm prefixes them with `tf_`.
-pub(super) const EFFICIENTNET_LITES: [Architecture; 1] = [Architecture {
-    aliases: &["tf_efficientnet_lite0", "efficientnetlite0"],
-    params: 4_652_008,
-    macs: 385_000_000,
-    weights: &[PretrainedWeights {
+/// Expand, filter depthwise, project.
+fn inverted(x: &Value, expansion: usize, kernel: usize, stride: usize, channels: usize) -> Value {
+    let wide = x.channels() * expansion;
+    let depthwise = Conv::new(wide, kernel).stride(stride).groups(wide).same();
+    let y = x
+        .conv("conv_pw", Conv::new(wide, 1))
+        .batch_norm("bn1", NORM)
+        .activate(Relu6)
+        .conv("conv_dw", depthwise)
+        .batch_norm("bn2", NORM)
+        .activate(Relu6)
+        .conv("conv_pwl", Conv::new(channels, 1))
+        .batch_norm("bn3", NORM);
+    match stride == 1 && x.channels() == channels {
+        true => y + x.clone(),
+        false => y,
+    }
+}
+
+/// The file that comes with Rekindle, Google's own, then timm's of the same.
+const LITE0_WEIGHTS: [PretrainedWeights; 2] = [
+    PretrainedWeights {
         name: "BUNDLED",
         file_name: "efficientnet_lite0.safetensors",
         url: None,
         license: License::Apache2,
         source: "bundled, from Google's tensorflow/tpu release",
-        // timm's for these weights: 224 pixels are 0.875 of the resized side.
-        preset: Preset {
-            resize: 256,
-            crop: 224,
-            interpolation: Interpolation::Bicubic,
-            mean: [0.5; 3],
-            std: [0.5; 3],
-        },
+        preset: published::EFFICIENTNET_LITE0[0].preset,
         accuracy: Some((74.83, 92.17)),
-    }],
-    ..Architecture::imagenet(
+    },
+    published::EFFICIENTNET_LITE0[0],
+];
+
+const INIT: InitRules = InitRules {
+    conv: Init::KaimingNormalFanOut,
+    linear: Init::UniformFanOut,
+    linear_bias: Init::Constant(0.0),
+    ..InitRules::TORCH
+};
+
+const fn entry(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    input_size: usize,
+    describe: fn(Value) -> Value,
+    weights: &'static [PretrainedWeights],
+) -> Architecture {
+    Architecture {
+        aliases,
+        input_size,
+        ..Architecture::new(
+            name,
+            "EfficientNet-Lite",
+            HeadSlot::linear("classifier"),
+            describe,
+            weights,
+        )
+        .init(INIT)
+    }
+}
+
+/// The family, in the names of this project; timm prefixes them with `tf_`.
+pub(super) const EFFICIENTNET_LITES: [Architecture; 5] = [
+    entry(
         "efficientnet_lite0",
-        "EfficientNet-Lite",
-        1280,
-        HeadSlot {
-            name: "classifier",
-            style: HeadStyle::Linear,
-        },
-        |_, device| Backbone::EfficientNetLite(EfficientNetLite::lite0(device)),
-    )
-}];
+        &["tf_efficientnet_lite0", "efficientnetlite0"],
+        224,
+        |x| lite(x, 1.0, 1.0),
+        &LITE0_WEIGHTS,
+    ),
+    entry(
+        "efficientnet_lite1",
+        &["tf_efficientnet_lite1"],
+        240,
+        |x| lite(x, 1.0, 1.1),
+        published::EFFICIENTNET_LITE1,
+    ),
+    entry(
+        "efficientnet_lite2",
+        &["tf_efficientnet_lite2"],
+        260,
+        |x| lite(x, 1.1, 1.2),
+        published::EFFICIENTNET_LITE2,
+    ),
+    entry(
+        "efficientnet_lite3",
+        &["tf_efficientnet_lite3"],
+        300,
+        |x| lite(x, 1.2, 1.4),
+        published::EFFICIENTNET_LITE3,
+    ),
+    entry(
+        "efficientnet_lite4",
+        &["tf_efficientnet_lite4"],
+        380,
+        |x| lite(x, 1.4, 1.8),
+        published::EFFICIENTNET_LITE4,
+    ),
+];

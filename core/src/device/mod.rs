@@ -13,6 +13,7 @@ pub use probe::adapters;
 pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
 pub use self_test::{SelfTest, self_test};
 
+use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 
@@ -49,6 +50,19 @@ impl FromStr for Preference {
                 .and_then(|n| n.parse().ok())
                 .map(|n| Self::Gpu(Some(n)))
                 .ok_or_else(|| DeviceError::UnknownPreference(other.to_owned())),
+        }
+    }
+}
+
+/// As it is typed.
+impl fmt::Display for Preference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Cpu => f.write_str("cpu"),
+            Self::Gpu(None) => f.write_str("gpu"),
+            Self::Gpu(Some(number)) => write!(f, "gpu:{number}"),
+            Self::Software => f.write_str("software"),
         }
     }
 }

@@ -5,6 +5,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, Linea
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
+use crate::graph::{Norm, Value};
 use crate::random::Random;
 
 /// The shape of an [`MlpHead`].
@@ -54,6 +55,20 @@ impl MlpConfig {
                 weight: Param::from_data(weight, device),
                 bias: Some(Param::from_data(bias, device)),
             }
+        })
+    }
+
+    /// Writes the head down as an `nn.Sequential` called `name`, whose entries are counted from
+    /// `first`.
+    pub fn describe(&self, features: &Value, name: &str, first: usize, classes: usize) -> Value {
+        features.within(name, |x| {
+            let entry = |index: usize| (first + index).to_string();
+            x.batch_norm(&entry(0), Norm::TORCH)
+                .linear(&entry(1), self.hidden)
+                .relu()
+                .batch_norm(&entry(3), Norm::TORCH)
+                .dropout(self.dropout)
+                .linear(&entry(5), classes)
         })
     }
 

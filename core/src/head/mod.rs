@@ -12,6 +12,7 @@ use burn::tensor::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use crate::backbone::{Activation, HeadSlot, HeadStyle};
+use crate::graph::{Conv, Value};
 use crate::neck;
 
 /// What kind of head a model carries, as its file says it.
@@ -65,13 +66,47 @@ impl Head {
     ) -> Self {
         match (kind, slot.style) {
             (HeadKind::Mlp(config), _) => Self::Mlp(config.init(features, classes, device)),
-            (_, HeadStyle::Linear) => {
-                Self::Linear(LinearConfig::new(features, classes).init(device))
-            }
+            (_, HeadStyle::Linear { bias }) => Self::Linear(
+                LinearConfig::new(features, classes)
+                    .with_bias(bias || matches!(kind, HeadKind::Linear { .. }))
+                    .init(device),
+            ),
             (_, HeadStyle::PooledConv) => {
                 Self::PooledConv(Conv2dConfig::new([features, classes], [1, 1]).init(device))
             }
         }
+    }
+
+    /// Writes a head of this kind for that place down, from the features to the logits.
+    pub fn describe(kind: &HeadKind, slot: HeadSlot, features: Value, classes: usize) -> Value {
+        let pooled = |x: &Value| match x.shape().len() {
+            3 => x.global_average().flatten(),
+            2 => x.first_token(),
+            _ => x.clone(),
+        };
+        let thinned = |x: Value| match slot.dropout {
+            0.0 => x,
+            share => x.dropout(share),
+        };
+        let logits = match (kind, slot.style) {
+            (HeadKind::Mlp(config), style) => {
+                let (name, first) = match style {
+                    HeadStyle::PooledConv => ("classifier", 2),
+                    HeadStyle::Linear { .. } => (slot.name, 0),
+                };
+                config.describe(&pooled(&features), name, first, classes)
+            }
+            (_, HeadStyle::Linear { bias }) => {
+                let bias = bias || matches!(kind, HeadKind::Linear { .. });
+                thinned(pooled(&features)).linear_with(slot.name, classes, bias)
+            }
+            (_, HeadStyle::PooledConv) => thinned(features)
+                .conv(slot.name, Conv::new(classes, 1).bias())
+                .relu()
+                .global_average()
+                .flatten(),
+        };
+        logits.stage("head")
     }
 
     /// The name of the module that holds the head's parameters in the state_dict.

@@ -3,6 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::Channels;
+use crate::backbone::{Architecture, PretrainedWeights};
+use crate::graph::Options;
 use crate::head::HeadKind;
 use crate::preprocess::Preset;
 
@@ -20,6 +23,12 @@ pub struct ModelCard {
     pub classes: Vec<String>,
     /// How photos are prepared.
     pub preset: Preset,
+    /// How the channels of pictures meet the network.
+    #[serde(default, skip_serializing_if = "Channels::is_rgb")]
+    pub channels: Channels,
+    /// Whether the network keeps the resolution at its beginning, for images of some 32 pixels.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub small_stem: bool,
     /// What sits on the backbone.
     pub head: HeadKind,
     /// How the head was trained; free-form, for people and for repeating it.
@@ -31,6 +40,29 @@ pub struct ModelCard {
 }
 
 impl ModelCard {
+    /// A network as it was published, with its own classes.
+    pub fn published(architecture: &Architecture, weights: &PretrainedWeights) -> Self {
+        Self {
+            format: FORMAT,
+            architecture: architecture.name.to_owned(),
+            classes: imagenet_classes(),
+            preset: weights.preset,
+            channels: Channels::Rgb,
+            small_stem: false,
+            head: HeadKind::Original,
+            recipe: Map::new(),
+            provenance: Map::new(),
+        }
+    }
+
+    /// What is asked of the network beside its size.
+    pub fn options(&self) -> Options {
+        Options {
+            small_stem: self.small_stem,
+            ..Options::default()
+        }
+    }
+
     /// The constant in every logit that is not the class's own (see [`HeadKind::Linear`]).
     pub fn lift(&self) -> f32 {
         match self.head {

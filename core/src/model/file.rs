@@ -5,10 +5,13 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use thiserror::Error;
 
-use super::{FORMAT, Model, ModelCard, imagenet_classes};
-use crate::backbone::{Architecture, PretrainedWeights, UnknownArchitecture, find};
+use super::adapt::Adapted;
+use super::{FORMAT, Model, ModelCard};
+use crate::backbone::{
+    Architecture, Backbone, PretrainedWeights, UnknownArchitecture, UnsupportedInput, find,
+};
 use crate::device::DeviceError;
-use crate::head::{Head, HeadKind};
+use crate::head::Head;
 use crate::weights::{
     FillReport, NamedTensor, StorageDtype, TensorSource, WeightFile, WeightsError, collect, fill,
     list, write_safetensors,
@@ -42,6 +45,9 @@ pub enum ModelError {
     /// A network this Rekindle does not know.
     #[error(transparent)]
     Architecture(#[from] UnknownArchitecture),
+    /// A size of images that the network cannot take.
+    #[error(transparent)]
+    Input(#[from] UnsupportedInput),
     /// Tensors that do not belong to the network.
     #[error("these weights are not {architecture}'s: {}", describe(report))]
     Mismatch {
@@ -108,15 +114,22 @@ impl Model {
         source: &dyn TensorSource,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let card = ModelCard {
-            format: FORMAT,
-            architecture: architecture.name.to_owned(),
-            classes: imagenet_classes(),
-            preset: weights.preset,
-            head: HeadKind::Original,
-            recipe: Default::default(),
-            provenance: Default::default(),
-        };
+        let card = ModelCard::published(architecture, weights);
+        Self::ported(architecture, card, source, device)
+    }
+
+    /// A network as the card wants it, from published weights: positions are resampled to the card's
+    /// size, and the first convolution is ported to its channels.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing, unexpected, of the wrong shape or damaged.
+    pub fn ported(
+        architecture: &'static Architecture,
+        card: ModelCard,
+        source: &dyn TensorSource,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
         let (model, report) = Self::filled(architecture, card, source, device)?;
         if !report.is_exact() {
             return Err(ModelError::Mismatch {
@@ -135,11 +148,7 @@ impl Model {
     /// fill the network they name.
     pub fn open(bytes: &[u8], device: &Device) -> Result<Self, ModelError> {
         let file = WeightFile::parse(bytes)?;
-        let card = file
-            .metadata()
-            .get(METADATA_KEY)
-            .ok_or(ModelError::NoCard)?;
-        let card = read_card(card)?;
+        let card = read_card(&file)?;
         let architecture = find(&card.architecture)?;
         let (model, report) = Self::filled(architecture, card, &file, device)?;
         if !report.is_exact() {
@@ -155,7 +164,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// Only when a tensor that fits cannot be read.
+    /// When the network cannot take images of the card's size, or a tensor that fits cannot be read.
     pub fn filled(
         architecture: &'static Architecture,
         card: ModelCard,
@@ -163,23 +172,24 @@ impl Model {
         device: &Device,
     ) -> Result<(Self, FillReport), ModelError> {
         let slot = architecture.head;
-        let backbone = (architecture.build)(card.preset.crop as usize, device);
-        let (backbone, backbone_report) = {
-            // The family's names need the module that is being consumed: a sketch of it will do.
-            let namer = backbone.clone();
-            fill(backbone, source, &|path| namer.torch_name(path))?
-        };
-        let head = Head::new(
-            &card.head,
-            slot,
-            architecture.features,
-            card.classes.len(),
-            device,
-        );
-        let (head, head_report) = {
-            let namer = head.clone();
-            fill(head, source, &|path| head_name(&namer, architecture, path))?
-        };
+        let side = card.preset.crop as usize;
+        let image = [card.channels.count(), side, side];
+        let graph = architecture.graph_with(
+            image,
+            &card.options(),
+            |image| card.channels.describe(image),
+            |features| features,
+        )?;
+        let backbone = Backbone::new(graph, device);
+        // The names need the modules that are being consumed: sketches of them will do.
+        let namer = backbone.clone();
+        let source = Adapted::new(architecture, namer.graph(), card.channels, source);
+        let (backbone, backbone_report) = fill(backbone, &source, &|path| namer.torch_name(&path))?;
+        let features = namer.graph().features();
+        let head = Head::new(&card.head, slot, features, card.classes.len(), device);
+        let namer = head.clone();
+        let (head, head_report) =
+            fill(head, &source, &|path| head_name(&namer, architecture, path))?;
         let model = Self {
             card,
             architecture,
@@ -192,7 +202,7 @@ impl Model {
 
     /// All parameters and running statistics under their PyTorch names.
     pub fn tensors(&self) -> Vec<NamedTensor> {
-        let mut tensors = list(&self.backbone, &|path| self.backbone.torch_name(path));
+        let mut tensors = list(&self.backbone, &|path| self.backbone.torch_name(&path));
         tensors.extend(list(&self.head, &|path| {
             head_name(&self.head, self.architecture, path)
         }));
@@ -205,7 +215,12 @@ impl Model {
     ///
     /// When the device fails to hand the numbers back.
     pub async fn save(&self) -> Result<Vec<u8>, ModelError> {
-        let tensors = collect(self.tensors()).await?;
+        let mut tensors = collect(self.tensors()).await?;
+        // PyTorch asks for these though they hold nothing of the network's own.
+        for constant in self.backbone.graph().constants() {
+            let tensor = (constant.shape.clone(), constant.values.clone());
+            tensors.insert(constant.name.clone(), tensor);
+        }
         let card = serde_json::to_string(&self.card)
             .map_err(|error| ModelError::Card(error.to_string()))?;
         let metadata = BTreeMap::from([(METADATA_KEY.to_owned(), card)]);
@@ -222,11 +237,18 @@ fn head_name(head: &Head, architecture: &Architecture, path: String) -> String {
     )
 }
 
-fn read_card(json: &str) -> Result<ModelCard, ModelError> {
+/// What a model file says about itself.
+///
+/// # Errors
+///
+/// When it is not a model file of ours, or comes from a later version.
+pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
     #[derive(serde::Deserialize)]
     struct Version {
         format: u32,
     }
+    let json = file.metadata().get(METADATA_KEY);
+    let json = json.ok_or(ModelError::NoCard)?;
     let damaged = |error: serde_json::Error| ModelError::Card(error.to_string());
     // The version first: a later layout need not parse as this one.
     let Version { format } = serde_json::from_str(json).map_err(damaged)?;

@@ -1,22 +1,45 @@
 //! A network with its head, its classes and the way photos must be prepared for it.
 
+mod adapt;
 mod card;
+mod channels;
 mod file;
 
 pub use card::{FORMAT, ModelCard, imagenet_classes};
-pub use file::{METADATA_KEY, ModelError};
+pub use channels::{Channels, port_kernels};
+pub use file::{METADATA_KEY, ModelError, read_card};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::backbone::{Activation, Architecture, Backbone};
+use crate::backbone::{Activation, Architecture, Backbone, UnsupportedInput};
 use crate::device::DeviceError;
+use crate::graph::{Graph, LayerId};
 use crate::head::{Head, HeadKind};
 use crate::image::RgbImage;
 use crate::kernels;
 use crate::neck;
 use crate::postprocess::{Prediction, top_k};
-use crate::weights::list;
+
+/// The whole network that a card speaks of as data, from images of this height and width to the
+/// logits.
+///
+/// # Errors
+///
+/// When the network cannot take such images.
+pub fn whole_graph(
+    architecture: &Architecture,
+    card: &ModelCard,
+    [height, width]: [usize; 2],
+) -> Result<Graph, UnsupportedInput> {
+    let (slot, classes) = (architecture.head, card.classes.len());
+    architecture.graph_with(
+        [card.channels.count(), height, width],
+        &card.options(),
+        |image| card.channels.describe(image),
+        |features| Head::describe(&card.head, slot, features, classes),
+    )
+}
 
 /// A classifier, whole: photo in, answer out.
 #[derive(Debug, Clone)]
@@ -50,6 +73,16 @@ impl Model {
         &self.device
     }
 
+    /// The whole network as data, from the image to the logits.
+    ///
+    /// # Errors
+    ///
+    /// Never for a model that was opened: its size fits.
+    pub fn graph(&self) -> Result<Graph, UnsupportedInput> {
+        let [_, height, width] = self.backbone.graph().image();
+        whole_graph(self.architecture, &self.card, [height, width])
+    }
+
     /// Learnable numbers, of backbone and head together. Running statistics do not count.
     pub fn parameters(&self) -> usize {
         self.tensors()
@@ -62,11 +95,9 @@ impl Model {
     /// Learnable numbers of each stage.
     pub fn stage_parameters(&self) -> Vec<usize> {
         let mut counts = vec![0; self.backbone.stages().len()];
-        for tensor in list(&self.backbone, &|path| self.backbone.torch_name(path)) {
-            if tensor.is_parameter {
-                let count: usize = tensor.shape.iter().product();
-                counts[self.backbone.stage_of(&tensor.name)] += count;
-            }
+        let graph = self.backbone.graph();
+        for (index, layer) in graph.layers().iter().enumerate() {
+            counts[graph.stage_of_layer(LayerId(index))] += layer.parameter_count();
         }
         counts
     }
@@ -94,9 +125,11 @@ impl Model {
     /// # Shapes
     ///
     /// - crops: as [`crate::preprocess::Preset::crop_pixels`] makes them
-    /// - returns: `[N, 3, crop, crop]`
+    /// - returns: `[N, C, crop, crop]`, as many channels as the network takes
     pub fn batch(&self, crops: &[RgbImage]) -> Tensor<4> {
-        kernels::normalise(crops, &self.card.preset, &self.device)
+        let batch = kernels::normalise(crops, &self.card.preset, &self.device);
+        // Grey pictures have the same in all three channels.
+        batch.narrow(1, 0, self.card.channels.count())
     }
 
     /// Pooled features.

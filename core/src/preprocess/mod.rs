@@ -7,6 +7,8 @@
 mod augment;
 mod resize;
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 pub use augment::{Augmentation, AugmentationError, CropBox, View};
@@ -41,6 +43,8 @@ pub struct Preset {
     pub(crate) interpolation: Interpolation,
     pub(crate) mean: [f32; 3],
     pub(crate) std: [f32; 3],
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) grey: bool,
 }
 
 /// Why numbers do not make a [`Preset`].
@@ -82,13 +86,19 @@ struct Unchecked {
     interpolation: Interpolation,
     mean: [f32; 3],
     std: [f32; 3],
+    #[serde(default)]
+    grey: bool,
 }
 
 impl TryFrom<Unchecked> for Preset {
     type Error = PresetError;
 
     fn try_from(raw: Unchecked) -> Result<Self, PresetError> {
-        Self::new(raw.resize, raw.crop, raw.interpolation, raw.mean, raw.std)
+        let preset = Self::new(raw.resize, raw.crop, raw.interpolation, raw.mean, raw.std)?;
+        Ok(Self {
+            grey: raw.grey,
+            ..preset
+        })
     }
 }
 
@@ -101,6 +111,7 @@ impl Preset {
         interpolation: Interpolation::Bilinear,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
+        grey: false,
     };
 
     /// What timm's `tf_efficientnet_lite0` expects: crop 224 at `crop_pct` 0.875 (so 256), bicubic,
@@ -111,6 +122,7 @@ impl Preset {
         interpolation: Interpolation::Bicubic,
         mean: [0.5; 3],
         std: [0.5; 3],
+        grey: false,
     };
 
     /// A preset from its parts.
@@ -136,6 +148,7 @@ impl Preset {
             interpolation,
             mean,
             std,
+            grey: false,
         };
         preset.check()?;
         Ok(preset)
@@ -175,7 +188,33 @@ impl Preset {
     pub fn with_size(self, crop: u32) -> Result<Self, PresetError> {
         let resize = u64::from(crop) * u64::from(self.resize) / u64::from(self.crop);
         let resize = u32::try_from(resize).unwrap_or(u32::MAX);
-        Self::new(resize, crop, self.interpolation, self.mean, self.std)
+        let sized = Self::new(resize, crop, self.interpolation, self.mean, self.std)?;
+        Ok(Self {
+            grey: self.grey,
+            ..sized
+        })
+    }
+
+    /// This preset for grey pictures: colours become their luminance, three times over, before
+    /// anything else, as torchvision's `Grayscale(num_output_channels=3)` makes it.
+    pub fn greyscale(self) -> Self {
+        Self { grey: true, ..self }
+    }
+
+    /// This preset with the same normalisation for all three channels, the mean of theirs: what a
+    /// network of one channel is given.
+    pub fn with_one_normalisation(self) -> Self {
+        let mean = |of: [f32; 3]| [of.iter().sum::<f32>() / 3.0; 3];
+        Self {
+            mean: mean(self.mean),
+            std: mean(self.std),
+            ..self
+        }
+    }
+
+    /// Whether colours are turned into their luminance.
+    pub fn is_grey(&self) -> bool {
+        self.grey
     }
 
     /// Length of the resized photo's shorter side, in pixels.
@@ -223,6 +262,18 @@ impl Preset {
 
     /// The square of the photo that the network sees, before normalisation: `crop`×`crop` pixels.
     pub fn crop_pixels(&self, image: &RgbImage) -> RgbImage {
+        self.crop_coloured(&self.coloured(image))
+    }
+
+    /// The photo, in the colours that the network sees.
+    fn coloured<'a>(&self, image: &'a RgbImage) -> Cow<'a, RgbImage> {
+        match self.grey {
+            true => Cow::Owned(image.to_grey()),
+            false => Cow::Borrowed(image),
+        }
+    }
+
+    fn crop_coloured(&self, image: &RgbImage) -> RgbImage {
         let (width, height) = (u64::from(image.width()), u64::from(image.height()));
         let (short, long) = (width.min(height), width.max(height));
         let resize = u64::from(self.resize);
@@ -265,6 +316,7 @@ impl Preset {
         match *view {
             View::Plain => self.crop_pixels(image),
             View::Cropped { area, flip } => {
+                let image = &*self.coloured(image);
                 let area = area.within(image.width(), image.height());
                 let side = |start: u32, length| Side {
                     source: Span {

@@ -265,7 +265,7 @@ fn linear_head(
 ) -> (HeadKind, Head) {
     let (width, classes) = (examples.width, solution.bias.len());
     match slot.style {
-        HeadStyle::Linear => {
+        HeadStyle::Linear { .. } => {
             // Burn keeps `[in, out]`.
             let weight: Vec<f32> = (0..width * classes)
                 .map(|index| solution.weight[index % classes * width + index / classes])

@@ -14,5 +14,5 @@ mod write;
 
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
 pub use names::{FillReport, Misshaped, NamedTensor, TensorSource, collect, fill, list};
-pub use synthetic::{Generated, HeInit};
+pub use synthetic::Generated;
 pub use write::{StorageDtype, write_safetensors};

@@ -8,6 +8,7 @@ use serde_json::json;
 
 use super::{Context, print_json, print_text};
 use crate::cli::BenchArgs;
+use crate::memory;
 use crate::models;
 use crate::ui::{ExitCode, Failure};
 
@@ -40,7 +41,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     seconds.sort_by(f64::total_cmp);
     let median = seconds[seconds.len() / 2];
     let per_image = median / args.batch as f64;
-    let gigaflops = 2.0 * model.architecture().macs as f64 / per_image / 1e9;
+    let gigaflops = 2.0 * model.architecture().macs() as f64 / per_image / 1e9;
     if context.global.json {
         print_json(&json!({
             "model": model.card.architecture,
@@ -53,6 +54,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
             "ms_per_image": 1e3 * per_image,
             "images_per_second": 1.0 / per_image,
             "gflops": gigaflops,
+            "peak_memory_bytes": memory::peak_bytes(),
         }))?;
     } else {
         print_text(&format!(

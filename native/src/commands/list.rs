@@ -1,6 +1,6 @@
 //! `rekindle models`: the networks there are.
 
-use rekindle_core::backbone::{ARCHITECTURES, Architecture};
+use rekindle_core::backbone::{Architecture, architectures};
 use serde::Serialize;
 
 use super::{Context, print_json, print_text, table};
@@ -65,11 +65,11 @@ impl Entry {
         Some(Self {
             name: architecture.name,
             family: architecture.family,
-            params: architecture.params,
-            macs: architecture.macs,
+            params: architecture.params(),
+            macs: architecture.macs(),
             input_size: architecture.input_size,
-            min_input_size: architecture.min_input,
-            features: architecture.features,
+            min_input_size: architecture.min_input(),
+            features: architecture.features(),
             license: default.license.spdx(),
             source: default
                 .url
@@ -83,9 +83,7 @@ impl Entry {
 /// Lists them.
 pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
     let places = Places::of_this_machine();
-    let entries: Vec<_> = ARCHITECTURES
-        .iter()
-        .flat_map(|family| family.iter())
+    let entries: Vec<_> = architectures()
         .filter_map(|architecture| Entry::new(architecture, &places))
         .collect();
     if context.global.json {

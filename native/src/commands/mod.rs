@@ -1,9 +1,13 @@
 //! One file a command.
 
 mod bench;
+mod compare;
 mod completions;
+mod diagram;
 mod doctor;
 mod evaluate;
+mod export;
+mod inspect;
 mod list;
 mod predict;
 mod serve;
@@ -44,6 +48,9 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
         Command::Evaluate(args) => evaluate::run(&args, context),
         Command::Models => list::run(context),
         Command::Summary(args) => summary::run(&args, context),
+        Command::Diagram(args) => diagram::run(&args, context),
+        Command::Export(args) => export::run(&args, context),
+        Command::Compare(args) => compare::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
         Command::Doctor => doctor::run(context),
         Command::Serve(args) => serve::run(&args, context),

@@ -1,123 +1,149 @@
 //! `rekindle summary`: what a model is made of.
 
-use rekindle_core::model::Model;
+use rekindle_core::graph::LayerId;
+use rekindle_core::inspect::{Summary, grouped};
 use serde::Serialize;
 
+use super::inspect::Inspected;
 use super::{Context, print_json, print_text, table};
 use crate::cli::SummaryArgs;
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, Failure};
 
+/// A stage, as `summary --json` prints it.
 #[derive(Debug, Serialize)]
-struct Row {
+struct StageRow {
     stage: String,
-    stride: usize,
+    /// Input pixels per output position; none where positions have been averaged away.
+    stride: Option<usize>,
     channels: usize,
     output: Vec<usize>,
     params: usize,
+    trainable: usize,
 }
 
-/// Prints the stages, the head and how photos are prepared.
+/// A parameter, as `summary --json` prints it.
+#[derive(Debug, Serialize)]
+struct ParameterRow {
+    name: String,
+    shape: Vec<usize>,
+    trainable: bool,
+}
+
+/// Prints the layers, the stages or the parameters.
 pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let device = rekindle_core::device::cpu().device;
-    let model = models::open(
-        &args.model,
-        args.weights.weights.as_deref(),
-        &device,
-        context,
-    )?;
-    let rows = rows(&model);
-    let params = model.parameters();
+    if args.batch == 0 {
+        return Err(Failure::new(ExitCode::Usage, "--batch must be at least 1").into());
+    }
+    let inspected = Inspected::new(&args.inspect)?;
+    let summary = Summary::new(&inspected.graph, &inspected.freezing, args.batch);
+    let (stages, parameters) = (stages(&inspected), parameters(&inspected));
     if context.global.json {
         print_json(&serde_json::json!({
-            "card": model.card,
-            "stages": rows,
-            "head_params": model.head_parameters(),
-            "params": params,
+            "architecture": inspected.architecture.name,
+            "family": inspected.architecture.family,
+            "card": inspected.card,
+            "summary": summary,
+            "stages": stages,
+            "parameters": parameters,
         }))?;
         return Ok(ExitCode::Ok);
     }
-    let card = &model.card;
-    let preset = card.preset;
-    let mut text = format!("{}\n\n", models::title(card));
-    let mut stages = table(&["stage", "stride", "output", "parameters"]);
-    for row in &rows {
-        let output = row
-            .output
-            .iter()
-            .map(usize::to_string)
-            .collect::<Vec<_>>()
-            .join("×");
-        stages.add_row(vec![
-            row.stage.clone(),
-            row.stride.to_string(),
-            output,
-            grouped(row.params),
-        ]);
+    if args.stages {
+        print_text(&stage_table(&stages))?;
+    } else if args.parameters {
+        print_text(&parameter_table(&parameters))?;
+    } else {
+        print_text(&summary.to_string())?;
     }
-    stages.add_row(vec![
-        format!("head ({})", card.head.name()),
-        String::new(),
-        card.classes.len().to_string(),
-        grouped(model.head_parameters()),
-    ]);
-    text += &format!("{stages}\n\n{} parameters\n", grouped(params));
-    text += &format!(
-        "photos: shorter side to {}, {:?}, centre {}×{}, mean {:?}, std {:?}\n",
-        preset.resize(),
-        preset.interpolation(),
-        preset.crop(),
-        preset.crop(),
-        preset.mean(),
-        preset.std(),
-    );
-    let shown = card
-        .classes
-        .iter()
-        .take(10)
-        .cloned()
-        .collect::<Vec<_>>()
-        .join(", ");
-    text += &format!(
-        "classes: {shown}{}",
-        if card.classes.len() > 10 { ", …" } else { "" }
-    );
-    print_text(&text)?;
+    if let Some(card) = &inspected.card {
+        let preset = card.preset;
+        let shown = card.classes.iter().take(10).cloned().collect::<Vec<_>>();
+        let more = if card.classes.len() > 10 { ", …" } else { "" };
+        print_text(&format!(
+            "{}\nphotos: shorter side to {}, {:?}, centre {}×{}, mean {:?}, std {:?}\nclasses: {}{more}",
+            models::title(card),
+            preset.resize(),
+            preset.interpolation(),
+            preset.crop(),
+            preset.crop(),
+            preset.mean(),
+            preset.std(),
+            shown.join(", "),
+        ))?;
+    }
     Ok(ExitCode::Ok)
 }
 
-fn rows(model: &Model) -> Vec<Row> {
-    let side = model.card.preset.crop() as usize;
-    let outputs = model
-        .backbone()
-        .stage_shapes([1, 3, side, side], model.device());
-    let params = model.stage_parameters();
-    let stages = model
-        .backbone()
+fn stages(inspected: &Inspected) -> Vec<StageRow> {
+    let graph = &inspected.graph;
+    let mut rows: Vec<StageRow> = graph
         .stages()
-        .into_iter()
-        .zip(outputs)
-        .zip(params);
-    stages
-        .map(|((stage, output), params)| Row {
-            stage: stage.name,
+        .iter()
+        .map(|stage| StageRow {
+            stage: stage.name.clone(),
             stride: stage.stride,
             channels: stage.channels,
-            output: output[1..].to_vec(),
-            params,
+            output: stage.shape.clone(),
+            params: 0,
+            trainable: 0,
+        })
+        .collect();
+    for (index, layer) in graph.layers().iter().enumerate() {
+        let row = &mut rows[graph.stage_of_layer(LayerId(index))];
+        row.params += layer.parameter_count();
+        if inspected.freezing.trains(index) {
+            row.trainable += layer.parameter_count();
+        }
+    }
+    rows
+}
+
+fn parameters(inspected: &Inspected) -> Vec<ParameterRow> {
+    let layers = inspected.graph.layers().iter().enumerate();
+    layers
+        .flat_map(|(index, layer)| {
+            let trainable = inspected.freezing.trains(index);
+            layer
+                .parameters()
+                .into_iter()
+                .map(move |(name, shape)| ParameterRow {
+                    name,
+                    shape,
+                    trainable,
+                })
         })
         .collect()
 }
 
-/// Digits in groups of three: `4,652,008`.
-fn grouped(count: usize) -> String {
-    let digits = count.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
+fn joined(shape: &[usize]) -> String {
+    let axes: Vec<String> = shape.iter().map(usize::to_string).collect();
+    axes.join("×")
+}
+
+fn stage_table(rows: &[StageRow]) -> String {
+    let mut table = table(&["stage", "stride", "output", "parameters", "trainable"]);
+    for row in rows {
+        table.add_row(vec![
+            row.stage.clone(),
+            row.stride
+                .map_or_else(String::new, |stride| stride.to_string()),
+            joined(&row.output),
+            grouped(row.params),
+            grouped(row.trainable),
+        ]);
     }
-    text
+    table.to_string()
+}
+
+fn parameter_table(rows: &[ParameterRow]) -> String {
+    let mut table = table(&["parameter", "shape", ""]);
+    for row in rows {
+        table.add_row(vec![
+            row.name.clone(),
+            joined(&row.shape),
+            if row.trainable { "" } else { "frozen" }.to_owned(),
+        ]);
+    }
+    table.to_string()
 }

@@ -84,8 +84,14 @@ fn train(
 ) -> anyhow::Result<ExitCode> {
     let device = context.open_device()?;
     let weights = args.weights.weights.as_deref();
-    let (model, origin) =
-        models::pretrained(&args.model, weights, args.seed, &device.device, context)?;
+    let (model, origin) = models::pretrained(
+        &args.model,
+        weights,
+        &args.pictures,
+        args.seed,
+        &device.device,
+        context,
+    )?;
     context.console.note(&format!(
         "{} on {} ({} parameters frozen)",
         model.card.architecture,
@@ -364,6 +370,13 @@ fn recipe_card(
 ) -> anyhow::Result<Map<String, Value>> {
     let mut card = Map::new();
     card.insert("model".into(), json!(model.card.architecture));
+    card.insert("input".into(), json!(model.card.preset.crop()));
+    if !model.card.channels.is_rgb() {
+        card.insert("channels".into(), json!(model.card.channels));
+    }
+    if model.card.small_stem {
+        card.insert("small_stem".into(), json!(true));
+    }
     card.insert("seed".into(), json!(args.seed));
     card.insert("views".into(), json!(args.views));
     match args.folds {

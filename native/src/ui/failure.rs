@@ -4,8 +4,10 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, Write as _};
 
-use rekindle_core::backbone::UnknownArchitecture;
+use rekindle_core::backbone::{UnknownArchitecture, UnsupportedInput};
 use rekindle_core::device::DeviceError;
+use rekindle_core::inspect::UnknownPart;
+use rekindle_core::inspect::onnx::OnnxError;
 use rekindle_core::model::ModelError;
 use rekindle_core::train::TrainError;
 
@@ -92,6 +94,10 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
             ExitCode::Usage,
             Some("`rekindle models` lists the networks there are".into()),
         ))
+    } else if error.is::<UnsupportedInput>() || error.is::<UnknownPart>() {
+        Some((ExitCode::Usage, None))
+    } else if error.is::<OnnxError>() {
+        Some((ExitCode::Data, None))
     } else if let Some(error) = error.downcast_ref::<io::Error>() {
         // Whoever reads our output (`head`, a pager) may stop when it has seen enough.
         let closed = error.kind() == io::ErrorKind::BrokenPipe;

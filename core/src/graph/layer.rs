@@ -1,0 +1,193 @@
+//! The parts of a network that hold parameters.
+
+use burn::module::{Module, Param};
+use burn::nn::conv::{Conv2d, Conv2dConfig};
+use burn::nn::{
+    BatchNorm, BatchNormConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig,
+    PaddingConfig2d,
+};
+use burn::tensor::{Device, Tensor};
+
+use super::op::{Conv, Padding};
+
+/// A layer of a graph, by its place in [`super::Graph::layers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LayerId(pub usize);
+
+/// What a layer is, before it has numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerSpec {
+    /// The module's name in the state_dict.
+    pub name: String,
+    /// What stands between that name and `weight` or `bias`: a dot, but an underscore in PyTorch's
+    /// `in_proj_weight`.
+    pub joint: &'static str,
+    /// Its kind and size.
+    pub kind: LayerKind,
+}
+
+/// The kinds of layers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LayerKind {
+    /// A convolution of so many input channels.
+    Conv {
+        /// Channels that come in.
+        input: usize,
+        /// The rest.
+        conv: Conv,
+    },
+    /// Batch norm.
+    BatchNorm {
+        /// Channels.
+        channels: usize,
+        /// Its numbers.
+        norm: Norm,
+    },
+    /// Layer norm.
+    LayerNorm {
+        /// Length of the axis it normalises.
+        width: usize,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// A linear map.
+    Linear {
+        /// Features that come in.
+        input: usize,
+        /// Features that go out.
+        output: usize,
+        /// Whether a number per output is added.
+        bias: bool,
+    },
+    /// A bare parameter of this shape.
+    Table(Vec<usize>),
+}
+
+/// Batch norm's numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Norm {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// The share of the new batch in the running statistics.
+    pub momentum: f64,
+}
+
+impl Norm {
+    /// PyTorch's defaults.
+    pub const TORCH: Self = Self::new(1e-5, 0.1);
+
+    /// These numbers.
+    pub const fn new(epsilon: f64, momentum: f64) -> Self {
+        Self { epsilon, momentum }
+    }
+}
+
+impl LayerSpec {
+    /// Its learnable parameters: name in the state_dict and shape, as PyTorch has them.
+    pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
+        let named = |leaf: &str| format!("{}{}{leaf}", self.name, self.joint);
+        let pair = |weight: Vec<usize>, bias: Option<usize>| {
+            let mut all = vec![(named("weight"), weight)];
+            all.extend(bias.map(|length| (named("bias"), vec![length])));
+            all
+        };
+        match &self.kind {
+            LayerKind::Conv { input, conv } => pair(
+                vec![
+                    conv.filters,
+                    input / conv.groups,
+                    conv.kernel[0],
+                    conv.kernel[1],
+                ],
+                conv.bias.then_some(conv.filters),
+            ),
+            LayerKind::BatchNorm { channels: n, .. } | LayerKind::LayerNorm { width: n, .. } => {
+                pair(vec![*n], Some(*n))
+            }
+            LayerKind::Linear {
+                input,
+                output,
+                bias,
+            } => pair(vec![*output, *input], bias.then_some(*output)),
+            LayerKind::Table(shape) => vec![(self.name.clone(), shape.clone())],
+        }
+    }
+
+    /// How many learnable numbers it has.
+    pub fn parameter_count(&self) -> usize {
+        let parameters = self.parameters();
+        parameters
+            .iter()
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum()
+    }
+
+    /// Makes the layer, its parameters not yet filled.
+    pub fn init(&self, device: &Device) -> Layer {
+        match &self.kind {
+            LayerKind::Conv { input, conv } => {
+                let config = Conv2dConfig::new([*input, conv.filters], conv.kernel)
+                    .with_stride(conv.stride)
+                    .with_dilation(conv.dilation)
+                    .with_groups(conv.groups)
+                    .with_bias(conv.bias)
+                    .with_padding(match conv.padding {
+                        Padding::Same => PaddingConfig2d::Same,
+                        Padding::Symmetric([0, 0]) => PaddingConfig2d::Valid,
+                        Padding::Symmetric([rows, columns]) => {
+                            PaddingConfig2d::Explicit(rows, columns, rows, columns)
+                        }
+                    });
+                Layer::Conv(config.init(device))
+            }
+            LayerKind::BatchNorm { channels, norm } => Layer::BatchNorm(
+                BatchNormConfig::new(*channels)
+                    .with_epsilon(norm.epsilon)
+                    .with_momentum(norm.momentum)
+                    .init(device),
+            ),
+            LayerKind::LayerNorm { width, epsilon } => Layer::LayerNorm(
+                LayerNormConfig::new(*width)
+                    .with_epsilon(*epsilon)
+                    .init(device),
+            ),
+            LayerKind::Linear {
+                input,
+                output,
+                bias,
+            } => Layer::Linear(
+                LinearConfig::new(*input, *output)
+                    .with_bias(*bias)
+                    .init(device),
+            ),
+            LayerKind::Table(shape) => {
+                let zeros = Initializer::Zeros;
+                match shape[..] {
+                    [a] => Layer::Vector(zeros.init([a], device)),
+                    [a, b] => Layer::Matrix(zeros.init([a, b], device)),
+                    [a, b, c] => Layer::Block(zeros.init([a, b, c], device)),
+                    _ => unreachable!("parameters of one to three axes"),
+                }
+            }
+        }
+    }
+}
+
+/// A layer with its numbers.
+#[derive(Module, Debug)]
+pub enum Layer {
+    /// A convolution.
+    Conv(Conv2d),
+    /// Batch norm.
+    BatchNorm(BatchNorm),
+    /// Layer norm.
+    LayerNorm(LayerNorm),
+    /// A linear map.
+    Linear(Linear),
+    /// A bare vector.
+    Vector(Param<Tensor<1>>),
+    /// A bare matrix.
+    Matrix(Param<Tensor<2>>),
+    /// A bare tensor of three axes.
+    Block(Param<Tensor<3>>),
+}

@@ -1,0 +1,159 @@
+//! `rekindle compare`: networks side by side.
+
+use std::process::Command;
+
+use anyhow::Context as _;
+use rekindle_core::model::imagenet_classes;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::inspect::Inspected;
+use super::{Context, print_json, print_text, table};
+use crate::cli::{CompareArgs, InspectArgs};
+use crate::ui::{ExitCode, Failure, Unit};
+
+/// One network, as `compare --json` prints it.
+#[derive(Debug, Serialize)]
+struct Row {
+    model: String,
+    params: usize,
+    /// Multiply-adds of one image.
+    macs: u64,
+    /// Size of the weights as 32-bit numbers, in millions of bytes.
+    size_mb: f64,
+    input_size: usize,
+    /// Published ImageNet accuracy of the default weights, in percent.
+    acc1: Option<f32>,
+    acc5: Option<f32>,
+    /// Milliseconds an image, the median over the runs.
+    ms_per_image: Option<f64>,
+    /// The most memory that a process of its own held, in millions of bytes.
+    peak_memory_mb: Option<f64>,
+}
+
+/// Prints the table.
+pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let mut rows = Vec::new();
+    let measured = if args.no_measure {
+        0
+    } else {
+        args.models.len()
+    };
+    let mut progress = (measured > 0).then(|| {
+        let total = Some(measured as u64);
+        context.console.start("measuring", Unit::Items, total)
+    });
+    for model in &args.models {
+        context.interrupt.check()?;
+        rows.push(row(model, args, context)?);
+        if let Some(progress) = &mut progress {
+            progress.advance();
+        }
+    }
+    drop(progress);
+    if context.global.json {
+        print_json(&rows)?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut table = table(&[
+        "model",
+        "parameters",
+        "multiply-adds",
+        "size",
+        "input",
+        "top-1",
+        "ms an image",
+        "peak memory",
+    ]);
+    let or_dash = |value: Option<String>| value.unwrap_or_else(|| "–".to_owned());
+    for row in &rows {
+        table.add_row(vec![
+            row.model.clone(),
+            format!("{:.2} M", row.params as f64 / 1e6),
+            format!("{:.3} G", row.macs as f64 / 1e9),
+            format!("{:.1} MB", row.size_mb),
+            format!("{0}×{0}", row.input_size),
+            or_dash(row.acc1.map(|acc| format!("{acc:.1} %"))),
+            or_dash(row.ms_per_image.map(|ms| format!("{ms:.1}"))),
+            or_dash(row.peak_memory_mb.map(|mb| format!("{mb:.0} MB"))),
+        ]);
+    }
+    print_text(&table.to_string())?;
+    Ok(ExitCode::Ok)
+}
+
+fn row(model: &str, args: &CompareArgs, context: &Context) -> anyhow::Result<Row> {
+    let inspected = Inspected::new(&InspectArgs {
+        model: model.to_owned(),
+        input: None,
+        classes: None,
+        freeze: Vec::new(),
+        unfreeze: Vec::new(),
+    })?;
+    let Inspected {
+        architecture,
+        card,
+        graph,
+        ..
+    } = inspected;
+    let side = graph.image()[1];
+    let default = architecture.weights.iter().find(|w| w.accuracy.is_some());
+    // What was published is the network's own classes' accuracy; a new head has another.
+    let accuracy = match card {
+        Some(card) if card.classes != imagenet_classes() => None,
+        _ => default.and_then(|weights| weights.accuracy),
+    };
+    let (ms_per_image, peak_memory_mb) = match args.no_measure {
+        true => (None, None),
+        false => measure(model, args, context)?,
+    };
+    Ok(Row {
+        model: model.to_owned(),
+        params: graph.parameter_count(),
+        macs: graph.macs(),
+        size_mb: 4.0 * graph.parameter_count() as f64 / 1e6,
+        input_size: side,
+        acc1: accuracy.map(|(top1, _)| top1),
+        acc5: accuracy.map(|(_, top5)| top5),
+        ms_per_image,
+        peak_memory_mb,
+    })
+}
+
+/// Measures in a process of its own, so that one network's memory is not counted for the next.
+fn measure(
+    model: &str,
+    args: &CompareArgs,
+    context: &Context,
+) -> anyhow::Result<(Option<f64>, Option<f64>)> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let mut command = Command::new(program);
+    command
+        .args(["bench", model, "--json", "--quiet"])
+        .args(["--batch", &args.batch.to_string()])
+        .args(["--runs", &args.runs.to_string()])
+        .args(["--device", &context.global.device.to_string()]);
+    if !std::path::Path::new(model).is_file() {
+        // Speed does not depend on the numbers.
+        command.args(["--weights", "random"]);
+    }
+    let output = command
+        .output()
+        .context("cannot start this program again")?;
+    if !output.status.success() {
+        let said = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(
+            ExitCode::Device,
+            format!("cannot measure {model}: {}", said.trim()),
+        )
+        .with_help("compare with --no-measure, or look at `rekindle doctor`")
+        .into());
+    }
+    let found: Value = serde_json::from_slice(&output.stdout)
+        .with_context(|| format!("cannot read what measuring {model} gave"))?;
+    let memory = found["peak_memory_bytes"].as_f64();
+    Ok((
+        found["ms_per_image"].as_f64(),
+        memory.map(|bytes| bytes / 1e6),
+    ))
+}

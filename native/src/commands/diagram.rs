@@ -1,0 +1,37 @@
+//! `rekindle diagram`: a model drawn stage by stage.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use rekindle_core::inspect::{Diagram, diagram};
+use serde_json::json;
+
+use super::inspect::Inspected;
+use super::{Context, print_json, print_text};
+use crate::cli::DiagramArgs;
+use crate::ui::ExitCode;
+
+/// Writes the drawing and says where.
+pub fn run(args: &DiagramArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let inspected = Inspected::new(&args.inspect)?;
+    let name = inspected.architecture.name;
+    let [_, height, width] = inspected.graph.image();
+    let classes = inspected.graph.features();
+    let title = format!("{name} · {height}×{width} pixels · {classes} classes");
+    let svg = diagram(
+        &inspected.graph,
+        &Diagram {
+            title: &title,
+            freezing: &inspected.freezing,
+        },
+    );
+    let default = || PathBuf::from(format!("{name}.svg"));
+    let out = args.out.clone().unwrap_or_else(default);
+    std::fs::write(&out, svg).with_context(|| format!("cannot write {}", out.display()))?;
+    if context.global.json {
+        print_json(&json!({ "path": out, "stages": inspected.graph.stages().len() }))?;
+    } else {
+        print_text(&format!("{} (open it in a browser)", out.display()))?;
+    }
+    Ok(ExitCode::Ok)
+}

@@ -1,0 +1,44 @@
+//! `rekindle export`: a model for other runtimes.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use rekindle_core::inspect::onnx;
+use serde_json::json;
+
+use super::{Context, print_json, print_text};
+use crate::cli::ExportArgs;
+use crate::models;
+use crate::ui::ExitCode;
+
+/// Writes the file and says where, and how photos must be prepared for it.
+pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    let device = rekindle_core::device::cpu().device;
+    let weights = args.weights.weights.as_deref();
+    let model = models::open(&args.model, weights, &device, context)?;
+    let bytes = pollster::block_on(onnx::export(&model))?;
+    let default = || PathBuf::from(format!("{}.onnx", model.card.architecture));
+    let out = args.out.clone().unwrap_or_else(default);
+    std::fs::write(&out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
+    let side = model.card.preset.crop();
+    if context.global.json {
+        print_json(&json!({
+            "path": out,
+            "bytes": bytes.len(),
+            "input": ["batch", 3, side, side],
+            "output": ["batch", model.card.classes.len()],
+            "preset": model.card.preset,
+        }))?;
+    } else {
+        let preset = model.card.preset;
+        print_text(&format!(
+            "{}: {:.1} MB; image [batch, 3, {side}, {side}], (x / 255 − {:?}) / {:?}; logits [batch, {}]",
+            out.display(),
+            bytes.len() as f64 / 1e6,
+            preset.mean(),
+            preset.std(),
+            model.card.classes.len(),
+        ))?;
+    }
+    Ok(ExitCode::Ok)
+}

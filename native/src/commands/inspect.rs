@@ -1,0 +1,82 @@
+//! What the commands share that look into a network: which one, at which size, what of it trains.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use rekindle_core::backbone::{Architecture, find};
+use rekindle_core::graph::Graph;
+use rekindle_core::head::HeadKind;
+use rekindle_core::inspect::Freezing;
+use rekindle_core::model::{ModelCard, read_card, whole_graph};
+use rekindle_core::weights::WeightFile;
+
+use crate::cli::InspectArgs;
+use crate::ui::{ExitCode, Failure};
+
+/// A network as a person asked to see it. No weights are needed for that.
+pub struct Inspected {
+    /// Its entry in the registry.
+    pub architecture: &'static Architecture,
+    /// What its file says, where it was given as a file.
+    pub card: Option<ModelCard>,
+    /// The whole of it, head included.
+    pub graph: Graph,
+    /// Which layers train.
+    pub freezing: Freezing,
+}
+
+impl Inspected {
+    /// Finds it.
+    pub fn new(args: &InspectArgs) -> anyhow::Result<Self> {
+        let path = Path::new(&args.model);
+        let card = match path.is_file() {
+            true => Some(card_of(path)?),
+            false => None,
+        };
+        let architecture = find(card.as_ref().map_or(&args.model, |card| &card.architecture))?;
+        let mut wanted = match &card {
+            Some(card) => card.clone(),
+            None => published(architecture)?,
+        };
+        if let Some(classes) = args.classes {
+            if classes == 0 {
+                return Err(Failure::new(ExitCode::Usage, "--classes must be at least 1").into());
+            }
+            // Only how many they are matters here.
+            wanted.classes = vec![String::new(); classes];
+            wanted.head = HeadKind::Original;
+        }
+        let side = match card {
+            Some(_) => wanted.preset.crop() as usize,
+            None => architecture.input_size,
+        };
+        let size = args.input.unwrap_or([side, side]);
+        let graph = whole_graph(architecture, &wanted, size)?;
+        let mut freezing = Freezing::none(&graph);
+        for part in &args.freeze {
+            freezing = freezing.freeze(&graph, part)?;
+        }
+        for part in &args.unfreeze {
+            freezing = freezing.unfreeze(&graph, part)?;
+        }
+        Ok(Self {
+            architecture,
+            card,
+            graph,
+            freezing,
+        })
+    }
+}
+
+fn published(architecture: &Architecture) -> anyhow::Result<ModelCard> {
+    let weights = architecture.weights.first();
+    let weights = weights.with_context(|| format!("{} has no weights", architecture.name))?;
+    Ok(ModelCard::published(architecture, weights))
+}
+
+fn card_of(path: &Path) -> anyhow::Result<ModelCard> {
+    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = WeightFile::parse(&bytes)
+        .with_context(|| format!("cannot use {} as a model", path.display()))?;
+    read_card(&file).with_context(|| format!("cannot use {} as a model", path.display()))
+}

@@ -1,0 +1,328 @@
+//! What holds for every network in the registry, and which none can escape.
+
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
+use std::path::PathBuf;
+
+use burn::module::{Module, ModuleVisitor, Param};
+use burn::tensor::{Device, Gradients, Tensor, TensorData};
+use rekindle_core::backbone::{Architecture, Backbone, architectures, find};
+use rekindle_core::graph::{Options, Scratch};
+use rekindle_core::head::{Head, HeadKind};
+use rekindle_core::model::Model;
+use rekindle_core::preprocess::Interpolation;
+use rekindle_core::weights::{Generated, TensorSource, fill};
+use rekindle_tests::is_nightly;
+use serde_json::Value;
+
+/// Networks of more parameters than this take part only with `REKINDLE_NIGHTLY`.
+const MANY_PARAMETERS: usize = 30_000_000;
+
+/// Tensors of more numbers than this are not drawn.
+const MANY_NUMBERS: usize = 3_000_000;
+
+/// torchvision's own table: one object per classifier.
+fn torchvision() -> serde_json::Map<String, Value> {
+    let path = rekindle_tests::root().join("tests/goldens/torchvision_models.json");
+    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+#[test]
+fn every_torchvision_classifier_is_there_with_its_numbers() {
+    let table = torchvision();
+    assert_eq!(table.len(), 80);
+    let mut wrong = Vec::new();
+    for (name, entry) in &table {
+        let architecture = find(name).unwrap();
+        assert_eq!(architecture.name, name);
+        assert_eq!(
+            architecture.params(),
+            entry["params"].as_u64().unwrap(),
+            "{name}: parameters"
+        );
+        assert_eq!(
+            architecture.input_size,
+            entry["input"].as_u64().unwrap() as usize,
+            "{name}"
+        );
+        // torchvision rounds to thousandths of a billion.
+        let billions = architecture.macs() as f64 / 1e9;
+        let expected = entry["ops"].as_f64().unwrap();
+        if (billions - expected).abs() > 0.000_51 {
+            wrong.push(format!(
+                "{name}: {billions:.4} G multiply-adds, torchvision {expected}"
+            ));
+        }
+        let smallest = entry["min_size"].as_u64().unwrap() as usize;
+        if architecture.min_input() > smallest {
+            let ours = architecture.min_input();
+            wrong.push(format!(
+                "{name}: from {ours} pixels, torchvision {smallest}"
+            ));
+        }
+        check_weights(architecture, entry["weights"].as_array().unwrap());
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+fn check_weights(architecture: &Architecture, published: &[Value]) {
+    let name = architecture.name;
+    let ours = architecture.weights.iter();
+    let ours: Vec<_> = ours.filter(|w| w.source == "torchvision").collect();
+    assert_eq!(ours.len(), published.len(), "{name}");
+    for entry in published {
+        let tag = entry["name"].as_str().unwrap();
+        let weights = ours.iter().find(|w| w.name == tag).unwrap();
+        let preset = &weights.preset;
+        let is = |key: &str, value: Value| assert_eq!(entry[key], value, "{name} {tag}: {key}");
+        is("url", weights.url.into());
+        is("resize", preset.resize().into());
+        is("crop", preset.crop().into());
+        is(
+            "interpolation",
+            match preset.interpolation() {
+                Interpolation::Bilinear => "bilinear",
+                Interpolation::Bicubic => "bicubic",
+            }
+            .into(),
+        );
+        // torchvision's GoogLeNet and Inception v3 rescale their own input; our preset does it.
+        let rescales = ["googlenet", "inception_v3"].contains(&name);
+        let close = |ours: [f32; 3], key: &str| {
+            let theirs: Vec<f32> = serde_json::from_value(entry[key].clone()).unwrap();
+            let theirs = if rescales { vec![0.5; 3] } else { theirs };
+            assert_eq!(ours.to_vec(), theirs, "{name} {tag}: {key}");
+        };
+        close(preset.mean(), "mean");
+        close(preset.std(), "std");
+        let accuracy = |key: &str| entry[key].as_f64().map(|share| share as f32);
+        let expected = accuracy("acc1").zip(accuracy("acc5"));
+        assert_eq!(weights.accuracy, expected, "{name} {tag}");
+        is("license", weights.license.spdx().into());
+        let file = weights.url.unwrap().rsplit('/').next().unwrap();
+        assert_eq!(weights.file_name, file);
+    }
+    let default = ours[0];
+    let is_default = |entry: &&Value| entry["default"] == true;
+    let expected = published.iter().find(is_default).unwrap();
+    assert_eq!(
+        expected["name"], default.name,
+        "{name}: the default weights"
+    );
+}
+
+/// The networks that fit into a quick run.
+fn quick() -> impl Iterator<Item = &'static Architecture> {
+    architectures()
+        .filter(|architecture| is_nightly() || architecture.params() <= MANY_PARAMETERS as u64)
+}
+
+/// The smallest images of a network that still leave its normalisations something to do.
+fn small_image(architecture: &Architecture) -> [usize; 3] {
+    let step = architecture.input_multiple;
+    let side = architecture.min_input().max(64).next_multiple_of(step);
+    [3, side, side]
+}
+
+/// With `REKINDLE_KEEP_MODELS` naming a folder the files stay there, for
+/// `tests/parity/check_registry.py` to open in PyTorch.
+#[test]
+fn a_model_reads_what_it_wrote_and_writes_it_again() {
+    let keep = std::env::var_os("REKINDLE_KEEP_MODELS").map(PathBuf::from);
+    for architecture in quick() {
+        let name = architecture.name;
+        let weights = &architecture.weights[0];
+        let device = Device::flex();
+        let model = Model::pretrained(architecture, weights, &Generated, &device).unwrap();
+        let graph = model.backbone().graph();
+        let head = architecture.head.parameters(graph.features(), 1000);
+        assert_eq!(model.parameters(), graph.parameter_count() + head, "{name}");
+        let by_stage: usize = model.stage_parameters().iter().sum();
+        assert_eq!(by_stage + head, model.parameters(), "{name}");
+        let whole = model.graph().unwrap();
+        assert_eq!(whole.parameter_count(), model.parameters(), "{name}");
+        let bytes = pollster::block_on(model.save()).unwrap();
+        drop(model);
+        let reopened = Model::open(&bytes, &device);
+        let reopened = reopened.unwrap_or_else(|error| panic!("{name}: {error}"));
+        let again = pollster::block_on(reopened.save()).unwrap();
+        assert!(bytes == again, "{name}: the same bytes");
+        if let Some(folder) = &keep {
+            std::fs::write(folder.join(format!("{name}.safetensors")), &bytes).unwrap();
+        }
+    }
+}
+
+/// The names of the parameters, with and without a gradient.
+struct GradientNames<'a> {
+    backbone: &'a Backbone,
+    gradients: &'a Gradients,
+    path: Vec<String>,
+    with: Vec<String>,
+    without: Vec<String>,
+}
+
+impl ModuleVisitor for GradientNames<'_> {
+    fn enter_module(&mut self, name: &str, container_type: &str) {
+        let is_variant = container_type.starts_with("Enum:");
+        self.path.push(if is_variant {
+            String::new()
+        } else {
+            name.to_owned()
+        });
+    }
+
+    fn exit_module(&mut self, _name: &str, _container_type: &str) {
+        self.path.pop();
+    }
+
+    fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        let parts: Vec<&str> = self.path.iter().map(String::as_str).collect();
+        let path = parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(".");
+        if path.contains("running_") {
+            return;
+        }
+        let name = self.backbone.torch_name(&path);
+        match param.val().grad(self.gradients) {
+            Some(_) => self.with.push(name),
+            None => self.without.push(name),
+        }
+    }
+}
+
+/// Runs a batch of two through the network in training and follows the squares of all it puts out.
+fn gradients(backbone: &Backbone, image: [usize; 3], device: &Device) -> Gradients {
+    let [channels, height, width] = image;
+    let shape = [2, channels, height, width];
+    let input = TensorData::new(Generated::input(&shape), shape);
+    let (features, auxiliary) = backbone.forward_auxiliary(Tensor::from_data(input, device));
+    let mut loss = features.flatten().powi_scalar(2).sum();
+    for logits in auxiliary {
+        loss = loss + logits.powi_scalar(2).sum();
+    }
+    loss.backward()
+}
+
+fn trainable(architecture: &Architecture, image: [usize; 3], device: &Device) -> Backbone {
+    let options = Options {
+        auxiliary: Some(3),
+        ..Options::default()
+    };
+    let backbone = architecture.backbone(image, &options, device).unwrap();
+    let namer = backbone.clone();
+    let (backbone, _) = fill(backbone, &Generated, &|path| namer.torch_name(&path)).unwrap();
+    backbone
+}
+
+fn names(backbone: &Backbone, gradients: &Gradients) -> (Vec<String>, Vec<String>) {
+    let mut visitor = GradientNames {
+        backbone,
+        gradients,
+        path: Vec::new(),
+        with: Vec::new(),
+        without: Vec::new(),
+    };
+    backbone.visit(&mut visitor);
+    (visitor.with, visitor.without)
+}
+
+#[test]
+fn every_parameter_gets_a_gradient_and_every_stage_can_be_frozen() {
+    let device = Device::flex().autodiff();
+    for architecture in quick() {
+        let name = architecture.name;
+        let image = small_image(architecture);
+        let backbone = trainable(architecture, image, &device);
+        let (with, without) = names(&backbone, &gradients(&backbone, image, &device));
+        assert!(without.is_empty(), "{name}: no gradient for {without:?}");
+        let expected: usize = backbone
+            .graph()
+            .layers()
+            .iter()
+            .map(|layer| layer.parameters().len())
+            .sum();
+        assert_eq!(with.len(), expected, "{name}");
+
+        // Freezing more and more from the front: what is frozen, and nothing else, gets none.
+        let stages = backbone.stages().len();
+        for frozen in [1, stages - 1] {
+            let backbone = backbone.clone().freeze_stages(frozen);
+            let (with, without) = names(&backbone, &gradients(&backbone, image, &device));
+            let is_frozen = |name: &String| backbone.stage_of(name).unwrap() < frozen;
+            assert!(
+                without.iter().all(is_frozen),
+                "{name}: {frozen} of {stages} frozen"
+            );
+            assert!(
+                !with.iter().any(is_frozen),
+                "{name}: {frozen} of {stages} frozen"
+            );
+        }
+    }
+}
+
+/// A tensor's mean, deviation and length.
+fn moments(values: &[f32]) -> (f64, f64, f64) {
+    let count = values.len() as f64;
+    let mean = values.iter().map(|&v| f64::from(v)).sum::<f64>() / count;
+    let squares = values.iter().map(|&v| (f64::from(v) - mean).powi(2));
+    (mean, (squares.sum::<f64>() / count).sqrt(), count)
+}
+
+/// For one member of each family, what torchvision drew for each tensor: both are samples, so they
+/// may differ by what samples of that length differ by.
+#[test]
+fn untrained_networks_are_drawn_as_torchvision_draws_them() {
+    let path = rekindle_tests::root().join("tests/goldens/init.json");
+    let drawn: serde_json::Map<String, Value> =
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    assert!(drawn.len() >= 20);
+    let mut wrong = Vec::new();
+    for (name, tensors) in &drawn {
+        let architecture = find(name).unwrap();
+        let side = architecture.input_size;
+        let options = Options {
+            auxiliary: Some(1000),
+            ..Options::default()
+        };
+        let slot = architecture.head;
+        let whole = architecture.graph_with(
+            [3, side, side],
+            &options,
+            |image| image,
+            |features| Head::describe(&HeadKind::Original, slot, features, 1000),
+        );
+        let whole = whole.unwrap();
+        let graph = architecture.graph([3, side, side], &options).unwrap();
+        let scratch = Scratch::new(&graph, architecture.init, 7);
+        let parameters: Vec<_> = whole.layers().iter().flat_map(|l| l.parameters()).collect();
+        let tensors = tensors.as_object().unwrap();
+        assert_eq!(parameters.len(), tensors.len(), "{name}");
+        for (parameter, shape) in parameters {
+            // The giants among them say nothing that others of their layers do not.
+            if shape.iter().product::<usize>() > MANY_NUMBERS {
+                continue;
+            }
+            let expected = &tensors[&parameter];
+            let number = |key: &str| expected[key].as_f64().unwrap();
+            let (mean, deviation, count) = moments(&scratch.values(&parameter, &shape).unwrap());
+            assert_eq!(count, number("numel"), "{name} {parameter}");
+            let rounding = 1e-5 * number("mean").abs() + 1e-7;
+            let sample = 6.0 * number("std") / count.sqrt() + rounding;
+            if (mean - number("mean")).abs() > 1.5 * sample
+                || (deviation - number("std")).abs() > sample
+            {
+                wrong.push(format!(
+                    "{name} {parameter}: mean {mean:.2e}, deviation {deviation:.2e}; torchvision {:.2e}, {:.2e}",
+                    number("mean"),
+                    number("std"),
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
