@@ -101,6 +101,10 @@ pub struct PictureArgs {
     /// convolution's kernels become one), adapter (a convolution in front makes three of one).
     #[arg(long, value_enum, value_name = "WAY")]
     pub grey: Option<GreyChoice>,
+    /// Leave out the hidden layers between the features and the classifier (AlexNet, VGG, MobileNetV3,
+    /// MaxViT).
+    #[arg(long)]
+    pub bare: bool,
     /// Keep the resolution at the network's beginning, for pictures of some 32 pixels (He et al.'s
     /// CIFAR layout); networks whose first kernel is larger than 3×3 then start untrained.
     #[arg(long)]
@@ -233,6 +237,9 @@ pub struct InspectArgs {
     /// Look at the network with a new head for so many classes.
     #[arg(long, value_name = "N")]
     pub classes: Option<usize>,
+    /// Look at it without the hidden layers between the features and the classifier.
+    #[arg(long)]
+    pub bare: bool,
     /// Parts that do not train: all, backbone, head, stages, or what parameters' names begin with.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     pub freeze: Vec<String>,

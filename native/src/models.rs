@@ -159,6 +159,7 @@ fn card(
         preset: channels.preset(preset),
         channels,
         small_stem: pictures.small_stem,
+        bare: pictures.bare,
         ..card
     })
 }

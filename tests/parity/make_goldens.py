@@ -18,6 +18,8 @@ Keys, `<H>x<W>` being the input size:
                                     flat ones [N, F]
 `vit_b_16` also has `interpolated/logits` and `interpolated/pos_embedding` (sampled like a stage):
 the 224-pixel network's position embedding interpolated by torchvision to 96x96.
+`googlenet` and `inception_v3` also have `branched/auxiliary.<n>` and `branched/transformed`: the
+auxiliary classifiers' logits and the logits with `transform_input=True`, at the default size.
 The safetensors metadata entry `golden` is a JSON object: versions, the call that made the reference
 (library, model, and the arguments for every size) and, for every size, each stage's full shape, L2
 norm in f64 and the relative L2 error of float32 PyTorch. What the stages are, stages.py says.
@@ -196,6 +198,9 @@ def golden(architecture: str, wanted: set[str]) -> tuple[dict[str, np.ndarray], 
     if architecture == "vit_b_16" and wanted >= {"default", "odd"}:
         interpolated, sizes["interpolated"] = interpolated_positions()
         tensors |= {f"interpolated/{key}": value for key, value in interpolated.items()}
+    if architecture in BRANCHES and wanted >= {"default", "odd"}:
+        branched, sizes["branched"] = inception_branches(architecture)
+        tensors |= {f"branched/{key}": value for key, value in branched.items()}
     library, model = source(architecture)
     note = {
         "architecture": architecture,
@@ -224,6 +229,41 @@ def interpolated_positions() -> tuple[dict[str, np.ndarray], dict]:
         "pos_embedding": sample(double["pos_embedding"][:1]),
     }
     return tensors, report
+
+
+# After which modules the auxiliary classifiers branch off.
+BRANCHES = {
+    "googlenet": {"inception4a": "aux1", "inception4d": "aux2"},
+    "inception_v3": {"Mixed_6e": "AuxLogits"},
+}
+
+
+def inception_branches(architecture: str) -> tuple[dict[str, np.ndarray], dict]:
+    """The auxiliary classifiers' logits, and the logits with torchvision's `transform_input`."""
+    size = sizes_of(architecture)["default"]
+    outputs = []
+    for dtype in (torch.float32, torch.float64):
+        network = torchvision.models.get_model(
+            architecture, weights=None, aux_logits=True, transform_input=False, init_weights=False
+        )
+        fill(network)
+        network = network.to(dtype).eval()
+        found = {}
+        for index, (before, auxiliary) in enumerate(BRANCHES[architecture].items()):
+            branch = network.get_submodule(auxiliary)
+
+            def keep(module, inputs, output, index=index, branch=branch):
+                found[f"auxiliary.{index}"] = branch(output.clone())
+
+            network.get_submodule(before).register_forward_hook(keep)
+        x = generated_input(size).to(dtype)
+        network(x)
+        branches = dict(found)
+        network.transform_input = True
+        outputs.append(branches | {"transformed": network(x)})
+    single, double = outputs
+    tensors = {key: value.float().numpy() for key, value in double.items()}
+    return tensors, report_of(single, double)
 
 
 def main() -> int:

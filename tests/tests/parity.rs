@@ -335,6 +335,62 @@ fn position_embeddings_are_interpolated_as_torchvision_does() {
     assert!(error < 1e-4, "logits: {error:.2e}");
 }
 
+/// GoogLeNet's and Inception's classifiers half-way up, and the step that turns torchvision's
+/// normalisation into Google's.
+#[test]
+fn inception_branches_are_torchvisions() {
+    let device = Device::flex();
+    for name in ["googlenet", "inception_v3"] {
+        let golden = Golden::read(name);
+        let truth = |key: &str| &golden.tensors[&format!("branched/{key}")];
+        let architecture = find(name).unwrap();
+        let side = architecture.input_size;
+        let shape = [2, 3, side, side];
+        let images = || {
+            let data = TensorData::new(Generated::input(&shape), shape);
+            Tensor::<4>::from_data(data, &device)
+        };
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
+        let network = |options: Options| {
+            let backbone = architecture.backbone([3, side, side], &options, &device);
+            let backbone = backbone.unwrap();
+            let namer = backbone.clone();
+            let filled = fill(backbone, &Generated, &|path| namer.torch_name(&path));
+            filled.unwrap().0
+        };
+
+        let with_auxiliary = network(Options {
+            auxiliary: Some(IMAGENET_CLASSES),
+            ..Options::default()
+        });
+        let (_, logits) = with_auxiliary.forward_auxiliary(images());
+        let held = golden
+            .tensors
+            .keys()
+            .filter(|key| key.contains("auxiliary"));
+        assert_eq!(logits.len(), held.count(), "{name}");
+        for (index, logits) in logits.into_iter().enumerate() {
+            let found = read(logits.flatten(0, 1));
+            let error = relative_error(&found, truth(&format!("auxiliary.{index}")));
+            println!("{name} auxiliary {index}: {error:.1e}");
+            assert!(error < ON_THE_PROCESSOR, "{name} {index}: {error:.2e}");
+        }
+
+        let transformed = network(Options {
+            transform_input: true,
+            ..Options::default()
+        });
+        let features = neck::pool(transformed.forward(images()));
+        let slot = architecture.head;
+        let width = transformed.graph().features();
+        let head = Head::new(&HeadKind::Original, slot, width, IMAGENET_CLASSES, &device);
+        let (head, _) = fill(head, &Generated, &|path| format!("{}.{path}", slot.name)).unwrap();
+        let found = read(head.forward_features(features).flatten(0, 1));
+        let error = relative_error(&found, truth("transformed"));
+        assert!(error < ON_THE_PROCESSOR, "{name} transformed: {error:.2e}");
+    }
+}
+
 #[test]
 fn generated_weights_are_the_ones_python_makes() {
     let path = rekindle_tests::root().join("tests/goldens/generator.json");

@@ -117,11 +117,25 @@ fn quick() -> impl Iterator<Item = &'static Architecture> {
         .filter(|architecture| is_nightly() || architecture.params() <= MANY_PARAMETERS as u64)
 }
 
-/// The smallest images of a network that still leave its normalisations something to do.
+/// What the tests of gradients build: everything there is, auxiliary classifiers too.
+const EVERYTHING: Options = Options {
+    auxiliary: Some(3),
+    small_stem: false,
+    bare: false,
+    transform_input: false,
+};
+
+/// The smallest images that leave a network's normalisations something to do, and its auxiliary
+/// classifiers a map large enough.
 fn small_image(architecture: &Architecture) -> [usize; 3] {
     let step = architecture.input_multiple;
-    let side = architecture.min_input().max(64).next_multiple_of(step);
-    [3, side, side]
+    let smallest = architecture.min_input().max(64).next_multiple_of(step);
+    let sides = (smallest..=architecture.input_size.max(smallest)).step_by(step);
+    let images = sides.map(|side| [3, side, side]);
+    images
+        .into_iter()
+        .find(|&image| architecture.graph(image, &EVERYTHING).is_ok())
+        .unwrap()
 }
 
 /// With `REKINDLE_KEEP_MODELS` naming a folder the files stay there, for
@@ -208,11 +222,7 @@ fn gradients(backbone: &Backbone, image: [usize; 3], device: &Device) -> Gradien
 }
 
 fn trainable(architecture: &Architecture, image: [usize; 3], device: &Device) -> Backbone {
-    let options = Options {
-        auxiliary: Some(3),
-        ..Options::default()
-    };
-    let backbone = architecture.backbone(image, &options, device).unwrap();
+    let backbone = architecture.backbone(image, &EVERYTHING, device).unwrap();
     let namer = backbone.clone();
     let (backbone, _) = fill(backbone, &Generated, &|path| namer.torch_name(&path)).unwrap();
     backbone

@@ -292,7 +292,7 @@ impl Session {
         let started = Date::now();
 
         let model = self.base()?;
-        let (slot, device) = (model.architecture().head, model.device());
+        let (slot, device) = (model.slot(), model.device());
         let (cache, classes) = (self.project.cache(), self.project.names().len());
         let all: Vec<usize> = (0..cache.len()).collect();
         let examples: Examples = cache.plain(&all);

@@ -30,14 +30,13 @@ fn alexnet(image: Value) -> Value {
     });
     x.adaptive_avg_pool(6, 6)
         .flatten()
-        .within("classifier", |x| {
+        .hidden_layers("classifier", |x| {
             x.dropout(0.5)
                 .linear("1", 4096)
                 .relu()
                 .dropout(0.5)
                 .linear("4", 4096)
                 .relu()
-                .stage("classifier")
         })
 }
 
@@ -45,7 +44,7 @@ fn alexnet(image: Value) -> Value {
 pub(super) const ALEXNETS: [Architecture; 1] = [Architecture::new(
     "alexnet",
     "AlexNet",
-    HeadSlot::linear("classifier.6"),
+    HeadSlot::linear("classifier.6").bare("classifier"),
     alexnet,
     published::ALEXNET,
 )];

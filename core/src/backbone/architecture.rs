@@ -233,6 +233,9 @@ pub struct HeadSlot {
     pub style: HeadStyle,
     /// The share of the features that torchvision drops before it in training.
     pub dropout: f64,
+    /// The module that the last layer takes the place of in a bare network ([`Options::bare`]), where
+    /// there are hidden layers to leave out.
+    pub bare: Option<&'static str>,
 }
 
 impl HeadSlot {
@@ -241,6 +244,7 @@ impl HeadSlot {
             name,
             style,
             dropout: 0.0,
+            bare: None,
         }
     }
 
@@ -262,6 +266,22 @@ impl HeadSlot {
     /// With this share of the features dropped before it in training.
     pub const fn dropout(self, dropout: f64) -> Self {
         Self { dropout, ..self }
+    }
+
+    /// Behind hidden layers which, with it, are the module of this name.
+    pub const fn bare(self, bare: &'static str) -> Self {
+        Self {
+            bare: Some(bare),
+            ..self
+        }
+    }
+
+    /// The place of the head in a network of these options.
+    pub fn for_options(self, options: &Options) -> Self {
+        match self.bare {
+            Some(name) if options.bare => Self::linear(name),
+            _ => self,
+        }
     }
 
     /// Learnable numbers of the original head.

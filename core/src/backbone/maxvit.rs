@@ -47,13 +47,12 @@ fn maxvit(image: Value, stem: usize, widths: [usize; 4], depths: [usize; 4], dro
         }
         x = x.stage(format!("block{}", block + 1));
     }
-    x.global_average().flatten().within("classifier", |x| {
-        let width = x.width();
-        x.layer_norm("2", 1e-5)
-            .linear("3", width)
-            .activate(Tanh)
-            .stage("classifier")
-    })
+    x.global_average()
+        .flatten()
+        .hidden_layers("classifier", |x| {
+            let width = x.width();
+            x.layer_norm("2", 1e-5).linear("3", width).activate(Tanh)
+        })
 }
 
 fn mbconv(x: &Value, width: usize, stride: usize, share: f64) -> Value {
@@ -221,7 +220,7 @@ pub(super) const MAXVITS: [Architecture; 2] = [
         ..Architecture::new(
             "maxvit_t",
             "MaxViT",
-            HeadSlot::linear_without_bias("classifier.5"),
+            HeadSlot::linear_without_bias("classifier.5").bare("classifier"),
             |x| maxvit(x, 64, [64, 128, 256, 512], [2, 2, 5, 2], 0.2),
             published::MAXVIT_T,
         )

@@ -114,12 +114,11 @@ fn mobilenet_v3(image: Value, blocks: &[V3Block], hidden: usize) -> Value {
         let last = Conv::new(6 * x.channels(), 1);
         conv_norm_act(&x, blocks.len() + 1, last, V3_NORM, Some(HardSwish)).stage("conv_head")
     });
-    x.global_average().flatten().within("classifier", |x| {
-        x.linear("0", hidden)
-            .activate(HardSwish)
-            .dropout(0.2)
-            .stage("classifier")
-    })
+    x.global_average()
+        .flatten()
+        .hidden_layers("classifier", |x| {
+            x.linear("0", hidden).activate(HardSwish).dropout(0.2)
+        })
 }
 
 fn v3_block(x: &Value, (kernel, wide, channels, excites, hard, stride): V3Block) -> Value {
@@ -168,7 +167,7 @@ pub(super) const MOBILENETS: [Architecture; 3] = [
     Architecture::new(
         "mobilenet_v3_large",
         "MobileNet v3",
-        HeadSlot::linear("classifier.3"),
+        HeadSlot::linear("classifier.3").bare("classifier"),
         |x| mobilenet_v3(x, V3_LARGE, 1280),
         published::MOBILENET_V3_LARGE,
     )
@@ -176,7 +175,7 @@ pub(super) const MOBILENETS: [Architecture; 3] = [
     Architecture::new(
         "mobilenet_v3_small",
         "MobileNet v3",
-        HeadSlot::linear("classifier.3"),
+        HeadSlot::linear("classifier.3").bare("classifier"),
         |x| mobilenet_v3(x, V3_SMALL, 1024),
         published::MOBILENET_V3_SMALL,
     )

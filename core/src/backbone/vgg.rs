@@ -37,14 +37,13 @@ fn vgg(image: Value, blocks: [usize; 5], normed: bool) -> Value {
     });
     x.adaptive_avg_pool(7, 7)
         .flatten()
-        .within("classifier", |x| {
+        .hidden_layers("classifier", |x| {
             x.linear("0", 4096)
                 .relu()
                 .dropout(0.5)
                 .linear("3", 4096)
                 .relu()
                 .dropout(0.5)
-                .stage("classifier")
         })
 }
 
@@ -61,14 +60,8 @@ const fn entry(
     describe: fn(Value) -> Value,
     weights: &'static [PretrainedWeights],
 ) -> Architecture {
-    Architecture::new(
-        name,
-        "VGG",
-        HeadSlot::linear("classifier.6"),
-        describe,
-        weights,
-    )
-    .init(INIT)
+    let head = HeadSlot::linear("classifier.6").bare("classifier");
+    Architecture::new(name, "VGG", head, describe, weights).init(INIT)
 }
 
 /// The family as torchvision publishes it.

@@ -30,6 +30,9 @@ pub struct Options {
     /// For images of some 32 pixels: the first convolution does not stride, the first pool is left
     /// out (He et al.'s CIFAR layout).
     pub small_stem: bool,
+    /// Leave out the hidden layers that some networks have between the features and the classifier:
+    /// what PyTorch users do with `model.classifier = torch.nn.Linear(…)`.
+    pub bare: bool,
     /// Also build the auxiliary classifiers that help in training, for so many classes.
     pub auxiliary: Option<usize>,
     /// The first step turns torchvision's normalisation into Inception's.
@@ -170,6 +173,15 @@ impl Value {
             });
         }
         self
+    }
+
+    /// The hidden layers of the classifier called `name`, a stage of their own, unless a bare network
+    /// was asked for: then the features end here.
+    pub fn hidden_layers(&self, name: &str, describe: impl FnOnce(&Self) -> Self) -> Self {
+        if self.options().bare {
+            return self.clone().stage("flatten");
+        }
+        self.within(name, describe).stage(name)
     }
 
     /// An auxiliary classifier that branches off here and ends in the logits that `describe` returns,

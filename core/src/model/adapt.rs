@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::ModelCard;
 use super::channels::{ADAPTER, Channels, port_kernels};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
 use crate::graph::{Graph, Op};
@@ -17,6 +18,8 @@ pub(super) struct Adapted<'a> {
     channels: Channels,
     /// The weight of the convolution that sees the image.
     stem: Option<String>,
+    /// What the names of a head begin with that the file does not have: it starts at zero.
+    new_head: Option<String>,
 }
 
 /// What a tensor that is indexed by position looks like.
@@ -40,19 +43,24 @@ impl<'a> Adapted<'a> {
     pub fn new(
         architecture: &Architecture,
         graph: &Graph,
-        channels: Channels,
+        card: &ModelCard,
         source: &'a dyn TensorSource,
     ) -> Self {
         let is_built = |prefix: &&str| {
             let mut layers = graph.layers().iter();
             layers.any(|layer| layer.name.starts_with(*prefix))
         };
-        let aside: Vec<&str> = architecture
+        let mut aside: Vec<String> = architecture
             .auxiliary
             .iter()
             .filter(|prefix| !is_built(prefix))
-            .copied()
+            .map(|prefix| (*prefix).to_owned())
             .collect();
+        // A bare network has a new layer where the file has hidden ones and another classifier.
+        let bare = card.slot(architecture).name;
+        let is_new = |leaf: &str| source.shape(&format!("{bare}.{leaf}"), &[]).is_none();
+        let new_head = (card.bare && is_new("weight")).then(|| format!("{bare}."));
+        aside.extend(new_head.clone());
         let is_constant = |name: &str| {
             let mut constants = graph.constants().iter();
             constants.any(|constant| constant.name == name)
@@ -61,7 +69,7 @@ impl<'a> Adapted<'a> {
             .names()
             .into_iter()
             .map(|name| ((architecture.modern_name)(name.clone()), name))
-            .filter(|(name, _)| !aside.iter().any(|prefix| name.starts_with(prefix)))
+            .filter(|(name, _)| !aside.iter().any(|prefix| name.starts_with(prefix.as_str())))
             .filter(|(name, _)| !is_constant(name))
             .collect();
         let stem = graph.nodes().iter().find_map(|node| match node.op {
@@ -71,8 +79,9 @@ impl<'a> Adapted<'a> {
         Self {
             source,
             names,
-            channels,
+            channels: card.channels,
             stem,
+            new_head,
         }
     }
 
@@ -85,6 +94,11 @@ impl<'a> Adapted<'a> {
             && !of_colours(wanted)
             && found[0] == wanted[0]
             && found[2..] == wanted[2..]
+    }
+
+    fn is_new_head(&self, name: &str) -> bool {
+        let prefix = self.new_head.as_ref();
+        prefix.is_some_and(|prefix| name.starts_with(prefix.as_str()))
     }
 
     /// Whether a tensor is the adapter's, which published files do not have.
@@ -130,7 +144,7 @@ impl TensorSource for Adapted<'_> {
     }
 
     fn shape(&self, name: &str, wanted: &[usize]) -> Option<Vec<usize>> {
-        if self.is_new_adapter(name) {
+        if self.is_new_adapter(name) || self.is_new_head(name) {
             return Some(wanted.to_vec());
         }
         let found = self.source.shape(self.original(name), wanted)?;
@@ -142,6 +156,9 @@ impl TensorSource for Adapted<'_> {
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
         if self.is_new_adapter(name) {
             return Ok(vec![1.0 / 3.0; shape.iter().product()]);
+        }
+        if self.is_new_head(name) {
+            return Ok(vec![0.0; shape.iter().product()]);
         }
         let original = self.original(name);
         let found = self.source.shape(original, shape);

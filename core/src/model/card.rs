@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Channels;
-use crate::backbone::{Architecture, PretrainedWeights};
+use crate::backbone::{Architecture, HeadSlot, PretrainedWeights};
 use crate::graph::Options;
 use crate::head::HeadKind;
 use crate::preprocess::Preset;
@@ -29,6 +29,9 @@ pub struct ModelCard {
     /// Whether the network keeps the resolution at its beginning, for images of some 32 pixels.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub small_stem: bool,
+    /// Whether the hidden layers between the features and the classifier are left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bare: bool,
     /// What sits on the backbone.
     pub head: HeadKind,
     /// How the head was trained; free-form, for people and for repeating it.
@@ -49,16 +52,23 @@ impl ModelCard {
             preset: weights.preset,
             channels: Channels::Rgb,
             small_stem: false,
+            bare: false,
             head: HeadKind::Original,
             recipe: Map::new(),
             provenance: Map::new(),
         }
     }
 
+    /// The head's place in the network's state_dict.
+    pub fn slot(&self, architecture: &Architecture) -> HeadSlot {
+        architecture.head.for_options(&self.options())
+    }
+
     /// What is asked of the network beside its size.
     pub fn options(&self) -> Options {
         Options {
             small_stem: self.small_stem,
+            bare: self.bare,
             ..Options::default()
         }
     }

@@ -8,7 +8,8 @@ use thiserror::Error;
 use super::adapt::Adapted;
 use super::{FORMAT, Model, ModelCard};
 use crate::backbone::{
-    Architecture, Backbone, PretrainedWeights, UnknownArchitecture, UnsupportedInput, find,
+    Architecture, Backbone, HeadSlot, PretrainedWeights, UnknownArchitecture, UnsupportedInput,
+    find,
 };
 use crate::device::DeviceError;
 use crate::head::Head;
@@ -171,7 +172,7 @@ impl Model {
         source: &dyn TensorSource,
         device: &Device,
     ) -> Result<(Self, FillReport), ModelError> {
-        let slot = architecture.head;
+        let slot = card.slot(architecture);
         let side = card.preset.crop as usize;
         let image = [card.channels.count(), side, side];
         let graph = architecture.graph_with(
@@ -183,13 +184,12 @@ impl Model {
         let backbone = Backbone::new(graph, device);
         // The names need the modules that are being consumed: sketches of them will do.
         let namer = backbone.clone();
-        let source = Adapted::new(architecture, namer.graph(), card.channels, source);
+        let source = Adapted::new(architecture, namer.graph(), &card, source);
         let (backbone, backbone_report) = fill(backbone, &source, &|path| namer.torch_name(&path))?;
         let features = namer.graph().features();
         let head = Head::new(&card.head, slot, features, card.classes.len(), device);
         let namer = head.clone();
-        let (head, head_report) =
-            fill(head, &source, &|path| head_name(&namer, architecture, path))?;
+        let (head, head_report) = fill(head, &source, &|path| head_name(&namer, slot, path))?;
         let model = Self {
             card,
             architecture,
@@ -204,7 +204,7 @@ impl Model {
     pub fn tensors(&self) -> Vec<NamedTensor> {
         let mut tensors = list(&self.backbone, &|path| self.backbone.torch_name(&path));
         tensors.extend(list(&self.head, &|path| {
-            head_name(&self.head, self.architecture, path)
+            head_name(&self.head, self.slot(), path)
         }));
         tensors
     }
@@ -228,8 +228,7 @@ impl Model {
     }
 }
 
-fn head_name(head: &Head, architecture: &Architecture, path: String) -> String {
-    let slot = architecture.head;
+fn head_name(head: &Head, slot: HeadSlot, path: String) -> String {
     format!(
         "{}.{}",
         head.torch_prefix(slot),

@@ -12,7 +12,7 @@ pub use file::{METADATA_KEY, ModelError, read_card};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::backbone::{Activation, Architecture, Backbone, UnsupportedInput};
+use crate::backbone::{Activation, Architecture, Backbone, HeadSlot, UnsupportedInput};
 use crate::device::DeviceError;
 use crate::graph::{Graph, LayerId};
 use crate::head::{Head, HeadKind};
@@ -32,7 +32,7 @@ pub fn whole_graph(
     card: &ModelCard,
     [height, width]: [usize; 2],
 ) -> Result<Graph, UnsupportedInput> {
-    let (slot, classes) = (architecture.head, card.classes.len());
+    let (slot, classes) = (card.slot(architecture), card.classes.len());
     architecture.graph_with(
         [card.channels.count(), height, width],
         &card.options(),
@@ -66,6 +66,11 @@ impl Model {
     /// The head.
     pub fn head(&self) -> &Head {
         &self.head
+    }
+
+    /// The head's place in the network's state_dict.
+    pub fn slot(&self) -> HeadSlot {
+        self.card.slot(self.architecture)
     }
 
     /// Where it runs.

@@ -87,6 +87,7 @@ fn row(model: &str, args: &CompareArgs, context: &Context) -> anyhow::Result<Row
         model: model.to_owned(),
         input: None,
         classes: None,
+        bare: false,
         freeze: Vec::new(),
         unfreeze: Vec::new(),
     })?;

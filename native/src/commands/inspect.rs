@@ -38,6 +38,7 @@ impl Inspected {
             Some(card) => card.clone(),
             None => published(architecture)?,
         };
+        wanted.bare |= args.bare;
         if let Some(classes) = args.classes {
             if classes == 0 {
                 return Err(Failure::new(ExitCode::Usage, "--classes must be at least 1").into());

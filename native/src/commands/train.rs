@@ -288,7 +288,7 @@ fn cross_validated(
         cache,
         classes,
         folds,
-        model.architecture().head,
+        model.slot(),
         args.seed,
         model.device(),
         |_| {
@@ -337,7 +337,7 @@ fn fit(
     run: &mut Run,
     context: &Context,
 ) -> anyhow::Result<Fitted> {
-    let slot = model.architecture().head;
+    let slot = model.slot();
     let examples = cache.all_views(&split.train);
     let mut trainer =
         HeadTrainer::new(recipe, examples, classes, slot, seed, None, model.device())?;
@@ -373,6 +373,9 @@ fn recipe_card(
     card.insert("input".into(), json!(model.card.preset.crop()));
     if !model.card.channels.is_rgb() {
         card.insert("channels".into(), json!(model.card.channels));
+    }
+    if model.card.bare {
+        card.insert("bare".into(), json!(true));
     }
     if model.card.small_stem {
         card.insert("small_stem".into(), json!(true));
