@@ -193,7 +193,7 @@ fn fill(
     device: &Device,
 ) -> anyhow::Result<Model> {
     let card = card(architecture, entry, pictures)?;
-    let file = WeightFile::parse(bytes)?;
+    let file = WeightFile::parse(bytes).map_err(ModelError::from)?;
     Ok(Model::ported(architecture, card, &file, device)?)
 }
 

@@ -157,10 +157,11 @@ class Adapted(nn.Module):
 
 
 def fill(network: nn.Module, state: dict[str, torch.Tensor]) -> None:
-    """`load_state_dict(strict=True)`, with the versions of modules that PyTorch keeps beside the
-    tensors and MNASNet refuses to do without."""
+    """`load_state_dict(strict=True)`, with the version that PyTorch keeps beside the tensors and
+    MNASNet refuses to do without."""
     named = OrderedDict((name, value.float()) for name, value in state.items())
-    named._metadata = network.state_dict()._metadata
+    # Of the network as a whole only: batch norms of a known version ask for step counters too.
+    named._metadata = OrderedDict({"": network.state_dict()._metadata[""]})
     network.load_state_dict(named, strict=True)
 
 

@@ -315,9 +315,9 @@ def main() -> int:
         )
         path.chmod(0o644)  # the writer makes it private
         for size, report in note["sizes"].items():
-            logits = report["logits"]
+            logits = report.get("logits") or report["transformed"]
             worst = max(report, key=lambda key: report[key]["f32_error"])
-            features = report.get("features", report.get("pos_embedding"))
+            features = report.get("features") or report.get("pos_embedding") or logits
             print(
                 f"| {architecture} | {size} | {logits['std']:.3g} | {features['std']:.3g} "
                 f"| {logits['spread']:.2g} | {logits['f32_error']:.1e} "

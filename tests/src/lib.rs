@@ -10,7 +10,10 @@ use serde_json::Value;
 
 /// The root of the checkout.
 pub fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    // What Cargo says now, not when it built us: checkouts may share a build folder.
+    let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+    let manifest = manifest.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+    Path::new(&manifest)
         .parent()
         .map(Path::to_owned)
         .unwrap_or_default()

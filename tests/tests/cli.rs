@@ -404,15 +404,22 @@ fn the_list_of_models_is_data() {
     let shell = Shell::new();
     let models = shell.json(&["models", "--json"]);
     let models = models[0].as_array().unwrap();
-    assert_eq!(models.len(), 14);
+    assert!(models.len() >= 90, "{}", models.len());
     for model in models {
         assert!(model["params"].as_u64().unwrap() > 1_000_000, "{model}");
-        assert!(model["macs"].as_u64().unwrap() > 100_000_000, "{model}");
+        assert!(model["macs"].as_u64().unwrap() > 30_000_000, "{model}");
         for key in ["name", "license", "source"] {
             assert!(model[key].is_string(), "{model}");
         }
-        assert_eq!(model["input_size"], 224);
+        let (smallest, own) = (&model["min_input_size"], &model["input_size"]);
+        assert!(
+            smallest.as_u64().unwrap() <= own.as_u64().unwrap(),
+            "{model}"
+        );
     }
+    let inception = models.iter().find(|model| model["name"] == "inception_v3");
+    assert_eq!(inception.unwrap()["input_size"], 299);
+    assert_eq!(inception.unwrap()["min_input_size"], 75);
 }
 
 #[test]
@@ -593,14 +600,12 @@ fn grey_pictures_other_sizes_and_bare_networks_are_learnt_from() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 6);
     let photo = photos_of("fish").remove(0);
-    let bare = ["mobilenet_v3_small", "--bare", "--weights", "random"];
-    let cases: [&[&str]; 6] = [
+    let cases: [&[&str]; 5] = [
         &["squeezenet1_1", "--grey", "repeat"],
         &["squeezenet1_1", "--grey", "mean"],
         &["squeezenet1_1", "--grey", "luminance"],
         &["squeezenet1_1", "--grey", "adapter"],
         &["squeezenet1_1", "--input", "96"],
-        &bare,
     ];
     for (index, case) in cases.into_iter().enumerate() {
         let name = format!("run{index}");
@@ -612,7 +617,20 @@ fn grey_pictures_other_sizes_and_bare_networks_are_learnt_from() {
         // Photos that it was trained on, or as good as: a network that saw nothing fails.
         assert_eq!(answer[0]["top"][0]["class"], "fish", "{case:?}");
     }
-    let model = shell.path("runs/run5/model.safetensors");
+    let bare = [
+        "train",
+        text(&data),
+        "--json",
+        "--name",
+        "bare",
+        "--model",
+        "mobilenet_v3_small",
+        "--bare",
+        "--weights",
+        "random",
+    ];
+    shell.json(&bare);
+    let model = shell.path("runs/bare/model.safetensors");
     let summary = shell.json(&["summary", text(&model), "--json"]);
     let last = summary[0]["parameters"].as_array().unwrap().last().unwrap();
     assert_eq!(last["name"], "classifier.bias");

@@ -16,7 +16,7 @@ use rekindle_tests::is_nightly;
 use serde_json::Value;
 
 /// Networks of more parameters than this take part only with `REKINDLE_NIGHTLY`.
-const MANY_PARAMETERS: usize = 30_000_000;
+const MANY_PARAMETERS: u64 = 30_000_000;
 
 /// Tensors of more numbers than this are not drawn.
 const MANY_NUMBERS: usize = 3_000_000;
@@ -111,10 +111,14 @@ fn check_weights(architecture: &Architecture, published: &[Value]) {
     );
 }
 
-/// The networks that fit into a quick run.
+/// The networks that fit into a quick run: those that are not large, and the smallest of each family.
 fn quick() -> impl Iterator<Item = &'static Architecture> {
-    architectures()
-        .filter(|architecture| is_nightly() || architecture.params() <= MANY_PARAMETERS as u64)
+    architectures().filter(|architecture| {
+        let family = architectures().filter(|other| other.family == architecture.family);
+        let smallest = family.map(|other| other.params()).min();
+        let params = architecture.params();
+        is_nightly() || params <= MANY_PARAMETERS || Some(params) == smallest
+    })
 }
 
 /// What the tests of gradients build: everything there is, auxiliary classifiers too.

@@ -26,9 +26,13 @@ pub struct Workspace {
 }
 
 impl Workspace {
-    /// Finds the checkout this binary was built from, and the build folder it lies in.
+    /// Finds the checkout, and the build folder this binary lies in.
     pub fn find() -> Result<Self> {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        // Cargo says where the checkout is when it runs us. What it said when it built us may be
+        // another checkout that shares the build folder.
+        let manifest = std::env::var_os("CARGO_MANIFEST_DIR");
+        let manifest = manifest.unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let root = Path::new(&manifest)
             .parent()
             .context("the xtask crate should lie one folder below the workspace")?
             .to_path_buf();
