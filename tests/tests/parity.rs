@@ -21,8 +21,8 @@ const ON_THE_PROCESSOR: f64 = 1e-4;
 /// The same on WGSL.
 const ON_WGSL: f64 = 1e-3;
 /// Networks beyond these numbers are run at their own size, or at all, only with `REKINDLE_NIGHTLY`.
-const MANY_MACS: u64 = 6_000_000_000;
-const MANY_PARAMETERS: u64 = 100_000_000;
+const MANY_MACS: u64 = 40_000_000_000;
+const MANY_PARAMETERS: u64 = 310_000_000;
 
 fn read(tensor: Tensor<1>) -> Vec<f32> {
     let data = pollster::block_on(tensor.into_data_async()).unwrap();
@@ -90,7 +90,7 @@ fn errors(
         );
         if let (Some(stride), &[_, rows, _]) = (stage.stride, &stage.shape[..]) {
             assert!(
-                rows.abs_diff(height.div_ceil(stride)) <= 2,
+                rows.abs_diff(height.div_ceil(stride)) <= 4,
                 "{}: {rows} rows, stride {stride}",
                 stage.name,
             );

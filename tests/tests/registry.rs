@@ -11,7 +11,7 @@ use rekindle_core::graph::{Options, Scratch};
 use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::model::Model;
 use rekindle_core::preprocess::Interpolation;
-use rekindle_core::weights::{Generated, TensorSource, fill};
+use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill};
 use rekindle_tests::is_nightly;
 use serde_json::Value;
 
@@ -171,6 +171,92 @@ fn a_model_reads_what_it_wrote_and_writes_it_again() {
     }
 }
 
+/// A published file as it is: old names, and tensors of auxiliary classifiers that nobody asked for.
+struct Published {
+    names: Vec<String>,
+}
+
+impl Published {
+    fn new(name: &str, rename: impl Fn(&str) -> String, more: &[&str]) -> Self {
+        let architecture = find(name).unwrap();
+        let device = Device::flex();
+        let weights = &architecture.weights[0];
+        let model = Model::pretrained(architecture, weights, &Generated, &device).unwrap();
+        let names = model
+            .tensors()
+            .into_iter()
+            .map(|tensor| rename(&tensor.name));
+        let more = more.iter().map(|name| (*name).to_owned());
+        Self {
+            names: names.chain(more).collect(),
+        }
+    }
+}
+
+impl TensorSource for Published {
+    fn names(&self) -> Vec<String> {
+        self.names.clone()
+    }
+
+    fn shape(&self, name: &str, wanted: &[usize]) -> Option<Vec<usize>> {
+        let is_there = self.names.iter().any(|known| known == name);
+        is_there.then(|| wanted.to_vec())
+    }
+
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        Ok(Generated::tensor(name, shape))
+    }
+}
+
+#[test]
+fn published_files_load_under_their_old_names() {
+    let densenet = |name: &str| {
+        if !name.contains("denselayer") {
+            return name.to_owned();
+        }
+        name.replace(".norm1.", ".norm.1.")
+            .replace(".norm2.", ".norm.2.")
+            .replace(".conv1.", ".conv.1.")
+            .replace(".conv2.", ".conv.2.")
+    };
+    let vit = |name: &str| {
+        name.replace("mlp.0.", "mlp.linear_1.")
+            .replace("mlp.3.", "mlp.linear_2.")
+    };
+    let cases = [
+        ("densenet121", Published::new("densenet121", densenet, &[])),
+        ("vit_b_32", Published::new("vit_b_32", vit, &[])),
+        (
+            "googlenet",
+            Published::new(
+                "googlenet",
+                str::to_owned,
+                &["aux1.fc1.weight", "aux2.fc1.weight"],
+            ),
+        ),
+        (
+            "swin_t",
+            Published::new(
+                "swin_t",
+                str::to_owned,
+                &["features.1.0.attn.relative_position_index"],
+            ),
+        ),
+    ];
+    for (name, published) in cases {
+        let architecture = find(name).unwrap();
+        let weights = &architecture.weights[0];
+        let loaded = Model::pretrained(architecture, weights, &published, &Device::flex());
+        assert!(loaded.is_ok(), "{name}: {:?}", loaded.err());
+        // What does not belong there is still told.
+        let mut stranger = published;
+        stranger.names.push("stranger.weight".to_owned());
+        let refused = Model::pretrained(architecture, weights, &stranger, &Device::flex());
+        let error = refused.err().map(|error| error.to_string());
+        assert!(error.is_some_and(|e| e.contains("stranger")), "{name}");
+    }
+}
+
 /// The names of the parameters, with and without a gradient.
 struct GradientNames<'a> {
     backbone: &'a Backbone,
@@ -204,7 +290,13 @@ impl ModuleVisitor for GradientNames<'_> {
         if path.contains("running_") {
             return;
         }
+        // The parts of a tensor that is too large for one buffer count as one.
         let name = self.backbone.torch_name(&path);
+        let name = match name.split_once('#') {
+            Some((whole, part)) if part.starts_with("0/") => whole.to_owned(),
+            Some(_) => return,
+            None => name,
+        };
         match param.val().grad(self.gradients) {
             Some(_) => self.with.push(name),
             None => self.without.push(name),

@@ -65,13 +65,27 @@ const INIT: InitRules = InitRules {
     ..InitRules::TORCH
 };
 
+/// The published files call `norm1` by the name `norm.1`, from before PyTorch forbade dots.
+fn modern_name(name: String) -> String {
+    if !name.contains("denselayer") {
+        return name;
+    }
+    ["norm", "conv"].iter().fold(name, |name, part| {
+        name.replace(&format!(".{part}.1."), &format!(".{part}1."))
+            .replace(&format!(".{part}.2."), &format!(".{part}2."))
+    })
+}
+
 const fn entry(
     name: &'static str,
     describe: fn(Value) -> Value,
     weights: &'static [PretrainedWeights],
 ) -> Architecture {
     let head = HeadSlot::linear("classifier");
-    Architecture::new(name, "DenseNet", head, describe, weights).init(INIT)
+    Architecture {
+        modern_name,
+        ..Architecture::new(name, "DenseNet", head, describe, weights).init(INIT)
+    }
 }
 
 /// The family as torchvision publishes it.

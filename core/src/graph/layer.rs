@@ -10,6 +10,9 @@ use burn::tensor::{Device, Tensor};
 
 use super::op::{Conv, Padding};
 
+/// WebGPU's `maxStorageBufferBindingSize` where a device promises no more, in bytes.
+const LARGEST_BINDING: usize = 128 << 20;
+
 /// A layer of a graph, by its place in [`super::Graph::layers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LayerId(pub usize);
@@ -122,6 +125,20 @@ impl LayerSpec {
             .sum()
     }
 
+    /// Into how many layers side by side a linear map is split, so that each weight fits into a buffer
+    /// of WebGPU's default limits. One for all but AlexNet's and VGG's first.
+    pub fn shards(&self) -> usize {
+        let LayerKind::Linear { input, output, .. } = self.kind else {
+            return 1;
+        };
+        let bytes = input * output * size_of::<f32>();
+        let mut shards = bytes.div_ceil(LARGEST_BINDING).max(1);
+        while !output.is_multiple_of(shards) {
+            shards += 1;
+        }
+        shards
+    }
+
     /// Makes the layer, its parameters not yet filled.
     pub fn init(&self, device: &Device) -> Layer {
         match &self.kind {
@@ -155,11 +172,14 @@ impl LayerSpec {
                 input,
                 output,
                 bias,
-            } => Layer::Linear(
-                LinearConfig::new(*input, *output)
-                    .with_bias(*bias)
-                    .init(device),
-            ),
+            } => {
+                let shards = self.shards();
+                let config = LinearConfig::new(*input, output / shards).with_bias(*bias);
+                match shards {
+                    1 => Layer::Linear(config.init(device)),
+                    n => Layer::Shards((0..n).map(|_| config.init(device)).collect()),
+                }
+            }
             LayerKind::Table(shape) => {
                 let zeros = Initializer::Zeros;
                 match shape[..] {
@@ -184,6 +204,8 @@ pub enum Layer {
     LayerNorm(LayerNorm),
     /// A linear map.
     Linear(Linear),
+    /// A linear map in parts, each of which makes some of the outputs.
+    Shards(Vec<Linear>),
     /// A bare vector.
     Vector(Param<Tensor<1>>),
     /// A bare matrix.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::Module;
+use burn::nn::Linear;
 use burn::tensor::activation::{
     gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
 };
@@ -12,6 +13,7 @@ use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 use super::attention::{self, Scores};
 use super::{Attention, Graph, Layer, LayerId, Nonlinearity, Op, Part, Pool, RelativeBias, Stage};
+use crate::weights::shard_name;
 
 /// What flows between steps.
 #[derive(Debug, Clone)]
@@ -123,13 +125,17 @@ impl Network {
         // `layers.<index>.<leaf>`; a bare parameter has no leaf.
         let mut parts = path.splitn(3, '.').skip(1);
         let layer = parts.next().and_then(|index| index.parse::<usize>().ok());
-        match (
-            layer.and_then(|layer| self.graph.layers().get(layer)),
-            parts.next(),
-        ) {
-            (Some(layer), Some(leaf)) => format!("{}{}{leaf}", layer.name, layer.joint),
-            (Some(layer), None) => layer.name.clone(),
-            (None, _) => path.to_owned(),
+        let Some(layer) = layer.and_then(|layer| self.graph.layers().get(layer)) else {
+            return path.to_owned();
+        };
+        let named = |leaf: &str| format!("{}{}{leaf}", layer.name, layer.joint);
+        match (parts.next(), layer.shards()) {
+            (None, _) => layer.name.clone(),
+            (Some(leaf), 1) => named(leaf),
+            (Some(leaf), shards) => match leaf.split_once('.') {
+                Some((shard, leaf)) => shard_name(&named(leaf), shard, shards),
+                None => named(leaf),
+            },
         }
     }
 
@@ -273,6 +279,7 @@ impl Network {
             }),
             Op::Linear(layer) => match self.layer(*layer) {
                 Layer::Linear(linear) => each_rank!(x, x => linear.forward(x)),
+                Layer::Shards(shards) => each_rank!(x, x => side_by_side(shards, x)),
                 other => wrong(other),
             },
             Op::Activate(function) => each_rank!(x, x => activate(*function, x)),
@@ -451,6 +458,12 @@ impl Network {
             other => wrong(other),
         }
     }
+}
+
+/// A linear map whose outputs are made in parts.
+fn side_by_side<const D: usize>(shards: &[Linear], x: Tensor<D>) -> Tensor<D> {
+    let parts = shards.iter().map(|shard| shard.forward(x.clone()));
+    Tensor::cat(parts.collect(), D - 1)
 }
 
 fn wrong(layer: &Layer) -> ! {

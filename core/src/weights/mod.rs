@@ -13,6 +13,8 @@ mod torch;
 mod write;
 
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
-pub use names::{FillReport, Misshaped, NamedTensor, TensorSource, collect, fill, list};
+pub use names::{
+    FillReport, Misshaped, NamedTensor, TensorSource, collect, fill, list, shard_name,
+};
 pub use synthetic::Generated;
 pub use write::{StorageDtype, write_safetensors};

@@ -4,6 +4,7 @@
 //! name, norms call their parameters `weight` and `bias`, and linear layers are stored transposed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{Tensor, TensorData, Transaction};
@@ -41,6 +42,22 @@ impl TensorSource for WeightFile<'_> {
         self.get(name)
             .map_or_else(|| Ok(Vec::new()), |view| view.to_f32())
     }
+}
+
+/// The name of part `shard` of `shards` of a tensor that is split along its first axis, because whole
+/// it would not fit into a device's buffers.
+pub fn shard_name(name: &str, shard: impl Display, shards: usize) -> String {
+    format!("{name}#{shard}/{shards}")
+}
+
+/// A tensor's name in the file, which of its parts is meant and how many there are.
+fn parse_shard(name: &str) -> (&str, usize, usize) {
+    let parse = || {
+        let (whole, part) = name.rsplit_once('#')?;
+        let (shard, shards) = part.split_once('/')?;
+        Some((whole, shard.parse().ok()?, shards.parse().ok()?))
+    };
+    parse().unwrap_or((name, 0, 1))
 }
 
 /// A tensor whose shape is not the parameter's.
@@ -164,18 +181,26 @@ pub async fn collect(
         .execute_async()
         .await
         .map_err(DeviceError::execution)?;
-    Ok(tensors
-        .into_iter()
-        .zip(data)
-        .map(|(tensor, data)| {
-            let values: Vec<f32> = data.iter::<f32>().collect();
-            let values = match (tensor.transposed, &tensor.shape[..]) {
-                (true, &[rows, columns]) => transpose(&values, columns, rows),
-                _ => values,
-            };
-            (tensor.name, (tensor.shape, values))
-        })
-        .collect())
+    let mut collected: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
+    for (tensor, data) in tensors.into_iter().zip(data) {
+        let values: Vec<f32> = data.iter::<f32>().collect();
+        let values = match (tensor.transposed, &tensor.shape[..]) {
+            (true, &[rows, columns]) => transpose(&values, columns, rows),
+            _ => values,
+        };
+        // The parts of a tensor come in order, the first axis first.
+        let (whole, ..) = parse_shard(&tensor.name);
+        match collected.get_mut(whole) {
+            Some((shape, joined)) => {
+                shape[0] += tensor.shape[0];
+                joined.extend(values);
+            }
+            None => {
+                collected.insert(whole.to_owned(), (tensor.shape, values));
+            }
+        }
+    }
+    Ok(collected)
 }
 
 /// The way from the module's root to a parameter, with what each step stands in.
@@ -244,20 +269,35 @@ impl ModuleMapper for Filler<'_> {
             shape.clone()
         };
 
-        let Some(found) = self.source.shape(&name, &expected) else {
-            self.report.missing.push(name);
+        let (whole, shard, shards) = parse_shard(&name);
+        let mut full = expected.clone();
+        if let Some(first) = full.first_mut() {
+            *first *= shards;
+        }
+        // What is said of a tensor is said once, with its first part.
+        let is_first = shard == 0;
+        let Some(found) = self.source.shape(whole, &full) else {
+            if is_first {
+                self.report.missing.push(whole.to_owned());
+            }
             return param;
         };
-        self.taken.insert(name.clone());
-        if found != expected {
-            self.report.misshaped.push(Misshaped {
-                name,
-                expected,
-                found,
-            });
+        self.taken.insert(whole.to_owned());
+        if found != full {
+            if is_first {
+                self.report.misshaped.push(Misshaped {
+                    name: whole.to_owned(),
+                    expected: full,
+                    found,
+                });
+            }
             return param;
         }
-        let values = match self.source.values(&name, &expected) {
+        let values = match self.source.values(whole, &full) {
+            Ok(values) if shards > 1 => {
+                let length = values.len() / shards;
+                values[shard * length..(shard + 1) * length].to_vec()
+            }
             Ok(values) => values,
             Err(error) => {
                 self.error.get_or_insert(error);
@@ -268,7 +308,7 @@ impl ModuleMapper for Filler<'_> {
             (true, &[rows, columns]) => transpose(&values, rows, columns),
             _ => values,
         };
-        self.report.filled += 1;
+        self.report.filled += usize::from(is_first);
         let device = param.lazy_device();
         let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), &device);
         let id = ParamId::new();
