@@ -1,11 +1,11 @@
 """Writes the tables of published weights: one for Rekindle, one to check it by.
 
-    python3 tests/parity/make_weight_tables.py REFERENCE
+    python3 tests/parity/make_weight_tables.py [REFERENCE]
 
 `core/src/backbone/published.rs` is made from torchvision and timm themselves, by asking the
 installed packages. `tests/goldens/torchvision_models.json` is REFERENCE, torchvision's tables as
 somebody else dumped them ({model: {"task", "weights": [...]}}), cut down to what Rekindle's tests
-compare: one classification model a line,
+compare (left as it is where no REFERENCE is named): one classification model a line,
 
     {params, min_size, ops (GMACs), input (crop), weights: [{name, url, default, resize, crop,
      interpolation, mean, std, acc1, acc5, license}]}
@@ -276,9 +276,11 @@ def reference_json(path: pathlib.Path) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("reference", type=pathlib.Path, metavar="REFERENCE")
+    parser.add_argument("reference", nargs="?", type=pathlib.Path, metavar="REFERENCE")
     arguments = parser.parse_args()
-    texts = {PUBLISHED: published_rust(), MODELS: reference_json(arguments.reference)}
+    texts = {PUBLISHED: published_rust()}
+    if arguments.reference:
+        texts[MODELS] = reference_json(arguments.reference)
     for path, text in texts.items():
         path.write_text(text, encoding="utf-8")
         print(f"{len(text.splitlines())} lines -> {path.name}")

@@ -432,3 +432,56 @@ fn untrained_networks_are_drawn_as_torchvision_draws_them() {
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
+
+/// He et al.'s layout for CIFAR: nothing strides before the first block.
+#[test]
+fn small_stems_keep_the_resolution() {
+    let small = Options {
+        small_stem: true,
+        ..Options::default()
+    };
+    for name in [
+        "resnet18",
+        "densenet121",
+        "shufflenet_v2_x0_5",
+        "mobilenet_v2",
+    ] {
+        let graph = find(name).unwrap().graph([3, 32, 32], &small).unwrap();
+        let stem = &graph.stages()[0];
+        assert_eq!(stem.stride, Some(1), "{name}");
+        assert_eq!(stem.shape[1..], [32, 32], "{name}");
+        let (kernel, shape) = graph.layers()[0].parameters().swap_remove(0);
+        assert_eq!(shape[1..], [3, 3, 3], "{name} {kernel}");
+    }
+}
+
+/// A first convolution may see any number of channels, and hidden layers before the classifier may be
+/// left out: the head is then rebuilt for the flattened maps.
+#[test]
+fn networks_take_other_channels_and_give_up_their_hidden_layers() {
+    let resnet = find("resnet18").unwrap();
+    let graph = resnet.graph([5, 64, 64], &Options::default()).unwrap();
+    let (name, shape) = graph.layers()[0].parameters().swap_remove(0);
+    assert_eq!(
+        (name.as_str(), &shape[..]),
+        ("conv1.weight", &[64, 5, 7, 7][..])
+    );
+
+    let bare = Options {
+        bare: true,
+        ..Options::default()
+    };
+    // torchvision: 256·6·6, 512·7·7, 960 and 512.
+    for (name, features) in [
+        ("alexnet", 9216),
+        ("vgg16", 25_088),
+        ("mobilenet_v3_large", 960),
+        ("maxvit_t", 512),
+    ] {
+        let architecture = find(name).unwrap();
+        let side = architecture.input_size;
+        let graph = architecture.graph([3, side, side], &bare).unwrap();
+        assert_eq!(graph.features(), features, "{name}");
+        assert_eq!(architecture.head.for_options(&bare).name, "classifier");
+    }
+}

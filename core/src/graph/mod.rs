@@ -1,6 +1,6 @@
 //! A network as data: steps, the layers whose parameters they use, and the stages they form.
 //!
-//! Every network is written down once ([`sketch`]), by the family's file in [`crate::backbone`].
+//! Every network is written down once ([`sketch()`]), by the family's file in [`crate::backbone`].
 //! From that one text follow what would otherwise be written again and again: how it runs
 //! ([`Network::run`]), what its parameters are called, what it costs, which stage a parameter belongs
 //! to, its summary, its diagram and its ONNX form.
