@@ -6,7 +6,7 @@
 //! `tf_efficientnet_lite0`: TensorFlow's "SAME" padding and a batch-norm epsilon of 1e-3.
 
 use super::architecture::{Architecture, HeadSlot, License, PretrainedWeights};
-use super::parts::make_divisible;
+use super::parts::{make_divisible, skip};
 use super::published;
 use crate::graph::Nonlinearity::Relu6;
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
@@ -66,10 +66,7 @@ fn separable(x: &Value, kernel: usize, stride: usize, channels: usize) -> Value 
         .activate(Relu6)
         .conv("conv_pw", Conv::new(channels, 1))
         .batch_norm("bn2", NORM);
-    match stride == 1 && input == channels {
-        true => y + x.clone(),
-        false => y,
-    }
+    skip(x, y, stride)
 }
 
 /// Expand, filter depthwise, project.
@@ -85,10 +82,7 @@ fn inverted(x: &Value, expansion: usize, kernel: usize, stride: usize, channels:
         .activate(Relu6)
         .conv("conv_pwl", Conv::new(channels, 1))
         .batch_norm("bn3", NORM);
-    match stride == 1 && x.channels() == channels {
-        true => y + x.clone(),
-        false => y,
-    }
+    skip(x, y, stride)
 }
 
 /// The file that comes with Rekindle, Google's own, then timm's of the same.

@@ -4,7 +4,7 @@
 //! <https://arxiv.org/abs/1807.11626>; layer for layer torchvision's `mnasnet.py`.
 
 use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
-use super::parts::make_divisible;
+use super::parts::{make_divisible, skip};
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
 
@@ -72,10 +72,7 @@ fn inverted_residual(
         .relu()
         .conv("6", Conv::new(channels, 1))
         .batch_norm("7", NORM);
-    match stride == 1 && x.channels() == channels {
-        true => y + x.clone(),
-        false => y,
-    }
+    skip(x, y, stride)
 }
 
 const INIT: InitRules = InitRules {

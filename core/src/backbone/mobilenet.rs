@@ -6,7 +6,7 @@
 //! `mobilenetv3.py`.
 
 use super::architecture::{Architecture, HeadSlot};
-use super::parts::{conv_norm_act, make_divisible, squeeze_excite, stem_norm_act};
+use super::parts::{conv_norm_act, make_divisible, skip, squeeze_excite, stem_norm_act};
 use super::published;
 use crate::graph::Nonlinearity::{HardSigmoid, HardSwish, Relu, Relu6};
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
@@ -53,10 +53,7 @@ fn v2_block(x: &Value, expansion: usize, channels: usize, stride: usize) -> Valu
             .conv(&(index + 1).to_string(), Conv::new(channels, 1))
             .batch_norm(&(index + 2).to_string(), Norm::TORCH)
     });
-    match stride == 1 && x.channels() == channels {
-        true => x.clone() + y,
-        false => y,
-    }
+    skip(x, y, stride)
 }
 
 /// A block of v3: kernel, channels inside, channels it puts out, whether it squeezes and excites,
@@ -140,10 +137,7 @@ fn v3_block(x: &Value, (kernel, wide, channels, excites, hard, stride): V3Block)
         }
         conv_norm_act(&y, index, Conv::new(channels, 1), V3_NORM, None)
     });
-    match stride == 1 && x.channels() == channels {
-        true => y + x.clone(),
-        false => y,
-    }
+    skip(x, y, stride)
 }
 
 const INIT: InitRules = InitRules {

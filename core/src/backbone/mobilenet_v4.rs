@@ -5,7 +5,7 @@
 //! `mobilenetv4_conv_medium`.
 
 use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
-use super::parts::make_divisible;
+use super::parts::{make_divisible, skip};
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
 
@@ -138,10 +138,7 @@ fn universal(
         y = normed(&y, "dw_mid", depthwise(&y, middle, stride)).relu();
     }
     y = normed(&y, "pw_proj", Conv::new(channels, 1));
-    match stride == 1 && x.channels() == channels {
-        true => y + x.clone(),
-        false => y,
-    }
+    skip(x, y, stride)
 }
 
 const INIT: InitRules = InitRules {

@@ -59,6 +59,15 @@ pub(super) fn perceptron(x: &Value, names: [&str; 2], hidden: usize) -> Value {
         .linear(names[1], width)
 }
 
+/// An inverted residual's end: what went in is added where a block of this stride, from `x` to `y`,
+/// keeps resolution and channels.
+pub(super) fn skip(x: &Value, y: Value, stride: usize) -> Value {
+    match stride == 1 && x.channels() == y.channels() {
+        true => y + x.clone(),
+        false => y,
+    }
+}
+
 /// The nearest multiple of `divisor`, but never less than nine tenths of `value`: how mobile networks
 /// round their channels.
 pub(super) fn make_divisible(value: f64, divisor: usize) -> usize {

@@ -241,9 +241,11 @@ impl Network {
                 .map(|&value| take(&mut values, value))
                 .collect();
             let output = self.step(&node.op, inputs);
-            let is_last = uses_none(&self.graph, stage.nodes.start + offset + 1);
+            let value = stage.nodes.start + offset + 1;
             match output {
-                Activation::Features(logits) if node.part == Part::Auxiliary && is_last => {
+                Activation::Features(logits)
+                    if node.part == Part::Auxiliary && uses_none(&self.graph, value) =>
+                {
                     side.push(logits);
                 }
                 output => values[offset + 1] = Some(output),

@@ -151,14 +151,7 @@ impl Model {
         let file = WeightFile::parse(bytes)?;
         let card = read_card(&file)?;
         let architecture = find(&card.architecture)?;
-        let (model, report) = Self::filled(architecture, card, &file, device)?;
-        if !report.is_exact() {
-            return Err(ModelError::Mismatch {
-                architecture: architecture.name.to_owned(),
-                report: Box::new(report),
-            });
-        }
-        Ok(model)
+        Self::ported(architecture, card, &file, device)
     }
 
     /// Builds the network and fills it with whatever of the source fits, saying what did not.
