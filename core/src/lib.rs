@@ -10,12 +10,13 @@
 //! A backbone is written down as data, a [`graph`] of steps, from which follows how it runs and
 //! whatever else is asked of it.
 //! Around the line stand the things that act on it: [`weights`] fill it, [`train`] changes it,
-//! [`inspect`] looks into it, [`kernels`] make it fast, [`device`] is where it runs, and a [`model`] is all of it together.
+//! [`inspect`] looks into it, [`compiled`] and [`kernels`] make it fast, [`device`] is where it runs, and a [`model`] is all of it together.
 //!
 //! The crate is pure: no files, clock, threads, network or printing, and every read from a device is
 //! async. The same code runs natively and in a browser.
 
 pub mod backbone;
+pub mod compiled;
 pub mod device;
 pub mod graph;
 pub mod head;

@@ -4,6 +4,33 @@
 //! validate and translate every one of them with naga, so that a plain `cargo test` catches a broken
 //! shader without a GPU. Each file says what it computes, how it is tiled, its limits, and the bytes
 //! and operations it costs.
+//!
+//! An operation is a plain description of its shape. Together with a [`Tier`] it makes a
+//! [`Kernel`]: text specialised for the shape, and the number of workgroups to dispatch. Equal
+//! descriptions make equal texts. Maps are channels last, every size is a constant of the text,
+//! and buffers may be longer than needed.
+
+mod conv;
+mod depthwise;
+mod depthwise_weight_gradient;
+mod epilogue;
+mod kernel;
+mod matmul;
+mod product;
+mod sums;
+mod text;
+mod weight_gradient;
+mod window;
+
+pub use conv::{Conv, ConvDataGradient};
+pub use depthwise::{Depthwise, DepthwiseDataGradient};
+pub use depthwise_weight_gradient::DepthwiseWeightGradient;
+pub use epilogue::{Activation, Epilogue};
+pub use kernel::{Kernel, Storage, Tier};
+pub use matmul::MatMul;
+pub use sums::ColumnSums;
+pub use weight_gradient::ConvWeightGradient;
+pub use window::{Side, Window};
 
 /// A compute shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

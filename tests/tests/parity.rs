@@ -10,7 +10,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_core::backbone::{
     Activation, Architecture, IMAGENET_CLASSES, architectures, find, interpolate_position_embedding,
 };
-use rekindle_core::graph::Options;
+use rekindle_core::compiled::{Processor, Tensors, fuse, lower};
+use rekindle_core::graph::{Graph, LayerKind, Options, Value};
 use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::neck;
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill};
@@ -108,6 +109,96 @@ fn errors(
     errors
 }
 
+/// The numbers that a graph's layers are called after.
+fn tensors(graph: &Graph, weights: &dyn TensorSource) -> Tensors {
+    let mut tensors = Tensors::new();
+    for layer in graph.layers() {
+        let mut named = layer.parameters();
+        if let LayerKind::BatchNorm { channels, .. } = layer.kind {
+            for leaf in ["running_mean", "running_var"] {
+                named.push((format!("{}.{leaf}", layer.name), vec![channels]));
+            }
+        }
+        for (name, shape) in named {
+            let values = weights.values(&name, &shape).unwrap();
+            tensors.insert(name, (shape, values));
+        }
+    }
+    tensors
+}
+
+/// The same comparison for the network as it is compiled for the processor: once with every stage
+/// put out, once with the logits alone, where more can be fused.
+fn compiled_errors(
+    architecture: &Architecture,
+    golden: &Golden,
+    size: &str,
+    weights: &dyn TensorSource,
+) -> Vec<(String, f64)> {
+    let [height, width] = parse(size);
+    let image = [3, height, width];
+    let card = |features: Value| {
+        Head::describe(
+            &HeadKind::Original,
+            architecture.head,
+            features,
+            IMAGENET_CLASSES,
+        )
+    };
+    let graph = architecture
+        .graph_with(image, &Options::default(), |image| image, card)
+        .unwrap();
+    let tensors = tensors(&graph, weights);
+    let shape = [2, 3, height, width];
+    let input = Generated::input(&shape);
+    let positions = height * width;
+    let channels_last = |images: &mut [f32]| {
+        for (image, planes) in images
+            .chunks_exact_mut(3 * positions)
+            .zip(input.chunks_exact(3 * positions))
+        {
+            for (index, value) in planes.iter().enumerate() {
+                image[index % positions * 3 + index / positions] = *value;
+            }
+        }
+    };
+    let run = |wanted: &[usize]| {
+        let program = fuse(lower(&graph, &tensors, wanted).unwrap());
+        let processor = Processor::new(program);
+        // Twice: what the first run left in the buffers must not show.
+        processor.run(2, channels_last);
+        processor.run(2, channels_last)
+    };
+    let mut errors = Vec::new();
+    let mut compare = |key: &str, values: &[f32]| {
+        if let Some(truth) = golden.tensors.get(&format!("{size}/{key}")) {
+            let error = relative_error(values, truth);
+            errors.push((format!("{size}/compiled/{key}"), error));
+        }
+    };
+    let wanted: Vec<usize> = graph.stages().iter().map(|stage| stage.output).collect();
+    for (stage, values) in graph.stages().iter().zip(run(&wanted)) {
+        if stage.name == "head" {
+            compare("logits", &values);
+            continue;
+        }
+        let values = match stage.shape[..] {
+            [channels, rows, columns] => (0..values.len())
+                .map(|index| {
+                    let positions = rows * columns;
+                    let (plane, position) = (index / positions, index % positions);
+                    let (image, channel) = (plane / channels, plane % channels);
+                    values[(image * positions + position) * channels + channel]
+                })
+                .collect(),
+            _ => values,
+        };
+        compare(&format!("stage/{}", stage.name), &sample(&values));
+    }
+    compare("logits", &run(&wanted[wanted.len() - 1..])[0]);
+    errors
+}
+
 /// Checks one size of one architecture.
 fn check(name: &str, golden: &Golden, size: &str, device: &Device, allowed: f64) {
     let errors = errors(find(name).unwrap(), golden, size, &Generated, device);
@@ -121,12 +212,17 @@ fn check(name: &str, golden: &Golden, size: &str, device: &Device, allowed: f64)
         held,
         "{name} {size}: everything in the golden was compared"
     );
+    judge(name, size, &errors, allowed);
+}
+
+/// Prints the worst error, and fails on any that is too large.
+fn judge(name: &str, size: &str, errors: &[(String, f64)], allowed: f64) {
     let worst = errors.iter().map(|(_, error)| *error).fold(0.0, f64::max);
     println!(
         "{name} {size}: worst relative error {worst:.1e} over {} tensors",
         errors.len()
     );
-    for (key, error) in &errors {
+    for (key, error) in errors {
         assert!(
             *error < allowed,
             "{name} {key}: relative error {error:.2e}, allowed {allowed:.0e}"
@@ -168,6 +264,8 @@ fn on_the_processor(name: &str) {
             continue;
         }
         check(name, &golden, size, &Device::flex(), ON_THE_PROCESSOR);
+        let errors = compiled_errors(architecture, &golden, size, &Generated);
+        judge(name, size, &errors, ON_THE_PROCESSOR);
     }
 }
 

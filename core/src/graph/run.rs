@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use burn::module::Module;
-use burn::nn::Linear;
+use burn::module::{Module, RunningState};
+use burn::nn::{BatchNorm, Linear};
 use burn::tensor::activation::{
     gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
 };
-use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d, linear, max_pool2d};
+use burn::tensor::module::{
+    adaptive_avg_pool2d, avg_pool2d, batch_norm_train, linear, max_pool2d,
+};
 use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
@@ -268,7 +270,7 @@ impl Network {
                 other => wrong(other),
             }),
             Op::BatchNorm(layer) => match self.layer(*layer) {
-                Layer::BatchNorm(norm) => each_rank!(x, x => norm.forward(x)),
+                Layer::BatchNorm(norm) => each_rank!(x, x => batch_norm(norm, x)),
                 other => wrong(other),
             },
             Op::LayerNorm(layer) => match self.layer(*layer) {
@@ -460,6 +462,25 @@ impl Network {
             other => wrong(other),
         }
     }
+}
+
+/// Batch norm as PyTorch has it: in training the running variance takes in the unbiased variance of
+/// the batch, where Burn's own module takes the biased one.
+fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
+    if !x.device().is_autodiff() || !norm.training.is_enabled() {
+        return norm.forward(x);
+    }
+    let [channels] = norm.gamma.dims();
+    let each = x.shape().num_elements() / channels;
+    let unbiased = each as f64 / (each as f64 - 1.0).max(1.0);
+    let result = batch_norm_train(x, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    let running = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, factor: f64| {
+        let kept = state.value_sync() * (1.0 - norm.momentum);
+        state.update((kept + batch.detach() * (factor * norm.momentum)).detach());
+    };
+    running(&norm.running_mean, result.mean, 1.0);
+    running(&norm.running_var, result.variance, unbiased);
+    result.output
 }
 
 /// A linear map whose outputs are made in parts.

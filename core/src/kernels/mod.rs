@@ -5,7 +5,12 @@
 //! (and the truth in tests); CubeCL's backend overrides it by launching a shader. This folder is the
 //! only place that may speak to CubeCL.
 
+mod adapter;
+mod conv;
+mod fused;
 mod launch;
 mod normalise;
 
+pub use conv::conv2d;
+pub use fused::conv_fused;
 pub use normalise::normalise;

@@ -9,7 +9,8 @@ use burn::tensor::{DType, Device, Int, Shape, Slice, Tensor, TensorData};
 use burn_cubecl::Cube;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 
-use super::launch::{launch, runs_wgsl};
+use super::adapter::runs_wgsl;
+use super::launch::launch_threads;
 use crate::image::RgbImage;
 use crate::preprocess::Preset;
 
@@ -106,7 +107,7 @@ impl NormaliseOps for Cube {
             DType::F32,
         );
         let threads = n * height * width;
-        launch(
+        launch_threads(
             rekindle_shaders::NORMALISE,
             threads,
             &[&pixels, &colour, &sizes, &maps],

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use thiserror::Error;
 
+use super::frozen::Frozen;
 use super::adapt::Adapted;
 use super::{FORMAT, Model, ModelCard};
 use crate::backbone::{
@@ -189,6 +190,7 @@ impl Model {
             backbone,
             head,
             device: device.clone(),
+            frozen: Frozen::default(),
         };
         Ok((model.frozen(), backbone_report.join(head_report)))
     }

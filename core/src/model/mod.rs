@@ -4,6 +4,7 @@ mod adapt;
 mod card;
 mod channels;
 mod file;
+mod frozen;
 
 pub use card::{FORMAT, ModelCard, imagenet_classes};
 pub use channels::{Channels, port_kernels};
@@ -11,6 +12,8 @@ pub use file::{METADATA_KEY, ModelError, read_card};
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+
+use frozen::Frozen;
 
 use crate::backbone::{Activation, Architecture, Backbone, HeadSlot, UnsupportedInput};
 use crate::device::DeviceError;
@@ -50,6 +53,7 @@ pub struct Model {
     backbone: Backbone,
     head: Head,
     device: Device,
+    frozen: Frozen,
 }
 
 impl Model {
@@ -121,6 +125,7 @@ impl Model {
                 ..self.card.clone()
             },
             head,
+            frozen: self.frozen.without_head(),
             ..self.clone()
         }
     }
@@ -157,6 +162,9 @@ impl Model {
     ///
     /// When the device fails.
     pub async fn read_features(&self, crops: &[RgbImage]) -> Result<Vec<f32>, DeviceError> {
+        if let Some(features) = self.compiled_features(crops).await? {
+            return Ok(features);
+        }
         let features = self.features(self.batch(crops));
         let data = features
             .into_data_async()
@@ -207,14 +215,18 @@ impl Model {
     /// When the device fails.
     pub async fn logits(&self, crops: &[RgbImage]) -> Result<Vec<Vec<f32>>, DeviceError> {
         let lift = self.card.lift();
-        let logits = self.forward(self.batch(crops));
-        let [_, classes] = logits.dims();
-        let data = logits
-            .into_data_async()
-            .await
-            .map_err(DeviceError::execution)?;
-        let values: Vec<f32> = data.iter::<f32>().map(|logit| logit - lift).collect();
-        Ok(values.chunks(classes).map(<[f32]>::to_vec).collect())
+        let logits = match self.compiled_logits(crops).await? {
+            Some(logits) => logits,
+            None => {
+                let logits = self.forward(self.batch(crops)).into_data_async().await;
+                let data = logits.map_err(DeviceError::execution)?;
+                data.iter::<f32>().collect()
+            }
+        };
+        let rows = logits.chunks(self.card.classes.len());
+        Ok(rows
+            .map(|row| row.iter().map(|logit| logit - lift).collect())
+            .collect())
     }
 
     /// Moves the whole model into a form that records no gradients.

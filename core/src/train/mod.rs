@@ -14,6 +14,7 @@ pub mod logistic;
 pub mod metrics;
 pub mod mlp;
 mod recipe;
+mod sgd;
 mod split;
 
 pub use adamw::{AdamW, AdamWConfig};
@@ -24,4 +25,5 @@ pub use head_trainer::{
     judge,
 };
 pub use recipe::{HeadRecipe, LinearRecipe};
+pub use sgd::{Sgd, SgdConfig};
 pub use split::{Split, SplitError, stratified_folds, stratified_split};

@@ -1,0 +1,459 @@
+//! Running a program on a graphics adapter: weights laid out once, fused kernels, nothing read back in
+//! between.
+
+use burn::tensor::activation::{
+    gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
+};
+use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d, layer_norm, max_pool2d};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use burn::tensor::{Device, Int, Tensor, TensorData};
+
+use super::program::{Ending, Program, SelfAttention, Shape, ValueId, Work};
+use crate::graph::{Conv, Nonlinearity, Padding, Pool};
+use crate::kernels;
+
+/// A program made ready for a device of Burn's.
+#[derive(Debug)]
+pub struct Adapter {
+    shapes: Vec<Shape>,
+    jobs: Vec<Job>,
+    outputs: Vec<ValueId>,
+    /// How often each value is taken.
+    uses: Vec<usize>,
+}
+
+/// A step with its numbers on the device.
+#[derive(Debug)]
+struct Job {
+    kind: Kind,
+    inputs: Vec<ValueId>,
+    output: ValueId,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Conv(Vec<Part>, ConvOptions<2>, Ending),
+    Affine(Tensor<4>, Tensor<4>, Option<Nonlinearity>),
+    LayerNorm(Tensor<1>, Tensor<1>, f64),
+    Activate(Nonlinearity),
+    MaxPool(Pool),
+    AvgPool(Pool),
+    AdaptiveAvgPool,
+    Add(Option<Nonlinearity>),
+    Gate,
+    Concat,
+    Chunk(usize),
+    Shuffle(usize),
+    Reshape,
+    FlattenMaps,
+    ClassToken(Tensor<4>),
+    FirstToken,
+    Positions(Tensor<4>),
+    MergePatches,
+    /// Which positions, and whether one of zeros is among them.
+    Gather(Tensor<1, Int>, bool),
+    Attention(Box<Scores>),
+}
+
+/// Some of a convolution's filters: as many as fit into one of the device's bindings.
+#[derive(Debug)]
+struct Part {
+    /// `[rows, columns, C / groups, filters]`
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+}
+
+/// What is added to and multiplied with attention scores.
+#[derive(Debug)]
+struct Scores {
+    parts: SelfAttention,
+    /// `[1, heads, 1, 1]`
+    cosine: Option<Tensor<4>>,
+    /// `[1, heads, tokens, tokens]`
+    bias: Option<Tensor<4>>,
+    /// `[1, windows, 1, tokens, tokens]`
+    mask: Option<Tensor<5>>,
+}
+
+impl Adapter {
+    /// Puts a program's numbers on the device, in the order in which kernels read them.
+    pub fn new(program: Program, device: &Device) -> Self {
+        let shapes = program.shapes;
+        let mut uses = vec![0; shapes.len()];
+        let read = program.steps.iter().flat_map(|step| &step.inputs);
+        for &value in read.chain(&program.outputs) {
+            uses[value] += 1;
+        }
+        let jobs = program.steps.into_iter().map(|step| Job {
+            kind: put(step.work, shapes[step.inputs[0]], device),
+            inputs: step.inputs,
+            output: step.output,
+        });
+        Self {
+            jobs: jobs.collect(),
+            shapes,
+            outputs: program.outputs,
+            uses,
+        }
+    }
+
+    /// Runs a batch. Nothing is waited for: what comes back is on the device.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[N, H, W, C]`, channels last
+    /// - returns: each value that was asked for, `[N, rows, columns, channels]`
+    pub fn run(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
+        let [batch, ..] = images.dims();
+        let mut left = self.uses.clone();
+        let mut values: Vec<Option<Tensor<4>>> = vec![None; self.shapes.len()];
+        values[0] = Some(images);
+        // Each value is handed on by its last user, so that its buffer can be used again.
+        let mut take = |values: &mut Vec<Option<Tensor<4>>>, value: ValueId| {
+            left[value] -= 1;
+            let taken = match left[value] {
+                0 => values[value].take(),
+                _ => values[value].clone(),
+            };
+            taken.unwrap_or_else(|| panic!("value {value} was not made"))
+        };
+        for job in &self.jobs {
+            let inputs = job.inputs.iter().map(|&value| take(&mut values, value));
+            let inputs: Vec<_> = inputs.collect();
+            let made = job.kind.run(inputs, batch, self.shapes[job.output]);
+            values[job.output] = Some(made);
+        }
+        let outputs = self.outputs.iter();
+        outputs.map(|&value| take(&mut values, value)).collect()
+    }
+}
+
+impl Kind {
+    fn run(&self, inputs: Vec<Tensor<4>>, batch: usize, shape: Shape) -> Tensor<4> {
+        let dims = [batch, shape.rows, shape.columns, shape.channels];
+        let mut inputs = inputs.into_iter();
+        let mut next = || inputs.next().unwrap_or_else(|| panic!("a step lacks an input"));
+        let x = next();
+        match self {
+            Self::Conv(parts, options, ending) => {
+                let residual = ending.residual.then(&mut next);
+                let mut start = 0;
+                let made = parts.iter().map(|part| {
+                    let [filters] = part.bias.dims();
+                    let residual = residual.clone().map(|residual| match parts.len() {
+                        1 => residual,
+                        _ => residual.narrow(3, start, filters),
+                    });
+                    start += filters;
+                    kernels::conv_fused(
+                        x.clone(),
+                        part.weight.clone(),
+                        part.bias.clone(),
+                        residual,
+                        options.clone(),
+                        ending.activation,
+                    )
+                });
+                let mut made: Vec<_> = made.collect();
+                match made.len() {
+                    1 => made.remove(0),
+                    _ => Tensor::cat(made, 3),
+                }
+            }
+            Self::Affine(scale, shift, function) => {
+                activate(*function, x * scale.clone() + shift.clone())
+            }
+            Self::LayerNorm(gamma, beta, epsilon) => {
+                layer_norm(x, gamma.clone(), Some(beta.clone()), *epsilon)
+            }
+            Self::Activate(function) => activate(Some(*function), x),
+            Self::MaxPool(pool) => {
+                let options = MaxPoolOptions::new([pool.kernel; 2])
+                    .with_stride([pool.stride; 2])
+                    .with_padding([pool.padding; 2])
+                    .with_ceil_mode(pool.ceil);
+                channels_last(max_pool2d(channels_first(x), options))
+            }
+            Self::AvgPool(pool) => {
+                let options = AvgPoolOptions::new([pool.kernel; 2])
+                    .with_stride([pool.stride; 2])
+                    .with_padding([pool.padding; 2])
+                    .with_count_include_pad(true)
+                    .with_ceil_mode(pool.ceil);
+                channels_last(avg_pool2d(channels_first(x), options))
+            }
+            Self::AdaptiveAvgPool => {
+                let [_, rows, columns, channels] = x.dims();
+                match shape.positions() {
+                    1 => x.reshape([batch, rows * columns, channels]).mean_dim(1).reshape(dims),
+                    _ => {
+                        let size = [shape.rows, shape.columns];
+                        channels_last(adaptive_avg_pool2d(channels_first(x), size))
+                    }
+                }
+            }
+            Self::Add(function) => activate(*function, x + next()),
+            Self::Gate => x * next(),
+            Self::Concat => {
+                let mut all = vec![x];
+                all.extend(inputs);
+                Tensor::cat(all, 3)
+            }
+            Self::Chunk(start) => x.narrow(3, *start, shape.channels),
+            Self::Shuffle(groups) => x
+                .reshape([
+                    batch,
+                    shape.positions(),
+                    *groups,
+                    shape.channels / groups,
+                ])
+                .swap_dims(2, 3)
+                .reshape(dims),
+            Self::Reshape => x.reshape(dims),
+            Self::FlattenMaps => channels_first(x).reshape(dims),
+            Self::ClassToken(token) => {
+                let token = token.clone().expand([batch, 1, 1, shape.channels]);
+                Tensor::cat(vec![token, x], 2)
+            }
+            Self::FirstToken => x.narrow(2, 0, 1),
+            Self::Positions(vectors) => x + vectors.clone(),
+            Self::MergePatches => merge_patches(x, shape),
+            Self::Gather(order, has_zeros) => {
+                let [_, rows, columns, channels] = x.dims();
+                let rows = x.reshape([batch, rows * columns, channels]);
+                let rows = match has_zeros {
+                    true => rows.pad([(0, 0), (0, 1), (0, 0)], PadMode::Constant(0.0)),
+                    false => rows,
+                };
+                rows.select(1, order.clone()).reshape(dims)
+            }
+            Self::Attention(scores) => scores.attend(x, batch).reshape(dims),
+        }
+    }
+}
+
+impl Scores {
+    /// `[N·windows·tokens, 3·heads·depth]` in whatever shape to `[N·windows, tokens, heads·depth]`.
+    fn attend(&self, packed: Tensor<4>, batch: usize) -> Tensor<3> {
+        let SelfAttention {
+            windows,
+            tokens,
+            heads,
+            depth,
+            per_head,
+            scale,
+            ..
+        } = self.parts;
+        let sequences = batch * windows;
+        let [q, k, v] = [0, 1, 2].map(|part| {
+            let packed = packed.clone();
+            let picked = match per_head {
+                false => packed
+                    .reshape([sequences, tokens, 3, heads * depth])
+                    .narrow(2, part, 1)
+                    .reshape([sequences, tokens, heads, depth]),
+                true => packed
+                    .reshape([sequences * tokens, heads, 3, depth])
+                    .narrow(2, part, 1)
+                    .reshape([sequences, tokens, heads, depth]),
+            };
+            picked.swap_dims(1, 2)
+        });
+        let scores = match &self.cosine {
+            Some(factor) => unit(q).matmul(unit(k).swap_dims(2, 3)) * factor.clone(),
+            None => (q * scale).matmul(k.swap_dims(2, 3)),
+        };
+        let scores = match &self.bias {
+            Some(bias) => scores + bias.clone(),
+            None => scores,
+        };
+        let scores = match &self.mask {
+            Some(mask) => {
+                let split = scores.reshape([batch, windows, heads, tokens, tokens]);
+                (split + mask.clone()).reshape([sequences, heads, tokens, tokens])
+            }
+            None => scores,
+        };
+        let mixed = softmax(scores, 3).matmul(v);
+        mixed.swap_dims(1, 2).reshape([sequences, tokens, heads * depth])
+    }
+}
+
+/// Puts a step's numbers on the device.
+fn put(work: Work, input: Shape, device: &Device) -> Kind {
+    let vector = |values: Vec<f32>| {
+        let length = values.len();
+        Tensor::<1>::from_data(TensorData::new(values, [length]), device)
+    };
+    let channels = |values: Vec<f32>| {
+        let length = values.len();
+        Tensor::<4>::from_data(TensorData::new(values, [1, 1, 1, length]), device)
+    };
+    match work {
+        Work::Conv {
+            conv,
+            input: channels,
+            weight,
+            bias,
+            ending,
+        } => {
+            let options = options(&conv, [input.rows, input.columns]);
+            let kernel = [channels / conv.groups, conv.kernel[0], conv.kernel[1]];
+            Kind::Conv(vec![part(&weight, &bias, kernel, device)], options, ending)
+        }
+        Work::Linear {
+            weight,
+            bias,
+            ending,
+        } => {
+            let reach = weight.len() / bias.len();
+            // As many outputs at a time as WebGPU's default limits bind.
+            const MOST: usize = (128 << 20) / size_of::<f32>();
+            let each = (MOST / reach).clamp(1, bias.len());
+            let parts = weight.chunks(each * reach).zip(bias.chunks(each));
+            let parts = parts.map(|(weight, bias)| part(weight, bias, [reach, 1, 1], device));
+            let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+            Kind::Conv(parts.collect(), options, ending)
+        }
+        Work::Affine {
+            scale,
+            shift,
+            activation,
+        } => Kind::Affine(channels(scale), channels(shift), activation),
+        Work::LayerNorm {
+            gamma,
+            beta,
+            epsilon,
+        } => Kind::LayerNorm(vector(gamma), vector(beta), f64::from(epsilon)),
+        Work::Activate(function) => Kind::Activate(function),
+        Work::MaxPool(pool) => Kind::MaxPool(pool),
+        Work::AvgPool(pool) => Kind::AvgPool(pool),
+        Work::AdaptiveAvgPool => Kind::AdaptiveAvgPool,
+        Work::Add { activation } => Kind::Add(activation),
+        Work::Gate => Kind::Gate,
+        Work::Concat => Kind::Concat,
+        Work::Chunk { start } => Kind::Chunk(start),
+        Work::Shuffle { groups } => Kind::Shuffle(groups),
+        Work::Reshape => Kind::Reshape,
+        Work::FlattenMaps => Kind::FlattenMaps,
+        Work::ClassToken(token) => Kind::ClassToken(channels(token)),
+        Work::FirstToken => Kind::FirstToken,
+        Work::Positions(vectors) => {
+            let shape = [1, input.rows, input.columns, input.channels];
+            let data = TensorData::new(vectors, shape);
+            Kind::Positions(Tensor::from_data(data, device))
+        }
+        Work::MergePatches => Kind::MergePatches,
+        Work::Gather(order) => {
+            let zeros = input.positions() as i32;
+            let has_zeros = order.iter().any(Option::is_none);
+            let order: Vec<i32> = order
+                .iter()
+                .map(|position| position.map_or(zeros, |position| position as i32))
+                .collect();
+            let count = order.len();
+            let order = Tensor::from_data(TensorData::new(order, [count]), device);
+            Kind::Gather(order, has_zeros)
+        }
+        Work::Attention(parts) => Kind::Attention(Box::new(scores(*parts, device))),
+    }
+}
+
+fn scores(mut parts: SelfAttention, device: &Device) -> Scores {
+    let (heads, tokens, windows) = (parts.heads, parts.tokens, parts.windows);
+    let cosine = parts.cosine.take().map(|values| {
+        Tensor::from_data(TensorData::new(values, [1, heads, 1, 1]), device)
+    });
+    let bias = parts.bias.take().map(|values| {
+        Tensor::from_data(TensorData::new(values, [1, heads, tokens, tokens]), device)
+    });
+    let mask = parts.mask.take().map(|values| {
+        let shape = [1, windows, 1, tokens, tokens];
+        Tensor::from_data(TensorData::new(values, shape), device)
+    });
+    Scores {
+        parts,
+        cosine,
+        bias,
+        mask,
+    }
+}
+
+/// `[filters, C / groups, rows, columns]` as the kernels read it.
+fn part(weight: &[f32], bias: &[f32], kernel: [usize; 3], device: &Device) -> Part {
+    let [channels, rows, columns] = kernel;
+    let filters = bias.len();
+    let reach = channels * rows * columns;
+    let taps = rows * columns;
+    let mut turned = vec![0.0; weight.len()];
+    for (filter, from) in weight.chunks_exact(reach).enumerate() {
+        for (index, value) in from.iter().enumerate() {
+            let (channel, tap) = (index / taps, index % taps);
+            turned[(tap * channels + channel) * filters + filter] = *value;
+        }
+    }
+    let shape = [rows, columns, channels, filters];
+    Part {
+        weight: Tensor::from_data(TensorData::new(turned, shape), device),
+        bias: Tensor::from_data(TensorData::new(bias.to_vec(), [filters]), device),
+    }
+}
+
+/// Burn's options for maps of this size: TensorFlow's padding depends on it.
+fn options(conv: &Conv, size: [usize; 2]) -> ConvOptions<2> {
+    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
+    options.padding = match conv.padding {
+        Padding::Symmetric(padding) => padding.map(|padding| (padding, padding)),
+        Padding::Same => [0, 1].map(|axis| {
+            let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
+            let outputs = size[axis].div_ceil(conv.stride[axis]);
+            let total = ((outputs - 1) * conv.stride[axis] + reach).saturating_sub(size[axis]);
+            (total / 2, total - total / 2)
+        }),
+    };
+    options
+}
+
+fn activate(function: Option<Nonlinearity>, x: Tensor<4>) -> Tensor<4> {
+    match function {
+        None => x,
+        Some(Nonlinearity::Relu) => relu(x),
+        Some(Nonlinearity::Relu6) => relu6(x),
+        Some(Nonlinearity::Silu) => silu(x),
+        Some(Nonlinearity::HardSwish) => hard_swish(x),
+        Some(Nonlinearity::HardSigmoid) => hard_sigmoid(x, 1.0 / 6.0, 0.5),
+        Some(Nonlinearity::Sigmoid) => sigmoid(x),
+        Some(Nonlinearity::Gelu) => gelu(x),
+        Some(Nonlinearity::Tanh) => tanh(x),
+    }
+}
+
+fn channels_first(x: Tensor<4>) -> Tensor<4> {
+    x.permute([0, 3, 1, 2])
+}
+
+fn channels_last(x: Tensor<4>) -> Tensor<4> {
+    x.permute([0, 2, 3, 1])
+}
+
+/// Rows scaled to length one, as `torch.nn.functional.normalize` does.
+fn unit(x: Tensor<4>) -> Tensor<4> {
+    let length = x.clone().powi_scalar(2).sum_dim(3).sqrt().clamp_min(1e-12);
+    x / length
+}
+
+/// The upper left, lower left, upper right and lower right of each two by two positions; what is
+/// missing is zero.
+fn merge_patches(x: Tensor<4>, shape: Shape) -> Tensor<4> {
+    let [batch, rows, columns, channels] = x.dims();
+    let x = match rows % 2 + columns % 2 {
+        0 => x,
+        _ => x.pad(
+            [(0, 0), (0, rows % 2), (0, columns % 2), (0, 0)],
+            PadMode::Constant(0.0),
+        ),
+    };
+    x.reshape([batch, shape.rows, 2, shape.columns, 2, channels])
+        .permute([0, 1, 3, 4, 2, 5])
+        .reshape([batch, shape.rows, shape.columns, 4 * channels])
+}

@@ -1,0 +1,144 @@
+//! Making fewer steps of many: batch norms and learnt factors go into the weights before them,
+//! activations and residual sums into the step that made the number.
+
+use std::collections::BTreeMap;
+
+use super::program::{Ending, Program, Step, ValueId, Work};
+
+/// Fuses what can be fused. The values that the program puts out stay.
+pub fn fuse(program: Program) -> Program {
+    let mut uses = vec![0_usize; program.shapes.len()];
+    let read = program.steps.iter().flat_map(|step| &step.inputs);
+    for &value in read.chain(&program.outputs) {
+        uses[value] += 1;
+    }
+    let mut fused = Fused {
+        steps: Vec::with_capacity(program.steps.len()),
+        makers: BTreeMap::new(),
+        uses,
+    };
+    for step in program.steps {
+        fused.take(step);
+    }
+    Program {
+        steps: fused.steps,
+        ..program
+    }
+}
+
+struct Fused {
+    steps: Vec<Step>,
+    /// The step that makes each value.
+    makers: BTreeMap<ValueId, usize>,
+    /// How often each value is taken.
+    uses: Vec<usize>,
+}
+
+impl Fused {
+    /// Lets an earlier step do this one's work, or adds it.
+    fn take(&mut self, step: Step) {
+        let maker = match &step.work {
+            Work::Affine {
+                scale,
+                shift,
+                activation: None,
+            } => self.scale(step.inputs[0], scale, shift),
+            Work::Activate(function) => self.ends_with(step.inputs[0], |ending| {
+                let free = ending.activation.is_none();
+                if free {
+                    ending.activation = Some(*function);
+                }
+                free
+            }),
+            Work::Add { activation: None } => self.add(step.inputs[0], step.inputs[1]),
+            _ => None,
+        };
+        let index = match maker {
+            Some(maker) => {
+                self.steps[maker].output = step.output;
+                maker
+            }
+            None => {
+                self.steps.push(step.clone());
+                self.steps.len() - 1
+            }
+        };
+        self.makers.insert(step.output, index);
+    }
+
+    /// The step that makes a value which nobody else takes.
+    fn sole_maker(&self, value: ValueId) -> Option<usize> {
+        let maker = *self.makers.get(&value)?;
+        (self.uses[value] == 1).then_some(maker)
+    }
+
+    /// Multiplies the weights that made this value.
+    fn scale(&mut self, value: ValueId, scale: &[f32], shift: &[f32]) -> Option<usize> {
+        let maker = self.sole_maker(value)?;
+        match &mut self.steps[maker].work {
+            Work::Conv {
+                weight,
+                bias,
+                ending,
+                ..
+            }
+            | Work::Linear {
+                weight,
+                bias,
+                ending,
+            } if *ending == Ending::default() => {
+                let reach = weight.len() / bias.len();
+                for (filter, row) in weight.chunks_exact_mut(reach).enumerate() {
+                    row.iter_mut().for_each(|weight| *weight *= scale[filter]);
+                    bias[filter] = bias[filter] * scale[filter] + shift[filter];
+                }
+                Some(maker)
+            }
+            _ => None,
+        }
+    }
+
+    /// Changes the ending of the step that made this value, if `change` says that it could.
+    fn ends_with(
+        &mut self,
+        value: ValueId,
+        change: impl FnOnce(&mut Ending) -> bool,
+    ) -> Option<usize> {
+        let maker = self.sole_maker(value)?;
+        let changed = match &mut self.steps[maker].work {
+            Work::Conv { ending, .. } | Work::Linear { ending, .. } => change(ending),
+            Work::Affine { activation, .. } | Work::Add { activation } => {
+                let mut ending = Ending {
+                    residual: false,
+                    activation: *activation,
+                };
+                let changed = change(&mut ending);
+                *activation = ending.activation;
+                changed
+            }
+            _ => false,
+        };
+        changed.then_some(maker)
+    }
+
+    /// Lets the later of two steps add what the other made.
+    fn add(&mut self, a: ValueId, b: ValueId) -> Option<usize> {
+        let made = |value: ValueId| self.makers.get(&value).copied();
+        let (later, earlier) = if made(a) > made(b) { (a, b) } else { (b, a) };
+        let maker = self.sole_maker(later)?;
+        // Two values of one step, or a value with itself: nothing to be gained.
+        if made(earlier) >= Some(maker) {
+            return None;
+        }
+        match &mut self.steps[maker].work {
+            Work::Conv { ending, .. } | Work::Linear { ending, .. }
+                if *ending == Ending::default() =>
+            {
+                ending.residual = true;
+                self.steps[maker].inputs.push(earlier);
+                Some(maker)
+            }
+            _ => None,
+        }
+    }
+}

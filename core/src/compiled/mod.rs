@@ -1,0 +1,21 @@
+//! Frozen networks, compiled once.
+//!
+//! A network that no longer changes need not be run step by step as it was written. [`lower()`] turns
+//! its graph and its numbers into a [`Program`] in which everything lies channels last and nothing is
+//! left that only training needs; [`fuse()`] folds batch norms and learnt factors into the weights
+//! before them and lets a step apply the activation and add the residual that follow it. A program
+//! then runs on the [`Processor`], with packed weights and buffers that are reused.
+//!
+//! A network in training never comes here: it keeps its exact steps ([`crate::graph::Network`]).
+
+mod fuse;
+mod lower;
+mod place;
+mod processor;
+mod program;
+mod windows;
+
+pub use fuse::fuse;
+pub use lower::{CompileError, Tensors, lower};
+pub use processor::Processor;
+pub use program::{Ending, Program, SelfAttention, Shape, Step, ValueId, Work};

@@ -1,0 +1,193 @@
+//! Where each value of a program lies in memory: which values share a buffer because one is a view of
+//! another, and which buffers share a slot because they are never needed at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::program::{Program, ValueId, Work};
+
+/// Where a value lies, for one image: number `channel` at position `p` is number
+/// `p · pitch + offset + channel` of the slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Place {
+    /// The slot.
+    pub slot: usize,
+    /// Numbers from one position to the next.
+    pub pitch: usize,
+    /// The first channel.
+    pub offset: usize,
+}
+
+/// The memory of a program.
+#[derive(Debug)]
+pub(super) struct Places {
+    /// Where each value lies.
+    pub values: Vec<Place>,
+    /// Numbers of each slot, for one image.
+    pub slots: Vec<usize>,
+    /// What a step that joins values must copy, because it does not lie there yet: values and the
+    /// channel at which they begin.
+    pub copies: BTreeMap<usize, Vec<(ValueId, usize)>>,
+}
+
+/// A stretch of the channels of a buffer, which is named by the value that fills it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct View {
+    buffer: ValueId,
+    offset: usize,
+}
+
+/// Finds a place for every value.
+pub(super) fn place(program: &Program) -> Places {
+    // A step may not read and write one buffer. Where joining channels in place would bring that
+    // about, the value is written apart and copied.
+    let mut apart = BTreeSet::new();
+    loop {
+        let (views, copies) = views(program, &apart);
+        let clash = program.steps.iter().find(|step| {
+            let reads = |value: &ValueId| views[*value].buffer == views[step.output].buffer;
+            !is_view(&step.work) && step.inputs.iter().any(reads)
+        });
+        match clash {
+            Some(step) => {
+                let is_news = apart.insert(step.output);
+                assert!(is_news, "'{}' reads what it writes", step.name);
+            }
+            None => return slots(program, &views, copies),
+        }
+    }
+}
+
+/// Whether a step's output is a view of its input.
+fn is_view(work: &Work) -> bool {
+    matches!(work, Work::Reshape | Work::Chunk { .. } | Work::Concat)
+}
+
+type Copies = BTreeMap<usize, Vec<(ValueId, usize)>>;
+
+/// Which buffer each value is a view of.
+fn views(program: &Program, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies) {
+    let own = |buffer| View { buffer, offset: 0 };
+    let mut views: Vec<View> = (0..program.shapes.len()).map(own).collect();
+    let kept: BTreeSet<ValueId> = program.outputs.iter().copied().chain([0]).collect();
+    let mut made_in_place: BTreeSet<ValueId> = BTreeSet::new();
+    let fresh: BTreeSet<ValueId> = program
+        .steps
+        .iter()
+        .filter(|step| !is_view(&step.work))
+        .map(|step| step.output)
+        .collect();
+    // The last join first: what DenseNet joins early is the beginning of what it joins later.
+    let backwards = program.steps.iter().rev();
+    for step in backwards.filter(|step| matches!(step.work, Work::Concat)) {
+        let mut offset = 0;
+        let before: Vec<View> = step.inputs.iter().map(|&value| views[value]).collect();
+        let joined = before.iter().zip(&step.inputs).all(|(view, &value)| {
+            let follows = made_in_place.contains(&value)
+                && view.buffer == before[0].buffer
+                && view.offset == before[0].offset + offset;
+            offset += program.shapes[value].channels;
+            follows
+        });
+        if joined && !made_in_place.contains(&step.output) {
+            views[step.output] = before[0];
+            continue;
+        }
+        let target = views[step.output];
+        let mut offset = target.offset;
+        for &value in &step.inputs {
+            let free = !made_in_place.contains(&value)
+                && !kept.contains(&value)
+                && !apart.contains(&value)
+                && (fresh.contains(&value) || is_join(program, value));
+            if free {
+                views[value] = View {
+                    buffer: target.buffer,
+                    offset,
+                };
+                made_in_place.insert(value);
+            }
+            offset += program.shapes[value].channels;
+        }
+    }
+    // First to last: views of views.
+    let mut copies = Copies::new();
+    for (index, step) in program.steps.iter().enumerate() {
+        match &step.work {
+            Work::Reshape => views[step.output] = views[step.inputs[0]],
+            Work::Chunk { start } => {
+                let whole = views[step.inputs[0]];
+                views[step.output] = View {
+                    offset: whole.offset + start,
+                    ..whole
+                };
+            }
+            Work::Concat => {
+                let mut at = views[step.output];
+                for &value in &step.inputs {
+                    if views[value] != at {
+                        copies.entry(index).or_default().push((value, at.offset));
+                    }
+                    at.offset += program.shapes[value].channels;
+                }
+            }
+            _ => {}
+        }
+    }
+    (views, copies)
+}
+
+fn is_join(program: &Program, value: ValueId) -> bool {
+    let maker = program.steps.iter().find(|step| step.output == value);
+    maker.is_some_and(|step| matches!(step.work, Work::Concat))
+}
+
+/// Gives buffers to slots, so that as few numbers as possible are held at once.
+fn slots(program: &Program, views: &[View], copies: Copies) -> Places {
+    // From the first step that writes a buffer to the last that reads it. The image is written before
+    // the first step, and what is put out is read after the last.
+    let mut lives: BTreeMap<ValueId, [usize; 2]> = BTreeMap::from([(0, [0, 0])]);
+    for (index, step) in program.steps.iter().enumerate() {
+        for &value in step.inputs.iter().chain([&step.output]) {
+            let life = lives.entry(views[value].buffer).or_insert([index, index]);
+            life[1] = index;
+        }
+    }
+    for &value in &program.outputs {
+        if let Some(life) = lives.get_mut(&views[value].buffer) {
+            life[1] = program.steps.len();
+        }
+    }
+    let mut births: Vec<(usize, ValueId)> = lives.iter().map(|(&b, life)| (life[0], b)).collect();
+    births.sort_unstable();
+
+    let mut slots: Vec<usize> = Vec::new();
+    let mut busy_until: Vec<usize> = Vec::new();
+    let mut slot_of: BTreeMap<ValueId, usize> = BTreeMap::new();
+    for (birth, buffer) in births {
+        let size = program.shapes[buffer].len();
+        let free = (0..slots.len()).filter(|&slot| busy_until[slot] < birth);
+        // The smallest that is large enough, or else the largest, which then grows.
+        let best = free.min_by_key(|&slot| (slots[slot] < size, slots[slot].abs_diff(size)));
+        let slot = best.unwrap_or_else(|| {
+            slots.push(0);
+            busy_until.push(0);
+            slots.len() - 1
+        });
+        slots[slot] = slots[slot].max(size);
+        busy_until[slot] = lives[&buffer][1];
+        slot_of.insert(buffer, slot);
+    }
+    let values = views
+        .iter()
+        .map(|view| Place {
+            slot: slot_of.get(&view.buffer).copied().unwrap_or_default(),
+            pitch: program.shapes[view.buffer].channels,
+            offset: view.offset,
+        })
+        .collect();
+    Places {
+        values,
+        slots,
+        copies,
+    }
+}

@@ -1,0 +1,449 @@
+//! Running a program on the processor: packed weights, one set of buffers, no tensors in between.
+
+use std::sync::Mutex;
+
+use rekindle_cpu as cpu;
+use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
+
+use super::place::{Place, Places, place};
+use super::program::{Ending, Program, SelfAttention, Shape, ValueId, Work};
+use crate::graph::{Conv, Nonlinearity, Padding, Pool};
+
+/// A program made ready for the processor.
+#[derive(Debug)]
+pub struct Processor {
+    shapes: Vec<Shape>,
+    jobs: Vec<Job>,
+    outputs: Vec<ValueId>,
+    places: Places,
+    /// Buffers of the last run, for the next one.
+    workspace: Mutex<Vec<Vec<f32>>>,
+}
+
+/// A step with its numbers packed.
+#[derive(Debug)]
+struct Job {
+    name: String,
+    kind: Kind,
+    inputs: Vec<ValueId>,
+    output: ValueId,
+}
+
+#[derive(Debug)]
+enum Kind {
+    Conv(cpu::Conv, Ending),
+    Linear(cpu::Linear, Ending),
+    Affine(Vec<f32>, Vec<f32>, cpu::Activation),
+    LayerNorm(Vec<f32>, Vec<f32>, f32),
+    Activate(cpu::Activation),
+    MaxPool(cpu::Pool),
+    AvgPool(cpu::Pool),
+    AdaptiveAvgPool,
+    Add(cpu::Activation),
+    Gate,
+    /// What is not in its place yet: values, and the channel at which they belong.
+    Concat(Vec<(ValueId, usize)>),
+    /// The input lies where the output is looked for.
+    View,
+    Shuffle(usize),
+    FlattenMaps,
+    ClassToken(Vec<f32>),
+    FirstToken,
+    Positions(Vec<f32>),
+    MergePatches,
+    Gather(Vec<Option<u32>>),
+    Attention(Box<SelfAttention>),
+}
+
+impl Processor {
+    /// Packs a program's weights and finds a place for its values.
+    pub fn new(program: Program) -> Self {
+        let mut places = place(&program);
+        let shapes = program.shapes;
+        let jobs = program.steps.into_iter().enumerate().map(|(index, step)| {
+            let kind = match step.work {
+                Work::Concat => Kind::Concat(places.copies.remove(&index).unwrap_or_default()),
+                work => pack(work, shapes[step.inputs[0]]),
+            };
+            Job {
+                name: step.name,
+                kind,
+                inputs: step.inputs,
+                output: step.output,
+            }
+        });
+        Self {
+            jobs: jobs.collect(),
+            shapes,
+            outputs: program.outputs,
+            places,
+            workspace: Mutex::default(),
+        }
+    }
+
+    /// Runs a batch.
+    ///
+    /// # Shapes
+    ///
+    /// - images: written by `fill` as `[N, H, W, C]`, channels last
+    /// - returns: each value that was asked for, `[N, rows, columns, channels]`
+    pub fn run(&self, batch: usize, fill: impl FnOnce(&mut [f32])) -> Vec<Vec<f32>> {
+        // A second caller at the same time gets buffers of its own.
+        let mut slots = match self.workspace.try_lock() {
+            Ok(mut kept) => std::mem::take(&mut *kept),
+            Err(_) => Vec::new(),
+        };
+        slots.resize_with(self.places.slots.len(), Vec::new);
+        for (slot, &size) in slots.iter_mut().zip(&self.places.slots) {
+            slot.resize(slot.len().max(batch * size), 0.0);
+        }
+        let image = &mut slots[self.places.values[0].slot];
+        fill(&mut image[..batch * self.shapes[0].len()]);
+        cpu::in_pool(|| {
+            for job in &self.jobs {
+                self.work(job, batch, &mut slots);
+            }
+        });
+        let outputs = self.outputs.iter().map(|&value| {
+            let mut values = vec![0.0; batch * self.shapes[value].len()];
+            let shape = self.shapes[value];
+            let whole = Place {
+                slot: 0,
+                pitch: shape.channels,
+                offset: 0,
+            };
+            cpu::copy(
+                self.view(&slots, value, batch),
+                view_mut(&mut values, whole, shape, batch),
+            );
+            values
+        });
+        let outputs = outputs.collect();
+        if let Ok(mut kept) = self.workspace.try_lock() {
+            *kept = slots;
+        }
+        outputs
+    }
+
+    /// What each step is made into, for listings: name, kind of kernel.
+    pub fn listing(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        self.jobs.iter().map(|job| (job.name.as_str(), job.kind.name()))
+    }
+
+    fn view<'a>(&self, slots: &'a [Vec<f32>], value: ValueId, batch: usize) -> View<'a> {
+        let (place, shape) = (self.places.values[value], self.shapes[value]);
+        View {
+            data: &slots[place.slot][place.offset..],
+            batch,
+            rows: shape.rows,
+            columns: shape.columns,
+            channels: shape.channels,
+            pitch: place.pitch,
+        }
+    }
+
+    fn work(&self, job: &Job, batch: usize, slots: &mut [Vec<f32>]) {
+        let place = self.places.values[job.output];
+        let shape = self.shapes[job.output];
+        if let Kind::View = job.kind {
+            return;
+        }
+        // The output's slot is never an input's: out of the table, it can be written while they are
+        // read.
+        let mut written = std::mem::take(&mut slots[place.slot]);
+        let input = |number: usize| self.view(slots, job.inputs[number], batch);
+        let residual = |ending: &Ending| ending.residual.then(|| input(job.inputs.len() - 1));
+        let x = input(0);
+        let output = view_mut(&mut written, place, shape, batch);
+        match &job.kind {
+            Kind::Conv(conv, ending) => {
+                conv.run(x, residual(ending), activation(ending.activation), output);
+            }
+            Kind::Linear(linear, ending) => {
+                linear.run(x, residual(ending), activation(ending.activation), output);
+            }
+            Kind::Affine(scale, shift, function) => cpu::affine(x, scale, shift, *function, output),
+            Kind::LayerNorm(gamma, beta, epsilon) => {
+                cpu::layer_norm(x, gamma, beta, *epsilon, output);
+            }
+            Kind::Activate(function) => cpu::activate(*function, x, output),
+            Kind::MaxPool(pool) => cpu::max_pool(pool, x, output),
+            Kind::AvgPool(pool) => cpu::avg_pool(pool, x, output),
+            Kind::AdaptiveAvgPool => cpu::adaptive_avg_pool(x, output),
+            Kind::Add(function) => cpu::add(x, input(1), *function, output),
+            Kind::Gate => cpu::gate(x, input(1), output),
+            Kind::Concat(copies) => {
+                for &(value, offset) in copies {
+                    let there = Place { offset, ..place };
+                    let target = view_mut(&mut written, there, self.shapes[value], batch);
+                    cpu::copy(self.view(slots, value, batch), target);
+                }
+            }
+            Kind::View => {}
+            Kind::Shuffle(groups) => each_position(x, output, |from, to| {
+                let each = from.len() / groups;
+                for (channel, value) in from.iter().enumerate() {
+                    to[channel % each * groups + channel / each] = *value;
+                }
+            }),
+            Kind::FlattenMaps => flatten_maps(x, output),
+            Kind::ClassToken(token) => class_token(x, token, output),
+            Kind::FirstToken => {
+                let first = View { columns: 1, ..x };
+                each_image(first, output, |from, to| {
+                    to[..x.channels].copy_from_slice(&from[..x.channels]);
+                }, x.rows * x.columns * x.pitch);
+            }
+            Kind::Positions(vectors) => {
+                let whole = x.rows * x.columns * x.channels;
+                let images = x.data.chunks(whole).zip(output.data.chunks_mut(whole));
+                for (from, to) in images.take(batch) {
+                    for ((to, from), vector) in to.iter_mut().zip(from).zip(vectors) {
+                        *to = from + vector;
+                    }
+                }
+            }
+            Kind::MergePatches => merge_patches(x, output),
+            Kind::Gather(order) => gather(x, order, output),
+            Kind::Attention(parts) => {
+                let shape = AttentionShape {
+                    windows: batch * parts.windows,
+                    tokens: parts.tokens,
+                    heads: parts.heads,
+                    depth: parts.depth,
+                    per_head: parts.per_head,
+                    scale: parts.scale,
+                    cosine: parts.cosine.as_deref(),
+                    bias: parts.bias.as_deref(),
+                    mask: parts.mask.as_deref(),
+                    mask_windows: parts.windows,
+                };
+                let positions = batch * parts.windows * parts.tokens;
+                let width = parts.heads * parts.depth;
+                cpu::attention(
+                    &shape,
+                    &x.data[..3 * positions * width],
+                    &mut output.data[..positions * width],
+                );
+            }
+        }
+        slots[place.slot] = written;
+    }
+}
+
+impl Kind {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Conv(conv, _) => conv.algorithm(),
+            Self::Linear(..) => "linear",
+            Self::Affine(..) => "affine",
+            Self::LayerNorm(..) => "layer norm",
+            Self::Activate(_) => "activate",
+            Self::MaxPool(_) | Self::AvgPool(_) | Self::AdaptiveAvgPool => "pool",
+            Self::Add(_) => "add",
+            Self::Gate => "gate",
+            Self::Concat(copies) if copies.is_empty() => "in place",
+            Self::View => "in place",
+            Self::Attention(_) => "attention",
+            Self::Concat(_)
+            | Self::Shuffle(_)
+            | Self::FlattenMaps
+            | Self::ClassToken(_)
+            | Self::FirstToken
+            | Self::Positions(_)
+            | Self::MergePatches
+            | Self::Gather(_) => "move",
+        }
+    }
+}
+
+/// Packs a step's numbers.
+fn pack(work: Work, input_shape: Shape) -> Kind {
+    match work {
+        Work::Conv {
+            conv,
+            input,
+            weight,
+            bias,
+            ending,
+        } => {
+            let size = [input_shape.rows, input_shape.columns];
+            let geometry = geometry(&conv, input, size);
+            Kind::Conv(cpu::Conv::new(geometry, &weight, &bias, size), ending)
+        }
+        Work::Linear {
+            weight,
+            bias,
+            ending,
+        } => {
+            let (input, output) = (weight.len() / bias.len(), bias.len());
+            Kind::Linear(cpu::Linear::new(input, output, &weight, &bias), ending)
+        }
+        Work::Affine {
+            scale,
+            shift,
+            activation: function,
+        } => Kind::Affine(scale, shift, activation(function)),
+        Work::LayerNorm {
+            gamma,
+            beta,
+            epsilon,
+        } => Kind::LayerNorm(gamma, beta, epsilon),
+        Work::Activate(function) => Kind::Activate(activation(Some(function))),
+        Work::MaxPool(p) => Kind::MaxPool(pool(p)),
+        Work::AvgPool(p) => Kind::AvgPool(pool(p)),
+        Work::AdaptiveAvgPool => Kind::AdaptiveAvgPool,
+        Work::Add {
+            activation: function,
+        } => Kind::Add(activation(function)),
+        Work::Gate => Kind::Gate,
+        Work::Concat => Kind::Concat(Vec::new()),
+        Work::Chunk { .. } | Work::Reshape => Kind::View,
+        Work::Shuffle { groups } => Kind::Shuffle(groups),
+        Work::FlattenMaps => Kind::FlattenMaps,
+        Work::ClassToken(token) => Kind::ClassToken(token),
+        Work::FirstToken => Kind::FirstToken,
+        Work::Positions(vectors) => Kind::Positions(vectors),
+        Work::MergePatches => Kind::MergePatches,
+        Work::Gather(order) => Kind::Gather(order),
+        Work::Attention(parts) => Kind::Attention(parts),
+    }
+}
+
+/// The geometry for maps of this size: TensorFlow's padding depends on it.
+fn geometry(conv: &Conv, input: usize, size: [usize; 2]) -> ConvGeometry {
+    let padding = match conv.padding {
+        Padding::Symmetric(padding) => padding,
+        Padding::Same => [0, 1].map(|axis| {
+            let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
+            let outputs = size[axis].div_ceil(conv.stride[axis]);
+            ((outputs - 1) * conv.stride[axis] + reach).saturating_sub(size[axis]) / 2
+        }),
+    };
+    ConvGeometry {
+        input,
+        output: conv.filters,
+        kernel: conv.kernel,
+        stride: conv.stride,
+        padding,
+        dilation: conv.dilation,
+        groups: conv.groups,
+    }
+}
+
+fn pool(pool: Pool) -> cpu::Pool {
+    cpu::Pool {
+        kernel: [pool.kernel; 2],
+        stride: [pool.stride; 2],
+        padding: [pool.padding; 2],
+    }
+}
+
+fn activation(function: Option<Nonlinearity>) -> cpu::Activation {
+    match function {
+        None => cpu::Activation::None,
+        Some(Nonlinearity::Relu) => cpu::Activation::Relu,
+        Some(Nonlinearity::Relu6) => cpu::Activation::Relu6,
+        Some(Nonlinearity::Silu) => cpu::Activation::Silu,
+        Some(Nonlinearity::HardSwish) => cpu::Activation::HardSwish,
+        Some(Nonlinearity::HardSigmoid) => cpu::Activation::HardSigmoid,
+        Some(Nonlinearity::Sigmoid) => cpu::Activation::Sigmoid,
+        Some(Nonlinearity::Gelu) => cpu::Activation::Gelu,
+        Some(Nonlinearity::Tanh) => cpu::Activation::Tanh,
+    }
+}
+
+fn view_mut(data: &mut [f32], place: Place, shape: Shape, batch: usize) -> ViewMut<'_> {
+    ViewMut {
+        data: &mut data[place.offset..],
+        batch,
+        rows: shape.rows,
+        columns: shape.columns,
+        channels: shape.channels,
+        pitch: place.pitch,
+    }
+}
+
+/// Applies `act` to the channels of each position.
+fn each_position(input: View, output: ViewMut, act: impl Fn(&[f32], &mut [f32])) {
+    let positions = input.batch * input.rows * input.columns;
+    let from = input.data.chunks(input.pitch);
+    let to = output.data.chunks_mut(output.pitch);
+    for (from, to) in from.zip(to).take(positions) {
+        act(&from[..input.channels], &mut to[..output.channels]);
+    }
+}
+
+/// Applies `act` to each image, which is `stride` numbers long in the input.
+fn each_image(
+    input: View,
+    output: ViewMut,
+    act: impl Fn(&[f32], &mut [f32]),
+    stride: usize,
+) {
+    let size = output.rows * output.columns * output.pitch;
+    let images = input.data.chunks(stride).zip(output.data.chunks_mut(size));
+    for (from, to) in images.take(input.batch) {
+        act(from, to);
+    }
+}
+
+fn flatten_maps(input: View, output: ViewMut) {
+    let positions = input.rows * input.columns;
+    let act = |from: &[f32], to: &mut [f32]| {
+        for (position, values) in from.chunks(input.pitch).take(positions).enumerate() {
+            for (channel, value) in values[..input.channels].iter().enumerate() {
+                to[channel * positions + position] = *value;
+            }
+        }
+    };
+    each_image(input, output, act, positions * input.pitch);
+}
+
+fn class_token(input: View, token: &[f32], output: ViewMut) {
+    let act = |from: &[f32], to: &mut [f32]| {
+        let (first, rest) = to.split_at_mut(token.len());
+        first.copy_from_slice(token);
+        rest.copy_from_slice(from);
+    };
+    each_image(input, output, act, input.columns * input.channels);
+}
+
+/// The upper left, lower left, upper right and lower right of each two by two positions; what is
+/// missing is zero.
+fn merge_patches(input: View, output: ViewMut) {
+    let (rows, columns, channels) = (output.rows, output.columns, input.channels);
+    let act = |from: &[f32], to: &mut [f32]| {
+        for (index, merged) in to.chunks_mut(4 * channels).take(rows * columns).enumerate() {
+            for (part, target) in merged.chunks_mut(channels).enumerate() {
+                let row = 2 * (index / columns) + part % 2;
+                let column = 2 * (index % columns) + part / 2;
+                if row < input.rows && column < input.columns {
+                    let at = (row * input.columns + column) * input.pitch;
+                    target.copy_from_slice(&from[at..at + channels]);
+                } else {
+                    target.fill(0.0);
+                }
+            }
+        }
+    };
+    let stride = input.rows * input.columns * input.pitch;
+    each_image(input, output, act, stride);
+}
+
+fn gather(input: View, order: &[Option<u32>], output: ViewMut) {
+    let (channels, pitch) = (input.channels, input.pitch);
+    let act = |from: &[f32], to: &mut [f32]| {
+        for (position, target) in order.iter().zip(to.chunks_mut(channels)) {
+            match position {
+                Some(position) => {
+                    let at = *position as usize * pitch;
+                    target.copy_from_slice(&from[at..at + channels]);
+                }
+                None => target.fill(0.0),
+            }
+        }
+    };
+    let stride = input.rows * input.columns * pitch;
+    each_image(input, output, act, stride);
+}

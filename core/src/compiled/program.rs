@@ -1,0 +1,179 @@
+//! What a frozen network is compiled to: fewer, larger steps that carry their numbers.
+
+use crate::graph::{Conv, Nonlinearity, Pool};
+
+/// The shape of a value for one image, channels last: maps have rows and columns, tokens stand in one
+/// row, features at one position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shape {
+    /// Rows of maps; one for tokens and features.
+    pub rows: usize,
+    /// Columns of maps, or tokens.
+    pub columns: usize,
+    /// Numbers at each position.
+    pub channels: usize,
+}
+
+impl Shape {
+    /// Rows times columns.
+    pub fn positions(self) -> usize {
+        self.rows * self.columns
+    }
+
+    /// All its numbers.
+    pub fn len(self) -> usize {
+        self.positions() * self.channels
+    }
+
+    /// The same positions with another number of channels.
+    pub fn with_channels(self, channels: usize) -> Self {
+        Self { channels, ..self }
+    }
+}
+
+/// A value by its place in [`Program::shapes`]; 0 is the image.
+pub type ValueId = usize;
+
+/// A frozen network: every step in the order in which it runs.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// The shape of each value.
+    pub shapes: Vec<Shape>,
+    /// The steps.
+    pub steps: Vec<Step>,
+    /// The values that were asked for, in the order of asking.
+    pub outputs: Vec<ValueId>,
+}
+
+/// One step.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// The name of the layer that it stands for: where several were fused, of the first.
+    pub name: String,
+    /// What it does.
+    pub work: Work,
+    /// What it takes. Where a step adds a residual, that comes last.
+    pub inputs: Vec<ValueId>,
+    /// What it puts out.
+    pub output: ValueId,
+}
+
+/// What follows a step's sum before it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ending {
+    /// Whether the step's last input is added.
+    pub residual: bool,
+    /// What is applied in the end.
+    pub activation: Option<Nonlinearity>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Work {
+    /// A convolution.
+    Conv {
+        /// Its geometry.
+        conv: Conv,
+        /// Channels that come in.
+        input: usize,
+        /// `[filters, input / groups, rows, columns]`
+        weight: Vec<f32>,
+        /// `[filters]`
+        bias: Vec<f32>,
+        /// What follows.
+        ending: Ending,
+    },
+    /// A linear map of each position.
+    Linear {
+        /// `[output, input]`
+        weight: Vec<f32>,
+        /// `[output]`
+        bias: Vec<f32>,
+        /// What follows.
+        ending: Ending,
+    },
+    /// A factor and a summand for each channel.
+    Affine {
+        /// The factors.
+        scale: Vec<f32>,
+        /// The summands.
+        shift: Vec<f32>,
+        /// What is applied in the end.
+        activation: Option<Nonlinearity>,
+    },
+    /// Layer norm over the channels of each position.
+    LayerNorm {
+        /// Factors.
+        gamma: Vec<f32>,
+        /// Summands.
+        beta: Vec<f32>,
+        /// Added to the variance.
+        epsilon: f32,
+    },
+    /// An elementwise function.
+    Activate(Nonlinearity),
+    /// The largest value of each window.
+    MaxPool(Pool),
+    /// The mean of each window.
+    AvgPool(Pool),
+    /// Means over as many regions as there are outputs.
+    AdaptiveAvgPool,
+    /// The sum of two values.
+    Add {
+        /// What is applied in the end.
+        activation: Option<Nonlinearity>,
+    },
+    /// The first value times the second, which has one number a channel, one a position, or all.
+    Gate,
+    /// Channels side by side.
+    Concat,
+    /// A stretch of the channels.
+    Chunk {
+        /// The first of them.
+        start: usize,
+    },
+    /// Channels `[groups, n]` turned to `[n, groups]`.
+    Shuffle {
+        /// The groups.
+        groups: usize,
+    },
+    /// The same numbers under another shape.
+    Reshape,
+    /// Maps in a row, channel by channel, as PyTorch flattens them.
+    FlattenMaps,
+    /// A token that comes before the others.
+    ClassToken(Vec<f32>),
+    /// The first token alone.
+    FirstToken,
+    /// A vector added to each position.
+    Positions(Vec<f32>),
+    /// Each two by two positions side by side.
+    MergePatches,
+    /// Positions picked out, `None` for a position of zeros.
+    Gather(Vec<Option<u32>>),
+    /// Attention, from packed queries, keys and values.
+    Attention(Box<SelfAttention>),
+}
+
+/// Attention within each of some sequences.
+#[derive(Debug, Clone)]
+pub struct SelfAttention {
+    /// Sequences of an image.
+    pub windows: usize,
+    /// Positions in each.
+    pub tokens: usize,
+    /// Heads.
+    pub heads: usize,
+    /// Width of a head.
+    pub depth: usize,
+    /// Whether the projection is packed `[heads, 3, depth]` and not `[3, heads, depth]`.
+    pub per_head: bool,
+    /// What scores are multiplied by.
+    pub scale: f32,
+    /// Cosine attention: what the scores of each head are multiplied by instead.
+    pub cosine: Option<Vec<f32>>,
+    /// Added to the scores, `[heads, tokens, tokens]`.
+    pub bias: Option<Vec<f32>>,
+    /// Added to the scores of each window, `[windows, tokens, tokens]`.
+    pub mask: Option<Vec<f32>>,
+}

@@ -1,0 +1,61 @@
+//! What our kernels need to know of the adapter behind a tensor, and of its memory.
+
+use burn::tensor::{DType, Shape};
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::tensor::CubeTensor;
+use cubecl::features::Plane;
+use rekindle_shaders::Tier;
+
+/// Whether this tensor's device runs WGSL text at all, on numbers of a kind that we have kernels for.
+pub(super) fn runs_wgsl(tensor: &CubeTensor) -> bool {
+    tensor.client.name() == "wgpu<wgsl>"
+}
+
+/// The class of adapter that kernels are tiled for. It follows from what the adapter says of itself and
+/// never changes.
+pub(super) fn tier(tensor: &CubeTensor) -> Tier {
+    let properties = tensor.client.properties();
+    // A software adapter is no card.
+    if properties.identity.physical.is_none() {
+        return Tier::Software;
+    }
+    let half = properties.supports_type(cubecl::ir::FloatKind::F16);
+    let subgroups = properties.features.plane.contains(Plane::Ops);
+    match properties.hardware.max_shared_memory_size >= 32 << 10 {
+        true if half && subgroups => Tier::Full,
+        true => Tier::Roomy,
+        false => Tier::Baseline,
+    }
+}
+
+/// An output on the device of `like`. Tests find what a kernel forgets to write: it is not a number.
+pub(super) fn output<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    let (client, device) = (like.client.clone(), like.device.clone());
+    let shape = Shape::new(shape);
+    if cfg!(test) {
+        let poison = f32::NAN.into();
+        return burn_cubecl::ops::numeric::full_device_dtype(
+            client,
+            shape,
+            device,
+            poison,
+            DType::F32,
+        );
+    }
+    empty_device_contiguous_dtype(client, device, shape, DType::F32)
+}
+
+/// The same tensor with its axes in another order; its memory stays.
+pub(super) fn turned<const D: usize>(mut tensor: CubeTensor, order: [usize; D]) -> CubeTensor {
+    let shape = order.map(|axis| tensor.meta.shape()[axis]);
+    let strides = order.map(|axis| tensor.meta.strides()[axis]);
+    tensor.meta.shape = Shape::new(shape);
+    tensor.meta.strides = strides.into();
+    tensor
+}
+
+/// The same numbers with the axes in this order in memory too.
+pub(super) fn laid_out<const D: usize>(tensor: CubeTensor, order: [usize; D]) -> CubeTensor {
+    into_contiguous(turned(tensor, order))
+}

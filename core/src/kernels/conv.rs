@@ -1,0 +1,309 @@
+//! Convolutions that train: forward, and the gradients of input and weight.
+//!
+//! On WGSL our kernels read and write maps that lie channels last in memory. Tensors keep their shape
+//! `[N, C, H, W]`; what changes is the order of their strides, which Burn's elementwise operations
+//! preserve, so that between two convolutions nothing is moved.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::ModuleOps;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Shape, Tensor};
+use burn_cubecl::Cube;
+use burn_cubecl::tensor::CubeTensor;
+use rekindle_shaders::{
+    Conv, ConvDataGradient, ConvWeightGradient, Depthwise, DepthwiseDataGradient,
+    DepthwiseWeightGradient, Epilogue, Side, Storage, Window,
+};
+
+use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
+use super::launch::launch;
+
+/// A two-dimensional convolution.
+///
+/// # Shapes
+///
+/// - x: `[N, C, H, W]`
+/// - weight: `[filters, C / groups, rows, columns]`
+/// - bias: `[filters]`
+/// - returns: `[N, filters, rows out, columns out]`
+pub fn conv2d(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    let [_, filters, ..] = x.dims();
+    let _ = filters;
+    let product = <Dispatch as ConvOps>::convolve(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        options,
+    );
+    let product = Tensor::<4>::from_dispatch(product);
+    match bias {
+        Some(bias) => {
+            let [filters] = bias.dims();
+            product + bias.reshape([1, filters, 1, 1])
+        }
+        None => product,
+    }
+}
+
+/// The operation, for each backend. Its default is Burn's own, which is the processor's.
+#[backend_extension(Cube, Flex, Autodiff)]
+pub(crate) trait ConvOps: Backend {
+    /// The convolution, without a bias.
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d(x, weight, None, options)
+    }
+
+    /// The gradient of its input.
+    fn data_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_x_backward(x, weight, gradient, options)
+    }
+
+    /// The gradient of its weight.
+    fn weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        Self::conv2d_weight_backward(x, weight, gradient, options)
+    }
+}
+
+impl ConvOps for Flex {}
+
+#[derive(Debug)]
+struct Convolve;
+
+impl<B: ConvOps> Backward<B, 2> for Convolve {
+    type State = (NodeId, NodeId, ConvOptions<2>);
+
+    fn backward(
+        self,
+        ops: Ops<Self::State, 2>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
+        let [x_node, weight_node] = ops.parents;
+        let gradient = grads.consume::<B>(&ops.node);
+        let (x, weight, options) = ops.state;
+        let x = checkpointer.retrieve_node_output::<FloatTensor<B>>(x);
+        let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
+        if let Some(node) = x_node {
+            let (x, weight, gradient) = (x.clone(), weight.clone(), gradient.clone());
+            let gradient = B::data_gradient(x, weight, gradient, options.clone());
+            grads.register::<B>(node.id, gradient);
+        }
+        if let Some(node) = weight_node {
+            let gradient = B::weight_gradient(x, weight, gradient, options);
+            grads.register::<B>(node.id, gradient);
+        }
+    }
+}
+
+impl<B: ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        let prepared = Convolve
+            .prepare::<C>([x.node(), weight.node()])
+            .compute_bound()
+            .stateful();
+        match prepared {
+            OpsKind::Tracked(mut prepared) => {
+                let state = (
+                    prepared.checkpoint(&x),
+                    prepared.checkpoint(&weight),
+                    options.clone(),
+                );
+                let product = B::convolve(x.primitive, weight.primitive, options);
+                prepared.finish(state, product)
+            }
+            OpsKind::UnTracked(prepared) => {
+                prepared.finish(B::convolve(x.primitive, weight.primitive, options))
+            }
+        }
+    }
+}
+
+/// What of a tensor's order `[N, C, H, W]` makes channels last, and back.
+const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
+
+/// A convolution's sizes.
+struct Sizes {
+    batch: usize,
+    channels: usize,
+    filters: usize,
+    groups: usize,
+    window: Window,
+}
+
+impl Sizes {
+    fn of(x: &CubeTensor, weight: &CubeTensor, options: &ConvOptions<2>) -> Self {
+        let [batch, channels, height, width] = x.shape().dims();
+        let [filters, _, rows, columns] = weight.shape().dims();
+        let side = |axis: usize, input: usize, kernel: usize| {
+            let (before, after) = options.padding[axis];
+            let reach = options.dilation[axis] * (kernel - 1) + 1;
+            Side {
+                input: input as u32,
+                output: ((input + before + after - reach) / options.stride[axis] + 1) as u32,
+                kernel: kernel as u32,
+                stride: options.stride[axis] as u32,
+                dilation: options.dilation[axis] as u32,
+                padding: before as u32,
+            }
+        };
+        Self {
+            batch,
+            channels,
+            filters,
+            groups: options.groups,
+            window: Window {
+                rows: side(0, height, rows),
+                columns: side(1, width, columns),
+            },
+        }
+    }
+
+    fn is_depthwise(&self) -> bool {
+        self.groups == self.channels && self.filters == self.channels
+    }
+
+    /// The output's shape, channels last.
+    fn output(&self) -> [usize; 4] {
+        let Window { rows, columns } = self.window;
+        [
+            self.batch,
+            rows.output as usize,
+            columns.output as usize,
+            self.filters,
+        ]
+    }
+}
+
+fn suits(x: &CubeTensor) -> bool {
+    runs_wgsl(x) && x.dtype == DType::F32
+}
+
+impl ConvOps for Cube {
+    fn convolve(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        if !suits(&x) {
+            return Self::conv2d(x, weight, None, options);
+        }
+        let sizes = Sizes::of(&x, &weight, &options);
+        let result = output(&x, sizes.output());
+        let tier = tier(&x);
+        let kernel = match sizes.is_depthwise() {
+            true => Depthwise {
+                batch: sizes.batch as u32,
+                channels: sizes.channels as u32,
+                window: sizes.window,
+                epilogue: Epilogue::default(),
+                storage: Storage::F32,
+            }
+            .kernel(tier),
+            false => Conv {
+                batch: sizes.batch as u32,
+                channels: sizes.channels as u32,
+                out_channels: sizes.filters as u32,
+                groups: sizes.groups as u32,
+                window: sizes.window,
+                epilogue: Epilogue::default(),
+                storage: Storage::F32,
+            }
+            .kernel(tier),
+        };
+        let x = laid_out(x, CHANNELS_LAST);
+        // [filters, C / groups, rows, columns] → [rows, columns, C / groups, filters]
+        let weight = laid_out(weight, [2, 3, 1, 0]);
+        launch(&kernel, &[&x, &weight, &result]);
+        turned(result, CHANNELS_FIRST)
+    }
+
+    fn data_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        if !suits(&x) {
+            return Self::conv2d_x_backward(x, weight, gradient, options);
+        }
+        let sizes = Sizes::of(&x, &weight, &options);
+        let [batch, channels, height, width] = x.shape().dims();
+        let result = output(&x, [batch, height, width, channels]);
+        let tier = tier(&x);
+        let gradient = laid_out(gradient, CHANNELS_LAST);
+        let (kernels, weight) = match sizes.is_depthwise() {
+            true => {
+                let kernels = DepthwiseDataGradient {
+                    batch: batch as u32,
+                    channels: channels as u32,
+                    window: sizes.window,
+                    storage: Storage::F32,
+                }
+                .kernels(tier);
+                (kernels, laid_out(weight, [2, 3, 1, 0]))
+            }
+            false => {
+                let kernels = ConvDataGradient {
+                    batch: batch as u32,
+                    channels: channels as u32,
+                    out_channels: sizes.filters as u32,
+                    groups: sizes.groups as u32,
+                    window: sizes.window,
+                    storage: Storage::F32,
+                }
+                .kernels(tier);
+                // [groups · F, C, rows, columns] → [rows, columns, F, groups · C]
+                let [filters, each, rows, columns] = weight.shape().dims();
+                let (groups, per) = (sizes.groups, filters / sizes.groups);
+                let parts = Shape::new([groups, per, each, rows, columns]);
+                let weight = Self::float_reshape(weight, parts);
+                (kernels, laid_out(weight, [3, 4, 1, 0, 2]))
+            }
+        };
+        for kernel in &kernels {
+            launch(kernel, &[&gradient, &weight, &result]);
+        }
+        turned(result, CHANNELS_FIRST)
+    }
+
+    fn weight_gradient(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        options: ConvOptions<2>,
+    ) -> FloatTensor<Self> {
+        if !suits(&x) {
+            return Self::conv2d_weight_backward(x, weight, gradient, options);
+        }
+        todo!()
+    }
+}

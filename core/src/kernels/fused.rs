@@ -1,0 +1,184 @@
+//! Convolutions of compiled networks: channels last, with bias, residual and activation in one pass.
+
+use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Shape, Tensor};
+use burn_cubecl::Cube;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use rekindle_shaders::{Activation, Conv, Depthwise, Epilogue, Side, Storage, Window};
+
+use super::adapter::{output, runs_wgsl, tier};
+use super::launch::launch;
+use crate::graph::Nonlinearity;
+
+/// `activation(conv(x) + bias + residual)`.
+///
+/// # Shapes
+///
+/// - x: `[N, H, W, C]`
+/// - weight: `[rows, columns, C / groups, filters]`
+/// - bias: `[filters]`
+/// - residual: as what is returned
+/// - returns: `[N, H out, W out, filters]`
+pub fn conv_fused(
+    x: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Tensor<1>,
+    residual: Option<Tensor<4>>,
+    options: ConvOptions<2>,
+    activation: Option<Nonlinearity>,
+) -> Tensor<4> {
+    Tensor::from_dispatch(<Dispatch as FusedOps>::conv_fused(
+        x.into_dispatch(),
+        weight.into_dispatch(),
+        bias.into_dispatch(),
+        residual.map(Tensor::into_dispatch),
+        options,
+        activation,
+    ))
+}
+
+/// The operation, for each backend; see [`conv_fused`].
+#[backend_extension(Cube, Flex)]
+pub(crate) trait FusedOps: Backend {
+    fn conv_fused(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: Option<FloatTensor<Self>>,
+        options: ConvOptions<2>,
+        activation: Option<Nonlinearity>,
+    ) -> FloatTensor<Self> {
+        step_by_step::<Self>(x, weight, bias, residual, options, activation)
+    }
+}
+
+impl FusedOps for Flex {}
+
+fn step_by_step<B: Backend>(
+    x: FloatTensor<B>,
+    weight: FloatTensor<B>,
+    bias: FloatTensor<B>,
+    residual: Option<FloatTensor<B>>,
+    options: ConvOptions<2>,
+    activation: Option<Nonlinearity>,
+) -> FloatTensor<B> {
+    let x = B::float_permute(x, &[0, 3, 1, 2]);
+    let weight = B::float_permute(weight, &[3, 2, 0, 1]);
+    let sum = B::float_permute(B::conv2d(x, weight, Some(bias), options), &[0, 2, 3, 1]);
+    let sum = match residual {
+        Some(residual) => B::float_add(sum, residual),
+        None => sum,
+    };
+    match activation {
+        None => sum,
+        Some(Nonlinearity::Relu) => B::relu(sum),
+        Some(Nonlinearity::Relu6) => B::float_clamp(sum, 0.0_f32.into(), 6.0_f32.into()),
+        Some(Nonlinearity::Silu) => B::float_mul(sum.clone(), B::sigmoid(sum)),
+        Some(Nonlinearity::HardSwish) => {
+            B::float_mul(sum.clone(), hard_sigmoid::<B>(sum))
+        }
+        Some(Nonlinearity::HardSigmoid) => hard_sigmoid::<B>(sum),
+        Some(Nonlinearity::Sigmoid) => B::sigmoid(sum),
+        Some(Nonlinearity::Gelu) => B::gelu(sum),
+        Some(Nonlinearity::Tanh) => B::float_tanh(sum),
+    }
+}
+
+fn hard_sigmoid<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
+    B::hard_sigmoid(x, (1.0_f32 / 6.0).into(), 0.5_f32.into())
+}
+
+pub(super) fn named(activation: Option<Nonlinearity>) -> Activation {
+    match activation {
+        None => Activation::None,
+        Some(Nonlinearity::Relu) => Activation::Relu,
+        Some(Nonlinearity::Relu6) => Activation::Relu6,
+        Some(Nonlinearity::Silu) => Activation::Silu,
+        Some(Nonlinearity::HardSwish) => Activation::HardSwish,
+        Some(Nonlinearity::HardSigmoid) => Activation::HardSigmoid,
+        Some(Nonlinearity::Sigmoid) => Activation::Sigmoid,
+        Some(Nonlinearity::Gelu) => Activation::Gelu,
+        Some(Nonlinearity::Tanh) => Activation::Tanh,
+    }
+}
+
+impl FusedOps for Cube {
+    fn conv_fused(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: Option<FloatTensor<Self>>,
+        options: ConvOptions<2>,
+        activation: Option<Nonlinearity>,
+    ) -> FloatTensor<Self> {
+        if !runs_wgsl(&x) {
+            return step_by_step::<Self>(x, weight, bias, residual, options, activation);
+        }
+        let [batch, height, width, channels] = x.shape().dims();
+        let [rows, columns, _, filters] = weight.shape().dims();
+        let side = |axis: usize, input: usize, kernel: usize| {
+            let (before, after) = options.padding[axis];
+            let reach = options.dilation[axis] * (kernel - 1) + 1;
+            Side {
+                input: input as u32,
+                output: ((input + before + after - reach) / options.stride[axis] + 1) as u32,
+                kernel: kernel as u32,
+                stride: options.stride[axis] as u32,
+                dilation: options.dilation[axis] as u32,
+                padding: before as u32,
+            }
+        };
+        let window = Window {
+            rows: side(0, height, rows),
+            columns: side(1, width, columns),
+        };
+        let epilogue = Epilogue {
+            bias: true,
+            residual: residual.is_some(),
+            activation: named(activation),
+        };
+        let tier = tier(&x);
+        let is_depthwise = options.groups == channels && filters == channels;
+        let kernel = match is_depthwise {
+            true => Depthwise {
+                batch: batch as u32,
+                channels: channels as u32,
+                window,
+                epilogue,
+                storage: Storage::F32,
+            }
+            .kernel(tier),
+            false => Conv {
+                batch: batch as u32,
+                channels: channels as u32,
+                out_channels: filters as u32,
+                groups: options.groups as u32,
+                window,
+                epilogue,
+                storage: Storage::F32,
+            }
+            .kernel(tier),
+        };
+        let result = output(
+            &x,
+            [
+                batch,
+                window.rows.output as usize,
+                window.columns.output as usize,
+                filters,
+            ],
+        );
+        let x = into_contiguous(x);
+        let weight = into_contiguous(weight);
+        let residual = residual.map(into_contiguous);
+        let mut buffers: Vec<&CubeTensor> = vec![&x, &weight, &bias];
+        buffers.extend(&residual);
+        buffers.push(&result);
+        launch(&kernel, &buffers);
+        result
+    }
+}

@@ -1,0 +1,192 @@
+//! Convolutions and linear layers: which algorithm computes which.
+
+use crate::activation::Activation;
+use crate::dense::Dense;
+use crate::depthwise::Depthwise;
+use crate::simd::Level;
+use crate::view::{View, ViewMut};
+
+/// What a convolution does to the shape of maps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvGeometry {
+    /// Channels of the maps read.
+    pub input: usize,
+    /// Channels of the maps written.
+    pub output: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Pixels from one output to the next, down and across.
+    pub stride: [usize; 2],
+    /// Zeros above and to the left; what is missing below and to the right follows from the output's
+    /// size.
+    pub padding: [usize; 2],
+    /// Pixels from one tap to the next, down and across.
+    pub dilation: [usize; 2],
+    /// Groups of channels that do not see one another.
+    pub groups: usize,
+}
+
+impl ConvGeometry {
+    /// A linear layer: one tap.
+    pub fn pointwise(input: usize, output: usize) -> Self {
+        Self {
+            input,
+            output,
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+        }
+    }
+
+    /// Taps of the kernel.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// Panics unless the numbers make sense together.
+    fn check(&self) {
+        assert!(
+            self.groups > 0 && self.input % self.groups == 0 && self.output % self.groups == 0,
+            "{} groups do not divide {} and {} channels",
+            self.groups,
+            self.input,
+            self.output
+        );
+        assert!(
+            self.kernel.iter().chain(&self.stride).chain(&self.dilation).all(|&n| n > 0),
+            "kernel, stride and dilation are at least 1: {self:?}"
+        );
+    }
+}
+
+/// A convolution's weights, packed for the algorithm that suits its shape.
+#[derive(Debug)]
+pub struct Conv {
+    geometry: ConvGeometry,
+    algorithm: Algorithm,
+}
+
+#[derive(Debug)]
+enum Algorithm {
+    Dense(Dense),
+    Depthwise(Depthwise),
+}
+
+impl Conv {
+    /// Packs weights `[output, input / groups, kernel rows, kernel columns]` and a bias `[output]`, or
+    /// an empty one. `input_size` is the size of the maps that it will see most: it decides the
+    /// algorithm, but maps of any size can be run.
+    ///
+    /// # Panics
+    /// If the lengths do not fit the geometry.
+    pub fn new(
+        geometry: ConvGeometry,
+        weights: &[f32],
+        bias: &[f32],
+        input_size: [usize; 2],
+    ) -> Self {
+        geometry.check();
+        let needed = geometry.output * (geometry.input / geometry.groups) * geometry.taps();
+        assert_eq!(weights.len(), needed, "weights of {geometry:?}");
+        assert!(
+            bias.is_empty() || bias.len() == geometry.output,
+            "a bias of {} numbers for {} channels",
+            bias.len(),
+            geometry.output
+        );
+        let level = Level::best();
+        let _ = input_size;
+        let algorithm = if Depthwise::suits(&geometry) {
+            Algorithm::Depthwise(Depthwise::new(level, geometry, weights, bias))
+        } else {
+            Algorithm::Dense(Dense::new(level, geometry, weights, bias))
+        };
+        Self {
+            geometry,
+            algorithm,
+        }
+    }
+
+    /// The shape.
+    pub fn geometry(&self) -> &ConvGeometry {
+        &self.geometry
+    }
+
+    /// One word for listings.
+    pub fn algorithm(&self) -> &'static str {
+        match &self.algorithm {
+            Algorithm::Dense(dense) => dense.name(),
+            Algorithm::Depthwise(_) => "depthwise",
+        }
+    }
+
+    /// output = activation(conv(input) + bias \[+ residual\]). The output's rows and columns say how
+    /// many there are; what a window reads beyond the input is zeros.
+    ///
+    /// # Panics
+    /// If the views' shapes do not fit together.
+    pub fn run(
+        &self,
+        input: View<'_>,
+        residual: Option<View<'_>>,
+        activation: Activation,
+        output: ViewMut<'_>,
+    ) {
+        input.check();
+        output.check();
+        assert_eq!(input.channels, self.geometry.input, "channels of the input");
+        assert_eq!(output.channels, self.geometry.output, "channels of the output");
+        assert_eq!(input.batch, output.batch, "maps of input and output");
+        if let Some(residual) = &residual {
+            residual.check();
+            assert_eq!(
+                [residual.batch, residual.rows, residual.columns, residual.channels],
+                [output.batch, output.rows, output.columns, output.channels],
+                "the shape of what is added"
+            );
+        }
+        if output.pixels() == 0 || output.channels == 0 {
+            return;
+        }
+        match &self.algorithm {
+            Algorithm::Dense(dense) => dense.run(input, residual, activation, output),
+            Algorithm::Depthwise(depthwise) => depthwise.run(input, residual, activation, output),
+        }
+    }
+}
+
+/// A linear layer's weights, packed: y = activation(x Wᵀ + b \[+ residual\]) for every pixel or token.
+#[derive(Debug)]
+pub struct Linear(Conv);
+
+impl Linear {
+    /// Packs weights `[output, input]` and a bias `[output]`, or an empty one.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn new(input: usize, output: usize, weights: &[f32], bias: &[f32]) -> Self {
+        let geometry = ConvGeometry::pointwise(input, output);
+        Self(Conv::new(geometry, weights, bias, [1, 1]))
+    }
+
+    /// Multiplies every pixel.
+    ///
+    /// # Panics
+    /// If the views' shapes do not fit together.
+    pub fn run(
+        &self,
+        input: View<'_>,
+        residual: Option<View<'_>>,
+        activation: Activation,
+        output: ViewMut<'_>,
+    ) {
+        assert_eq!(
+            [input.rows, input.columns],
+            [output.rows, output.columns],
+            "pixels of input and output"
+        );
+        self.0.run(input, residual, activation, output);
+    }
+}

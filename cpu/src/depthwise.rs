@@ -1,0 +1,332 @@
+//! Depthwise convolutions: every channel by itself, a vector of channels at a time.
+
+#![allow(unsafe_code)] // Loads and stores through pointers.
+
+use macerator::{Simd, WithSimd};
+
+use crate::activation::{Activation, apply_in_place};
+use crate::conv::ConvGeometry;
+use crate::simd::{Level, load, splat, store};
+use crate::threads::{Output, chunk, chunks, parallel};
+use crate::view::{View, ViewMut};
+
+/// Outputs computed side by side, whose windows overlap.
+const COLUMNS: usize = 4;
+
+/// Packed weights of a depthwise convolution.
+#[derive(Debug)]
+pub(crate) struct Depthwise {
+    level: Level,
+    geometry: ConvGeometry,
+    /// `[taps][channels]`
+    weights: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+/// What the outputs of some lines are made of.
+#[derive(Clone, Copy)]
+struct Lines<'a> {
+    layer: &'a Depthwise,
+    input: View<'a>,
+    residual: Output,
+    residual_pitch: usize,
+    output: Output,
+    output_pitch: usize,
+    out_rows: usize,
+    out_columns: usize,
+    from: usize,
+    to: usize,
+    low: f32,
+    high: f32,
+}
+
+/// The taps of a window that lie within the map.
+struct Window {
+    /// The first pixel read, from the start of the data.
+    input: *const f32,
+    /// The weights of the first tap.
+    weights: *const f32,
+    rows: usize,
+    columns: usize,
+}
+
+impl Depthwise {
+    /// Whether a convolution is depthwise.
+    pub(crate) fn suits(geometry: &ConvGeometry) -> bool {
+        geometry.groups > 1
+            && geometry.groups == geometry.input
+            && geometry.groups == geometry.output
+    }
+
+    /// Packs weights `[channels, 1, kernel rows, kernel columns]`.
+    pub(crate) fn new(
+        level: Level,
+        geometry: ConvGeometry,
+        weights: &[f32],
+        bias: &[f32],
+    ) -> Self {
+        let (channels, taps) = (geometry.output, geometry.taps());
+        let packed = (0..taps * channels)
+            .map(|at| weights[at % channels * taps + at / channels])
+            .collect();
+        let bias = match bias {
+            [] => vec![0.0; channels],
+            bias => bias.to_vec(),
+        };
+        Self {
+            level,
+            geometry,
+            weights: packed,
+            bias,
+        }
+    }
+
+    /// The convolution; the shapes have been checked.
+    pub(crate) fn run(
+        &self,
+        input: View<'_>,
+        residual: Option<View<'_>>,
+        activation: Activation,
+        output: ViewMut<'_>,
+    ) {
+        let channels = self.geometry.output;
+        let lines = output.batch * output.rows;
+        let cost = output.pixels() * channels * self.geometry.taps();
+        let count = chunks(lines, cost);
+        let bounds = activation.bounds();
+        let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let (residual, residual_pitch) = match residual {
+            Some(residual) => (residual.data.as_ptr(), residual.pitch),
+            None => (std::ptr::null(), 0),
+        };
+        let all = Lines {
+            layer: self,
+            input,
+            residual: Output::reading(residual),
+            residual_pitch,
+            output_pitch: output.pitch,
+            out_rows: output.rows,
+            out_columns: output.columns,
+            output: Output::new(output.data),
+            from: 0,
+            to: lines,
+            low,
+            high,
+        };
+        parallel(count, |index| {
+            let mine = chunk(lines, 1, index, count);
+            for line in mine {
+                let one = Lines {
+                    from: line,
+                    to: line + 1,
+                    ..all
+                };
+                self.level.run(&one);
+                if bounds.is_none() {
+                    let start = line * all.out_columns * all.output_pitch;
+                    // SAFETY: the line that was just written.
+                    unsafe {
+                        apply_in_place(
+                            self.level,
+                            activation,
+                            all.output.at(start),
+                            all.output_pitch,
+                            all.out_columns,
+                            channels,
+                        );
+                    }
+                }
+            }
+        });
+    }
+}
+
+impl WithSimd for &Lines<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let geometry = &self.layer.geometry;
+        let narrow = geometry.output < S::lanes32();
+        match (geometry.kernel[1], geometry.stride[1], geometry.dilation[1]) {
+            _ if narrow => self.lines::<S, 0, 1>(),
+            (3, 1, 1) => self.lines::<S, 3, 1>(),
+            (3, 2, 1) => self.lines::<S, 3, 2>(),
+            (5, 1, 1) => self.lines::<S, 5, 1>(),
+            (5, 2, 1) => self.lines::<S, 5, 2>(),
+            (7, 1, 1) => self.lines::<S, 7, 1>(),
+            _ => self.lines::<S, 0, 1>(),
+        }
+    }
+}
+
+impl Lines<'_> {
+    /// The lines, with `WIDTH` the kernel's columns, or 0 for any kernel and stride.
+    #[inline(always)]
+    fn lines<S: Simd, const WIDTH: usize, const STRIDE: usize>(&self) {
+        let geometry = &self.layer.geometry;
+        // The outputs whose windows do not hang over the left or right edge.
+        let (first, last) = if WIDTH == 0 {
+            (0, 0)
+        } else {
+            let first = geometry.padding[1].div_ceil(STRIDE).min(self.out_columns);
+            let last = (self.input.columns + geometry.padding[1])
+                .checked_sub(WIDTH)
+                .map_or(0, |room| room / STRIDE + 1);
+            (first, last.clamp(first, self.out_columns))
+        };
+        for line in self.from..self.to {
+            let mut x = 0;
+            while x < self.out_columns {
+                if x >= first && x + COLUMNS <= last {
+                    self.several::<S, WIDTH, STRIDE>(line, x);
+                    x += COLUMNS;
+                } else {
+                    self.single::<S>(line, x);
+                    x += 1;
+                }
+            }
+        }
+    }
+
+    /// The part of an output's window that lies within the map.
+    #[inline(always)]
+    fn window(&self, line: usize, x: usize) -> Window {
+        let geometry = &self.layer.geometry;
+        let clip = |axis: usize, at: usize, size: usize| {
+            let (dilation, padding) = (geometry.dilation[axis], geometry.padding[axis]);
+            let start = at * geometry.stride[axis];
+            let first = padding.saturating_sub(start).div_ceil(dilation);
+            let last = (size + padding).saturating_sub(start).div_ceil(dilation);
+            let last = last.min(geometry.kernel[axis]);
+            let first = first.min(last);
+            (first, last, (start + first * dilation).wrapping_sub(padding))
+        };
+        let (map, y) = (line / self.out_rows, line % self.out_rows);
+        let (first_y, last_y, row) = clip(0, y, self.input.rows);
+        let (first_x, last_x, column) = clip(1, x, self.input.columns);
+        let pixel = (map * self.input.rows)
+            .wrapping_add(row)
+            .wrapping_mul(self.input.columns)
+            .wrapping_add(column);
+        let tap = first_y * geometry.kernel[1] + first_x;
+        Window {
+            input: (self.input.data.as_ptr()).wrapping_add(pixel.wrapping_mul(self.input.pitch)),
+            weights: (self.layer.weights.as_ptr()).wrapping_add(tap * geometry.output),
+            rows: last_y - first_y,
+            columns: last_x - first_x,
+        }
+    }
+
+    /// Neighbouring outputs whose windows lie within the map's columns.
+    #[inline(always)]
+    fn several<S: Simd, const WIDTH: usize, const STRIDE: usize>(&self, line: usize, x: usize) {
+        let lanes = S::lanes32();
+        let geometry = &self.layer.geometry;
+        let channels = geometry.output;
+        let window = self.window(line, x);
+        let pitch = self.input.pitch;
+        let row_step = geometry.dilation[0] * self.input.columns * pitch;
+        let pixel = line * self.out_columns + x;
+        let output = self.output.at(pixel * self.output_pitch);
+        let residual = self.residual.at(pixel * self.residual_pitch);
+        let low = splat::<S>(self.low);
+        let high = splat::<S>(self.high);
+        let mut channel = 0;
+        loop {
+            // SAFETY: the windows lie within the input, and the outputs are this chunk's.
+            unsafe {
+                let bias = load::<S>(self.layer.bias.as_ptr().add(channel));
+                let mut sums = [bias; COLUMNS];
+                let mut input = window.input.wrapping_add(channel);
+                let mut weights = window.weights.wrapping_add(channel);
+                for _ in 0..window.rows {
+                    let mut taps = [splat::<S>(0.0); WIDTH];
+                    for (t, tap) in taps.iter_mut().enumerate() {
+                        *tap = load::<S>(weights.add(t * channels));
+                    }
+                    for at in 0..(COLUMNS - 1) * STRIDE + WIDTH {
+                        let value = load::<S>(input.add(at * pitch));
+                        for (c, sum) in sums.iter_mut().enumerate() {
+                            if at >= c * STRIDE && at - c * STRIDE < WIDTH {
+                                *sum = value.mul_add(taps[at - c * STRIDE], *sum);
+                            }
+                        }
+                    }
+                    input = input.wrapping_add(row_step);
+                    weights = weights.wrapping_add(WIDTH * channels);
+                }
+                for (c, sum) in sums.iter_mut().enumerate() {
+                    if !self.residual.is_null() {
+                        *sum += load::<S>(residual.add(c * self.residual_pitch + channel));
+                    }
+                    let to = output.add(c * self.output_pitch + channel);
+                    store(to, sum.max(low).min(high));
+                }
+            }
+            if channel + lanes >= channels {
+                break;
+            }
+            // The last vector overlaps the one before it where the channels do not fill it.
+            channel = (channel + lanes).min(channels - lanes);
+        }
+    }
+
+    /// Any one output.
+    #[inline(always)]
+    fn single<S: Simd>(&self, line: usize, x: usize) {
+        let lanes = S::lanes32();
+        let geometry = &self.layer.geometry;
+        let channels = geometry.output;
+        let window = self.window(line, x);
+        let step = geometry.dilation[1] * self.input.pitch;
+        let row_step = geometry.dilation[0] * self.input.columns * self.input.pitch;
+        let pixel = line * self.out_columns + x;
+        let output = self.output.at(pixel * self.output_pitch);
+        let residual = self.residual.at(pixel * self.residual_pitch);
+        let mut channel = 0;
+        // SAFETY: the clipped window lies within the input, and the output is this chunk's.
+        unsafe {
+            if channels < lanes {
+                while channel < channels {
+                    let mut sum = *self.layer.bias.as_ptr().add(channel);
+                    for row in 0..window.rows {
+                        for column in 0..window.columns {
+                            let at = row * row_step + column * step + channel;
+                            let tap = (row * geometry.kernel[1] + column) * channels + channel;
+                            sum += *window.input.add(at) * *window.weights.add(tap);
+                        }
+                    }
+                    if !self.residual.is_null() {
+                        sum += *residual.add(channel);
+                    }
+                    *output.add(channel) = sum.max(self.low).min(self.high);
+                    channel += 1;
+                }
+                return;
+            }
+            loop {
+                let mut sum = load::<S>(self.layer.bias.as_ptr().add(channel));
+                for row in 0..window.rows {
+                    let mut input = window.input.wrapping_add(row * row_step + channel);
+                    let skipped = row * geometry.kernel[1] * channels + channel;
+                    let mut weights = window.weights.wrapping_add(skipped);
+                    for _ in 0..window.columns {
+                        sum = load::<S>(input).mul_add(load(weights), sum);
+                        input = input.wrapping_add(step);
+                        weights = weights.wrapping_add(channels);
+                    }
+                }
+                if !self.residual.is_null() {
+                    sum += load::<S>(residual.add(channel));
+                }
+                let sum = sum.max(splat(self.low)).min(splat(self.high));
+                store(output.add(channel), sum);
+                if channel + lanes >= channels {
+                    break;
+                }
+                channel = (channel + lanes).min(channels - lanes);
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! The processor's kernels for frozen networks: f32, channels last, on slices.
+//!
+//! Everything here computes forwards only. Weights are packed once, in the order in which the
+//! microkernel reads them; maps are read where they lie. What instructions the processor has is found
+//! out when weights are packed or a kernel is called, never in an inner loop.
+//!
+//! From the outside in: [`Conv`] and [`Linear`] choose an algorithm by shape, the dense ones are matrix
+//! products over rows given by pointers, and those are tiles held in registers.
+
+mod activation;
+mod attention;
+mod conv;
+mod dense;
+mod depthwise;
+mod elementwise;
+mod gemm;
+mod memory;
+mod norm;
+mod pool;
+mod simd;
+mod threads;
+mod tile;
+mod view;
+
+#[cfg(test)]
+mod tests;
+
+pub use activation::Activation;
+pub use attention::{AttentionShape, attention};
+pub use conv::{Conv, ConvGeometry, Linear};
+pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
+pub use norm::layer_norm;
+pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};
+pub use threads::in_pool;
+pub use view::{View, ViewMut};

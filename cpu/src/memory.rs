@@ -1,0 +1,36 @@
+//! Memory that starts at a cache line, so that no vector load straddles two.
+
+#![allow(unsafe_code)] // A slice of lines is read as a slice of elements.
+
+/// One cache line.
+#[derive(Clone, Copy, Debug)]
+#[repr(C, align(64))]
+struct Line([f32; 16]);
+
+/// Elements that start at a cache line.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Lines(Vec<Line>);
+
+impl Lines {
+    /// At least `length` zeros.
+    pub(crate) fn zeros(length: usize) -> Self {
+        Self(vec![Line([0.0; 16]); length.div_ceil(16)])
+    }
+
+    /// How many there are: a multiple of a line.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len() * 16
+    }
+
+    /// The elements.
+    pub(crate) fn as_slice(&self) -> &[f32] {
+        // SAFETY: a `Line` is sixteen f32 and nothing else.
+        unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.len()) }
+    }
+
+    /// The elements.
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+        // SAFETY: a `Line` is sixteen f32 and nothing else.
+        unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.len()) }
+    }
+}

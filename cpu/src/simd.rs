@@ -1,0 +1,159 @@
+//! Which vector instructions this processor has, and the few vector operations that the kernels share.
+
+#![allow(unsafe_code)] // Loads and stores through pointers, and calls into code built for other features.
+
+use macerator::{Arch, Scalar, Simd, Vector, WithSimd};
+
+/// A vector of f32.
+pub(crate) type Floats<S> = Vector<S, f32>;
+
+/// The most f32 that a vector has on any processor.
+pub(crate) const MOST_LANES: usize = 16;
+
+/// A set of vector instructions that this processor is known to have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Level(Arch);
+
+impl Level {
+    /// The widest that the processor has.
+    #[cfg(not(test))]
+    pub(crate) fn best() -> Self {
+        Self(Arch::detect())
+    }
+
+    /// The widest that the processor has, or what [`Level::force`] says.
+    #[cfg(test)]
+    pub(crate) fn best() -> Self {
+        FORCED
+            .with(std::cell::Cell::get)
+            .unwrap_or_else(|| Self(Arch::detect()))
+    }
+
+    /// Runs an operation compiled for these instructions.
+    #[inline(always)]
+    pub(crate) fn run<F: WithSimd>(self, operation: F) -> F::Output {
+        // SAFETY: a `Level` is only made of what was detected, or of what every processor of the
+        // target has.
+        unsafe { self.0.dispatch(operation) }
+    }
+
+    /// f32 in a vector.
+    pub(crate) fn lanes(self) -> usize {
+        struct Lanes;
+        impl WithSimd for Lanes {
+            type Output = usize;
+            #[inline(always)]
+            fn with_simd<S: Simd>(self) -> usize {
+                S::lanes32()
+            }
+        }
+        self.run(Lanes)
+    }
+}
+
+#[cfg(test)]
+thread_local! {
+    static FORCED: std::cell::Cell<Option<Level>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
+impl Level {
+    /// Every level that this processor has, the scalar one first.
+    pub(crate) fn all() -> Vec<Self> {
+        let mut levels = vec![Self(Arch::Scalar)];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if std::is_x86_feature_detected!("sse4.2") {
+                levels.push(Self(Arch::V2));
+            }
+            if std::is_x86_feature_detected!("avx2") && std::is_x86_feature_detected!("fma") {
+                levels.push(Self(Arch::V3));
+            }
+        }
+        let best = Self(Arch::detect());
+        if levels.iter().all(|level| level.lanes() != best.lanes()) {
+            levels.push(best);
+        }
+        levels
+    }
+
+    /// Makes this thread use a level until the value returned is dropped.
+    pub(crate) fn force(self) -> impl Drop {
+        struct Restore;
+        impl Drop for Restore {
+            fn drop(&mut self) {
+                FORCED.with(|forced| forced.set(None));
+            }
+        }
+        FORCED.with(|forced| forced.set(Some(self)));
+        Restore
+    }
+}
+
+/// The same number in every lane.
+#[inline(always)]
+pub(crate) fn splat<S: Simd>(value: f32) -> Floats<S> {
+    value.splat()
+}
+
+/// A whole vector.
+///
+/// # Safety
+/// A vector must be readable at the pointer.
+#[inline(always)]
+pub(crate) unsafe fn load<S: Simd>(from: *const f32) -> Floats<S> {
+    // SAFETY: the caller's.
+    unsafe { S::load_unaligned(from) }
+}
+
+/// Writes a whole vector.
+///
+/// # Safety
+/// A vector must be writable at the pointer.
+#[inline(always)]
+pub(crate) unsafe fn store<S: Simd>(to: *mut f32, value: Floats<S>) {
+    // SAFETY: the caller's.
+    unsafe { S::store_unaligned(to, value) }
+}
+
+/// The first `count` (fewer than a vector) elements, and zeros.
+///
+/// # Safety
+/// `count` elements must be readable at the pointer.
+#[inline(always)]
+pub(crate) unsafe fn load_some<S: Simd>(from: *const f32, count: usize) -> Floats<S> {
+    // SAFETY: the caller's.
+    unsafe { load_some_or(from, count, 0.0) }
+}
+
+/// The first `count` (fewer than a vector) elements, and `rest` in the other lanes.
+///
+/// # Safety
+/// `count` elements must be readable at the pointer.
+#[inline(always)]
+pub(crate) unsafe fn load_some_or<S: Simd>(
+    from: *const f32,
+    count: usize,
+    rest: f32,
+) -> Floats<S> {
+    let mut lanes = [rest; MOST_LANES];
+    // SAFETY: the caller's; `count` is less than a vector, which the buffer holds.
+    unsafe {
+        std::ptr::copy_nonoverlapping(from, lanes.as_mut_ptr(), count);
+        load::<S>(lanes.as_ptr())
+    }
+}
+
+/// Writes the first `count` (fewer than a vector) elements.
+///
+/// # Safety
+/// `count` elements must be writable at the pointer.
+#[inline(always)]
+pub(crate) unsafe fn store_some<S: Simd>(to: *mut f32, value: Floats<S>, count: usize) {
+    let mut lanes = [0.0f32; MOST_LANES];
+    // SAFETY: the caller's; `count` is less than a vector, which the buffer holds.
+    unsafe {
+        store::<S>(lanes.as_mut_ptr(), value);
+        std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
+    }
+}

@@ -1,0 +1,105 @@
+//! Pooling.
+
+use super::{Maps, Random, at_every_level};
+use crate::{Pool, adaptive_avg_pool, avg_pool, max_pool};
+
+fn shape(random: &mut Random) -> [usize; 4] {
+    [
+        1 + random.below(3),
+        3 + random.below(12),
+        3 + random.below(12),
+        random.of(&[1, 3, 5, 8, 17, 32, 64, 100]),
+    ]
+}
+
+/// How many windows, with those that hang over the far edge or without.
+fn windows(pool: &Pool, axis: usize, size: usize, ceil: bool) -> usize {
+    let room = (size + 2 * pool.padding[axis]).saturating_sub(pool.kernel[axis]);
+    if !ceil {
+        return room / pool.stride[axis] + 1;
+    }
+    let count = room.div_ceil(pool.stride[axis]) + 1;
+    // A window must begin inside the map or its padding before it.
+    if (count - 1) * pool.stride[axis] >= size + pool.padding[axis] {
+        count - 1
+    } else {
+        count
+    }
+}
+
+#[test]
+fn pooling_matches_its_definition() {
+    at_every_level(|_, random| {
+        for _ in 0..300 {
+            let shape = shape(random);
+            let kernel = [1 + random.below(3), 1 + random.below(3)];
+            let pool = Pool {
+                kernel,
+                stride: [1 + random.below(3), 1 + random.below(3)],
+                padding: [random.below(kernel[0] / 2 + 1), random.below(kernel[1] / 2 + 1)],
+            };
+            let ceil = random.below(2) == 0;
+            let size = |axis: usize| windows(&pool, axis, shape[axis + 1], ceil);
+            let to = [shape[0], size(0), size(1), shape[3]];
+            let input = Maps::random(random, shape);
+            let taps = |y: usize, x: usize| {
+                let mut inside = Vec::new();
+                let mut counted = 0;
+                for ky in 0..kernel[0] {
+                    for kx in 0..kernel[1] {
+                        let row = y * pool.stride[0] + ky;
+                        let column = x * pool.stride[1] + kx;
+                        if row < shape[1] + 2 * pool.padding[0]
+                            && column < shape[2] + 2 * pool.padding[1]
+                        {
+                            counted += 1;
+                        }
+                        let row = row.wrapping_sub(pool.padding[0]);
+                        let column = column.wrapping_sub(pool.padding[1]);
+                        if row < shape[1] && column < shape[2] {
+                            inside.push((row, column));
+                        }
+                    }
+                }
+                (inside, counted)
+            };
+            let mut output = Maps::output(random, to);
+            max_pool(&pool, input.view(), output.view_mut());
+            output.compare(0.0, "max", |n, y, x, c| {
+                let (inside, _) = taps(y, x);
+                let values = inside.iter().map(|&(y, x)| input.at(n, y, x, c));
+                values.fold(f64::NEG_INFINITY, f64::max)
+            });
+            let mut output = Maps::output(random, to);
+            avg_pool(&pool, input.view(), output.view_mut());
+            output.compare(1e-6, "mean", |n, y, x, c| {
+                let (inside, counted) = taps(y, x);
+                let sum: f64 = inside.iter().map(|&(y, x)| input.at(n, y, x, c)).sum();
+                sum / f64::from(counted)
+            });
+        }
+    });
+}
+
+#[test]
+fn adaptive_means_match_their_definition() {
+    at_every_level(|_, random| {
+        for _ in 0..200 {
+            let shape = shape(random);
+            let size = random.of(&[[1, 1], [1, 1], [2, 2], [7, 7], [3, 5]]);
+            let input = Maps::random(random, shape);
+            let mut output = Maps::output(random, [shape[0], size[0], size[1], shape[3]]);
+            adaptive_avg_pool(input.view(), output.view_mut());
+            output.compare(2e-6, "mean", |n, y, x, c| {
+                let rows = y * shape[1] / size[0]..((y + 1) * shape[1]).div_ceil(size[0]);
+                let columns = x * shape[2] / size[1]..((x + 1) * shape[2]).div_ceil(size[1]);
+                let count = (rows.len() * columns.len()) as f64;
+                let sum: f64 = rows
+                    .flat_map(|y| columns.clone().map(move |x| (y, x)))
+                    .map(|(y, x)| input.at(n, y, x, c))
+                    .sum();
+                sum / count
+            });
+        }
+    });
+}

@@ -1,0 +1,155 @@
+//! Sharing work among the processor's cores, and memory that a thread keeps between calls.
+
+#![allow(unsafe_code)] // The parts of a parallel region write to disjoint parts of one slice.
+
+use std::cell::RefCell;
+
+use crate::memory::Lines;
+
+/// Runs `work` on a worker of the thread pool, so that the kernels it calls share their work with the
+/// other workers without waking them anew each time.
+#[cfg(not(target_family = "wasm"))]
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    rayon::scope(|_| work())
+}
+
+/// Runs `work`: in a browser there is one thread.
+#[cfg(target_family = "wasm")]
+pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    work()
+}
+
+/// Cores that share the work.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn threads() -> usize {
+    rayon::current_num_threads()
+}
+
+/// Cores that share the work.
+#[cfg(target_family = "wasm")]
+pub(crate) fn threads() -> usize {
+    1
+}
+
+/// Multiply-adds (or what takes as long) below which a share of the work is not worth handing over.
+const SMALLEST_SHARE: usize = 20_000;
+
+/// Shares to a core: a few, so that a core which is late does not keep the others waiting.
+const SHARES: usize = 4;
+
+/// Into how many chunks to divide `cost` multiply-adds of which `pieces` cannot be divided further.
+pub(crate) fn chunks(pieces: usize, cost: usize) -> usize {
+    let threads = threads();
+    if threads == 1 {
+        return 1;
+    }
+    (threads * SHARES)
+        .min(cost / SMALLEST_SHARE)
+        .min(pieces)
+        .max(1)
+}
+
+/// The bounds of chunk `index` of `count` when `total` is divided evenly in multiples of `unit`.
+pub(crate) fn chunk(total: usize, unit: usize, index: usize, count: usize) -> std::ops::Range<usize> {
+    let units = total.div_ceil(unit);
+    let bound = |index: usize| (units * index / count * unit).min(total);
+    bound(index)..bound(index + 1)
+}
+
+/// Calls `body` once for every number below `count`, on all cores; returns when all are done.
+#[cfg(not(target_family = "wasm"))]
+pub(crate) fn parallel(count: usize, body: impl Fn(usize) + Sync) {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// Runs `work` on several workers at once. One that comes late finds nothing left to do.
+    fn spread(workers: usize, work: &(dyn Fn() + Sync)) {
+        if workers <= 1 {
+            work();
+        } else {
+            let half = workers / 2;
+            rayon::join(|| spread(workers - half, work), || spread(half, work));
+        }
+    }
+
+    if count <= 1 {
+        if count == 1 {
+            body(0);
+        }
+        return;
+    }
+    // Whoever is free takes the next: one handing-over per worker instead of one per chunk.
+    let next = AtomicUsize::new(0);
+    spread(threads().min(count), &|| {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                break;
+            }
+            body(index);
+        }
+    });
+}
+
+/// Calls `body` once for every number below `count`.
+#[cfg(target_family = "wasm")]
+pub(crate) fn parallel(count: usize, body: impl Fn(usize) + Sync) {
+    (0..count).for_each(body);
+}
+
+/// Where the parts of a parallel region write, each to its own elements.
+#[derive(Clone, Copy)]
+pub(crate) struct Output(*mut f32);
+
+// SAFETY: the pointer is only written through in `unsafe` code that keeps to disjoint elements.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Output {
+    /// The start of a slice that outlives the parallel region.
+    pub(crate) fn new(data: &mut [f32]) -> Self {
+        Self(data.as_mut_ptr())
+    }
+
+    /// The start of what is only read.
+    pub(crate) fn reading(data: *const f32) -> Self {
+        Self(data.cast_mut())
+    }
+
+    /// Whether there is nothing.
+    pub(crate) fn is_null(self) -> bool {
+        self.0.is_null()
+    }
+
+    /// The element at an offset, which must lie within the slice before it is used.
+    #[inline(always)]
+    pub(crate) fn at(self, offset: usize) -> *mut f32 {
+        self.0.wrapping_add(offset)
+    }
+}
+
+thread_local! {
+    static KEPT: RefCell<Vec<Lines>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Buffers that a thread keeps at most: kernels run inside one another at most this deep.
+const MOST_KEPT: usize = 4;
+
+/// Lends `work` a buffer of `length` elements of unspecified values. The thread keeps it for the next
+/// time: fresh memory would cost more than what is done in it.
+pub(crate) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R) -> R {
+    let kept = KEPT.with_borrow_mut(|kept| {
+        let fitting = kept.iter().position(|lines| lines.len() >= length);
+        fitting.map(|index| kept.swap_remove(index))
+    });
+    let mut lines = kept.unwrap_or_else(|| Lines::zeros(length));
+    let result = work(&mut lines.as_mut_slice()[..length]);
+    KEPT.with_borrow_mut(|kept| {
+        kept.push(lines);
+        if kept.len() > MOST_KEPT {
+            kept.sort_unstable_by_key(|lines| std::cmp::Reverse(lines.len()));
+            kept.truncate(MOST_KEPT);
+        }
+    });
+    result
+}

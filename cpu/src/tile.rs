@@ -1,0 +1,222 @@
+//! The microkernel: a tile of a matrix product, held in registers over the whole reduction.
+
+#![allow(unsafe_code)] // Everything here is reached through pointers.
+
+use macerator::{Simd, WithSimd};
+
+use crate::simd::{Floats, Level, load, splat, store};
+
+/// The most rows that a tile has.
+pub(crate) const MOST_ROWS: usize = 8;
+
+/// What a run of tiles multiplies, one tile below the other.
+///
+/// Row r of the output is the sum over taps t and k below `depth` of
+/// `pointers[t * stride + r][offset + k]` times the weights of (t, k): the rows are read where they lie,
+/// which makes a convolution and a matrix product the same thing.
+#[derive(Clone, Copy)]
+pub(crate) struct Tiles {
+    /// Where each row begins, for each tap.
+    pub(crate) pointers: *const *const f32,
+    /// Pointers from one tap to the next.
+    pub(crate) stride: usize,
+    /// Taps of the reduction.
+    pub(crate) taps: usize,
+    /// Elements of each row to read before which nothing is.
+    pub(crate) offset: usize,
+    /// Elements of each row that are multiplied.
+    pub(crate) depth: usize,
+    /// `[taps][depth][vectors]`
+    pub(crate) weights: *const f32,
+    /// A panel's width of numbers to start from, or null for zeros.
+    pub(crate) bias: *const f32,
+    /// What else to start from, one row for each of the output's, or null.
+    pub(crate) start: *const f32,
+    /// Elements from one row of `start` to the next.
+    pub(crate) start_pitch: usize,
+    /// Where the result goes.
+    pub(crate) output: *mut f32,
+    /// Elements from one row of the output to the next.
+    pub(crate) output_pitch: usize,
+    /// The result is at least this,
+    pub(crate) low: f32,
+    /// and at most this.
+    pub(crate) high: f32,
+    /// How many tiles.
+    pub(crate) tiles: usize,
+}
+
+/// Computes a run of tiles.
+pub(crate) type TileKernel = unsafe fn(&Tiles);
+
+struct Run<'a, const ROWS: usize, const VECTORS: usize>(&'a Tiles);
+
+impl<const ROWS: usize, const VECTORS: usize> WithSimd for Run<'_, ROWS, VECTORS> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let lanes = S::lanes32();
+        let run = self.0;
+        let mut pointers = run.pointers;
+        let mut start = run.start;
+        let mut output = run.output;
+        for _ in 0..run.tiles {
+            // SAFETY: whoever made the run vouches for every pointer in it.
+            unsafe {
+                let mut sums = [[splat::<S>(0.0); VECTORS]; ROWS];
+                if !run.bias.is_null() {
+                    for v in 0..VECTORS {
+                        let bias = load::<S>(run.bias.add(v * lanes));
+                        for row in &mut sums {
+                            row[v] = bias;
+                        }
+                    }
+                }
+                if !start.is_null() {
+                    for (r, row) in sums.iter_mut().enumerate() {
+                        for (v, sum) in row.iter_mut().enumerate() {
+                            *sum += load::<S>(start.add(r * run.start_pitch + v * lanes));
+                        }
+                    }
+                    start = start.add(ROWS * run.start_pitch);
+                }
+                let mut weights = run.weights;
+                for tap in 0..run.taps {
+                    let mut rows = [std::ptr::null::<f32>(); ROWS];
+                    for (r, row) in rows.iter_mut().enumerate() {
+                        *row = (*pointers.add(tap * run.stride + r)).add(run.offset);
+                    }
+                    for k in 0..run.depth {
+                        let mut columns = [splat::<S>(0.0); VECTORS];
+                        for (v, column) in columns.iter_mut().enumerate() {
+                            *column = load::<S>(weights.add(v * lanes));
+                        }
+                        for (r, row) in sums.iter_mut().enumerate() {
+                            let factor: Floats<S> = splat(*rows[r].add(k));
+                            for (v, sum) in row.iter_mut().enumerate() {
+                                *sum = factor.mul_add(columns[v], *sum);
+                            }
+                        }
+                        weights = weights.add(VECTORS * lanes);
+                    }
+                }
+                let low = splat::<S>(run.low);
+                let high = splat::<S>(run.high);
+                for (r, row) in sums.iter().enumerate() {
+                    for (v, sum) in row.iter().enumerate() {
+                        store(
+                            output.add(r * run.output_pitch + v * lanes),
+                            sum.max(low).min(high),
+                        );
+                    }
+                }
+                pointers = pointers.add(ROWS);
+                output = output.add(ROWS * run.output_pitch);
+            }
+        }
+    }
+}
+
+/// Compiled for the instructions `S`, which the processor must have.
+unsafe fn entry<S: Simd, const ROWS: usize, const VECTORS: usize>(run: &Tiles) {
+    // SAFETY: the caller's.
+    unsafe { S::vectorize(Run::<ROWS, VECTORS>(run)) }
+}
+
+/// How wide and high the tiles are with a set of instructions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tiling {
+    /// f32 in a vector.
+    pub(crate) lanes: usize,
+    /// The most vectors side by side.
+    pub(crate) vectors: usize,
+    /// The vectors of a panel, unless its place asks for another width.
+    pub(crate) usual: usize,
+    level: Level,
+}
+
+/// Sums that are held in registers: three quarters of the registers there are.
+const fn sums(lanes: usize) -> usize {
+    if lanes == 16 || cfg!(target_arch = "aarch64") {
+        24
+    } else {
+        12
+    }
+}
+
+impl Tiling {
+    /// The tiles of a set of instructions.
+    pub(crate) fn new(level: Level) -> Self {
+        let lanes = level.lanes();
+        let many = sums(lanes) == 24;
+        Self {
+            lanes,
+            vectors: if many { 4 } else { 3 },
+            usual: if many { 4 } else { 2 },
+            level,
+        }
+    }
+
+    /// The most rows of a tile so many vectors wide.
+    pub(crate) fn rows(&self, vectors: usize) -> usize {
+        match vectors {
+            1 => MOST_ROWS,
+            // Twelve sums would leave no register free, and the compiler would keep one in memory.
+            3 if self.usual == 2 => 3,
+            _ => (sums(self.lanes) / vectors).min(MOST_ROWS),
+        }
+    }
+
+    /// The code for tiles of a size; `rows` at most what [`Tiling::rows`] says.
+    pub(crate) fn kernel(&self, rows: usize, vectors: usize) -> TileKernel {
+        self.level.run(Find { rows, vectors })
+    }
+}
+
+struct Find {
+    rows: usize,
+    vectors: usize,
+}
+
+impl WithSimd for Find {
+    type Output = TileKernel;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) -> TileKernel {
+        let many = sums(S::lanes32()) == 24;
+        match (self.vectors, self.rows) {
+            (1, 1) => entry::<S, 1, 1>,
+            (1, 2) => entry::<S, 2, 1>,
+            (1, 3) => entry::<S, 3, 1>,
+            (1, 4) => entry::<S, 4, 1>,
+            (1, 5) => entry::<S, 5, 1>,
+            (1, 6) => entry::<S, 6, 1>,
+            (1, 7) => entry::<S, 7, 1>,
+            (1, 8) => entry::<S, 8, 1>,
+            (2, 1) => entry::<S, 1, 2>,
+            (2, 2) => entry::<S, 2, 2>,
+            (2, 3) => entry::<S, 3, 2>,
+            (2, 4) => entry::<S, 4, 2>,
+            (2, 5) => entry::<S, 5, 2>,
+            (2, 6) => entry::<S, 6, 2>,
+            (2, 7) if many => entry::<S, 7, 2>,
+            (2, 8) if many => entry::<S, 8, 2>,
+            (3, 1) => entry::<S, 1, 3>,
+            (3, 2) => entry::<S, 2, 3>,
+            (3, 3) => entry::<S, 3, 3>,
+            (3, 4) if many => entry::<S, 4, 3>,
+            (3, 5) if many => entry::<S, 5, 3>,
+            (3, 6) if many => entry::<S, 6, 3>,
+            (3, 7) if many => entry::<S, 7, 3>,
+            (3, 8) if many => entry::<S, 8, 3>,
+            (4, 1) if many => entry::<S, 1, 4>,
+            (4, 2) if many => entry::<S, 2, 4>,
+            (4, 3) if many => entry::<S, 3, 4>,
+            (4, 4) if many => entry::<S, 4, 4>,
+            (4, 5) if many => entry::<S, 5, 4>,
+            (4, 6) if many => entry::<S, 6, 4>,
+            (vectors, rows) => unreachable!("no tile of {rows} rows and {vectors} vectors"),
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! Prints kernels for other programs to run: a line of stdin describes an operation, a line of
+//! stdout holds its kernels as JSON.
+//!
+//! `conv tier=software batch=1 channels=64 out_channels=64 rows=56,56,3,1,1,1 columns=56,56,3,1,1,1`
+
+use std::collections::HashMap;
+use std::io::{BufRead, stdin};
+
+use rekindle_shaders::*;
+
+struct Line<'a>(HashMap<&'a str, &'a str>);
+
+impl Line<'_> {
+    fn number(&self, key: &str, default: u32) -> u32 {
+        self.0.get(key).map_or(default, |value| {
+            value.parse().unwrap_or_else(|_| panic!("{key}={value}"))
+        })
+    }
+
+    fn on(&self, key: &str) -> bool {
+        self.number(key, 0) != 0
+    }
+
+    fn tier(&self) -> Tier {
+        match self.0.get("tier").copied() {
+            Some("baseline") => Tier::Baseline,
+            Some("roomy") => Tier::Roomy,
+            Some("full") => Tier::Full,
+            _ => Tier::Software,
+        }
+    }
+
+    fn storage(&self) -> Storage {
+        if self.on("f16") { Storage::F16 } else { Storage::F32 }
+    }
+
+    /// `input,output,kernel,stride,dilation,padding`
+    fn side(&self, key: &str) -> Side {
+        let numbers: Vec<u32> = self.0.get(key).map_or_else(
+            || panic!("{key} is missing"),
+            |list| list.split(',').map(|n| n.parse().expect(key)).collect(),
+        );
+        let [input, output, kernel, stride, dilation, padding] = numbers[..] else {
+            panic!("{key} has six numbers")
+        };
+        Side { input, output, kernel, stride, dilation, padding }
+    }
+
+    fn window(&self) -> Window {
+        Window { rows: self.side("rows"), columns: self.side("columns") }
+    }
+
+    fn activation(&self) -> Activation {
+        Activation::ALL[self.number("activation", 0) as usize]
+    }
+
+    fn epilogue(&self) -> Epilogue {
+        Epilogue {
+            bias: self.on("bias"),
+            residual: self.on("residual"),
+            activation: self.activation(),
+        }
+    }
+}
+
+/// Numbers of scratch memory, and the kernels.
+fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
+    let tier = line.tier();
+    let batch = line.number("batch", 1);
+    let channels = line.number("channels", 1);
+    let out_channels = line.number("out_channels", 1);
+    let groups = line.number("groups", 1);
+    let (storage, epilogue) = (line.storage(), line.epilogue());
+    match operation {
+        "conv" => {
+            let window = line.window();
+            let conv = Conv { batch, channels, out_channels, groups, window, epilogue, storage };
+            (0, vec![conv.kernel(tier)])
+        }
+        "conv_data_gradient" => {
+            let window = line.window();
+            let gradient =
+                ConvDataGradient { batch, channels, out_channels, groups, window, storage };
+            (0, gradient.kernels(tier))
+        }
+        "depthwise" => {
+            let window = line.window();
+            let conv = Depthwise { batch, channels, window, epilogue, storage };
+            (0, vec![conv.kernel(tier)])
+        }
+        "depthwise_data_gradient" => {
+            let window = line.window();
+            let gradient = DepthwiseDataGradient { batch, channels, window, storage };
+            (0, gradient.kernels(tier))
+        }
+        "conv_weight_gradient" => {
+            let window = line.window();
+            let gradient = ConvWeightGradient { batch, channels, out_channels, groups, window };
+            (gradient.scratch(tier), gradient.kernels(tier))
+        }
+        "column_sums" => {
+            let sums = ColumnSums { rows: line.number("rows", 1), columns: line.number("columns", 1) };
+            (sums.scratch(tier), sums.kernels(tier))
+        }
+        "depthwise_weight_gradient" => {
+            let gradient = DepthwiseWeightGradient { batch, channels, window: line.window() };
+            (gradient.scratch(tier), gradient.kernels(tier))
+        }
+        "matmul" => {
+            let product = MatMul {
+                batch,
+                rows: line.number("rows", 1),
+                depth: line.number("depth", 1),
+                columns: line.number("columns", 1),
+                turned_a: line.on("turned_a"),
+                turned_b: line.on("turned_b"),
+                epilogue,
+                storage,
+            };
+            (0, vec![product.kernel(tier)])
+        }
+        _ => panic!("no operation {operation}"),
+    }
+}
+
+fn main() {
+    for line in stdin().lock().lines() {
+        let line = line.expect("stdin is text");
+        let mut words = line.split_whitespace();
+        let Some(operation) = words.next() else { continue };
+        let fields = Line(words.filter_map(|word| word.split_once('=')).collect());
+        let (scratch, kernels) = kernels(operation, &fields);
+        let kernels: Vec<String> = kernels
+            .iter()
+            .map(|kernel| {
+                format!(
+                    r#"{{"name":{:?},"source":{:?},"workgroup":{:?},"groups":{:?},"buffers":{}}}"#,
+                    kernel.name, kernel.source, kernel.workgroup, kernel.groups, kernel.buffers
+                )
+            })
+            .collect();
+        println!(r#"{{"scratch":{scratch},"kernels":[{}]}}"#, kernels.join(","));
+    }
+}

@@ -1,0 +1,44 @@
+//! What is handed out: a text with its launch, for a class of adapters.
+
+/// What an adapter can do, in the classes that kernels are tiled for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// A CPU that emulates a GPU (lavapipe, SwiftShader): tiles in registers, no workgroup memory.
+    Software,
+    /// WebGPU's default limits, phones: 256 invocations and 16 KiB of workgroup memory.
+    Baseline,
+    /// 32 KiB of workgroup memory: desktops and integrated GPUs.
+    Roomy,
+    /// As `Roomy`, with half-precision floats and subgroups.
+    Full,
+}
+
+impl Tier {
+    /// Every tier, the smallest first.
+    pub const ALL: [Self; 4] = [Self::Software, Self::Baseline, Self::Roomy, Self::Full];
+}
+
+/// How feature maps and weights lie in memory. Sums are always taken in f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Storage {
+    /// Four bytes a number.
+    #[default]
+    F32,
+    /// Two bytes a number; only adapters with `shader-f16` run such texts.
+    F16,
+}
+
+/// A compute shader specialised for one shape, and how it is dispatched.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// What it is, with a digest of the text: equal names, equal texts.
+    pub name: String,
+    /// The WGSL text; its entry point is `main`.
+    pub source: String,
+    /// Invocations of a workgroup, as the text says.
+    pub workgroup: [u32; 3],
+    /// Workgroups to dispatch, at most 65535 along each axis.
+    pub groups: [u32; 3],
+    /// Storage buffers it binds in group 0, numbered from 0.
+    pub buffers: u32,
+}

@@ -1,0 +1,132 @@
+//! Whole networks train as PyTorch trains them: the same weights and batches give the same losses.
+
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
+
+use burn::module::Module;
+use burn::nn::loss::CrossEntropyLossConfig;
+use burn::tensor::{Device, Int, Tensor, TensorData};
+use rekindle_core::backbone::{Activation, Backbone, find};
+use rekindle_core::graph::Options;
+use rekindle_core::head::{Head, HeadKind};
+use rekindle_core::random::{Random, hash};
+use rekindle_core::train::{Sgd, SgdConfig};
+use rekindle_core::weights::{Generated, fill, list};
+use rekindle_tests::{root, software_adapter};
+use serde_json::Value;
+
+const CLASSES: usize = 1000;
+
+/// A network with its classifier, as one module.
+#[derive(Module, Debug)]
+struct Classifier {
+    backbone: Backbone,
+    head: Head,
+}
+
+impl Classifier {
+    fn generated(name: &str, side: usize, device: &Device) -> Self {
+        let architecture = find(name).unwrap();
+        let image = [3, side, side];
+        let backbone = architecture
+            .backbone(image, &Options::default(), device)
+            .unwrap();
+        let namer = backbone.clone();
+        let (backbone, _) = fill(backbone, &Generated, &|path| namer.torch_name(&path)).unwrap();
+        let features = backbone.graph().features();
+        let slot = architecture.head;
+        let head = Head::new(&HeadKind::Original, slot, features, CLASSES, device);
+        let prefix = head.torch_prefix(slot);
+        let (head, _) = fill(head, &Generated, &|path| format!("{prefix}.{path}")).unwrap();
+        Self { backbone, head }
+    }
+
+    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
+        let activation: Activation = self.backbone.forward(images);
+        self.head.forward(activation)
+    }
+
+    /// The numbers called `name` in the state_dict.
+    fn read(&self, name: &str) -> Vec<f32> {
+        let tensors = list(&self.backbone, &|path| self.backbone.torch_name(&path));
+        let wanted = tensors.into_iter().filter(|tensor| tensor.name == name);
+        let collected = rekindle_core::weights::collect(wanted.collect());
+        let mut collected = pollster::block_on(collected).unwrap();
+        collected.remove(name).unwrap().1
+    }
+}
+
+/// The batch of a step, as `tests/parity/make_sgd_goldens.py` makes it.
+fn batch(step: usize, count: usize, side: usize, device: &Device) -> (Tensor<4>, Tensor<1, Int>) {
+    let mut random = Random::new(hash(&format!("batch.{step}")));
+    let shape = [count, 3, side, side];
+    let images: Vec<f32> = (0..shape.iter().product())
+        .map(|_| (2.0 * random.uniform() - 1.0) * 2.0)
+        .collect();
+    let labels: Vec<i32> = (0..count)
+        .map(|image| ((step * 37 + image * 101) % CLASSES) as i32)
+        .collect();
+    (
+        Tensor::from_data(TensorData::new(images, shape), device),
+        Tensor::from_data(TensorData::new(labels, [count]), device),
+    )
+}
+
+fn follows_pytorch(name: &str, device: &Device, allowed: f64) {
+    let text = std::fs::read_to_string(root().join("tests/goldens/sgd.json")).unwrap();
+    let golden: Value = serde_json::from_str(&text).unwrap();
+    let number = |key: &str| golden[key].as_f64().unwrap();
+    let (count, side) = (number("batch") as usize, number("side") as usize);
+    let curve = &golden["networks"][name];
+    let floats = |key: &str| -> Vec<f64> { serde_json::from_value(curve[key].clone()).unwrap() };
+
+    let device = device.clone().autodiff();
+    let mut model = Classifier::generated(name, side, &device);
+    let mut sgd = Sgd::new(SgdConfig {
+        momentum: number("momentum"),
+        weight_decay: number("decay"),
+    });
+    let rate = curve["rate"].as_f64().unwrap();
+    let criterion = CrossEntropyLossConfig::new().init(&device);
+    let mut worst = 0.0_f64;
+    for (step, expected) in floats("losses").into_iter().enumerate() {
+        let (images, labels) = batch(step, count, side, &device);
+        let loss = criterion.forward(model.logits(images), labels);
+        let found = pollster::block_on(loss.clone().into_data_async()).unwrap();
+        let found = f64::from(found.iter::<f32>().next().unwrap());
+        let error = (found - expected).abs() / expected;
+        println!("{name} step {step}: {found:.5}, PyTorch {expected:.5}, off by {error:.1e}");
+        assert!(error < allowed, "{name} step {step}: off by {error:.1e}");
+        worst = worst.max(error);
+        model = sgd.step(model, &loss.backward(), rate);
+    }
+    println!("{name}: worst relative difference of the loss {worst:.1e}");
+
+    // Where batch norm ended up: the running variance is of the unbiased kind.
+    let norm = curve["norm"].as_str().unwrap();
+    for key in ["running_mean", "running_var"] {
+        let found = model.read(&format!("{norm}.{key}"));
+        for (found, expected) in found.into_iter().zip(floats(key)) {
+            let error = (f64::from(found) - expected).abs() / (1.0 + expected.abs());
+            assert!(error < 1e-4, "{name} {norm}.{key}: {found}, PyTorch {expected}");
+        }
+    }
+}
+
+#[test]
+fn resnet18_follows_pytorch_on_the_processor() {
+    follows_pytorch("resnet18", &Device::flex(), 1e-4);
+}
+
+#[test]
+fn mobilenet_v3_small_follows_pytorch_on_the_processor() {
+    follows_pytorch("mobilenet_v3_small", &Device::flex(), 1e-4);
+}
+
+#[test]
+fn both_follow_pytorch_on_wgsl() {
+    let Some(adapter) = software_adapter() else {
+        return;
+    };
+    follows_pytorch("resnet18", &adapter.device, 1e-3);
+    follows_pytorch("mobilenet_v3_small", &adapter.device, 1e-3);
+}
