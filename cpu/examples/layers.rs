@@ -196,33 +196,64 @@ fn print(name: &str, algorithm: &str, seconds: f64, operations: f64, count: usiz
     total
 }
 
-fn layer(layer: &Layer, batch: usize) -> f64 {
-    let &(input, output, kernel, stride, padding, groups, size, count) = layer;
-    let geometry = ConvGeometry {
-        input,
-        output,
-        kernel: [kernel; 2],
-        stride: [stride; 2],
-        padding: [padding; 2],
-        dilation: [1, 1],
-        groups,
-    };
-    let weights = numbers(output * input / groups * kernel * kernel);
-    let conv = Conv::new(geometry, &weights, &numbers(output), size);
-    let to = size.map(|n| (n + 2 * padding - kernel) / stride + 1);
-    let from = numbers(batch * size[0] * size[1] * input);
-    let mut data = vec![0.0; batch * to[0] * to[1] * output];
-    let seconds = time(|| {
-        let view = View::new(&from, batch, size[0], size[1], input);
-        let output = ViewMut::new(&mut data, batch, to[0], to[1], output);
-        conv.run(view, None, Activation::Relu, output);
-    });
-    let operations = 2.0 * (batch * to[0] * to[1] * weights.len()) as f64;
-    let name = format!("{input}→{output} {kernel}×{kernel}/{stride} g{groups} {}×{}", size[0], size[1]);
-    print(&name, conv.algorithm(), seconds, operations, count)
+/// A layer with its own weights, and maps to run it on.
+struct Case {
+    name: String,
+    conv: Conv,
+    activation: Activation,
+    batch: usize,
+    from: [usize; 2],
+    to: [usize; 2],
+    operations: f64,
+    count: usize,
 }
 
-fn vision_transformer_attention(batch: usize) -> f64 {
+impl Case {
+    fn new(layer: &Layer, batch: usize) -> Self {
+        let &(input, output, kernel, stride, padding, groups, size, count) = layer;
+        // Tokens of several images are more rows of one product.
+        let tokens = size[0] == 1 && size[1] > 1;
+        let (batch, size) = if tokens { (1, [1, size[1] * batch]) } else { (batch, size) };
+        let geometry = ConvGeometry {
+            input,
+            output,
+            kernel: [kernel; 2],
+            stride: [stride; 2],
+            padding: [padding; 2],
+            dilation: [1, 1],
+            groups,
+        };
+        let weights = numbers(output * input / groups * kernel * kernel);
+        let to = size.map(|n| (n + 2 * padding - kernel) / stride + 1);
+        let pixels = batch * to[0] * to[1];
+        Self {
+            name: format!("{input}→{output} {kernel}×{kernel}/{stride} g{groups} {}×{}", size[0], size[1]),
+            conv: Conv::new(geometry, &weights, &numbers(output), size),
+            activation: if tokens { Activation::None } else { Activation::Relu },
+            batch,
+            from: size,
+            to,
+            operations: 2.0 * (pixels * weights.len()) as f64,
+            count,
+        }
+    }
+
+    /// Elements that it reads, and that it writes.
+    fn elements(&self) -> [usize; 2] {
+        let ConvGeometry { input, output, .. } = *self.conv.geometry();
+        let pixels = [self.from, self.to].map(|size| self.batch * size[0] * size[1]);
+        [pixels[0] * input, pixels[1] * output]
+    }
+
+    fn run(&self, input: &[f32], output: &mut [f32]) {
+        let geometry = self.conv.geometry();
+        let view = View::new(input, self.batch, self.from[0], self.from[1], geometry.input);
+        let to = ViewMut::new(output, self.batch, self.to[0], self.to[1], geometry.output);
+        self.conv.run(view, None, self.activation, to);
+    }
+}
+
+fn vision_transformer_attention(batch: usize, qkv: &[f32], output: &mut [f32]) {
     let shape = AttentionShape {
         windows: batch,
         tokens: 197,
@@ -235,11 +266,7 @@ fn vision_transformer_attention(batch: usize) -> f64 {
         mask: None,
         mask_windows: 1,
     };
-    let qkv = numbers(batch * 197 * 3 * 768);
-    let mut output = vec![0.0; batch * 197 * 768];
-    let seconds = time(|| attention(&shape, &qkv, &mut output));
-    let operations = 4.0 * (batch * 12 * 197 * 197 * 64) as f64;
-    print("197 tokens, 12 heads of 64", "attention", seconds, operations, 12)
+    attention(&shape, qkv, output);
 }
 
 fn main() {
@@ -251,19 +278,41 @@ fn main() {
                 continue;
             }
             println!("{network}, batch {batch}");
-            let mut total: f64 = layers
-                .iter()
-                .map(|one| layer(&if one.6[0] == 1 && one.6[1] > 1 {
-                    // Tokens of several images are more rows of one product.
-                    (one.0, one.1, 1, 1, 0, 1, [1, one.6[1] * batch], one.7)
-                } else {
-                    *one
-                }, if one.6[0] == 1 && one.6[1] > 1 { 1 } else { batch }))
-                .sum();
-            if *network == "vit_b16" {
-                total += vision_transformer_attention(batch);
+            let mut total = 0.0;
+            for layer in *layers {
+                let case = Case::new(layer, batch);
+                let [reads, writes] = case.elements();
+                let (input, mut output) = (numbers(reads), vec![0.0; writes]);
+                let seconds = time(|| case.run(&input, &mut output));
+                total += print(&case.name, case.conv.algorithm(), seconds, case.operations, case.count);
             }
-            println!("{network}: {total:.2} ms, {:.2} ms an image\n", total / batch as f64);
+            let transformer = *network == "vit_b16";
+            let qkv = numbers(batch * 197 * 3 * 768);
+            let mut output = vec![0.0; batch * 197 * 768];
+            if transformer {
+                let seconds = time(|| vision_transformer_attention(batch, &qkv, &mut output));
+                let operations = 4.0 * (batch * 12 * 197 * 197 * 64) as f64;
+                total += print("197 tokens, 12 heads of 64", "attention", seconds, operations, 12);
+            }
+            // One after the other, as in a network: a layer finds there what the one before it wrote,
+            // but not its weights.
+            let cases: Vec<Case> = layers
+                .iter()
+                .flat_map(|layer| (0..layer.7).map(|_| Case::new(layer, batch)))
+                .collect();
+            let most = cases.iter().flat_map(Case::elements).max().unwrap_or_default();
+            let (mut read, mut written) = (numbers(most), numbers(most));
+            let seconds = time(|| {
+                for case in &cases {
+                    case.run(&read, &mut written);
+                    std::mem::swap(&mut read, &mut written);
+                }
+                if transformer {
+                    (0..12).for_each(|_| vision_transformer_attention(batch, &qkv, &mut output));
+                }
+            });
+            let all = seconds * 1e3 / batch as f64;
+            println!("{network}: {:.2} ms an image, {all:.2} in a row\n", total / batch as f64);
         }
     });
 }

@@ -5,6 +5,7 @@ use crate::dense::Dense;
 use crate::depthwise::Depthwise;
 use crate::simd::Level;
 use crate::view::{View, ViewMut};
+use crate::winograd::Winograd;
 
 /// What a convolution does to the shape of maps.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -45,6 +46,17 @@ impl ConvGeometry {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// On one axis, the taps of output `at` that lie within a map of a size, from and to, and where
+    /// the first of them reads.
+    pub(crate) fn clip(&self, axis: usize, at: usize, size: usize) -> (usize, usize, usize) {
+        let (dilation, padding) = (self.dilation[axis], self.padding[axis]);
+        let start = at * self.stride[axis];
+        let last = (size + padding).saturating_sub(start).div_ceil(dilation);
+        let last = last.min(self.kernel[axis]);
+        let first = padding.saturating_sub(start).div_ceil(dilation).min(last);
+        (first, last, (start + first * dilation).wrapping_sub(padding))
+    }
+
     /// Panics unless the numbers make sense together.
     fn check(&self) {
         assert!(
@@ -72,6 +84,7 @@ pub struct Conv {
 enum Algorithm {
     Dense(Dense),
     Depthwise(Depthwise),
+    Winograd(Winograd),
 }
 
 impl Conv {
@@ -97,9 +110,11 @@ impl Conv {
             geometry.output
         );
         let level = Level::best();
-        let _ = input_size;
         let algorithm = if Depthwise::suits(&geometry) {
             Algorithm::Depthwise(Depthwise::new(level, geometry, weights, bias))
+        } else if Winograd::suits(&geometry, input_size) {
+            let winograd = Winograd::new(level, geometry, weights, bias, input_size);
+            Algorithm::Winograd(winograd)
         } else {
             Algorithm::Dense(Dense::new(level, geometry, weights, bias))
         };
@@ -119,6 +134,7 @@ impl Conv {
         match &self.algorithm {
             Algorithm::Dense(dense) => dense.name(),
             Algorithm::Depthwise(_) => "depthwise",
+            Algorithm::Winograd(_) => "winograd",
         }
     }
 
@@ -153,6 +169,7 @@ impl Conv {
         match &self.algorithm {
             Algorithm::Dense(dense) => dense.run(input, residual, activation, output),
             Algorithm::Depthwise(depthwise) => depthwise.run(input, residual, activation, output),
+            Algorithm::Winograd(winograd) => winograd.run(input, residual, activation, output),
         }
     }
 }

@@ -10,8 +10,10 @@ use crate::simd::{Level, load, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
 
-/// Outputs computed side by side, whose windows overlap.
-const COLUMNS: usize = 4;
+/// Outputs computed side by side, whose windows overlap. Seven divides the sizes of maps of most
+/// networks; four is for the others.
+const MANY: usize = 7;
+const FEW: usize = 4;
 
 /// Packed weights of a depthwise convolution.
 #[derive(Debug)]
@@ -147,45 +149,51 @@ impl WithSimd for &Lines<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
         let geometry = &self.layer.geometry;
-        let narrow = geometry.output < S::lanes32();
+        let wide = geometry.output >= S::lanes32() && self.out_columns >= FEW;
         match (geometry.kernel[1], geometry.stride[1], geometry.dilation[1]) {
-            _ if narrow => self.lines::<S, 0, 1>(),
-            (3, 1, 1) => self.lines::<S, 3, 1>(),
-            (3, 2, 1) => self.lines::<S, 3, 2>(),
-            (5, 1, 1) => self.lines::<S, 5, 1>(),
-            (5, 2, 1) => self.lines::<S, 5, 2>(),
-            (7, 1, 1) => self.lines::<S, 7, 1>(),
-            _ => self.lines::<S, 0, 1>(),
+            (3, 1, 1) if wide => self.tiled::<S, 3, 1>(),
+            (3, 2, 1) if wide => self.tiled::<S, 3, 2>(),
+            (5, 1, 1) if wide => self.tiled::<S, 5, 1>(),
+            (5, 2, 1) if wide => self.tiled::<S, 5, 2>(),
+            (7, 1, 1) if wide => self.tiled::<S, 7, 1>(),
+            _ => {
+                for line in self.from..self.to {
+                    for x in 0..self.out_columns {
+                        self.single::<S>(line, x);
+                    }
+                }
+            }
         }
     }
 }
 
 impl Lines<'_> {
-    /// The lines, with `WIDTH` the kernel's columns, or 0 for any kernel and stride.
+    /// The lines of a kernel `WIDTH` columns wide.
     #[inline(always)]
-    fn lines<S: Simd, const WIDTH: usize, const STRIDE: usize>(&self) {
-        let geometry = &self.layer.geometry;
-        // The outputs whose windows do not hang over the left or right edge.
-        let (first, last) = if WIDTH == 0 {
-            (0, 0)
-        } else {
-            let first = geometry.padding[1].div_ceil(STRIDE).min(self.out_columns);
-            let last = (self.input.columns + geometry.padding[1])
-                .checked_sub(WIDTH)
-                .map_or(0, |room| room / STRIDE + 1);
-            (first, last.clamp(first, self.out_columns))
-        };
+    fn tiled<S: Simd, const WIDTH: usize, const STRIDE: usize>(&self) {
+        let wasted = |columns: usize| self.out_columns.next_multiple_of(columns);
         for line in self.from..self.to {
-            let mut x = 0;
-            while x < self.out_columns {
-                if x >= first && x + COLUMNS <= last {
-                    self.several::<S, WIDTH, STRIDE>(line, x);
-                    x += COLUMNS;
-                } else {
-                    self.single::<S>(line, x);
-                    x += 1;
-                }
+            if STRIDE == 1 && self.out_columns >= MANY && wasted(MANY) <= wasted(FEW) {
+                self.line::<S, WIDTH, STRIDE, MANY>(line);
+            } else {
+                self.line::<S, WIDTH, STRIDE, FEW>(line);
             }
+        }
+    }
+
+    #[inline(always)]
+    fn line<S: Simd, const WIDTH: usize, const STRIDE: usize, const COLUMNS: usize>(
+        &self,
+        line: usize,
+    ) {
+        let mut x = 0;
+        loop {
+            self.several::<S, WIDTH, STRIDE, COLUMNS>(line, x);
+            if x + COLUMNS >= self.out_columns {
+                break;
+            }
+            // The last tile overlaps the one before it where they do not fill the line.
+            x = (x + COLUMNS).min(self.out_columns - COLUMNS);
         }
     }
 
@@ -193,18 +201,9 @@ impl Lines<'_> {
     #[inline(always)]
     fn window(&self, line: usize, x: usize) -> Window {
         let geometry = &self.layer.geometry;
-        let clip = |axis: usize, at: usize, size: usize| {
-            let (dilation, padding) = (geometry.dilation[axis], geometry.padding[axis]);
-            let start = at * geometry.stride[axis];
-            let first = padding.saturating_sub(start).div_ceil(dilation);
-            let last = (size + padding).saturating_sub(start).div_ceil(dilation);
-            let last = last.min(geometry.kernel[axis]);
-            let first = first.min(last);
-            (first, last, (start + first * dilation).wrapping_sub(padding))
-        };
         let (map, y) = (line / self.out_rows, line % self.out_rows);
-        let (first_y, last_y, row) = clip(0, y, self.input.rows);
-        let (first_x, last_x, column) = clip(1, x, self.input.columns);
+        let (first_y, last_y, row) = geometry.clip(0, y, self.input.rows);
+        let (first_x, last_x, column) = geometry.clip(1, x, self.input.columns);
         let pixel = (map * self.input.rows)
             .wrapping_add(row)
             .wrapping_mul(self.input.columns)
@@ -218,14 +217,26 @@ impl Lines<'_> {
         }
     }
 
-    /// Neighbouring outputs whose windows lie within the map's columns.
+    /// Neighbouring outputs.
     #[inline(always)]
-    fn several<S: Simd, const WIDTH: usize, const STRIDE: usize>(&self, line: usize, x: usize) {
+    fn several<S: Simd, const WIDTH: usize, const STRIDE: usize, const COLUMNS: usize>(
+        &self,
+        line: usize,
+        x: usize,
+    ) {
         let lanes = S::lanes32();
         let geometry = &self.layer.geometry;
         let channels = geometry.output;
-        let window = self.window(line, x);
-        let pitch = self.input.pitch;
+        // Rows are clipped once; of the columns, those outside the map are passed over one by one.
+        let (first, last, row) = geometry.clip(0, line % self.out_rows, self.input.rows);
+        let (map, pitch) = (line / self.out_rows, self.input.pitch);
+        let pixel = (map * self.input.rows + row) * self.input.columns + x * STRIDE;
+        let from = (self.input.data.as_ptr())
+            .wrapping_add(pixel.wrapping_sub(geometry.padding[1]).wrapping_mul(pitch));
+        let outside = geometry.padding[1].saturating_sub(x * STRIDE);
+        let end = (self.input.columns + geometry.padding[1]).saturating_sub(x * STRIDE);
+        let inside = end.saturating_sub(outside);
+        let taps_from = (self.layer.weights.as_ptr()).wrapping_add(first * WIDTH * channels);
         let row_step = geometry.dilation[0] * self.input.columns * pitch;
         let pixel = line * self.out_columns + x;
         let output = self.output.at(pixel * self.output_pitch);
@@ -234,19 +245,22 @@ impl Lines<'_> {
         let high = splat::<S>(self.high);
         let mut channel = 0;
         loop {
-            // SAFETY: the windows lie within the input, and the outputs are this chunk's.
+            // SAFETY: what is read lies within the input, and the outputs are this chunk's.
             unsafe {
                 let bias = load::<S>(self.layer.bias.as_ptr().add(channel));
                 let mut sums = [bias; COLUMNS];
-                let mut input = window.input.wrapping_add(channel);
-                let mut weights = window.weights.wrapping_add(channel);
-                for _ in 0..window.rows {
+                let mut input = from.wrapping_add(channel);
+                let mut weights = taps_from.wrapping_add(channel);
+                for _ in first..last {
                     let mut taps = [splat::<S>(0.0); WIDTH];
                     for (t, tap) in taps.iter_mut().enumerate() {
                         *tap = load::<S>(weights.add(t * channels));
                     }
                     for at in 0..(COLUMNS - 1) * STRIDE + WIDTH {
-                        let value = load::<S>(input.add(at * pitch));
+                        if at.wrapping_sub(outside) >= inside {
+                            continue;
+                        }
+                        let value = load::<S>(input.wrapping_add(at * pitch));
                         for (c, sum) in sums.iter_mut().enumerate() {
                             if at >= c * STRIDE && at - c * STRIDE < WIDTH {
                                 *sum = value.mul_add(taps[at - c * STRIDE], *sum);

@@ -238,8 +238,22 @@ impl Packed {
         let (low, high) = bounds
             .filter(|_| last)
             .unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        for panel in &self.panels[panels] {
+        let skipped = taps.start * self.depth + depth.start;
+        let length = taps.len() * depth.len();
+        let base = self.elements.as_slice().as_ptr();
+        for index in panels.clone() {
+            let panel = &self.panels[index];
             let width = panel.vectors * self.tiling.lanes;
+            // The next panel of this part, or the first of the next part.
+            let next = if index + 1 < panels.end {
+                let next = &self.panels[index + 1];
+                next.offset + skipped * next.vectors * self.tiling.lanes
+            } else {
+                let next = &self.panels[panels.start];
+                next.offset + (skipped + length) * next.vectors * self.tiling.lanes
+            };
+            let count = product.rows.div_ceil(self.tiling.rows(panel.vectors));
+            let bytes = width * size_of::<f32>();
             // SAFETY: a panel's elements, and the columns that the caller vouches for.
             let tiles = unsafe {
                 let output = product.output.add(panel.column);
@@ -250,15 +264,13 @@ impl Packed {
                 } else {
                     (product.start.add(panel.column), product.start_pitch)
                 };
-                let skipped = taps.start * self.depth + depth.start;
                 Tiles {
                     pointers: product.pointers.as_ptr().add(taps.start * product.rows),
                     stride: product.rows,
                     taps: taps.len(),
                     offset: depth.start,
                     depth: depth.len(),
-                    weights: (self.elements.as_slice().as_ptr())
-                        .add(panel.offset + skipped * width),
+                    weights: base.add(panel.offset + skipped * width),
                     bias: if first {
                         self.bias.as_slice().as_ptr().add(panel.column)
                     } else {
@@ -271,6 +283,8 @@ impl Packed {
                     low,
                     high,
                     tiles: 0,
+                    ahead: base.wrapping_add(next),
+                    ahead_step: bytes.div_ceil(count.max(1)),
                 }
             };
             // SAFETY: the caller's.
@@ -316,6 +330,8 @@ impl Packed {
                 let rows = count * height;
                 tiles.pointers = tiles.pointers.add(rows);
                 tiles.output = tiles.output.add(rows * tiles.output_pitch);
+                let fetched = count * tiles.taps * tiles.depth * tiles.ahead_step;
+                tiles.ahead = tiles.ahead.wrapping_byte_add(fetched);
                 if !tiles.start.is_null() {
                     tiles.start = tiles.start.add(rows * tiles.start_pitch);
                 }

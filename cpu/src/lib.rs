@@ -21,6 +21,7 @@ mod simd;
 mod threads;
 mod tile;
 mod view;
+mod winograd;
 
 #[cfg(test)]
 mod tests;

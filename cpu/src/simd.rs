@@ -96,6 +96,19 @@ pub(crate) fn splat<S: Simd>(value: f32) -> Floats<S> {
     value.splat()
 }
 
+/// Asks for a cache line, if it exists, without waiting for it.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: part of every x86-64; it reads nothing, and any address will do.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T1>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// A whole vector.
 ///
 /// # Safety

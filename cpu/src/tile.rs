@@ -4,7 +4,7 @@
 
 use macerator::{Simd, WithSimd};
 
-use crate::simd::{Floats, Level, load, splat, store};
+use crate::simd::{Floats, Level, load, prefetch, splat, store};
 
 /// The most rows that a tile has.
 pub(crate) const MOST_ROWS: usize = 8;
@@ -44,6 +44,10 @@ pub(crate) struct Tiles {
     pub(crate) high: f32,
     /// How many tiles.
     pub(crate) tiles: usize,
+    /// What will be read next, fetched meanwhile from further away: any address,
+    pub(crate) ahead: *const f32,
+    /// and how many bytes of it for each row of the weights.
+    pub(crate) ahead_step: usize,
 }
 
 /// Computes a run of tiles.
@@ -61,6 +65,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Run<'_, ROWS, VECTORS
         let mut pointers = run.pointers;
         let mut start = run.start;
         let mut output = run.output;
+        let mut ahead = run.ahead;
         for _ in 0..run.tiles {
             // SAFETY: whoever made the run vouches for every pointer in it.
             unsafe {
@@ -99,6 +104,8 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Run<'_, ROWS, VECTORS
                             }
                         }
                         weights = weights.add(VECTORS * lanes);
+                        prefetch(ahead);
+                        ahead = ahead.wrapping_byte_add(run.ahead_step);
                     }
                 }
                 let low = splat::<S>(run.low);

@@ -335,6 +335,24 @@ pub struct BenchArgs {
     /// Passes to take the median of.
     #[arg(long, default_value_t = 10)]
     pub runs: usize,
+    /// Also measure whole training steps: forward, backward, SGD with momentum.
+    #[arg(long)]
+    pub train: bool,
+    /// Also measure each layer.
+    #[arg(long)]
+    pub layers: bool,
+    /// Whose kernels a graphics adapter runs: ours, or Burn's own, step by step.
+    #[arg(long, value_enum, default_value_t = KernelChoice::Ours)]
+    pub kernels: KernelChoice,
+}
+
+/// The kernels there are for graphics adapters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KernelChoice {
+    /// Rekindle's.
+    Ours,
+    /// Those that come with Burn.
+    Burn,
 }
 
 /// Arguments of `serve`.

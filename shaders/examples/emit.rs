@@ -31,7 +31,11 @@ impl Line<'_> {
     }
 
     fn storage(&self) -> Storage {
-        if self.on("f16") { Storage::F16 } else { Storage::F32 }
+        if self.on("f16") {
+            Storage::F16
+        } else {
+            Storage::F32
+        }
     }
 
     /// `input,output,kernel,stride,dilation,padding`
@@ -43,11 +47,21 @@ impl Line<'_> {
         let [input, output, kernel, stride, dilation, padding] = numbers[..] else {
             panic!("{key} has six numbers")
         };
-        Side { input, output, kernel, stride, dilation, padding }
+        Side {
+            input,
+            output,
+            kernel,
+            stride,
+            dilation,
+            padding,
+        }
     }
 
     fn window(&self) -> Window {
-        Window { rows: self.side("rows"), columns: self.side("columns") }
+        Window {
+            rows: self.side("rows"),
+            columns: self.side("columns"),
+        }
     }
 
     fn activation(&self) -> Activation {
@@ -74,36 +88,74 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
     match operation {
         "conv" => {
             let window = line.window();
-            let conv = Conv { batch, channels, out_channels, groups, window, epilogue, storage };
+            let conv = Conv {
+                batch,
+                channels,
+                out_channels,
+                groups,
+                window,
+                epilogue,
+                storage,
+            };
             (0, vec![conv.kernel(tier)])
         }
         "conv_data_gradient" => {
             let window = line.window();
-            let gradient =
-                ConvDataGradient { batch, channels, out_channels, groups, window, storage };
+            let gradient = ConvDataGradient {
+                batch,
+                channels,
+                out_channels,
+                groups,
+                window,
+                storage,
+            };
             (0, gradient.kernels(tier))
         }
         "depthwise" => {
             let window = line.window();
-            let conv = Depthwise { batch, channels, window, epilogue, storage };
+            let conv = Depthwise {
+                batch,
+                channels,
+                window,
+                epilogue,
+                storage,
+            };
             (0, vec![conv.kernel(tier)])
         }
         "depthwise_data_gradient" => {
             let window = line.window();
-            let gradient = DepthwiseDataGradient { batch, channels, window, storage };
+            let gradient = DepthwiseDataGradient {
+                batch,
+                channels,
+                window,
+                storage,
+            };
             (0, gradient.kernels(tier))
         }
         "conv_weight_gradient" => {
             let window = line.window();
-            let gradient = ConvWeightGradient { batch, channels, out_channels, groups, window };
+            let gradient = ConvWeightGradient {
+                batch,
+                channels,
+                out_channels,
+                groups,
+                window,
+            };
             (gradient.scratch(tier), gradient.kernels(tier))
         }
         "column_sums" => {
-            let sums = ColumnSums { rows: line.number("rows", 1), columns: line.number("columns", 1) };
+            let sums = ColumnSums {
+                rows: line.number("rows", 1),
+                columns: line.number("columns", 1),
+            };
             (sums.scratch(tier), sums.kernels(tier))
         }
         "depthwise_weight_gradient" => {
-            let gradient = DepthwiseWeightGradient { batch, channels, window: line.window() };
+            let gradient = DepthwiseWeightGradient {
+                batch,
+                channels,
+                window: line.window(),
+            };
             (gradient.scratch(tier), gradient.kernels(tier))
         }
         "matmul" => {
@@ -119,6 +171,119 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
             };
             (0, vec![product.kernel(tier)])
         }
+        "elementwise" => {
+            let changes = [Change::Nothing, Change::Add, Change::Affine, Change::Gate];
+            let change = changes[line.number("change", 0) as usize];
+            let (pixels, activation) = (line.number("pixels", 1), line.activation());
+            let element = Elementwise {
+                batch,
+                pixels,
+                channels,
+                change,
+                activation,
+            };
+            (0, vec![element.kernel(tier)])
+        }
+        "max_pool" => (
+            0,
+            vec![
+                MaxPool {
+                    batch,
+                    channels,
+                    window: line.window(),
+                }
+                .kernel(tier),
+            ],
+        ),
+        "avg_pool" => {
+            let count_include_pad = line.on("count_include_pad");
+            let pool = AvgPool {
+                batch,
+                channels,
+                window: line.window(),
+                count_include_pad,
+            };
+            (0, vec![pool.kernel(tier)])
+        }
+        "global_avg_pool" => {
+            let pool = GlobalAvgPool {
+                batch,
+                pixels: line.number("pixels", 1),
+                channels,
+            };
+            (0, vec![pool.kernel(tier)])
+        }
+        "softmax" => {
+            let (rows, columns) = (line.number("rows", 1), line.number("columns", 1));
+            (0, vec![Softmax { rows, columns }.kernel(tier)])
+        }
+        "layer_norm" => {
+            let (rows, columns) = (line.number("rows", 1), line.number("columns", 1));
+            (
+                0,
+                vec![
+                    LayerNorm {
+                        rows,
+                        columns,
+                        epsilon: 1e-5,
+                    }
+                    .kernel(tier),
+                ],
+            )
+        }
+        "batch_norm" => {
+            let norm = BatchNormTrain {
+                rows: line.number("rows", 1),
+                channels,
+                epsilon: 1e-5,
+            };
+            (norm.scratch(tier), norm.kernels(tier))
+        }
+        "batch_norm_gradient" => {
+            let norm = BatchNormGradient {
+                rows: line.number("rows", 1),
+                channels,
+            };
+            (norm.scratch(tier), norm.kernels(tier))
+        }
+        "bilinear" | "bilinear_gradient" => {
+            let resampling = Bilinear {
+                batch,
+                channels,
+                height: line.number("height", 1),
+                width: line.number("width", 1),
+                out_height: line.number("out_height", 1),
+                out_width: line.number("out_width", 1),
+                align_corners: line.on("align_corners"),
+            };
+            let kernel = match operation {
+                "bilinear" => resampling.kernel(tier),
+                _ => resampling.gradient(tier),
+            };
+            (0, vec![kernel])
+        }
+        "attention" => {
+            let attention = Attention {
+                windows: batch,
+                tokens: line.number("tokens", 1),
+                heads: line.number("heads", 1),
+                depth: line.number("depth", 4),
+                bias: line.on("bias"),
+            };
+            (0, vec![attention.kernel(tier)])
+        }
+        "pixels" => {
+            let pixels = Pixels {
+                batch,
+                height: line.number("height", 1),
+                width: line.number("width", 1),
+                bicubic: line.on("bicubic"),
+                planes: line.on("planes"),
+                mean: [0.485, 0.456, 0.406],
+                std: [0.229, 0.224, 0.225],
+            };
+            (0, vec![pixels.kernel(tier)])
+        }
         _ => panic!("no operation {operation}"),
     }
 }
@@ -127,7 +292,9 @@ fn main() {
     for line in stdin().lock().lines() {
         let line = line.expect("stdin is text");
         let mut words = line.split_whitespace();
-        let Some(operation) = words.next() else { continue };
+        let Some(operation) = words.next() else {
+            continue;
+        };
         let fields = Line(words.filter_map(|word| word.split_once('=')).collect());
         let (scratch, kernels) = kernels(operation, &fields);
         let kernels: Vec<String> = kernels
@@ -139,6 +306,9 @@ fn main() {
                 )
             })
             .collect();
-        println!(r#"{{"scratch":{scratch},"kernels":[{}]}}"#, kernels.join(","));
+        println!(
+            r#"{{"scratch":{scratch},"kernels":[{}]}}"#,
+            kernels.join(",")
+        );
     }
 }

@@ -55,14 +55,21 @@ impl Conv {
             epilogue: self.epilogue,
         };
         product.kernel(tier, |text| {
-            address(text, walks, self.window.same(), self.channels, self.out_channels);
+            address(
+                text,
+                walks,
+                self.window.same(),
+                self.channels,
+                self.out_channels,
+            );
         })
     }
 }
 
 /// Adds where a convolution's numbers lie.
 fn address(text: &mut Text, walks: Walks, same: bool, source: u32, target: u32) {
-    text.set("SOURCE_CHANNELS", source).set("TARGET_CHANNELS", target);
+    text.set("SOURCE_CHANNELS", source)
+        .set("TARGET_CHANNELS", target);
     if same {
         text.piece(include_str!("rows_at.wgsl"));
     } else {
@@ -98,7 +105,10 @@ impl ConvDataGradient {
     /// write every number of dx once.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         let phases = self.window.backward();
-        phases.into_iter().map(|walks| self.phase(tier, walks)).collect()
+        phases
+            .into_iter()
+            .map(|walks| self.phase(tier, walks))
+            .collect()
     }
 
     fn phase(&self, tier: Tier, walks: Walks) -> Kernel {
@@ -123,7 +133,13 @@ impl ConvDataGradient {
             epilogue: Epilogue::default(),
         };
         product.kernel(tier, |text| {
-            address(text, walks, self.window.same(), self.out_channels, self.channels);
+            address(
+                text,
+                walks,
+                self.window.same(),
+                self.out_channels,
+                self.channels,
+            );
         })
     }
 }

@@ -33,7 +33,15 @@ impl Depthwise {
         let name = format!("depthwise_{}_{}", self.window.name(), self.channels);
         let (batch, channels) = (self.batch, self.channels);
         let walks = self.window.forward();
-        kernel(&name, batch, channels, walks, self.epilogue, self.storage, tier)
+        kernel(
+            &name,
+            batch,
+            channels,
+            walks,
+            self.epilogue,
+            self.storage,
+            tier,
+        )
     }
 }
 
@@ -57,10 +65,24 @@ impl DepthwiseDataGradient {
     /// One kernel for each phase of the stride, in any order; all bind dy, w, dx, and together they
     /// write every number of dx once.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
-        let name = format!("depthwise_data_gradient_{}_{}", self.window.name(), self.channels);
+        let name = format!(
+            "depthwise_data_gradient_{}_{}",
+            self.window.name(),
+            self.channels
+        );
         let phases = self.window.backward();
         let none = Epilogue::default();
-        let one = |walks| kernel(&name, self.batch, self.channels, walks, none, self.storage, tier);
+        let one = |walks| {
+            kernel(
+                &name,
+                self.batch,
+                self.channels,
+                walks,
+                none,
+                self.storage,
+                tier,
+            )
+        };
         phases.into_iter().map(one).collect()
     }
 }
@@ -94,10 +116,15 @@ fn kernel(
     text.bind_numbers("x_", by_four).bind_numbers("w", by_four);
     epilogue.write(&mut text, by_four);
     // Patches that stick out of the result load what the last window may not reach.
-    let even = walks.rows.visited.is_multiple_of(down) && walks.columns.visited.is_multiple_of(across);
+    let even =
+        walks.rows.visited.is_multiple_of(down) && walks.columns.visited.is_multiple_of(across);
     text.flag("inside", walks.inside() && even);
     walks.write(&mut text);
-    text.piece(if by_four { "alias Lane = vec4<f32>;" } else { "alias Lane = f32;" });
+    text.piece(if by_four {
+        "alias Lane = vec4<f32>;"
+    } else {
+        "alias Lane = f32;"
+    });
     text.piece(&include_str!("depthwise.wgsl").replace("//: body\n", &body(&walks, down, across)));
     let workgroup = if tier == Tier::Software { 16 } else { 64 };
     text.kernel(name, workgroup, patches.div_ceil(workgroup))
@@ -107,7 +134,11 @@ fn kernel(
 fn patch(walks: &Walks, tier: Tier) -> (u32, u32) {
     let reach = |walk: &Walk, pixels: u32| u64::from(offsets(walk, pixels).len() as u32);
     // GPUs have caches for rows and too few registers for more than a strip.
-    let (tallest, most) = if tier == Tier::Software { (4, 320) } else { (1, 320) };
+    let (tallest, most) = if tier == Tier::Software {
+        (4, 320)
+    } else {
+        (1, 320)
+    };
     let columns = match tier {
         Tier::Software => &[8, 7, 6, 5, 4, 2, 1][..],
         _ => &[4, 2, 1][..],
@@ -130,7 +161,8 @@ fn patch(walks: &Walks, tier: Tier) -> (u32, u32) {
 /// Places in the source that `pixels` neighbours meet, from the first one's first tap.
 fn offsets(walk: &Walk, pixels: u32) -> BTreeSet<i32> {
     let taps = 0..walk.taps;
-    taps.flat_map(|tap| (0..pixels).map(move |pixel| offset(walk, pixel, tap))).collect()
+    taps.flat_map(|tap| (0..pixels).map(move |pixel| offset(walk, pixel, tap)))
+        .collect()
 }
 
 fn offset(walk: &Walk, pixel: u32, tap: u32) -> i32 {
@@ -160,15 +192,23 @@ fn body(walks: &Walks, down: u32, across: u32) -> String {
             let _ = writeln!(
                 out,
                 "    let x{}_{} = load(first.x + {}u, first.y + {}u, image, channel);",
-                tag(y), tag(x), y as u32, x as u32
+                tag(y),
+                tag(x),
+                y as u32,
+                x as u32
             );
         }
         for tap_y in 0..rows.taps {
-            let Some(r) = (0..down).find(|&r| offset(rows, r, tap_y) == y) else { continue };
+            let Some(r) = (0..down).find(|&r| offset(rows, r, tap_y) == y) else {
+                continue;
+            };
             for tap_x in 0..columns.taps {
                 if loaded.insert((tap_y, tap_x)) {
                     let tap = tap_y * columns.taps + tap_x;
-                    let _ = writeln!(out, "    let w{tap_y}_{tap_x} = weight(window_tap({tap}u), channel);");
+                    let _ = writeln!(
+                        out,
+                        "    let w{tap_y}_{tap_x} = weight(window_tap({tap}u), channel);"
+                    );
                 }
             }
             for s in 0..across {
@@ -178,7 +218,9 @@ fn body(walks: &Walks, down: u32, across: u32) -> String {
                     let _ = writeln!(
                         out,
                         "    let sum{r}_{s}_{} = fma(x{}_{}, w{tap_y}_{tap_x}, sum{r}_{s}_{link});",
-                        *link + 1, tag(y), tag(x)
+                        *link + 1,
+                        tag(y),
+                        tag(x)
                     );
                     *link += 1;
                 }
@@ -187,7 +229,10 @@ fn body(walks: &Walks, down: u32, across: u32) -> String {
     }
     for (r, s) in pixels() {
         let link = links[(r * across + s) as usize];
-        let _ = writeln!(out, "    store(sum{r}_{s}_{link}, y + {r}u, x + {s}u, image, channel);");
+        let _ = writeln!(
+            out,
+            "    store(sum{r}_{s}_{link}, y + {r}u, x + {s}u, image, channel);"
+        );
     }
     out
 }

@@ -38,7 +38,10 @@ impl DepthwiseWeightGradient {
         let parts = self.parts(tier);
         let mut kernels = vec![self.first(tier, parts)];
         if parts > 1 {
-            let sum = ColumnSums { rows: parts, columns: self.size() };
+            let sum = ColumnSums {
+                rows: parts,
+                columns: self.size(),
+            };
             kernels.push(sum.single());
         }
         kernels
@@ -49,7 +52,11 @@ impl DepthwiseWeightGradient {
     }
 
     fn lanes(&self) -> u32 {
-        if self.channels.is_multiple_of(4) { self.channels / 4 } else { self.channels }
+        if self.channels.is_multiple_of(4) {
+            self.channels / 4
+        } else {
+            self.channels
+        }
     }
 
     fn lines(&self) -> u32 {
@@ -58,16 +65,31 @@ impl DepthwiseWeightGradient {
 
     fn parts(&self, tier: Tier) -> u32 {
         let enough = if tier == Tier::Software { 256 } else { 16_384 };
-        split(self.lines(), self.lanes() * self.window.rows.kernel, enough, 4)
+        split(
+            self.lines(),
+            self.lanes() * self.window.rows.kernel,
+            enough,
+            4,
+        )
     }
 
     fn first(&self, tier: Tier, parts: u32) -> Kernel {
         let workgroup = if tier == Tier::Software { 16 } else { 64 };
-        let element = if self.channels.is_multiple_of(4) { "vec4<f32>" } else { "f32" };
+        let element = if self.channels.is_multiple_of(4) {
+            "vec4<f32>"
+        } else {
+            "f32"
+        };
         let invocations = self.lanes() * self.window.rows.kernel * parts;
-        let pixels = self.window.columns.output.min(if tier == Tier::Software { 8 } else { 4 });
+        let pixels = self
+            .window
+            .columns
+            .output
+            .min(if tier == Tier::Software { 8 } else { 4 });
         let mut text = Text::new(Storage::F32);
-        text.bind("x_", element).bind("dy", element).bind("result", element);
+        text.bind("x_", element)
+            .bind("dy", element)
+            .bind("result", element);
         text.set_all([
             ("LANES", self.lanes()),
             ("LINES", self.lines()),
@@ -75,11 +97,16 @@ impl DepthwiseWeightGradient {
             ("PART_LINES", self.lines().div_ceil(parts)),
         ]);
         self.window.forward().write(&mut text);
-        text.range('u', pixels).range('k', self.window.columns.kernel);
+        text.range('u', pixels)
+            .range('k', self.window.columns.kernel);
         text.piece(&format!("alias Lane = {element};"));
         let piece = include_str!("depthwise_weight_gradient.wgsl");
         text.piece(&piece.replace("//: body\n", &self.body(pixels)));
-        let name = format!("depthwise_weight_gradient_{}_{}", self.window.name(), self.channels);
+        let name = format!(
+            "depthwise_weight_gradient_{}_{}",
+            self.window.name(),
+            self.channels
+        );
         text.kernel(&name, workgroup, invocations.div_ceil(workgroup))
     }
 
@@ -87,14 +114,15 @@ impl DepthwiseWeightGradient {
     fn body(&self, pixels: u32) -> String {
         let side = self.window.columns;
         let offset = |pixel: u32, tap: u32| pixel * side.stride + tap * side.dilation;
-        let met: BTreeSet<u32> =
-            (0..pixels).flat_map(|u| (0..side.kernel).map(move |k| offset(u, k))).collect();
+        let met: BTreeSet<u32> = (0..pixels)
+            .flat_map(|u| (0..side.kernel).map(move |k| offset(u, k)))
+            .collect();
         let mut out = String::new();
         for x in met {
             let _ = writeln!(
                 out,
-                "            let outside{x} = from + {x}u >= SOURCE_X;\n            \
-                 let at{x} = (map_line + select(from + {x}u, 0u, outside{x})) * LANES + channel;\n            \
+                "            let outside{x} = origin + {x}u >= SOURCE_X;\n            \
+                 let at{x} = (map_line + select(origin + {x}u, 0u, outside{x})) * LANES + channel;\n            \
                  let x{x} = select(Lane(x_[at{x}]), Lane(), outside{x});"
             );
         }

@@ -34,7 +34,7 @@ fn main(
         for (var x = 0u; x < VISITED_X; x += $#uu) {
             let place$u = (line * VISITED_X + min(x + $uu, VISITED_X - 1u)) * LANES + channel;
             let dy$u = select(Lane(), Lane(dy[place$u]), x + $uu < VISITED_X);
-            let from = x * STEP_X + first.y;
+            let origin = x * STEP_X + first.y;
 //: body
         }
     }

@@ -69,7 +69,14 @@ pub struct Epilogue {
 impl Activation {
     /// Adds `fn activation(v: vec4<f32>) -> vec4<f32>`.
     pub(crate) fn write(self, text: &mut Text) {
-        text.flag(self.flag(), true).piece(include_str!("activation.wgsl"));
+        text.flag(self.flag(), true)
+            .piece(include_str!("activation.wgsl"));
+    }
+
+    /// Adds `fn activated(v: Lane) -> Lane`; the lane must have been said.
+    pub(crate) fn write_lane(self, text: &mut Text) {
+        self.write(text);
+        text.piece(include_str!("activated.wgsl"));
     }
 }
 

@@ -10,24 +10,38 @@
 //! descriptions make equal texts. Maps are channels last, every size is a constant of the text,
 //! and buffers may be longer than needed.
 
+mod attention;
+mod batch_norm;
+mod bilinear;
 mod conv;
 mod depthwise;
 mod depthwise_weight_gradient;
+mod elementwise;
 mod epilogue;
 mod kernel;
 mod matmul;
+mod pixels;
+mod pool;
 mod product;
+mod rows;
 mod sums;
 mod text;
 mod weight_gradient;
 mod window;
 
+pub use attention::Attention;
+pub use batch_norm::{BatchNormGradient, BatchNormTrain};
+pub use bilinear::Bilinear;
 pub use conv::{Conv, ConvDataGradient};
 pub use depthwise::{Depthwise, DepthwiseDataGradient};
 pub use depthwise_weight_gradient::DepthwiseWeightGradient;
+pub use elementwise::{Change, Elementwise};
 pub use epilogue::{Activation, Epilogue};
 pub use kernel::{Kernel, Storage, Tier};
 pub use matmul::MatMul;
+pub use pixels::{PixelView, Pixels};
+pub use pool::{AvgPool, GlobalAvgPool, MaxPool};
+pub use rows::{LayerNorm, Softmax};
 pub use sums::ColumnSums;
 pub use weight_gradient::ConvWeightGradient;
 pub use window::{Side, Window};

@@ -34,7 +34,10 @@ impl MatMul {
     pub fn kernel(&self, tier: Tier) -> Kernel {
         let pick = |turned, yes, no| if turned { yes } else { no };
         let product = Product {
-            name: format!("matmul_{}x{}x{}x{}", self.batch, self.rows, self.depth, self.columns),
+            name: format!(
+                "matmul_{}x{}x{}x{}",
+                self.batch, self.rows, self.depth, self.columns
+            ),
             storage: self.storage,
             groups: self.batch,
             rows: self.rows,

@@ -75,7 +75,11 @@ impl Product {
         addressing(&mut text);
         text.piece(include_str!("product_depth.wgsl"));
         text.piece(include_str!("product_right.wgsl"));
-        if software { self.lanes(&mut text) } else { self.tiles(tier, &mut text) }
+        if software {
+            self.lanes(&mut text)
+        } else {
+            self.tiles(tier, &mut text)
+        }
     }
 
     /// One invocation, one tile of registers.
@@ -87,15 +91,23 @@ impl Product {
             self.groups,
             self.taps * self.channels,
         );
-        let unroll = (1..=4).rev().find(|u| self.channels.is_multiple_of(*u)).unwrap_or(1);
+        // Longer chains gain nothing in large tiles and cost the compiler its time.
+        let longest = if rows * fours > 32 { 2 } else { 4 };
+        let unroll = (1..=longest)
+            .rev()
+            .find(|u| self.channels.is_multiple_of(*u))
+            .unwrap_or(1);
         let row_tiles = self.rows.div_ceil(rows);
         let column_tiles = self.columns.div_ceil(4 * fours);
         let tiles = self.groups * row_tiles * column_tiles;
-        text.range('p', rows).range('q', fours).range('u', unroll).set_all([
-            ("ROW_TILES", row_tiles),
-            ("COLUMN_TILES", column_tiles),
-            ("TILES", tiles),
-        ]);
+        text.range('p', rows)
+            .range('q', fours)
+            .range('u', unroll)
+            .set_all([
+                ("ROW_TILES", row_tiles),
+                ("COLUMN_TILES", column_tiles),
+                ("TILES", tiles),
+            ]);
         text.piece(include_str!("product_lanes.wgsl"));
         text.kernel(&self.name, WORKGROUP, tiles.div_ceil(WORKGROUP))
     }
@@ -126,12 +138,21 @@ impl Product {
                 ("DOWN", tile.down),
             ]);
         text.piece(include_str!("product_tiles.wgsl"));
-        text.kernel(&self.name, workgroup, self.groups * row_tiles * column_tiles)
+        text.kernel(
+            &self.name,
+            workgroup,
+            self.groups * row_tiles * column_tiles,
+        )
     }
 
     /// The largest tile that neither wastes columns nor leaves a GPU without work.
     fn tile(&self, tier: Tier) -> Tile {
-        let make = |rows, fours, across, down| Tile { rows, fours, across, down };
+        let make = |rows, fours, across, down| Tile {
+            rows,
+            fours,
+            across,
+            down,
+        };
         // 128×128 has twice the reuse, but its registers halve the occupancy of phones.
         let wide = [make(8, 2, 16, 16), make(8, 1, 16, 16)];
         let common = [

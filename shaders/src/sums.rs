@@ -29,7 +29,10 @@ impl ColumnSums {
         let parts = self.parts(tier);
         let mut kernels = vec![self.pass(parts)];
         if parts > 1 {
-            let sum = Self { rows: parts, ..*self };
+            let sum = Self {
+                rows: parts,
+                ..*self
+            };
             kernels.push(sum.pass(1));
         }
         kernels
@@ -68,7 +71,9 @@ impl ColumnSums {
 /// Into how many parts of at least `least` a sum over `length` is split, where `width` sums are
 /// taken at the same time and `enough` invocations keep an adapter busy.
 pub(crate) fn split(length: u32, width: u32, enough: u32, least: u32) -> u32 {
-    let wanted = enough.div_ceil(width.max(1)).clamp(1, length.div_ceil(least).max(1));
+    let wanted = enough
+        .div_ceil(width.max(1))
+        .clamp(1, length.div_ceil(least).max(1));
     // Parts of equal length, so that none is empty.
     length.div_ceil(length.div_ceil(wanted))
 }

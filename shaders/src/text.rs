@@ -77,6 +77,23 @@ impl Text {
         self.bind(name, if by_four { "Stored4" } else { "Stored" })
     }
 
+    /// `Lane`, what an invocation handles at a time: four neighbouring channels if their count
+    /// divides by four, else one. `LANE` says how many, `LANES` how often that is in `channels`,
+    /// and the flag `by_four` is set accordingly. Returns how many lanes there are.
+    pub(crate) fn lanes(&mut self, channels: u32) -> u32 {
+        let by_four = channels.is_multiple_of(4);
+        let (lane, element) = if by_four {
+            (4, "vec4<f32>")
+        } else {
+            (1, "f32")
+        };
+        self.flag("by_four", by_four);
+        self.set_all([("LANE", lane), ("LANES", channels / lane)]);
+        self.pieces
+            .push_str(&format!("alias Lane = {element};\n\n"));
+        channels / lane
+    }
+
     /// Lets `//: if name` pass.
     pub(crate) fn flag(&mut self, name: &'static str, on: bool) -> &mut Self {
         if on {
@@ -137,7 +154,11 @@ impl Text {
             let (middle, end) = block(lines, at);
             let (body, other) = (&lines[at + 1..middle], &lines[(middle + 1).min(end)..end]);
             if let Some(flag) = directive.strip_prefix("if ") {
-                let chosen = if self.flags.contains(&flag) { body } else { other };
+                let chosen = if self.flags.contains(&flag) {
+                    body
+                } else {
+                    other
+                };
                 self.expand(chosen, bound, out);
             } else if let Some(index) = directive.strip_prefix("each ") {
                 let index = index.chars().next().unwrap_or(' ');
@@ -175,8 +196,14 @@ impl Text {
                 continue;
             }
             let value = match rest.next() {
-                Some('>') => rest.next().and_then(|index| bound.get(&index)).map(|v| v + 1),
-                Some('#') => rest.next().and_then(|index| self.ranges.get(&index)).copied(),
+                Some('>') => rest
+                    .next()
+                    .and_then(|index| bound.get(&index))
+                    .map(|v| v + 1),
+                Some('#') => rest
+                    .next()
+                    .and_then(|index| self.ranges.get(&index))
+                    .copied(),
                 Some(index) => bound.get(&index).copied(),
                 None => None,
             };
@@ -234,7 +261,9 @@ mod tests {
     fn pieces_unfold() {
         let mut text = Text::new(Storage::F32);
         text.flag("bias", true).range('p', 2).range('u', 2);
-        text.piece("//: if bias\nyes$p\n//: else\nno\n//: end\n//: each u\na$p_$u->$>u of $#u\n//: end");
+        text.piece(
+            "//: if bias\nyes$p\n//: else\nno\n//: end\n//: each u\na$p_$u->$>u of $#u\n//: end",
+        );
         assert_eq!(
             text.pieces,
             "yes0\nyes1\na0_0->1 of 2\na1_0->1 of 2\na0_1->2 of 2\na1_1->2 of 2\n\n"

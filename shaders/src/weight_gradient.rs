@@ -44,7 +44,10 @@ impl ConvWeightGradient {
             _ => self.tiles(tier, parts),
         }];
         if parts > 1 {
-            let sum = ColumnSums { rows: parts, columns: self.size() };
+            let sum = ColumnSums {
+                rows: parts,
+                columns: self.size(),
+            };
             kernels.push(sum.single());
         }
         kernels
@@ -114,7 +117,8 @@ impl ConvWeightGradient {
         let tiles = row_tiles * column_tiles * self.taps() * self.groups * parts;
         let by_four = columns.is_multiple_of(4);
         let mut text = Text::new(Storage::F32);
-        text.bind_numbers("left", false).bind_numbers("right", by_four);
+        text.bind_numbers("left", false)
+            .bind_numbers("right", by_four);
         text.flag("right_by_four", by_four).set_all([
             ("COLUMNS", columns),
             ("RIGHT_COLUMN_STEP", 1),
@@ -126,7 +130,13 @@ impl ConvWeightGradient {
         ]);
         Epilogue::default().write(&mut text, by_four);
         self.address(&mut text);
-        text.range('p', rows).range('q', fours).range('u', self.window.columns.output.min(4));
+        text.range('p', rows).range('q', fours).range(
+            'u',
+            self.window
+                .columns
+                .output
+                .min(if rows * fours > 32 { 2 } else { 4 }),
+        );
         text.piece(include_str!("product_right.wgsl"));
         text.piece(include_str!("weight_gradient_lanes.wgsl"));
         text.kernel(&self.name(), WORKGROUP, tiles.div_ceil(WORKGROUP))

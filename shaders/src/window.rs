@@ -41,10 +41,7 @@ impl Side {
 
     /// Each output pixel is the input pixel of the same number.
     fn same(self) -> bool {
-        self.kernel == 1
-            && self.stride == 1
-            && self.padding == 0
-            && self.input == self.output
+        self.kernel == 1 && self.stride == 1 && self.padding == 0 && self.input == self.output
     }
 
     /// The forward direction: pixels of the output are visited, those of the input read.

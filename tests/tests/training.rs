@@ -2,57 +2,41 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
-use burn::module::Module;
-use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rekindle_core::backbone::{Activation, Backbone, find};
+use rekindle_core::backbone::{Backbone, find};
 use rekindle_core::graph::Options;
 use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::random::{Random, hash};
-use rekindle_core::train::{Sgd, SgdConfig};
-use rekindle_core::weights::{Generated, fill, list};
+use rekindle_core::train::{Classifier, Sgd, SgdConfig};
+use rekindle_core::weights::{Generated, collect, fill, list};
 use rekindle_tests::{root, software_adapter};
 use serde_json::Value;
 
 const CLASSES: usize = 1000;
 
-/// A network with its classifier, as one module.
-#[derive(Module, Debug)]
-struct Classifier {
-    backbone: Backbone,
-    head: Head,
+/// A network with generated weights.
+fn generated(name: &str, side: usize, device: &Device) -> Classifier {
+    let architecture = find(name).unwrap();
+    let image = [3, side, side];
+    let backbone = architecture
+        .backbone(image, &Options::default(), device)
+        .unwrap();
+    let namer = backbone.clone();
+    let (backbone, _) = fill(backbone, &Generated, &|path| namer.torch_name(&path)).unwrap();
+    let features = backbone.graph().features();
+    let slot = architecture.head;
+    let head = Head::new(&HeadKind::Original, slot, features, CLASSES, device);
+    let prefix = head.torch_prefix(slot);
+    let (head, _) = fill(head, &Generated, &|path| format!("{prefix}.{path}")).unwrap();
+    Classifier { backbone, head }
 }
 
-impl Classifier {
-    fn generated(name: &str, side: usize, device: &Device) -> Self {
-        let architecture = find(name).unwrap();
-        let image = [3, side, side];
-        let backbone = architecture
-            .backbone(image, &Options::default(), device)
-            .unwrap();
-        let namer = backbone.clone();
-        let (backbone, _) = fill(backbone, &Generated, &|path| namer.torch_name(&path)).unwrap();
-        let features = backbone.graph().features();
-        let slot = architecture.head;
-        let head = Head::new(&HeadKind::Original, slot, features, CLASSES, device);
-        let prefix = head.torch_prefix(slot);
-        let (head, _) = fill(head, &Generated, &|path| format!("{prefix}.{path}")).unwrap();
-        Self { backbone, head }
-    }
-
-    fn logits(&self, images: Tensor<4>) -> Tensor<2> {
-        let activation: Activation = self.backbone.forward(images);
-        self.head.forward(activation)
-    }
-
-    /// The numbers called `name` in the state_dict.
-    fn read(&self, name: &str) -> Vec<f32> {
-        let tensors = list(&self.backbone, &|path| self.backbone.torch_name(&path));
-        let wanted = tensors.into_iter().filter(|tensor| tensor.name == name);
-        let collected = rekindle_core::weights::collect(wanted.collect());
-        let mut collected = pollster::block_on(collected).unwrap();
-        collected.remove(name).unwrap().1
-    }
+/// The numbers of a backbone that are called `name` in the state_dict.
+fn numbers(backbone: &Backbone, name: &str) -> Vec<f32> {
+    let tensors = list(backbone, &|path| backbone.torch_name(&path));
+    let wanted = tensors.into_iter().filter(|tensor| tensor.name == name);
+    let mut collected = pollster::block_on(collect(wanted.collect())).unwrap();
+    collected.remove(name).unwrap().1
 }
 
 /// The batch of a step, as `tests/parity/make_sgd_goldens.py` makes it.
@@ -80,17 +64,16 @@ fn follows_pytorch(name: &str, device: &Device, allowed: f64) {
     let floats = |key: &str| -> Vec<f64> { serde_json::from_value(curve[key].clone()).unwrap() };
 
     let device = device.clone().autodiff();
-    let mut model = Classifier::generated(name, side, &device);
+    let mut model = generated(name, side, &device);
     let mut sgd = Sgd::new(SgdConfig {
         momentum: number("momentum"),
         weight_decay: number("decay"),
     });
     let rate = curve["rate"].as_f64().unwrap();
-    let criterion = CrossEntropyLossConfig::new().init(&device);
     let mut worst = 0.0_f64;
     for (step, expected) in floats("losses").into_iter().enumerate() {
         let (images, labels) = batch(step, count, side, &device);
-        let loss = criterion.forward(model.logits(images), labels);
+        let loss = model.loss(images, labels);
         let found = pollster::block_on(loss.clone().into_data_async()).unwrap();
         let found = f64::from(found.iter::<f32>().next().unwrap());
         let error = (found - expected).abs() / expected;
@@ -104,7 +87,7 @@ fn follows_pytorch(name: &str, device: &Device, allowed: f64) {
     // Where batch norm ended up: the running variance is of the unbiased kind.
     let norm = curve["norm"].as_str().unwrap();
     for key in ["running_mean", "running_var"] {
-        let found = model.read(&format!("{norm}.{key}"));
+        let found = numbers(&model.backbone, &format!("{norm}.{key}"));
         for (found, expected) in found.into_iter().zip(floats(key)) {
             let error = (f64::from(found) - expected).abs() / (1.0 + expected.abs());
             assert!(error < 1e-4, "{name} {norm}.{key}: {found}, PyTorch {expected}");

@@ -8,8 +8,9 @@ use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d, layer_norm, max_pool
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::program::{Ending, Program, SelfAttention, Shape, ValueId, Work};
-use crate::graph::{Conv, Nonlinearity, Padding, Pool};
+use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId, Work};
+use crate::device::DeviceError;
+use crate::graph::{Conv, Nonlinearity, Pool};
 use crate::kernels;
 
 /// A program made ready for a device of Burn's.
@@ -25,6 +26,8 @@ pub struct Adapter {
 /// A step with its numbers on the device.
 #[derive(Debug)]
 struct Job {
+    name: String,
+    macs: u64,
     kind: Kind,
     inputs: Vec<ValueId>,
     output: ValueId,
@@ -78,13 +81,16 @@ struct Scores {
 impl Adapter {
     /// Puts a program's numbers on the device, in the order in which kernels read them.
     pub fn new(program: Program, device: &Device) -> Self {
+        let macs = program.macs();
         let shapes = program.shapes;
         let mut uses = vec![0; shapes.len()];
         let read = program.steps.iter().flat_map(|step| &step.inputs);
         for &value in read.chain(&program.outputs) {
             uses[value] += 1;
         }
-        let jobs = program.steps.into_iter().map(|step| Job {
+        let jobs = program.steps.into_iter().zip(macs).map(|(step, macs)| Job {
+            name: step.name,
+            macs,
             kind: put(step.work, shapes[step.inputs[0]], device),
             inputs: step.inputs,
             output: step.output,
@@ -105,30 +111,110 @@ impl Adapter {
     /// - returns: each value that was asked for, `[N, rows, columns, channels]`
     pub fn run(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         let [batch, ..] = images.dims();
-        let mut left = self.uses.clone();
-        let mut values: Vec<Option<Tensor<4>>> = vec![None; self.shapes.len()];
+        let mut values = Values::new(self, images);
+        for job in &self.jobs {
+            let inputs = values.take_all(&job.inputs);
+            let made = job.kind.run(inputs, batch, self.shapes[job.output]);
+            values.put(job.output, made);
+        }
+        values.take_all(&self.outputs)
+    }
+
+    /// Runs a batch and says how long the device worked on each step: by its own time stamps where it
+    /// has them.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn profile(
+        &self,
+        images: Tensor<4>,
+        device: &Device,
+    ) -> Result<Vec<Timing>, DeviceError> {
+        let [batch, ..] = images.dims();
+        let mut values = Values::new(self, images);
+        let mut timings = Vec::with_capacity(self.jobs.len());
+        for job in &self.jobs {
+            let inputs = values.take_all(&job.inputs);
+            let shape = self.shapes[job.output];
+            let (made, duration) = device
+                .profile(|| job.kind.run(inputs, batch, shape))
+                .map_err(DeviceError::execution)?;
+            values.put(job.output, made);
+            // A step that only looks at memory in another way gives the device nothing to do.
+            let ticks = duration.resolve().await;
+            let seconds = ticks.map_or(0.0, |ticks| ticks.duration().as_secs_f64());
+            timings.push(Timing {
+                name: job.name.clone(),
+                kind: job.kind.name(),
+                macs: job.macs * batch as u64,
+                seconds,
+            });
+        }
+        Ok(timings)
+    }
+}
+
+/// What has been made and not been used up.
+struct Values {
+    values: Vec<Option<Tensor<4>>>,
+    left: Vec<usize>,
+}
+
+impl Values {
+    fn new(adapter: &Adapter, images: Tensor<4>) -> Self {
+        let mut values = vec![None; adapter.shapes.len()];
         values[0] = Some(images);
-        // Each value is handed on by its last user, so that its buffer can be used again.
-        let mut take = |values: &mut Vec<Option<Tensor<4>>>, value: ValueId| {
-            left[value] -= 1;
-            let taken = match left[value] {
-                0 => values[value].take(),
-                _ => values[value].clone(),
+        Self {
+            values,
+            left: adapter.uses.clone(),
+        }
+    }
+
+    fn put(&mut self, value: ValueId, made: Tensor<4>) {
+        self.values[value] = Some(made);
+    }
+
+    /// Each value is handed on by its last user, so that its buffer can be used again.
+    fn take_all(&mut self, wanted: &[ValueId]) -> Vec<Tensor<4>> {
+        let taken = wanted.iter().map(|&value| {
+            self.left[value] -= 1;
+            let taken = match self.left[value] {
+                0 => self.values[value].take(),
+                _ => self.values[value].clone(),
             };
             taken.unwrap_or_else(|| panic!("value {value} was not made"))
-        };
-        for job in &self.jobs {
-            let inputs = job.inputs.iter().map(|&value| take(&mut values, value));
-            let inputs: Vec<_> = inputs.collect();
-            let made = job.kind.run(inputs, batch, self.shapes[job.output]);
-            values[job.output] = Some(made);
-        }
-        let outputs = self.outputs.iter();
-        outputs.map(|&value| take(&mut values, value)).collect()
+        });
+        taken.collect()
     }
 }
 
 impl Kind {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Conv(parts, options, _) => match parts.first().map(|part| part.weight.dims()) {
+                Some([1, 1, ..]) => "1x1",
+                Some([_, _, 1, filters]) if options.groups == filters => "depthwise",
+                _ => "conv",
+            },
+            Self::Affine(..) => "affine",
+            Self::LayerNorm(..) => "layer norm",
+            Self::Activate(_) => "activate",
+            Self::MaxPool(_) | Self::AvgPool(_) | Self::AdaptiveAvgPool => "pool",
+            Self::Add(_) => "add",
+            Self::Gate => "gate",
+            Self::Attention(_) => "attention",
+            Self::Chunk(_) | Self::Reshape | Self::FirstToken => "view",
+            Self::Concat
+            | Self::Shuffle(_)
+            | Self::FlattenMaps
+            | Self::ClassToken(_)
+            | Self::Positions(_)
+            | Self::MergePatches
+            | Self::Gather(..) => "move",
+        }
+    }
+
     fn run(&self, inputs: Vec<Tensor<4>>, batch: usize, shape: Shape) -> Tensor<4> {
         let dims = [batch, shape.rows, shape.columns, shape.channels];
         let mut inputs = inputs.into_iter();
@@ -402,15 +488,7 @@ fn part(weight: &[f32], bias: &[f32], kernel: [usize; 3], device: &Device) -> Pa
 /// Burn's options for maps of this size: TensorFlow's padding depends on it.
 fn options(conv: &Conv, size: [usize; 2]) -> ConvOptions<2> {
     let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
-    options.padding = match conv.padding {
-        Padding::Symmetric(padding) => padding.map(|padding| (padding, padding)),
-        Padding::Same => [0, 1].map(|axis| {
-            let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
-            let outputs = size[axis].div_ceil(conv.stride[axis]);
-            let total = ((outputs - 1) * conv.stride[axis] + reach).saturating_sub(size[axis]);
-            (total / 2, total - total / 2)
-        }),
-    };
+    options.padding = conv.padding_of(size);
     options
 }
 

@@ -4,10 +4,12 @@
 //! its graph and its numbers into a [`Program`] in which everything lies channels last and nothing is
 //! left that only training needs; [`fuse()`] folds batch norms and learnt factors into the weights
 //! before them and lets a step apply the activation and add the residual that follow it. A program
-//! then runs on the [`Processor`], with packed weights and buffers that are reused.
+//! then runs on the [`Processor`], with packed weights and buffers that are reused, or on a graphics
+//! [`Adapter`], with weights laid out for our kernels and nothing read back in between.
 //!
 //! A network in training never comes here: it keeps its exact steps ([`crate::graph::Network`]).
 
+mod adapter;
 mod fuse;
 mod lower;
 mod place;
@@ -15,7 +17,8 @@ mod processor;
 mod program;
 mod windows;
 
+pub use adapter::Adapter;
 pub use fuse::fuse;
 pub use lower::{CompileError, Tensors, lower};
 pub use processor::Processor;
-pub use program::{Ending, Program, SelfAttention, Shape, Step, ValueId, Work};
+pub use program::{Ending, Program, SelfAttention, Shape, Step, Timing, ValueId, Work};

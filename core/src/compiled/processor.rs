@@ -6,8 +6,8 @@ use rekindle_cpu as cpu;
 use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
 
 use super::place::{Place, Places, place};
-use super::program::{Ending, Program, SelfAttention, Shape, ValueId, Work};
-use crate::graph::{Conv, Nonlinearity, Padding, Pool};
+use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId, Work};
+use crate::graph::{Conv, Nonlinearity, Pool};
 
 /// A program made ready for the processor.
 #[derive(Debug)]
@@ -24,6 +24,7 @@ pub struct Processor {
 #[derive(Debug)]
 struct Job {
     name: String,
+    macs: u64,
     kind: Kind,
     inputs: Vec<ValueId>,
     output: ValueId,
@@ -59,6 +60,7 @@ impl Processor {
     /// Packs a program's weights and finds a place for its values.
     pub fn new(program: Program) -> Self {
         let mut places = place(&program);
+        let macs = program.macs();
         let shapes = program.shapes;
         let jobs = program.steps.into_iter().enumerate().map(|(index, step)| {
             let kind = match step.work {
@@ -67,6 +69,7 @@ impl Processor {
             };
             Job {
                 name: step.name,
+                macs: macs[index],
                 kind,
                 inputs: step.inputs,
                 output: step.output,
@@ -88,17 +91,7 @@ impl Processor {
     /// - images: written by `fill` as `[N, H, W, C]`, channels last
     /// - returns: each value that was asked for, `[N, rows, columns, channels]`
     pub fn run(&self, batch: usize, fill: impl FnOnce(&mut [f32])) -> Vec<Vec<f32>> {
-        // A second caller at the same time gets buffers of its own.
-        let mut slots = match self.workspace.try_lock() {
-            Ok(mut kept) => std::mem::take(&mut *kept),
-            Err(_) => Vec::new(),
-        };
-        slots.resize_with(self.places.slots.len(), Vec::new);
-        for (slot, &size) in slots.iter_mut().zip(&self.places.slots) {
-            slot.resize(slot.len().max(batch * size), 0.0);
-        }
-        let image = &mut slots[self.places.values[0].slot];
-        fill(&mut image[..batch * self.shapes[0].len()]);
+        let mut slots = self.slots(batch, fill);
         cpu::in_pool(|| {
             for job in &self.jobs {
                 self.work(job, batch, &mut slots);
@@ -119,15 +112,55 @@ impl Processor {
             values
         });
         let outputs = outputs.collect();
-        if let Ok(mut kept) = self.workspace.try_lock() {
-            *kept = slots;
-        }
+        self.keep(slots);
         outputs
     }
 
-    /// What each step is made into, for listings: name, kind of kernel.
-    pub fn listing(&self) -> impl Iterator<Item = (&str, &'static str)> {
-        self.jobs.iter().map(|job| (job.name.as_str(), job.kind.name()))
+    /// Runs a batch and says how long each step took, by a clock that counts seconds.
+    pub fn profile(
+        &self,
+        batch: usize,
+        fill: impl FnOnce(&mut [f32]),
+        clock: impl Fn() -> f64 + Sync,
+    ) -> Vec<Timing> {
+        let mut slots = self.slots(batch, fill);
+        let timings = cpu::in_pool(|| {
+            let jobs = self.jobs.iter().map(|job| {
+                let start = clock();
+                self.work(job, batch, &mut slots);
+                Timing {
+                    name: job.name.clone(),
+                    kind: job.kind.name(),
+                    macs: job.macs * batch as u64,
+                    seconds: clock() - start,
+                }
+            });
+            jobs.collect()
+        });
+        self.keep(slots);
+        timings
+    }
+
+    /// The buffers of the last run, large enough, with the images in them.
+    fn slots(&self, batch: usize, fill: impl FnOnce(&mut [f32])) -> Vec<Vec<f32>> {
+        // A second caller at the same time gets buffers of its own.
+        let mut slots = match self.workspace.try_lock() {
+            Ok(mut kept) => std::mem::take(&mut *kept),
+            Err(_) => Vec::new(),
+        };
+        slots.resize_with(self.places.slots.len(), Vec::new);
+        for (slot, &size) in slots.iter_mut().zip(&self.places.slots) {
+            slot.resize(slot.len().max(batch * size), 0.0);
+        }
+        let image = &mut slots[self.places.values[0].slot];
+        fill(&mut image[..batch * self.shapes[0].len()]);
+        slots
+    }
+
+    fn keep(&self, slots: Vec<Vec<f32>>) {
+        if let Ok(mut kept) = self.workspace.try_lock() {
+            *kept = slots;
+        }
     }
 
     fn view<'a>(&self, slots: &'a [Vec<f32>], value: ValueId, batch: usize) -> View<'a> {
@@ -312,14 +345,7 @@ fn pack(work: Work, input_shape: Shape) -> Kind {
 
 /// The geometry for maps of this size: TensorFlow's padding depends on it.
 fn geometry(conv: &Conv, input: usize, size: [usize; 2]) -> ConvGeometry {
-    let padding = match conv.padding {
-        Padding::Symmetric(padding) => padding,
-        Padding::Same => [0, 1].map(|axis| {
-            let reach = conv.dilation[axis] * (conv.kernel[axis] - 1) + 1;
-            let outputs = size[axis].div_ceil(conv.stride[axis]);
-            ((outputs - 1) * conv.stride[axis] + reach).saturating_sub(size[axis]) / 2
-        }),
-    };
+    let padding = conv.padding_of(size).map(|(before, _)| before);
     ConvGeometry {
         input,
         output: conv.filters,

@@ -177,3 +177,34 @@ pub struct SelfAttention {
     /// Added to the scores of each window, `[windows, tokens, tokens]`.
     pub mask: Option<Vec<f32>>,
 }
+
+/// How long one step took.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Timing {
+    /// The step's name.
+    pub name: String,
+    /// The kind of kernel that did it.
+    pub kind: &'static str,
+    /// Multiply-adds of the whole batch; zero for what is none of convolution, linear map and
+    /// attention.
+    pub macs: u64,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl Program {
+    /// Multiply-adds of each step, for one image.
+    pub(super) fn macs(&self) -> Vec<u64> {
+        let count = |step: &Step| {
+            let positions = self.shapes[step.output].positions();
+            match &step.work {
+                Work::Conv { weight, .. } | Work::Linear { weight, .. } => positions * weight.len(),
+                Work::Attention(parts) => {
+                    2 * parts.windows * parts.tokens * parts.tokens * parts.heads * parts.depth
+                }
+                _ => 0,
+            }
+        };
+        self.steps.iter().map(|step| count(step) as u64).collect()
+    }
+}

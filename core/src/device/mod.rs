@@ -7,11 +7,13 @@
 
 mod probe;
 mod self_test;
+mod yardstick;
 
 #[cfg(not(target_family = "wasm"))]
 pub use probe::adapters;
 pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
 pub use self_test::{SelfTest, self_test};
+pub use yardstick::{Multiplier, Yardstick};
 
 use std::fmt;
 use std::str::FromStr;

@@ -74,6 +74,19 @@ impl Conv {
         }
     }
 
+    /// Zeros before and after each axis of maps of this height and width.
+    pub fn padding_of(&self, size: [usize; 2]) -> [(usize, usize); 2] {
+        match self.padding {
+            Padding::Symmetric(padding) => padding.map(|padding| (padding, padding)),
+            Padding::Same => [0, 1].map(|axis| {
+                let reach = self.dilation[axis] * (self.kernel[axis] - 1) + 1;
+                let outputs = size[axis].div_ceil(self.stride[axis]);
+                let total = ((outputs - 1) * self.stride[axis] + reach).saturating_sub(size[axis]);
+                (total / 2, total - total / 2)
+            }),
+        }
+    }
+
     /// In so many groups.
     pub const fn groups(self, groups: usize) -> Self {
         Self { groups, ..self }

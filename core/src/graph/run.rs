@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use burn::module::{Module, RunningState};
+use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, Linear};
 use burn::tensor::activation::{
     gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
@@ -10,11 +11,12 @@ use burn::tensor::activation::{
 use burn::tensor::module::{
     adaptive_avg_pool2d, avg_pool2d, batch_norm_train, linear, max_pool2d,
 };
-use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions, PadMode};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 use super::attention::{self, Scores};
-use super::{Attention, Graph, Layer, LayerId, Nonlinearity, Op, Part, Pool, RelativeBias, Stage};
+use super::{Attention, Conv, Graph, Layer, LayerId, Nonlinearity, Op, Part, Pool, RelativeBias, Stage};
+use crate::kernels;
 use crate::weights::shard_name;
 
 /// What flows between steps.
@@ -265,8 +267,8 @@ impl Network {
         };
         let x = next();
         match op {
-            Op::Conv(_, layer) => Activation::Map(match self.layer(*layer) {
-                Layer::Conv(conv) => conv.forward(x.map()),
+            Op::Conv(conv, layer) => Activation::Map(match self.layer(*layer) {
+                Layer::Conv(layer) => convolve(conv, layer, x.map()),
                 other => wrong(other),
             }),
             Op::BatchNorm(layer) => match self.layer(*layer) {
@@ -464,6 +466,15 @@ impl Network {
     }
 }
 
+/// A convolution, by our own kernels where the device runs them.
+fn convolve(conv: &Conv, layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let [_, _, height, width] = x.dims();
+    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
+    options.padding = conv.padding_of([height, width]);
+    let bias = layer.bias.as_ref().map(|bias| bias.val());
+    kernels::conv2d(x, layer.weight.val(), bias, options)
+}
+
 /// Batch norm as PyTorch has it: in training the running variance takes in the unbiased variance of
 /// the batch, where Burn's own module takes the biased one.
 fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
@@ -477,6 +488,8 @@ fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
     let running = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, factor: f64| {
         let kept = state.value_sync() * (1.0 - norm.momentum);
         state.update((kept + batch.detach() * (factor * norm.momentum)).detach());
+        // Otherwise readers see the value before this one.
+        state.value_sync();
     };
     running(&norm.running_mean, result.mean, 1.0);
     running(&norm.running_var, result.variance, unbiased);

@@ -2,14 +2,16 @@
 
 use burn::tensor::{DType, Shape};
 use burn_cubecl::kernel::into_contiguous;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, full_device_dtype};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::features::Plane;
+use cubecl::ir::{ElemType, FloatKind};
+use cubecl::prelude::InputScalar;
 use rekindle_shaders::Tier;
 
-/// Whether this tensor's device runs WGSL text at all, on numbers of a kind that we have kernels for.
+/// Whether this tensor's device runs our WGSL texts.
 pub(super) fn runs_wgsl(tensor: &CubeTensor) -> bool {
-    tensor.client.name() == "wgpu<wgsl>"
+    super::are_switched_on() && tensor.client.name() == "wgpu<wgsl>"
 }
 
 /// The class of adapter that kernels are tiled for. It follows from what the adapter says of itself and
@@ -20,7 +22,7 @@ pub(super) fn tier(tensor: &CubeTensor) -> Tier {
     if properties.identity.physical.is_none() {
         return Tier::Software;
     }
-    let half = properties.supports_type(cubecl::ir::FloatKind::F16);
+    let half = properties.supports_type(ElemType::Float(FloatKind::F16));
     let subgroups = properties.features.plane.contains(Plane::Ops);
     match properties.hardware.max_shared_memory_size >= 32 << 10 {
         true if half && subgroups => Tier::Full,
@@ -34,14 +36,8 @@ pub(super) fn output<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> Cu
     let (client, device) = (like.client.clone(), like.device.clone());
     let shape = Shape::new(shape);
     if cfg!(test) {
-        let poison = f32::NAN.into();
-        return burn_cubecl::ops::numeric::full_device_dtype(
-            client,
-            shape,
-            device,
-            poison,
-            DType::F32,
-        );
+        let poison = InputScalar::new(f32::NAN, ElemType::Float(FloatKind::F32));
+        return full_device_dtype(client, shape, device, poison, DType::F32);
     }
     empty_device_contiguous_dtype(client, device, shape, DType::F32)
 }

@@ -9,7 +9,7 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::ops::ModuleOps;
+use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::ops::ConvOptions;
@@ -38,8 +38,6 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    let [_, filters, ..] = x.dims();
-    let _ = filters;
     let product = <Dispatch as ConvOps>::convolve(
         x.into_dispatch(),
         weight.into_dispatch(),
@@ -136,11 +134,11 @@ impl<B: ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
                     prepared.checkpoint(&weight),
                     options.clone(),
                 );
-                let product = B::convolve(x.primitive, weight.primitive, options);
+                let product = B::convolve(x.into_primitive(), weight.into_primitive(), options);
                 prepared.finish(state, product)
             }
             OpsKind::UnTracked(prepared) => {
-                prepared.finish(B::convolve(x.primitive, weight.primitive, options))
+                prepared.finish(B::convolve(x.into_primitive(), weight.into_primitive(), options))
             }
         }
     }
@@ -304,6 +302,42 @@ impl ConvOps for Cube {
         if !suits(&x) {
             return Self::conv2d_weight_backward(x, weight, gradient, options);
         }
-        todo!()
+        let sizes = Sizes::of(&x, &weight, &options);
+        let [_, each, rows, columns] = weight.shape().dims();
+        let result = output(&x, [rows, columns, each, sizes.filters]);
+        let tier = tier(&x);
+        let (kernels, scratch) = match sizes.is_depthwise() {
+            true => {
+                let sum = DepthwiseWeightGradient {
+                    batch: sizes.batch as u32,
+                    channels: sizes.channels as u32,
+                    window: sizes.window,
+                };
+                (sum.kernels(tier), sum.scratch(tier))
+            }
+            false => {
+                let sum = ConvWeightGradient {
+                    batch: sizes.batch as u32,
+                    channels: sizes.channels as u32,
+                    out_channels: sizes.filters as u32,
+                    groups: sizes.groups as u32,
+                    window: sizes.window,
+                };
+                (sum.kernels(tier), sum.scratch(tier))
+            }
+        };
+        let x = laid_out(x, CHANNELS_LAST);
+        let gradient = laid_out(gradient, CHANNELS_LAST);
+        match &kernels[..] {
+            [all] => launch(all, &[&x, &gradient, &result]),
+            [parts, sum] => {
+                let scratch = output(&x, [scratch as usize]);
+                launch(parts, &[&x, &gradient, &scratch]);
+                launch(sum, &[&scratch, &result]);
+            }
+            _ => unreachable!("one pass or two"),
+        }
+        // [rows, columns, C / groups, filters] → [filters, C / groups, rows, columns]
+        turned(result, [3, 2, 0, 1])
     }
 }

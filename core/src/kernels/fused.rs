@@ -1,10 +1,9 @@
 //! Convolutions of compiled networks: channels last, with bias, residual and activation in one pass.
 
-use burn::backend::ops::{ActivationOps, FloatTensorOps, ModuleOps};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::Tensor;
 use burn_cubecl::Cube;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
@@ -31,14 +30,40 @@ pub fn conv_fused(
     options: ConvOptions<2>,
     activation: Option<Nonlinearity>,
 ) -> Tensor<4> {
-    Tensor::from_dispatch(<Dispatch as FusedOps>::conv_fused(
+    let (x, weight, bias) = (
         x.into_dispatch(),
         weight.into_dispatch(),
         bias.into_dispatch(),
-        residual.map(Tensor::into_dispatch),
+    );
+    Tensor::from_dispatch(match residual {
+        Some(residual) => {
+            let residual = residual.into_dispatch();
+            Dispatch::conv_fused_onto(x, weight, bias, residual, options, activation)
+        }
+        None => <Dispatch as FusedOps>::conv_fused(x, weight, bias, options, activation),
+    })
+}
+
+/// The product of two matrices, by the kernel that linear layers and 1×1 convolutions run on.
+///
+/// # Shapes
+///
+/// - a: `[rows, depth]`
+/// - b: `[depth, columns]`
+/// - returns: `[rows, columns]`
+pub fn matmul(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
+    let ([rows, depth], [_, columns]) = (a.dims(), b.dims());
+    let none = Tensor::zeros([columns], &a.device());
+    let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+    conv_fused(
+        a.reshape([1, 1, rows, depth]),
+        b.reshape([1, 1, depth, columns]),
+        none,
+        None,
         options,
-        activation,
-    ))
+        None,
+    )
+    .reshape([rows, columns])
 }
 
 /// The operation, for each backend; see [`conv_fused`].
@@ -48,11 +73,21 @@ pub(crate) trait FusedOps: Backend {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        residual: Option<FloatTensor<Self>>,
         options: ConvOptions<2>,
         activation: Option<Nonlinearity>,
     ) -> FloatTensor<Self> {
-        step_by_step::<Self>(x, weight, bias, residual, options, activation)
+        step_by_step::<Self>(x, weight, bias, None, options, activation)
+    }
+
+    fn conv_fused_onto(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        options: ConvOptions<2>,
+        activation: Option<Nonlinearity>,
+    ) -> FloatTensor<Self> {
+        step_by_step::<Self>(x, weight, bias, Some(residual), options, activation)
     }
 }
 
@@ -111,13 +146,38 @@ impl FusedOps for Cube {
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
-        residual: Option<FloatTensor<Self>>,
         options: ConvOptions<2>,
         activation: Option<Nonlinearity>,
     ) -> FloatTensor<Self> {
         if !runs_wgsl(&x) {
-            return step_by_step::<Self>(x, weight, bias, residual, options, activation);
+            return step_by_step::<Self>(x, weight, bias, None, options, activation);
         }
+        in_one_pass(x, weight, bias, None, options, activation)
+    }
+
+    fn conv_fused_onto(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        residual: FloatTensor<Self>,
+        options: ConvOptions<2>,
+        activation: Option<Nonlinearity>,
+    ) -> FloatTensor<Self> {
+        if !runs_wgsl(&x) {
+            return step_by_step::<Self>(x, weight, bias, Some(residual), options, activation);
+        }
+        in_one_pass(x, weight, bias, Some(residual), options, activation)
+    }
+}
+
+fn in_one_pass(
+    x: CubeTensor,
+    weight: CubeTensor,
+    bias: CubeTensor,
+    residual: Option<CubeTensor>,
+    options: ConvOptions<2>,
+    activation: Option<Nonlinearity>,
+) -> CubeTensor {
         let [batch, height, width, channels] = x.shape().dims();
         let [rows, columns, _, filters] = weight.shape().dims();
         let side = |axis: usize, input: usize, kernel: usize| {
@@ -181,4 +241,3 @@ impl FusedOps for Cube {
         launch(&kernel, &buffers);
         result
     }
-}

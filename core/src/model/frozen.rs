@@ -1,11 +1,11 @@
-//! A model on the processor, compiled: made at the first question, kept for the others.
+//! A model compiled for its device: made at the first question, kept for the others.
 
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Device;
 
 use super::Model;
-use crate::compiled::{CompileError, Processor, Program, Tensors, fuse, lower};
+use crate::compiled::{Adapter, CompileError, Processor, Program, Tensors, Timing, fuse, lower};
 use crate::device::DeviceError;
 use crate::image::RgbImage;
 use crate::weights::collect;
@@ -13,8 +13,15 @@ use crate::weights::collect;
 /// What a model has been compiled to so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Frozen {
-    features: Arc<OnceLock<Processor>>,
-    logits: Arc<OnceLock<Processor>>,
+    features: Arc<OnceLock<Compiled>>,
+    logits: Arc<OnceLock<Compiled>>,
+}
+
+/// A program, ready for the device.
+#[derive(Debug)]
+enum Compiled {
+    Processor(Processor),
+    Adapter(Adapter),
 }
 
 impl Frozen {
@@ -28,11 +35,11 @@ impl Frozen {
 }
 
 impl Model {
-    /// Pooled features of some crops by the compiled network; `None` on devices that have none.
+    /// Pooled features of some crops by the compiled network.
     pub(super) async fn compiled_features(
         &self,
         crops: &[RgbImage],
-    ) -> Result<Option<Vec<f32>>, DeviceError> {
+    ) -> Result<Vec<f32>, DeviceError> {
         let graph = self.backbone.graph();
         self.compiled(crops, &self.frozen.features, |tensors| {
             let (output, is_tokens) = graph
@@ -44,12 +51,11 @@ impl Model {
         .await
     }
 
-    /// Logits of some crops by the compiled network, the head's lift still on them; `None` on devices
-    /// that have none.
+    /// Logits of some crops by the compiled network, the head's lift still on them.
     pub(super) async fn compiled_logits(
         &self,
         crops: &[RgbImage],
-    ) -> Result<Option<Vec<f32>>, DeviceError> {
+    ) -> Result<Vec<f32>, DeviceError> {
         let graph = self.graph().map_err(DeviceError::execution)?;
         let logits = graph.stages().last().map_or(0, |stage| stage.output);
         self.compiled(crops, &self.frozen.logits, |tensors| {
@@ -61,22 +67,64 @@ impl Model {
     async fn compiled(
         &self,
         crops: &[RgbImage],
-        kept: &OnceLock<Processor>,
+        kept: &OnceLock<Compiled>,
         program: impl FnOnce(&Tensors) -> Result<Program, CompileError>,
-    ) -> Result<Option<Vec<f32>>, DeviceError> {
-        if self.device != Device::flex() {
-            return Ok(None);
-        }
-        let processor = match kept.get() {
-            Some(processor) => processor,
-            None => {
-                let tensors = collect(self.tensors()).await?;
-                let program = program(&tensors).map_err(DeviceError::execution)?;
-                kept.get_or_init(|| Processor::new(fuse(program)))
+    ) -> Result<Vec<f32>, DeviceError> {
+        match self.ready(kept, program).await? {
+            Compiled::Processor(processor) => {
+                let write = |images: &mut [f32]| self.normalised(crops, images);
+                Ok(processor.run(crops.len(), write).remove(0))
             }
-        };
-        let mut outputs = processor.run(crops.len(), |images| self.normalised(crops, images));
-        Ok(outputs.pop())
+            Compiled::Adapter(adapter) => {
+                let images = self.batch(crops).permute([0, 2, 3, 1]);
+                let output = adapter.run(images).remove(0).into_data_async().await;
+                let data = output.map_err(DeviceError::execution)?;
+                Ok(data.iter::<f32>().collect())
+            }
+        }
+    }
+
+    /// The compiled network, made now if this is the first question.
+    async fn ready<'a>(
+        &self,
+        kept: &'a OnceLock<Compiled>,
+        program: impl FnOnce(&Tensors) -> Result<Program, CompileError>,
+    ) -> Result<&'a Compiled, DeviceError> {
+        if let Some(compiled) = kept.get() {
+            return Ok(compiled);
+        }
+        let tensors = collect(self.tensors()).await?;
+        let program = fuse(program(&tensors).map_err(DeviceError::execution)?);
+        Ok(kept.get_or_init(|| match self.device == Device::flex() {
+            true => Compiled::Processor(Processor::new(program)),
+            false => Compiled::Adapter(Adapter::new(program, &self.device)),
+        }))
+    }
+
+    /// How long each step of the compiled network takes on some crops, from pixels to logits. The clock
+    /// counts seconds; adapters use their own.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn profile(
+        &self,
+        crops: &[RgbImage],
+        clock: impl Fn() -> f64 + Sync,
+    ) -> Result<Vec<Timing>, DeviceError> {
+        let graph = self.graph().map_err(DeviceError::execution)?;
+        let logits = graph.stages().last().map_or(0, |stage| stage.output);
+        let program = |tensors: &Tensors| lower(&graph, tensors, &[logits]);
+        match self.ready(&self.frozen.logits, program).await? {
+            Compiled::Processor(processor) => {
+                let write = |images: &mut [f32]| self.normalised(crops, images);
+                Ok(processor.profile(crops.len(), write, clock))
+            }
+            Compiled::Adapter(adapter) => {
+                let images = self.batch(crops).permute([0, 2, 3, 1]);
+                adapter.profile(images, &self.device).await
+            }
+        }
     }
 
     /// Writes crops as the network takes them, channels last.

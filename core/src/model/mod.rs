@@ -162,15 +162,7 @@ impl Model {
     ///
     /// When the device fails.
     pub async fn read_features(&self, crops: &[RgbImage]) -> Result<Vec<f32>, DeviceError> {
-        if let Some(features) = self.compiled_features(crops).await? {
-            return Ok(features);
-        }
-        let features = self.features(self.batch(crops));
-        let data = features
-            .into_data_async()
-            .await
-            .map_err(DeviceError::execution)?;
-        Ok(data.iter::<f32>().collect())
+        self.compiled_features(crops).await
     }
 
     /// Logits, as the network with this file gives them in PyTorch.
@@ -215,14 +207,7 @@ impl Model {
     /// When the device fails.
     pub async fn logits(&self, crops: &[RgbImage]) -> Result<Vec<Vec<f32>>, DeviceError> {
         let lift = self.card.lift();
-        let logits = match self.compiled_logits(crops).await? {
-            Some(logits) => logits,
-            None => {
-                let logits = self.forward(self.batch(crops)).into_data_async().await;
-                let data = logits.map_err(DeviceError::execution)?;
-                data.iter::<f32>().collect()
-            }
-        };
+        let logits = self.compiled_logits(crops).await?;
         let rows = logits.chunks(self.card.classes.len());
         Ok(rows
             .map(|row| row.iter().map(|logit| logit - lift).collect())

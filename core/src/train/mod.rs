@@ -7,6 +7,7 @@
 
 mod adamw;
 mod class_weights;
+mod classifier;
 mod features;
 mod head_trainer;
 pub mod lbfgs;
@@ -19,6 +20,7 @@ mod split;
 
 pub use adamw::{AdamW, AdamWConfig};
 pub use class_weights::{ClassWeightError, ClassWeights};
+pub use classifier::Classifier;
 pub use features::{Examples, FeatureCache, FeatureError};
 pub use head_trainer::{
     Fitted, HeadTrainer, TrainError, TrainProgress, TrainState, cross_validate, evaluate, fit,

@@ -175,6 +175,28 @@ fn deep_and_wide_convolutions_are_right_across_their_blocks() {
 }
 
 #[test]
+fn winograds_convolutions_match_their_definition() {
+    at_every_level(|level, random| {
+        let mut worst = 0.0f64;
+        for _ in 0..24 {
+            let geometry = ConvGeometry {
+                input: random.of(&[32, 37, 64]),
+                output: random.of(&[32, 41, 64]),
+                kernel: [3, 3],
+                stride: [1, 1],
+                padding: [random.below(2), random.below(3)],
+                dilation: [1, 1],
+                groups: 1,
+            };
+            let size = [12 + random.below(12), 14 + random.below(12)];
+            let batch = 1 + random.below(2);
+            worst = worst.max(check(random, geometry, size, batch));
+        }
+        println!("{level:?}: worst error {worst:e}");
+    });
+}
+
+#[test]
 fn linear_layers_match_their_definition() {
     at_every_level(|level, random| {
         let mut worst = 0.0f64;

@@ -1,18 +1,65 @@
-//! `rekindle bench`: how fast a network answers on this device.
+//! `rekindle bench`: how fast a network answers and trains on this device.
 
 use std::time::Instant;
 
+use rekindle_core::compiled::Timing;
+use rekindle_core::device::{Multiplier, OpenDevice, Yardstick};
 use rekindle_core::image::RgbImage;
+use rekindle_core::kernels;
+use rekindle_core::model::Model;
 use rekindle_core::random::Random;
-use serde_json::json;
+use rekindle_core::train::{Classifier, Sgd, SgdConfig};
+use serde::Serialize;
 
-use super::{Context, print_json, print_text};
-use crate::cli::BenchArgs;
+use super::{Context, percent, print_json, print_text, table};
+use crate::cli::{BenchArgs, KernelChoice};
 use crate::memory;
 use crate::models;
 use crate::ui::{ExitCode, Failure};
 
-/// Times forward passes from crops to logits, and prints the median.
+/// What was measured, as `--json` prints it.
+#[derive(Debug, Serialize)]
+struct Measured {
+    model: String,
+    device: String,
+    kernels: &'static str,
+    batch: usize,
+    runs: usize,
+    /// From opening the model to its first answer: packing weights, compiling shaders.
+    first_ms: f64,
+    median_ms: f64,
+    fastest_ms: f64,
+    ms_per_image: f64,
+    images_per_second: f64,
+    gflops: f64,
+    /// The fastest matrix product that this device was seen to do.
+    peak_gflops: f64,
+    share_of_peak: f64,
+    /// What the process held at most.
+    peak_memory_bytes: Option<u64>,
+    /// What the graphics adapter holds for us.
+    device_memory_bytes: Option<u64>,
+    training: Option<Training>,
+    layers: Option<Vec<Layer>>,
+}
+
+#[derive(Debug, Serialize)]
+struct Training {
+    first_ms: f64,
+    step_ms: f64,
+    steps_per_second: f64,
+    images_per_second: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct Layer {
+    name: String,
+    kind: &'static str,
+    ms: f64,
+    gflops: f64,
+}
+
+/// Measures, and prints a table.
 pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     if args.batch == 0 || args.runs == 0 {
         return Err(Failure::new(ExitCode::Usage, "--batch and --runs must be at least 1").into());
@@ -20,6 +67,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let device = context.open_device()?;
     let weights = args.weights.weights.as_deref();
     let model = models::open(&args.model, weights, &device.device, context)?;
+    kernels::switch(args.kernels == KernelChoice::Ours);
     let side = model.card.preset.crop();
     let mut random = Random::new(1);
     let bytes = (0..3 * side * side)
@@ -27,45 +75,206 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         .collect();
     let crops = vec![RgbImage::new(side, side, bytes)?; args.batch];
 
-    // The first pass compiles shaders and fills caches: it is told apart.
-    let started = Instant::now();
-    pollster::block_on(model.logits(&crops))?;
-    let first = started.elapsed().as_secs_f64();
-    let mut seconds = Vec::new();
-    for _ in 0..args.runs {
-        context.interrupt.check()?;
-        let started = Instant::now();
-        pollster::block_on(model.logits(&crops))?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    seconds.sort_by(f64::total_cmp);
+    let answer = || -> anyhow::Result<()> {
+        pollster::block_on(async {
+            match args.kernels {
+                KernelChoice::Ours => {
+                    model.logits(&crops).await?;
+                }
+                // As the network was written down, nothing folded or fused.
+                KernelChoice::Burn => {
+                    model.forward(model.batch(&crops)).into_data_async().await?;
+                }
+            }
+            Ok(())
+        })
+    };
+    let (first, seconds) = timed(args.runs, context, answer)?;
     let median = seconds[seconds.len() / 2];
     let per_image = median / args.batch as f64;
     let gigaflops = 2.0 * model.architecture().macs() as f64 / per_image / 1e9;
-    if context.global.json {
-        print_json(&json!({
-            "model": model.card.architecture,
-            "device": device.info.name,
-            "batch": args.batch,
-            "runs": args.runs,
-            "first_ms": 1e3 * first,
-            "median_ms": 1e3 * median,
-            "fastest_ms": 1e3 * seconds[0],
-            "ms_per_image": 1e3 * per_image,
-            "images_per_second": 1.0 / per_image,
-            "gflops": gigaflops,
-            "peak_memory_bytes": memory::peak_bytes(),
-        }))?;
-    } else {
-        print_text(&format!(
-            "{} on {}, batch {}: {:.1} ms an image ({:.1} images a second, {gigaflops:.1} GFLOP/s); first batch {:.0} ms",
-            model.card.architecture,
-            device.info.name,
-            args.batch,
-            1e3 * per_image,
-            1.0 / per_image,
-            1e3 * first,
-        ))?;
+    let peak = peak(&device)?;
+    let measured = Measured {
+        model: model.card.architecture.clone(),
+        device: device.info.name.clone(),
+        kernels: match args.kernels {
+            KernelChoice::Ours => "ours",
+            KernelChoice::Burn => "burn",
+        },
+        batch: args.batch,
+        runs: args.runs,
+        first_ms: 1e3 * first,
+        median_ms: 1e3 * median,
+        fastest_ms: 1e3 * seconds[0],
+        ms_per_image: 1e3 * per_image,
+        images_per_second: 1.0 / per_image,
+        gflops: gigaflops,
+        peak_gflops: peak,
+        share_of_peak: gigaflops / peak,
+        peak_memory_bytes: memory::peak_bytes(),
+        device_memory_bytes: device
+            .device
+            .memory_pool_usage()
+            .map(|usage| usage.bytes_reserved),
+        training: match args.train {
+            true => Some(training(&model, &crops, args, context)?),
+            false => None,
+        },
+        layers: match args.layers {
+            true => Some(layers(&model, &crops)?),
+            false => None,
+        },
+    };
+    match context.global.json {
+        true => print_json(&measured)?,
+        false => print(&measured)?,
     }
     Ok(ExitCode::Ok)
+}
+
+/// Runs once to warm up, then `runs` times: the first run's seconds, and the others' from the fastest
+/// to the slowest.
+fn timed(
+    runs: usize,
+    context: &Context,
+    mut act: impl FnMut() -> anyhow::Result<()>,
+) -> anyhow::Result<(f64, Vec<f64>)> {
+    let mut once = || -> anyhow::Result<f64> {
+        context.interrupt.check()?;
+        let started = Instant::now();
+        act()?;
+        Ok(started.elapsed().as_secs_f64())
+    };
+    // The first pass compiles shaders and fills caches: it is told apart.
+    let first = once()?;
+    let mut seconds = Vec::with_capacity(runs);
+    for _ in 0..runs {
+        seconds.push(once()?);
+    }
+    seconds.sort_by(f64::total_cmp);
+    Ok((first, seconds))
+}
+
+/// The speed of the fastest matrix product that the device has, in billions of operations a second.
+fn peak(device: &OpenDevice) -> anyhow::Result<f64> {
+    let mut yardstick = Yardstick::new(device);
+    let operations = yardstick.operations();
+    let mut best = 0.0_f64;
+    for by in [Multiplier::Ours, Multiplier::Burn] {
+        if !pollster::block_on(yardstick.run(by, 1))? {
+            continue;
+        }
+        for _ in 0..3 {
+            const TIMES: usize = 8;
+            let started = Instant::now();
+            pollster::block_on(yardstick.run(by, TIMES))?;
+            let seconds = started.elapsed().as_secs_f64() / TIMES as f64;
+            best = best.max(operations / seconds / 1e9);
+        }
+    }
+    Ok(best)
+}
+
+/// Whole steps: the loss of a batch, its gradients, and every parameter moved.
+fn training(
+    model: &Model,
+    crops: &[RgbImage],
+    args: &BenchArgs,
+    context: &Context,
+) -> anyhow::Result<Training> {
+    let classes = model.card.classes.len();
+    let labels: Vec<usize> = (0..crops.len()).map(|image| image % classes).collect();
+    let mut classifier = Some(Classifier::of(model));
+    let mut sgd = Sgd::new(SgdConfig {
+        momentum: 0.9,
+        weight_decay: 1e-4,
+    });
+    let step = || -> anyhow::Result<()> {
+        if let Some(trained) = classifier.take() {
+            // A rate of nothing: the numbers stay harmless, the work is the same.
+            let step = trained.step(model, crops, &labels, &mut sgd, 0.0);
+            classifier = Some(pollster::block_on(step)?.0);
+        }
+        Ok(())
+    };
+    let (first, seconds) = timed(args.runs, context, step)?;
+    let median = seconds[seconds.len() / 2];
+    Ok(Training {
+        first_ms: 1e3 * first,
+        step_ms: 1e3 * median,
+        steps_per_second: 1.0 / median,
+        images_per_second: crops.len() as f64 / median,
+    })
+}
+
+/// Each layer's time: the fastest of three passes, after a first that warms up.
+fn layers(model: &Model, crops: &[RgbImage]) -> anyhow::Result<Vec<Layer>> {
+    let start = Instant::now();
+    let pass = || pollster::block_on(model.profile(crops, || start.elapsed().as_secs_f64()));
+    let mut best: Vec<Timing> = pass()?;
+    for _ in 0..3 {
+        for (best, now) in best.iter_mut().zip(pass()?) {
+            best.seconds = best.seconds.min(now.seconds);
+        }
+    }
+    Ok(best
+        .into_iter()
+        .map(|timing| Layer {
+            ms: 1e3 * timing.seconds,
+            gflops: 2.0 * timing.macs as f64 / timing.seconds.max(1e-9) / 1e9,
+            name: timing.name,
+            kind: timing.kind,
+        })
+        .collect())
+}
+
+fn print(measured: &Measured) -> anyhow::Result<()> {
+    print_text(&format!(
+        "{} on {}, batch {}: {:.1} ms an image ({:.1} images a second); first batch {:.0} ms",
+        measured.model,
+        measured.device,
+        measured.batch,
+        measured.ms_per_image,
+        measured.images_per_second,
+        measured.first_ms,
+    ))?;
+    print_text(&format!(
+        "{:.1} GFLOP/s, {} of the {:.1} that its matrix product reaches",
+        measured.gflops,
+        percent(measured.share_of_peak),
+        measured.peak_gflops,
+    ))?;
+    let megabytes = |bytes: Option<u64>| {
+        bytes.map_or("–".to_owned(), |bytes| format!("{:.0} MB", bytes as f64 / 1e6))
+    };
+    print_text(&format!(
+        "memory: {} in the process, {} on the device",
+        megabytes(measured.peak_memory_bytes),
+        megabytes(measured.device_memory_bytes),
+    ))?;
+    if let Some(training) = &measured.training {
+        print_text(&format!(
+            "training: {:.1} ms a step, {:.2} steps ({:.1} images) a second; first step {:.0} ms",
+            training.step_ms,
+            training.steps_per_second,
+            training.images_per_second,
+            training.first_ms,
+        ))?;
+    }
+    if let Some(layers) = &measured.layers {
+        let mut rows = table(&["layer", "kernel", "ms", "GFLOP/s"]);
+        for layer in layers {
+            rows.add_row(vec![
+                layer.name.clone(),
+                layer.kind.to_owned(),
+                format!("{:.3}", layer.ms),
+                match layer.gflops > 0.0 {
+                    true => format!("{:.1}", layer.gflops),
+                    false => "–".to_owned(),
+                },
+            ]);
+        }
+        print_text(&rows.to_string())?;
+    }
+    Ok(())
 }

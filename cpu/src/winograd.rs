@@ -1,0 +1,482 @@
+//! Winograd's convolutions by three by three taps: fewer multiplications for more additions.
+//!
+//! A tile of M × M outputs is made of N × N inputs, N = M + 2. Both and the weights are transformed, and
+//! in between there is one matrix product for each of the N² places of a tile. See Lavin and Gray, *Fast
+//! Algorithms for Convolutional Neural Networks*, <https://arxiv.org/abs/1509.09308>.
+
+#![allow(unsafe_code)] // Pointers into the maps, handed to the product.
+
+use macerator::{Simd, WithSimd};
+
+use crate::activation::{Activation, apply_in_place};
+use crate::conv::ConvGeometry;
+use crate::gemm::{Packed, Product};
+use crate::simd::{Floats, Level, load, splat, store};
+use crate::threads::{Output, chunk, parallel, threads, with_scratch};
+use crate::view::{View, ViewMut};
+
+/// The most places of a tile.
+const MOST_PLACES: usize = 36;
+
+/// Tiles transformed at a time, at most: enough to be worth reading the weights for.
+const BLOCK: usize = 48;
+
+/// Channels, of input and of output, from which it pays.
+const FEWEST_CHANNELS: usize = 32;
+
+/// Elements between one place's matrix and the next: without, all would fall on the same few lines of
+/// the cache.
+const GAP: usize = 16;
+
+/// The matrices of an algorithm.
+trait Variant {
+    /// Outputs of a tile, in a row.
+    const OUTPUTS: usize;
+    /// Inputs of a tile, in a row.
+    const INPUTS: usize;
+    /// What transforms three taps.
+    const WEIGHTS: &'static [[f64; 3]];
+
+    /// Transforms a row or column of inputs.
+    fn input<S: Simd>(x: &mut [Floats<S>]);
+
+    /// Transforms a row or column of products to outputs.
+    fn output<S: Simd>(x: &mut [Floats<S>]);
+}
+
+/// F(2 × 2, 3 × 3)
+struct Two;
+
+impl Variant for Two {
+    const OUTPUTS: usize = 2;
+    const INPUTS: usize = 4;
+    const WEIGHTS: &'static [[f64; 3]] = &[
+        [1.0, 0.0, 0.0],
+        [0.5, 0.5, 0.5],
+        [0.5, -0.5, 0.5],
+        [0.0, 0.0, 1.0],
+    ];
+
+    #[inline(always)]
+    fn input<S: Simd>(x: &mut [Floats<S>]) {
+        let [a, b, c, d] = [x[0], x[1], x[2], x[3]];
+        x[0] = a - c;
+        x[1] = b + c;
+        x[2] = c - b;
+        x[3] = b - d;
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(x: &mut [Floats<S>]) {
+        let [a, b, c, d] = [x[0], x[1], x[2], x[3]];
+        x[0] = a + b + c;
+        x[1] = b - c - d;
+    }
+}
+
+/// F(4 × 4, 3 × 3)
+struct Four;
+
+impl Variant for Four {
+    const OUTPUTS: usize = 4;
+    const INPUTS: usize = 6;
+    const WEIGHTS: &'static [[f64; 3]] = &[
+        [1.0 / 4.0, 0.0, 0.0],
+        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+        [0.0, 0.0, 1.0],
+    ];
+
+    #[inline(always)]
+    fn input<S: Simd>(x: &mut [Floats<S>]) {
+        let [a, b, c, d, e, f] = [x[0], x[1], x[2], x[3], x[4], x[5]];
+        let four = splat::<S>(4.0);
+        let two = splat::<S>(2.0);
+        let minus_four = splat::<S>(-4.0);
+        let minus_five = splat::<S>(-5.0);
+        let even = minus_four.mul_add(c, e);
+        let odd = minus_four.mul_add(b, d);
+        let small = e - c;
+        let large = two * (d - b);
+        x[0] = four.mul_add(a, minus_five.mul_add(c, e));
+        x[1] = even + odd;
+        x[2] = even - odd;
+        x[3] = small + large;
+        x[4] = small - large;
+        x[5] = four.mul_add(b, minus_five.mul_add(d, f));
+    }
+
+    #[inline(always)]
+    fn output<S: Simd>(x: &mut [Floats<S>]) {
+        let [a, b, c, d, e, f] = [x[0], x[1], x[2], x[3], x[4], x[5]];
+        let (sum, difference) = (b + c, b - c);
+        let (far_sum, far_difference) = (d + e, d - e);
+        x[0] = a + sum + far_sum;
+        x[1] = splat::<S>(2.0).mul_add(far_difference, difference);
+        x[2] = splat::<S>(4.0).mul_add(far_sum, sum);
+        x[3] = splat::<S>(8.0).mul_add(far_difference, difference) + f;
+    }
+}
+
+/// Packed weights of a convolution.
+#[derive(Debug)]
+pub(crate) struct Winograd {
+    level: Level,
+    geometry: ConvGeometry,
+    /// Outputs of a tile, in a row: 2 or 4.
+    outputs: usize,
+    /// One matrix for each place of a tile.
+    places: Vec<Packed>,
+    bias: Vec<f32>,
+    /// What is read outside the maps.
+    zeros: Vec<f32>,
+}
+
+/// The outputs of a tile that suit maps of a size, if any.
+fn outputs(geometry: &ConvGeometry, size: [usize; 2]) -> Option<usize> {
+    let usual = geometry.kernel == [3, 3]
+        && geometry.stride == [1, 1]
+        && geometry.dilation == [1, 1]
+        && geometry.groups == 1;
+    if !usual || geometry.input.min(geometry.output) < FEWEST_CHANNELS {
+        return None;
+    }
+    let count = [0, 1].map(|axis| (size[axis] + 2 * geometry.padding[axis]).saturating_sub(2));
+    let area = count[0] * count[1];
+    let tiles = |outputs: usize| count[0].div_ceil(outputs) * count[1].div_ceil(outputs);
+    // The transformed weights are four times as large, or less than twice as large: on small maps,
+    // reading them takes longer than the multiplications that they save.
+    if area >= 20 * 20 && 36 * tiles(4) < 4 * area {
+        Some(4)
+    } else if area >= 7 * 7 && 16 * tiles(2) < 6 * area {
+        Some(2)
+    } else {
+        None
+    }
+}
+
+impl Winograd {
+    /// Whether it is faster for maps of a size than reading the maps as they are.
+    pub(crate) fn suits(geometry: &ConvGeometry, size: [usize; 2]) -> bool {
+        outputs(geometry, size).is_some()
+    }
+
+    /// Packs weights `[output, input, 3, 3]`.
+    pub(crate) fn new(
+        level: Level,
+        geometry: ConvGeometry,
+        weights: &[f32],
+        bias: &[f32],
+        size: [usize; 2],
+    ) -> Self {
+        let outputs = outputs(&geometry, size).unwrap_or(4);
+        let matrix = if outputs == 4 { Four::WEIGHTS } else { Two::WEIGHTS };
+        let inputs = matrix.len();
+        let depth = geometry.input;
+        // All places of one pair of channels at a time, then one matrix per place.
+        let places = (0..inputs * inputs)
+            .map(|place| {
+                let (down, across) = (matrix[place / inputs], matrix[place % inputs]);
+                Packed::new(level, 1, depth, geometry.output, &[], |column, _, k| {
+                    let taps = &weights[(column * depth + k) * 9..][..9];
+                    let row = |y: usize| -> f64 {
+                        (0..3).map(|x| across[x] * f64::from(taps[y * 3 + x])).sum()
+                    };
+                    (0..3).map(|y| down[y] * row(y)).sum::<f64>() as f32
+                })
+            })
+            .collect();
+        let bias = match bias {
+            [] => vec![0.0; geometry.output],
+            bias => bias.to_vec(),
+        };
+        Self {
+            level,
+            geometry,
+            outputs,
+            places,
+            bias,
+            zeros: vec![0.0; geometry.input],
+        }
+    }
+
+    /// The convolution; the shapes have been checked.
+    pub(crate) fn run(
+        &self,
+        input: View<'_>,
+        residual: Option<View<'_>>,
+        activation: Activation,
+        output: ViewMut<'_>,
+    ) {
+        let rows = output.rows.div_ceil(self.outputs);
+        let columns = output.columns.div_ceil(self.outputs);
+        let tiles = output.batch * rows * columns;
+        let blocks = tiles.div_ceil(BLOCK).next_multiple_of(threads()).min(tiles);
+        let (residual, residual_pitch) = match &residual {
+            Some(residual) => (residual.data.as_ptr(), residual.pitch),
+            None => (std::ptr::null(), 0),
+        };
+        let work = Work {
+            layer: self,
+            input,
+            residual: Output::reading(residual),
+            residual_pitch,
+            out_rows: output.rows,
+            out_columns: output.columns,
+            output_pitch: output.pitch,
+            output: Output::new(output.data),
+            rows,
+            columns,
+            activation,
+        };
+        parallel(blocks, |index| work.block(chunk(tiles, 1, index, blocks)));
+    }
+}
+
+/// One run of a layer.
+#[derive(Clone, Copy)]
+struct Work<'a> {
+    layer: &'a Winograd,
+    input: View<'a>,
+    residual: Output,
+    residual_pitch: usize,
+    out_rows: usize,
+    out_columns: usize,
+    output: Output,
+    output_pitch: usize,
+    /// Tiles of a map, down and across.
+    rows: usize,
+    columns: usize,
+    activation: Activation,
+}
+
+/// Tiles and their transformed numbers: `[places][tiles][channels]`, with a gap between places.
+struct Side<'a> {
+    work: Work<'a>,
+    tiles: std::ops::Range<usize>,
+    data: *mut f32,
+    step: usize,
+}
+
+struct Inputs<'a>(Side<'a>);
+struct Outputs<'a>(Side<'a>);
+
+impl Work<'_> {
+    /// Computes some tiles.
+    fn block(&self, tiles: std::ops::Range<usize>) {
+        let layer = self.layer;
+        let (depth, width) = (layer.geometry.input, layer.geometry.output);
+        let count = tiles.len();
+        let places = layer.places.len();
+        let [input_step, output_step] = [depth, width].map(|n| count * n + GAP);
+        with_scratch(places * (input_step + output_step), |scratch| {
+            let (inputs, outputs) = scratch.split_at_mut(places * input_step);
+            let (inputs, outputs) = (inputs.as_mut_ptr(), outputs.as_mut_ptr());
+            let side = |data, step| Side {
+                work: *self,
+                tiles: tiles.clone(),
+                data,
+                step,
+            };
+            layer.level.run(Inputs(side(inputs, input_step)));
+            let mut pointers: Vec<*const f32> = Vec::with_capacity(count);
+            for (place, packed) in layer.places.iter().enumerate() {
+                let start = inputs.wrapping_add(place * input_step);
+                pointers.clear();
+                pointers.extend(
+                    (0..count).map(|tile| start.wrapping_add(tile * depth).cast_const()),
+                );
+                let product = Product {
+                    pointers: &pointers,
+                    rows: count,
+                    start: std::ptr::null(),
+                    start_pitch: 0,
+                    output: outputs.wrapping_add(place * output_step),
+                    output_pitch: width,
+                    activation: Activation::None,
+                };
+                // SAFETY: the buffers hold `count` rows for every place.
+                unsafe { packed.multiply(&product, 0..packed.panels()) };
+            }
+            layer.level.run(Outputs(side(outputs, output_step)));
+        });
+    }
+
+    /// The map of a tile, and the row and column of its first output.
+    fn place(&self, tile: usize) -> (usize, usize, usize) {
+        let size = self.layer.outputs;
+        let line = tile / self.columns;
+        (line / self.rows, line % self.rows * size, tile % self.columns * size)
+    }
+}
+
+impl WithSimd for Inputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        if self.0.work.layer.outputs == 4 {
+            self.all::<S, Four>();
+        } else {
+            self.all::<S, Two>();
+        }
+    }
+}
+
+impl WithSimd for Outputs<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        if self.0.work.layer.outputs == 4 {
+            self.all::<S, Four>();
+        } else {
+            self.all::<S, Two>();
+        }
+    }
+}
+
+impl Inputs<'_> {
+    #[inline(always)]
+    fn all<S: Simd, V: Variant>(&self) {
+        let Side { work, tiles, data, step } = &self.0;
+        let lanes = S::lanes32();
+        let channels = work.layer.geometry.input;
+        let padding = work.layer.geometry.padding;
+        let input = &work.input;
+        let mut pointers = [work.layer.zeros.as_ptr(); MOST_PLACES];
+        for (index, tile) in tiles.clone().enumerate() {
+            let (map, y, x) = work.place(tile);
+            for row in 0..V::INPUTS {
+                let from_row = (y + row).wrapping_sub(padding[0]);
+                for column in 0..V::INPUTS {
+                    let from_column = (x + column).wrapping_sub(padding[1]);
+                    let inside = from_row < input.rows && from_column < input.columns;
+                    pointers[row * V::INPUTS + column] = if inside {
+                        let pixel = (map * input.rows + from_row) * input.columns + from_column;
+                        input.data.as_ptr().wrapping_add(pixel * input.pitch)
+                    } else {
+                        work.layer.zeros.as_ptr()
+                    };
+                }
+            }
+            let to = data.wrapping_add(index * channels);
+            let mut channel = 0;
+            loop {
+                let mut between = [splat::<S>(0.0); MOST_PLACES];
+                // SAFETY: the pointers lead to a pixel's channels or as many zeros.
+                unsafe {
+                    for column in 0..V::INPUTS {
+                        let mut line = [splat::<S>(0.0); 6];
+                        for row in 0..V::INPUTS {
+                            line[row] = load(pointers[row * V::INPUTS + column].add(channel));
+                        }
+                        V::input::<S>(&mut line);
+                        for row in 0..V::INPUTS {
+                            between[row * V::INPUTS + column] = line[row];
+                        }
+                    }
+                }
+                for row in 0..V::INPUTS {
+                    let line = &mut between[row * V::INPUTS..(row + 1) * V::INPUTS];
+                    V::input::<S>(line);
+                    for (column, value) in line.iter().enumerate() {
+                        let place = row * V::INPUTS + column;
+                        // SAFETY: the buffer has a row of channels for every tile and place.
+                        unsafe { store(to.add(place * step + channel), *value) };
+                    }
+                }
+                if channel + lanes >= channels {
+                    break;
+                }
+                // The last vector overlaps the one before it where the channels do not fill it.
+                channel = (channel + lanes).min(channels - lanes);
+            }
+        }
+    }
+}
+
+impl Outputs<'_> {
+    #[inline(always)]
+    fn all<S: Simd, V: Variant>(&self) {
+        let work = &self.0.work;
+        let bounds = work.activation.bounds();
+        for (index, tile) in self.0.tiles.clone().enumerate() {
+            let (map, y, x) = work.place(tile);
+            let rows = V::OUTPUTS.min(work.out_rows - y);
+            let columns = V::OUTPUTS.min(work.out_columns - x);
+            let pixel = (map * work.out_rows + y) * work.out_columns + x;
+            self.tile::<S, V>(index, pixel, rows, columns);
+            if bounds.is_some() {
+                continue;
+            }
+            for row in 0..rows {
+                let first = (pixel + row * work.out_columns) * work.output_pitch;
+                // SAFETY: what was just written.
+                unsafe {
+                    apply_in_place(
+                        work.layer.level,
+                        work.activation,
+                        work.output.at(first),
+                        work.output_pitch,
+                        columns,
+                        work.layer.geometry.output,
+                    );
+                }
+            }
+        }
+    }
+
+    /// Transforms one tile, and writes as much of it as there is.
+    #[inline(always)]
+    fn tile<S: Simd, V: Variant>(&self, index: usize, pixel: usize, rows: usize, columns: usize) {
+        let Side { work, data, step, .. } = &self.0;
+        let lanes = S::lanes32();
+        let channels = work.layer.geometry.output;
+        let bounds = work.activation.bounds();
+        let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let (low, high) = (splat::<S>(low), splat::<S>(high));
+        let from = data.wrapping_add(index * channels);
+        let mut channel = 0;
+        loop {
+            let mut between = [splat::<S>(0.0); 24];
+            // SAFETY: the buffer has a row of channels for every tile and place; the outputs are
+            // this chunk's.
+            unsafe {
+                let bias = load::<S>(work.layer.bias.as_ptr().add(channel));
+                for column in 0..V::INPUTS {
+                    let mut line = [splat::<S>(0.0); 6];
+                    for row in 0..V::INPUTS {
+                        let place = row * V::INPUTS + column;
+                        line[row] = load(from.add(place * step + channel));
+                    }
+                    V::output::<S>(&mut line);
+                    for row in 0..V::OUTPUTS {
+                        between[row * V::INPUTS + column] = line[row];
+                    }
+                }
+                for row in 0..rows {
+                    let line = &mut between[row * V::INPUTS..(row + 1) * V::INPUTS];
+                    V::output::<S>(line);
+                    let first = pixel + row * work.out_columns;
+                    for (column, value) in line.iter().take(columns).enumerate() {
+                        let pixel = first + column;
+                        let mut value = *value + bias;
+                        if !work.residual.is_null() {
+                            let at = pixel * work.residual_pitch + channel;
+                            value += load::<S>(work.residual.at(at));
+                        }
+                        let to = work.output.at(pixel * work.output_pitch + channel);
+                        store(to, value.max(low).min(high));
+                    }
+                }
+            }
+            if channel + lanes >= channels {
+                break;
+            }
+            channel = (channel + lanes).min(channels - lanes);
+        }
+    }
+}

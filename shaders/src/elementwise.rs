@@ -1,0 +1,59 @@
+//! Number by number: sums, affine maps per channel, gates, activations alone.
+
+use crate::epilogue::Activation;
+use crate::text::Text;
+use crate::{Kernel, Storage, Tier};
+
+/// What happens to each number before the activation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Change {
+    /// Nothing; binds x, result.
+    Nothing,
+    /// A buffer as long as x is added; binds x, y, result.
+    Add,
+    /// `x · scale[channel] + shift[channel]`; binds x, scale, shift, result.
+    Affine,
+    /// `x · gate[image][channel]`; binds x, gate, result.
+    Gate,
+}
+
+/// `activation(change(x))`, for x `[batch, pixels, channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Elementwise {
+    /// Images.
+    pub batch: u32,
+    /// Pixels of an image.
+    pub pixels: u32,
+    /// Channels of a pixel.
+    pub channels: u32,
+    /// The change.
+    pub change: Change,
+    /// What is applied last.
+    pub activation: Activation,
+}
+
+impl Elementwise {
+    /// The kernel; see [`Change`] for its buffers.
+    pub fn kernel(&self, _tier: Tier) -> Kernel {
+        const WORKGROUP: u32 = 64;
+        let (flag, inputs): (_, &[&str]) = match self.change {
+            Change::Nothing => ("activate", &[]),
+            Change::Add => ("add", &["y"]),
+            Change::Affine => ("affine", &["scale", "shift"]),
+            Change::Gate => ("gate", &["gate"]),
+        };
+        let rows = self.batch * self.pixels;
+        let mut text = Text::new(Storage::F32);
+        let lanes = text.lanes(self.channels);
+        text.bind("x", "Lane");
+        for input in inputs {
+            text.bind(input, "Lane");
+        }
+        text.bind("result", "Lane").flag(flag, true);
+        text.set_all([("ROWS", rows), ("IMAGE_ROWS", self.pixels)]);
+        self.activation.write_lane(&mut text);
+        text.piece(include_str!("elementwise.wgsl"));
+        let name = format!("{flag}_{}x{}x{}", self.batch, self.pixels, self.channels);
+        text.kernel(&name, WORKGROUP, (rows * lanes).div_ceil(WORKGROUP))
+    }
+}

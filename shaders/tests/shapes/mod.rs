@@ -1,0 +1,367 @@
+//! Shapes that the tests go through: ordinary ones of networks, and awkward ones.
+
+use rekindle_shaders::*;
+
+/// A kernel and what it may ask of an adapter.
+pub struct Case {
+    /// The kernel.
+    pub kernel: Kernel,
+    /// Whom it was made for.
+    pub tier: Tier,
+    /// Whether it needs half-precision floats.
+    pub half: bool,
+}
+
+fn square(input: u32, kernel: u32, stride: u32, dilation: u32, padding: u32) -> Window {
+    let side = Side::new(input, kernel, stride, dilation, padding);
+    Window {
+        rows: side,
+        columns: side,
+    }
+}
+
+fn windows() -> Vec<Window> {
+    let mut windows = vec![
+        square(56, 1, 1, 1, 0),
+        square(56, 1, 2, 1, 0),
+        square(28, 3, 1, 1, 1),
+        square(28, 3, 1, 2, 2),
+        square(29, 3, 2, 1, 1),
+        square(14, 5, 3, 1, 2),
+        square(32, 7, 2, 1, 3),
+        square(8, 2, 2, 1, 0),
+        square(7, 7, 1, 1, 0),
+    ];
+    // Padding after the last pixel only, and sides that differ.
+    windows.push(Window {
+        rows: Side {
+            input: 28,
+            output: 14,
+            kernel: 3,
+            stride: 2,
+            dilation: 1,
+            padding: 0,
+        },
+        columns: Side::new(9, 1, 1, 1, 0),
+    });
+    windows
+}
+
+fn epilogues() -> Vec<Epilogue> {
+    let each = |activation| Epilogue {
+        bias: true,
+        residual: false,
+        activation,
+    };
+    let mut epilogues: Vec<Epilogue> = Activation::ALL.map(each).into();
+    epilogues.push(Epilogue::default());
+    epilogues.push(Epilogue {
+        bias: true,
+        residual: true,
+        activation: Activation::Relu,
+    });
+    epilogues.push(Epilogue {
+        bias: false,
+        residual: true,
+        activation: Activation::None,
+    });
+    epilogues
+}
+
+/// Every operation, over shapes, tiers, epilogues and storages.
+pub fn all() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for tier in Tier::ALL {
+        let mut add = |half: bool, kernels: Vec<Kernel>| {
+            cases.extend(
+                kernels
+                    .into_iter()
+                    .map(|kernel| Case { kernel, tier, half }),
+            );
+        };
+        convolutions(tier, &mut add);
+        products(tier, &mut add);
+        maps(tier, &mut add);
+    }
+    cases
+}
+
+fn storages(tier: Tier) -> &'static [Storage] {
+    if tier == Tier::Full {
+        &[Storage::F32, Storage::F16]
+    } else {
+        &[Storage::F32]
+    }
+}
+
+fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
+    for &storage in storages(tier) {
+        let half = storage == Storage::F16;
+        for window in windows() {
+            for (channels, out_channels, groups) in [
+                (3, 32, 1),
+                (64, 64, 1),
+                (24, 10, 1),
+                (512, 1000, 1),
+                (32, 64, 4),
+                (6, 4, 2),
+                (1, 1, 1),
+            ] {
+                let epilogue = Epilogue::default();
+                let conv = Conv {
+                    batch: 2,
+                    channels,
+                    out_channels,
+                    groups,
+                    window,
+                    epilogue,
+                    storage,
+                };
+                add(half, vec![conv.kernel(tier)]);
+                let batch = 2;
+                let data = ConvDataGradient {
+                    batch,
+                    channels,
+                    out_channels,
+                    groups,
+                    window,
+                    storage,
+                };
+                add(half, data.kernels(tier));
+                let weights = ConvWeightGradient {
+                    batch,
+                    channels,
+                    out_channels,
+                    groups,
+                    window,
+                };
+                add(false, weights.kernels(tier));
+            }
+            for channels in [1, 6, 32, 960] {
+                let (batch, epilogue) = (3, Epilogue::default());
+                let conv = Depthwise {
+                    batch,
+                    channels,
+                    window,
+                    epilogue,
+                    storage,
+                };
+                add(half, vec![conv.kernel(tier)]);
+                let data = DepthwiseDataGradient {
+                    batch,
+                    channels,
+                    window,
+                    storage,
+                };
+                add(half, data.kernels(tier));
+                add(
+                    false,
+                    DepthwiseWeightGradient {
+                        batch,
+                        channels,
+                        window,
+                    }
+                    .kernels(tier),
+                );
+            }
+        }
+        for epilogue in epilogues() {
+            for channels in [8, 9] {
+                let window = square(14, 3, 1, 1, 1);
+                let conv = Conv {
+                    batch: 1,
+                    channels,
+                    out_channels: channels,
+                    groups: 1,
+                    window,
+                    epilogue,
+                    storage,
+                };
+                add(half, vec![conv.kernel(tier)]);
+                let conv = Depthwise {
+                    batch: 1,
+                    channels,
+                    window,
+                    epilogue,
+                    storage,
+                };
+                add(half, vec![conv.kernel(tier)]);
+            }
+        }
+        // A batch of large maps has more workgroups than an axis takes.
+        let window = square(224, 1, 1, 1, 0);
+        let epilogue = Epilogue::default();
+        let conv = Conv {
+            batch: 128,
+            channels: 4,
+            out_channels: 4,
+            groups: 1,
+            window,
+            epilogue,
+            storage,
+        };
+        add(half, vec![conv.kernel(tier)]);
+    }
+}
+
+fn products(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
+    for &storage in storages(tier) {
+        for (batch, rows, depth, columns) in [
+            (1, 1, 512, 1000),
+            (1, 197, 768, 3072),
+            (12, 197, 64, 197),
+            (3, 5, 7, 9),
+            (1, 4096, 4096, 4096),
+        ] {
+            for (turned_a, turned_b) in [(false, false), (true, false), (false, true), (true, true)]
+            {
+                let epilogue = Epilogue {
+                    bias: true,
+                    residual: false,
+                    activation: Activation::Gelu,
+                };
+                let product = MatMul {
+                    batch,
+                    rows,
+                    depth,
+                    columns,
+                    turned_a,
+                    turned_b,
+                    epilogue,
+                    storage,
+                };
+                add(storage == Storage::F16, vec![product.kernel(tier)]);
+            }
+        }
+    }
+}
+
+fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
+    for (rows, columns) in [(1, 1), (1, 1000), (197, 768), (100_000, 49), (70_000, 7)] {
+        add(false, vec![Softmax { rows, columns }.kernel(tier)]);
+        add(
+            false,
+            vec![
+                LayerNorm {
+                    rows,
+                    columns,
+                    epsilon: 1e-6,
+                }
+                .kernel(tier),
+            ],
+        );
+        add(false, ColumnSums { rows, columns }.kernels(tier));
+    }
+    for channels in [3, 64] {
+        let window = square(112, 3, 2, 1, 1);
+        add(
+            false,
+            vec![
+                MaxPool {
+                    batch: 2,
+                    channels,
+                    window,
+                }
+                .kernel(tier),
+            ],
+        );
+        for count_include_pad in [false, true] {
+            let pool = AvgPool {
+                batch: 2,
+                channels,
+                window,
+                count_include_pad,
+            };
+            add(false, vec![pool.kernel(tier)]);
+        }
+        add(
+            false,
+            vec![
+                GlobalAvgPool {
+                    batch: 2,
+                    pixels: 49,
+                    channels,
+                }
+                .kernel(tier),
+            ],
+        );
+        for change in [Change::Nothing, Change::Add, Change::Affine, Change::Gate] {
+            for activation in Activation::ALL {
+                let element = Elementwise {
+                    batch: 2,
+                    pixels: 49,
+                    channels,
+                    change,
+                    activation,
+                };
+                add(false, vec![element.kernel(tier)]);
+            }
+        }
+    }
+    for (windows, tokens, heads, depth) in [
+        (1, 197, 12, 64),
+        (64, 49, 3, 32),
+        (1, 5, 1, 4),
+        (2, 50, 4, 80),
+    ] {
+        for bias in [false, true] {
+            add(
+                false,
+                vec![
+                    Attention {
+                        windows,
+                        tokens,
+                        heads,
+                        depth,
+                        bias,
+                    }
+                    .kernel(tier),
+                ],
+            );
+        }
+    }
+    for (rows, channels) in [(1, 3), (25_088, 64), (392, 1280)] {
+        let epsilon = 1e-5;
+        add(
+            false,
+            BatchNormTrain {
+                rows,
+                channels,
+                epsilon,
+            }
+            .kernels(tier),
+        );
+        add(false, BatchNormGradient { rows, channels }.kernels(tier));
+    }
+    for (height, width, out_height, out_width) in [(7, 7, 28, 28), (1, 9, 4, 1), (33, 20, 5, 40)] {
+        for (channels, align_corners) in [(3, false), (64, true)] {
+            let (batch, out_width) = (2, out_width);
+            let resampling = Bilinear {
+                batch,
+                channels,
+                height,
+                width,
+                out_height,
+                out_width,
+                align_corners,
+            };
+            add(
+                false,
+                vec![resampling.kernel(tier), resampling.gradient(tier)],
+            );
+        }
+    }
+    for (bicubic, planes) in [(false, false), (true, true)] {
+        let (mean, std) = ([0.5; 3], [0.25; 3]);
+        let pixels = Pixels {
+            batch: 3,
+            height: 224,
+            width: 224,
+            bicubic,
+            planes,
+            mean,
+            std,
+        };
+        add(false, vec![pixels.kernel(tier)]);
+    }
+}
