@@ -213,7 +213,11 @@ impl Case {
         let &(input, output, kernel, stride, padding, groups, size, count) = layer;
         // Tokens of several images are more rows of one product.
         let tokens = size[0] == 1 && size[1] > 1;
-        let (batch, size) = if tokens { (1, [1, size[1] * batch]) } else { (batch, size) };
+        let (batch, size) = if tokens {
+            (1, [1, size[1] * batch])
+        } else {
+            (batch, size)
+        };
         let geometry = ConvGeometry {
             input,
             output,
@@ -227,9 +231,16 @@ impl Case {
         let to = size.map(|n| (n + 2 * padding - kernel) / stride + 1);
         let pixels = batch * to[0] * to[1];
         Self {
-            name: format!("{input}→{output} {kernel}×{kernel}/{stride} g{groups} {}×{}", size[0], size[1]),
+            name: format!(
+                "{input}→{output} {kernel}×{kernel}/{stride} g{groups} {}×{}",
+                size[0], size[1]
+            ),
             conv: Conv::new(geometry, &weights, &numbers(output), size),
-            activation: if tokens { Activation::None } else { Activation::Relu },
+            activation: if tokens {
+                Activation::None
+            } else {
+                Activation::Relu
+            },
             batch,
             from: size,
             to,
@@ -247,7 +258,13 @@ impl Case {
 
     fn run(&self, input: &[f32], output: &mut [f32]) {
         let geometry = self.conv.geometry();
-        let view = View::new(input, self.batch, self.from[0], self.from[1], geometry.input);
+        let view = View::new(
+            input,
+            self.batch,
+            self.from[0],
+            self.from[1],
+            geometry.input,
+        );
         let to = ViewMut::new(output, self.batch, self.to[0], self.to[1], geometry.output);
         self.conv.run(view, None, self.activation, to);
     }
@@ -271,7 +288,9 @@ fn vision_transformer_attention(batch: usize, qkv: &[f32], output: &mut [f32]) {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let batch = arguments.first().map_or(1, |batch| batch.parse().expect("a number of images"));
+    let batch = arguments
+        .first()
+        .map_or(1, |batch| batch.parse().expect("a number of images"));
     in_pool(|| {
         for (network, layers) in NETWORKS {
             if arguments.get(1).is_some_and(|wanted| wanted != network) {
@@ -284,7 +303,13 @@ fn main() {
                 let [reads, writes] = case.elements();
                 let (input, mut output) = (numbers(reads), vec![0.0; writes]);
                 let seconds = time(|| case.run(&input, &mut output));
-                total += print(&case.name, case.conv.algorithm(), seconds, case.operations, case.count);
+                total += print(
+                    &case.name,
+                    case.conv.algorithm(),
+                    seconds,
+                    case.operations,
+                    case.count,
+                );
             }
             let transformer = *network == "vit_b16";
             let qkv = numbers(batch * 197 * 3 * 768);
@@ -292,7 +317,13 @@ fn main() {
             if transformer {
                 let seconds = time(|| vision_transformer_attention(batch, &qkv, &mut output));
                 let operations = 4.0 * (batch * 12 * 197 * 197 * 64) as f64;
-                total += print("197 tokens, 12 heads of 64", "attention", seconds, operations, 12);
+                total += print(
+                    "197 tokens, 12 heads of 64",
+                    "attention",
+                    seconds,
+                    operations,
+                    12,
+                );
             }
             // One after the other, as in a network: a layer finds there what the one before it wrote,
             // but not its weights.
@@ -300,7 +331,11 @@ fn main() {
                 .iter()
                 .flat_map(|layer| (0..layer.7).map(|_| Case::new(layer, batch)))
                 .collect();
-            let most = cases.iter().flat_map(Case::elements).max().unwrap_or_default();
+            let most = cases
+                .iter()
+                .flat_map(Case::elements)
+                .max()
+                .unwrap_or_default();
             let (mut read, mut written) = (numbers(most), numbers(most));
             let seconds = time(|| {
                 for case in &cases {
@@ -312,7 +347,10 @@ fn main() {
                 }
             });
             let all = seconds * 1e3 / batch as f64;
-            println!("{network}: {:.2} ms an image, {all:.2} in a row\n", total / batch as f64);
+            println!(
+                "{network}: {:.2} ms an image, {all:.2} in a row\n",
+                total / batch as f64
+            );
         }
     });
 }

@@ -158,7 +158,11 @@ impl Block {
                 }
                 if at < self.width {
                     let rest = self.width - at;
-                    store_some(output.add(at), F::of::<S>(load_some(input.add(at), rest)), rest);
+                    store_some(
+                        output.add(at),
+                        F::of::<S>(load_some(input.add(at), rest)),
+                        rest,
+                    );
                 }
             }
         }

@@ -68,7 +68,13 @@ impl Softmax<'_> {
         let whole = count == S::lanes32();
         // SAFETY: the caller's.
         unsafe {
-            let read = |from| if whole { load::<S>(from) } else { load_some(from, count) };
+            let read = |from| {
+                if whole {
+                    load::<S>(from)
+                } else {
+                    load_some(from, count)
+                }
+            };
             let mut score = read(from) * scale;
             for added in added {
                 if !added.is_null() {
@@ -97,7 +103,13 @@ impl WithSimd for Softmax<'_> {
             };
             let added = [row_of(self.bias), row_of(self.mask)];
             let at = |start: usize| {
-                added.map(|p| if p.is_null() { p } else { p.wrapping_add(start) })
+                added.map(|p| {
+                    if p.is_null() {
+                        p
+                    } else {
+                        p.wrapping_add(start)
+                    }
+                })
             };
             let scale = splat::<S>(scale);
             let start = scores.as_mut_ptr();

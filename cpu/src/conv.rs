@@ -54,20 +54,30 @@ impl ConvGeometry {
         let last = (size + padding).saturating_sub(start).div_ceil(dilation);
         let last = last.min(self.kernel[axis]);
         let first = padding.saturating_sub(start).div_ceil(dilation).min(last);
-        (first, last, (start + first * dilation).wrapping_sub(padding))
+        (
+            first,
+            last,
+            (start + first * dilation).wrapping_sub(padding),
+        )
     }
 
     /// Panics unless the numbers make sense together.
     fn check(&self) {
         assert!(
-            self.groups > 0 && self.input % self.groups == 0 && self.output % self.groups == 0,
+            self.groups > 0
+                && self.input.is_multiple_of(self.groups)
+                && self.output.is_multiple_of(self.groups),
             "{} groups do not divide {} and {} channels",
             self.groups,
             self.input,
             self.output
         );
         assert!(
-            self.kernel.iter().chain(&self.stride).chain(&self.dilation).all(|&n| n > 0),
+            self.kernel
+                .iter()
+                .chain(&self.stride)
+                .chain(&self.dilation)
+                .all(|&n| n > 0),
             "kernel, stride and dilation are at least 1: {self:?}"
         );
     }
@@ -153,12 +163,20 @@ impl Conv {
         input.check();
         output.check();
         assert_eq!(input.channels, self.geometry.input, "channels of the input");
-        assert_eq!(output.channels, self.geometry.output, "channels of the output");
+        assert_eq!(
+            output.channels, self.geometry.output,
+            "channels of the output"
+        );
         assert_eq!(input.batch, output.batch, "maps of input and output");
         if let Some(residual) = &residual {
             residual.check();
             assert_eq!(
-                [residual.batch, residual.rows, residual.columns, residual.channels],
+                [
+                    residual.batch,
+                    residual.rows,
+                    residual.columns,
+                    residual.channels
+                ],
                 [output.batch, output.rows, output.columns, output.channels],
                 "the shape of what is added"
             );

@@ -96,18 +96,13 @@ fn groups_together(geometry: &ConvGeometry, lanes: usize) -> usize {
     let most = (lanes / width.max(1)).max(1);
     (1..=most.min(geometry.groups))
         .rev()
-        .find(|together| geometry.groups % together == 0)
+        .find(|together| geometry.groups.is_multiple_of(*together))
         .unwrap_or(1)
 }
 
 impl Dense {
     /// Packs weights `[output, input / groups, kernel rows, kernel columns]`.
-    pub(crate) fn new(
-        level: Level,
-        geometry: ConvGeometry,
-        weights: &[f32],
-        bias: &[f32],
-    ) -> Self {
+    pub(crate) fn new(level: Level, geometry: ConvGeometry, weights: &[f32], bias: &[f32]) -> Self {
         let [kernel_rows, kernel_columns] = geometry.kernel;
         let taps = geometry.taps();
         let whole_rows = geometry.groups == 1
@@ -123,12 +118,13 @@ impl Dense {
                     [] => &[],
                     bias => &bias[group * together * width..][..together * width],
                 };
+                let first = group * together * width;
                 let element = |column: usize, tap: usize, k: usize| {
-                    if column / width != k / depth {
+                    let own = if together == 1 { k } else { k % depth };
+                    if together > 1 && column / width != k / depth {
                         return 0.0;
                     }
-                    let output = group * together * width + column;
-                    weights[(output * depth + k % depth) * taps + tap]
+                    weights[((first + column) * depth + own) * taps + tap]
                 };
                 let width = width * together;
                 if whole_rows {

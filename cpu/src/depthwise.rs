@@ -61,12 +61,7 @@ impl Depthwise {
     }
 
     /// Packs weights `[channels, 1, kernel rows, kernel columns]`.
-    pub(crate) fn new(
-        level: Level,
-        geometry: ConvGeometry,
-        weights: &[f32],
-        bias: &[f32],
-    ) -> Self {
+    pub(crate) fn new(level: Level, geometry: ConvGeometry, weights: &[f32], bias: &[f32]) -> Self {
         let (channels, taps) = (geometry.output, geometry.taps());
         let packed = (0..taps * channels)
             .map(|at| weights[at % channels * taps + at / channels])

@@ -198,7 +198,11 @@ impl Packed {
     pub(crate) unsafe fn multiply(&self, product: &Product<'_>, panels: Range<usize>) {
         debug_assert!(product.pointers.len() >= self.taps * product.rows);
         // A single tile reads each panel once: no reason to do it in parts.
-        let limit = if product.rows <= MOST_ROWS { usize::MAX } else { DEPTH };
+        let limit = if product.rows <= MOST_ROWS {
+            usize::MAX
+        } else {
+            DEPTH
+        };
         if self.depth > limit {
             let parts = self.depth.div_ceil(limit);
             for tap in 0..self.taps {

@@ -91,7 +91,10 @@ impl WithSimd for Rows<'_> {
                 let mut at = 0;
                 while at + lanes <= width {
                     let x = (load::<S>(input.add(at)) - center) * scale;
-                    store(output.add(at), x.mul_add(load(gamma.add(at)), load(beta.add(at))));
+                    store(
+                        output.add(at),
+                        x.mul_add(load(gamma.add(at)), load(beta.add(at))),
+                    );
                     at += lanes;
                 }
                 if at < width {
@@ -110,13 +113,7 @@ impl WithSimd for Rows<'_> {
 ///
 /// # Panics
 /// If there are not as many gammas and betas as channels, or the shapes differ.
-pub fn layer_norm(
-    input: View<'_>,
-    gamma: &[f32],
-    beta: &[f32],
-    epsilon: f32,
-    output: ViewMut<'_>,
-) {
+pub fn layer_norm(input: View<'_>, gamma: &[f32], beta: &[f32], epsilon: f32, output: ViewMut<'_>) {
     input.check();
     output.check();
     assert_eq!(

@@ -51,7 +51,12 @@ impl Reduce<'_> {
         let whole = count == VECTORS * lanes;
         let first = if MAXIMUM { f32::NEG_INFINITY } else { 0.0 };
         let mut sums: [Floats<S>; VECTORS] = [splat::<S>(first); VECTORS];
-        let Region { map, rows, columns, scale } = &self.region;
+        let Region {
+            map,
+            rows,
+            columns,
+            scale,
+        } = &self.region;
         for row in rows.clone() {
             let line = (map * self.input.rows + row) * self.input.columns;
             for column in columns.clone() {
@@ -65,7 +70,11 @@ impl Reduce<'_> {
                         } else {
                             load_some::<S>(from, count)
                         };
-                        *sum = if MAXIMUM { sum.max(value) } else { *sum + value };
+                        *sum = if MAXIMUM {
+                            sum.max(value)
+                        } else {
+                            *sum + value
+                        };
                     }
                 }
             }
@@ -125,7 +134,10 @@ fn reduce(
     input.check();
     output.check();
     assert_eq!(input.batch, output.batch, "maps of input and output");
-    assert_eq!(input.channels, output.channels, "channels of input and output");
+    assert_eq!(
+        input.channels, output.channels,
+        "channels of input and output"
+    );
     let level = Level::best();
     let pixels = output.pixels();
     let (rows, columns, pitch) = (output.rows, output.columns, output.pitch);
@@ -217,7 +229,10 @@ fn global_mean(input: View<'_>, output: ViewMut<'_>) {
     input.check();
     output.check();
     assert_eq!(input.batch, output.batch, "maps of input and output");
-    assert_eq!(input.channels, output.channels, "channels of input and output");
+    assert_eq!(
+        input.channels, output.channels,
+        "channels of input and output"
+    );
     let level = Level::best();
     let area = input.rows * input.columns;
     let parts = input.channels.div_ceil(UNIT);

@@ -144,11 +144,7 @@ pub(crate) unsafe fn load_some<S: Simd>(from: *const f32, count: usize) -> Float
 /// # Safety
 /// `count` elements must be readable at the pointer.
 #[inline(always)]
-pub(crate) unsafe fn load_some_or<S: Simd>(
-    from: *const f32,
-    count: usize,
-    rest: f32,
-) -> Floats<S> {
+pub(crate) unsafe fn load_some_or<S: Simd>(from: *const f32, count: usize, rest: f32) -> Floats<S> {
     let mut lanes = [rest; MOST_LANES];
     // SAFETY: the caller's; `count` is less than a vector, which the buffer holds.
     unsafe {

@@ -78,7 +78,11 @@ impl Maps {
     fn output(random: &mut Random, shape: [usize; 4]) -> Self {
         let mut maps = Self::random(random, shape);
         for (at, value) in maps.data.iter_mut().enumerate() {
-            *value = if at % maps.pitch < shape[3] { f32::NAN } else { UNTOUCHED };
+            *value = if at % maps.pitch < shape[3] {
+                f32::NAN
+            } else {
+                UNTOUCHED
+            };
         }
         maps
     }
@@ -109,15 +113,27 @@ impl Maps {
         let [batch, rows, columns, channels] = self.shape;
         let mut worst = 0.0f64;
         for pixel in 0..batch * rows * columns {
-            let (n, y, x) = (pixel / columns / rows, pixel / columns % rows, pixel % columns);
+            let (n, y, x) = (
+                pixel / columns / rows,
+                pixel / columns % rows,
+                pixel % columns,
+            );
             for c in 0..channels {
                 let (ours, theirs) = (self.at(n, y, x, c), expected(n, y, x, c));
                 let error = (ours - theirs).abs();
-                assert!(error <= limit, "{what} at {:?}: {ours}, not {theirs}", [n, y, x, c]);
+                assert!(
+                    error <= limit,
+                    "{what} at {:?}: {ours}, not {theirs}",
+                    [n, y, x, c]
+                );
                 worst = worst.max(error);
             }
             for c in channels..self.pitch {
-                assert_eq!(self.data[pixel * self.pitch + c], UNTOUCHED, "{what}: between pixels");
+                assert_eq!(
+                    self.data[pixel * self.pitch + c],
+                    UNTOUCHED,
+                    "{what}: between pixels"
+                );
             }
         }
         worst

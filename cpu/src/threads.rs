@@ -50,7 +50,12 @@ pub(crate) fn chunks(pieces: usize, cost: usize) -> usize {
 }
 
 /// The bounds of chunk `index` of `count` when `total` is divided evenly in multiples of `unit`.
-pub(crate) fn chunk(total: usize, unit: usize, index: usize, count: usize) -> std::ops::Range<usize> {
+pub(crate) fn chunk(
+    total: usize,
+    unit: usize,
+    index: usize,
+    count: usize,
+) -> std::ops::Range<usize> {
     let units = total.div_ceil(unit);
     let bound = |index: usize| (units * index / count * unit).min(total);
     bound(index)..bound(index + 1)

@@ -4,7 +4,10 @@
 //! in between there is one matrix product for each of the N² places of a tile. See Lavin and Gray, *Fast
 //! Algorithms for Convolutional Neural Networks*, <https://arxiv.org/abs/1509.09308>.
 
-#![allow(unsafe_code)] // Pointers into the maps, handed to the product.
+#![allow(unsafe_code)]
+// Pointers into the maps, handed to the product.
+// Loops with bounds that the compiler unrolls, so that a line stays in registers.
+#![allow(clippy::needless_range_loop)]
 
 use macerator::{Simd, WithSimd};
 
@@ -16,7 +19,7 @@ use crate::threads::{Output, chunk, parallel, threads, with_scratch};
 use crate::view::{View, ViewMut};
 
 /// The most places of a tile.
-const MOST_PLACES: usize = 36;
+const MOST_PLACES: usize = MOST_INPUTS * MOST_INPUTS;
 
 /// Tiles transformed at a time, at most: enough to be worth reading the weights for.
 const BLOCK: usize = 48;
@@ -28,6 +31,15 @@ const FEWEST_CHANNELS: usize = 32;
 /// the cache.
 const GAP: usize = 16;
 
+/// The most inputs of a tile, in a row.
+const MOST_INPUTS: usize = 6;
+
+/// The most outputs of a tile, in a row.
+const MOST_OUTPUTS: usize = 4;
+
+/// A row or column of a tile, which stays in registers.
+type Line<S> = [Floats<S>; MOST_INPUTS];
+
 /// The matrices of an algorithm.
 trait Variant {
     /// Outputs of a tile, in a row.
@@ -37,11 +49,11 @@ trait Variant {
     /// What transforms three taps.
     const WEIGHTS: &'static [[f64; 3]];
 
-    /// Transforms a row or column of inputs.
-    fn input<S: Simd>(x: &mut [Floats<S>]);
+    /// Transforms a row or column of inputs, as many as there are.
+    fn input<S: Simd>(x: Line<S>) -> Line<S>;
 
     /// Transforms a row or column of products to outputs.
-    fn output<S: Simd>(x: &mut [Floats<S>]);
+    fn output<S: Simd>(x: Line<S>) -> Line<S>;
 }
 
 /// F(2 × 2, 3 × 3)
@@ -58,19 +70,15 @@ impl Variant for Two {
     ];
 
     #[inline(always)]
-    fn input<S: Simd>(x: &mut [Floats<S>]) {
-        let [a, b, c, d] = [x[0], x[1], x[2], x[3]];
-        x[0] = a - c;
-        x[1] = b + c;
-        x[2] = c - b;
-        x[3] = b - d;
+    fn input<S: Simd>([a, b, c, d, ..]: Line<S>) -> Line<S> {
+        let none = splat(0.0);
+        [a - c, b + c, c - b, b - d, none, none]
     }
 
     #[inline(always)]
-    fn output<S: Simd>(x: &mut [Floats<S>]) {
-        let [a, b, c, d] = [x[0], x[1], x[2], x[3]];
-        x[0] = a + b + c;
-        x[1] = b - c - d;
+    fn output<S: Simd>([a, b, c, d, ..]: Line<S>) -> Line<S> {
+        let none = splat(0.0);
+        [a + b + c, b - c - d, none, none, none, none]
     }
 }
 
@@ -90,8 +98,7 @@ impl Variant for Four {
     ];
 
     #[inline(always)]
-    fn input<S: Simd>(x: &mut [Floats<S>]) {
-        let [a, b, c, d, e, f] = [x[0], x[1], x[2], x[3], x[4], x[5]];
+    fn input<S: Simd>([a, b, c, d, e, f]: Line<S>) -> Line<S> {
         let four = splat::<S>(4.0);
         let two = splat::<S>(2.0);
         let minus_four = splat::<S>(-4.0);
@@ -100,23 +107,29 @@ impl Variant for Four {
         let odd = minus_four.mul_add(b, d);
         let small = e - c;
         let large = two * (d - b);
-        x[0] = four.mul_add(a, minus_five.mul_add(c, e));
-        x[1] = even + odd;
-        x[2] = even - odd;
-        x[3] = small + large;
-        x[4] = small - large;
-        x[5] = four.mul_add(b, minus_five.mul_add(d, f));
+        [
+            four.mul_add(a, minus_five.mul_add(c, e)),
+            even + odd,
+            even - odd,
+            small + large,
+            small - large,
+            four.mul_add(b, minus_five.mul_add(d, f)),
+        ]
     }
 
     #[inline(always)]
-    fn output<S: Simd>(x: &mut [Floats<S>]) {
-        let [a, b, c, d, e, f] = [x[0], x[1], x[2], x[3], x[4], x[5]];
+    fn output<S: Simd>([a, b, c, d, e, f]: Line<S>) -> Line<S> {
         let (sum, difference) = (b + c, b - c);
         let (far_sum, far_difference) = (d + e, d - e);
-        x[0] = a + sum + far_sum;
-        x[1] = splat::<S>(2.0).mul_add(far_difference, difference);
-        x[2] = splat::<S>(4.0).mul_add(far_sum, sum);
-        x[3] = splat::<S>(8.0).mul_add(far_difference, difference) + f;
+        let none = splat(0.0);
+        [
+            a + sum + far_sum,
+            splat::<S>(2.0).mul_add(far_difference, difference),
+            splat::<S>(4.0).mul_add(far_sum, sum),
+            splat::<S>(8.0).mul_add(far_difference, difference) + f,
+            none,
+            none,
+        ]
     }
 }
 
@@ -172,7 +185,11 @@ impl Winograd {
         size: [usize; 2],
     ) -> Self {
         let outputs = outputs(&geometry, size).unwrap_or(4);
-        let matrix = if outputs == 4 { Four::WEIGHTS } else { Two::WEIGHTS };
+        let matrix = if outputs == 4 {
+            Four::WEIGHTS
+        } else {
+            Two::WEIGHTS
+        };
         let inputs = matrix.len();
         let depth = geometry.input;
         // All places of one pair of channels at a time, then one matrix per place.
@@ -285,9 +302,8 @@ impl Work<'_> {
             for (place, packed) in layer.places.iter().enumerate() {
                 let start = inputs.wrapping_add(place * input_step);
                 pointers.clear();
-                pointers.extend(
-                    (0..count).map(|tile| start.wrapping_add(tile * depth).cast_const()),
-                );
+                pointers
+                    .extend((0..count).map(|tile| start.wrapping_add(tile * depth).cast_const()));
                 let product = Product {
                     pointers: &pointers,
                     rows: count,
@@ -308,7 +324,11 @@ impl Work<'_> {
     fn place(&self, tile: usize) -> (usize, usize, usize) {
         let size = self.layer.outputs;
         let line = tile / self.columns;
-        (line / self.rows, line % self.rows * size, tile % self.columns * size)
+        (
+            line / self.rows,
+            line % self.rows * size,
+            tile % self.columns * size,
+        )
     }
 }
 
@@ -341,7 +361,12 @@ impl WithSimd for Outputs<'_> {
 impl Inputs<'_> {
     #[inline(always)]
     fn all<S: Simd, V: Variant>(&self) {
-        let Side { work, tiles, data, step } = &self.0;
+        let Side {
+            work,
+            tiles,
+            data,
+            step,
+        } = &self.0;
         let lanes = S::lanes32();
         let channels = work.layer.geometry.input;
         let padding = work.layer.geometry.padding;
@@ -363,29 +388,37 @@ impl Inputs<'_> {
                 }
             }
             let to = data.wrapping_add(index * channels);
+            let mut between = [splat::<S>(0.0); MOST_PLACES];
             let mut channel = 0;
             loop {
-                let mut between = [splat::<S>(0.0); MOST_PLACES];
-                // SAFETY: the pointers lead to a pixel's channels or as many zeros.
+                // SAFETY: the pointers lead to a pixel's channels or as many zeros; the buffer has a
+                // row of channels for every tile and place.
                 unsafe {
                     for column in 0..V::INPUTS {
-                        let mut line = [splat::<S>(0.0); 6];
-                        for row in 0..V::INPUTS {
-                            line[row] = load(pointers[row * V::INPUTS + column].add(channel));
+                        let mut line = [splat::<S>(0.0); MOST_INPUTS];
+                        for row in 0..MOST_INPUTS {
+                            if row < V::INPUTS {
+                                line[row] = load(pointers[row * V::INPUTS + column].add(channel));
+                            }
                         }
-                        V::input::<S>(&mut line);
-                        for row in 0..V::INPUTS {
-                            between[row * V::INPUTS + column] = line[row];
+                        let line = V::input::<S>(line);
+                        for row in 0..MOST_INPUTS {
+                            if row < V::INPUTS {
+                                between[row * MOST_INPUTS + column] = line[row];
+                            }
                         }
                     }
-                }
-                for row in 0..V::INPUTS {
-                    let line = &mut between[row * V::INPUTS..(row + 1) * V::INPUTS];
-                    V::input::<S>(line);
-                    for (column, value) in line.iter().enumerate() {
-                        let place = row * V::INPUTS + column;
-                        // SAFETY: the buffer has a row of channels for every tile and place.
-                        unsafe { store(to.add(place * step + channel), *value) };
+                    let mut to = to.add(channel);
+                    for row in 0..V::INPUTS {
+                        let mut line = [splat::<S>(0.0); MOST_INPUTS];
+                        line.copy_from_slice(&between[row * MOST_INPUTS..][..MOST_INPUTS]);
+                        let line = V::input::<S>(line);
+                        for column in 0..MOST_INPUTS {
+                            if column < V::INPUTS {
+                                store(to, line[column]);
+                                to = to.wrapping_add(*step);
+                            }
+                        }
                     }
                 }
                 if channel + lanes >= channels {
@@ -432,44 +465,52 @@ impl Outputs<'_> {
     /// Transforms one tile, and writes as much of it as there is.
     #[inline(always)]
     fn tile<S: Simd, V: Variant>(&self, index: usize, pixel: usize, rows: usize, columns: usize) {
-        let Side { work, data, step, .. } = &self.0;
+        let Side {
+            work, data, step, ..
+        } = &self.0;
         let lanes = S::lanes32();
         let channels = work.layer.geometry.output;
         let bounds = work.activation.bounds();
         let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let (low, high) = (splat::<S>(low), splat::<S>(high));
         let from = data.wrapping_add(index * channels);
+        let mut between = [splat::<S>(0.0); MOST_OUTPUTS * MOST_INPUTS];
         let mut channel = 0;
         loop {
-            let mut between = [splat::<S>(0.0); 24];
             // SAFETY: the buffer has a row of channels for every tile and place; the outputs are
             // this chunk's.
             unsafe {
                 let bias = load::<S>(work.layer.bias.as_ptr().add(channel));
+                let from = from.add(channel);
                 for column in 0..V::INPUTS {
-                    let mut line = [splat::<S>(0.0); 6];
-                    for row in 0..V::INPUTS {
-                        let place = row * V::INPUTS + column;
-                        line[row] = load(from.add(place * step + channel));
+                    let mut line = [splat::<S>(0.0); MOST_INPUTS];
+                    for row in 0..MOST_INPUTS {
+                        if row < V::INPUTS {
+                            line[row] = load(from.add((row * V::INPUTS + column) * step));
+                        }
                     }
-                    V::output::<S>(&mut line);
-                    for row in 0..V::OUTPUTS {
-                        between[row * V::INPUTS + column] = line[row];
+                    let line = V::output::<S>(line);
+                    for row in 0..MOST_OUTPUTS {
+                        if row < V::OUTPUTS {
+                            between[row * MOST_INPUTS + column] = line[row];
+                        }
                     }
                 }
                 for row in 0..rows {
-                    let line = &mut between[row * V::INPUTS..(row + 1) * V::INPUTS];
-                    V::output::<S>(line);
+                    let mut line = [splat::<S>(0.0); MOST_INPUTS];
+                    line.copy_from_slice(&between[row * MOST_INPUTS..][..MOST_INPUTS]);
+                    let line = V::output::<S>(line);
                     let first = pixel + row * work.out_columns;
-                    for (column, value) in line.iter().take(columns).enumerate() {
-                        let pixel = first + column;
-                        let mut value = *value + bias;
-                        if !work.residual.is_null() {
-                            let at = pixel * work.residual_pitch + channel;
-                            value += load::<S>(work.residual.at(at));
+                    for column in 0..MOST_OUTPUTS {
+                        if column < columns {
+                            let mut value = line[column] + bias;
+                            if !work.residual.is_null() {
+                                let at = (first + column) * work.residual_pitch + channel;
+                                value += load::<S>(work.residual.at(at));
+                            }
+                            let at = (first + column) * work.output_pitch + channel;
+                            store(work.output.at(at), value.max(low).min(high));
                         }
-                        let to = work.output.at(pixel * work.output_pitch + channel);
-                        store(to, value.max(low).min(high));
                     }
                 }
             }

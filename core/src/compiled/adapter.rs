@@ -1,11 +1,9 @@
 //! Running a program on a graphics adapter: weights laid out once, fused kernels, nothing read back in
 //! between.
 
-use burn::tensor::activation::{
-    gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
-};
-use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d, layer_norm, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use burn::tensor::activation::softmax;
+use burn::tensor::module::adaptive_avg_pool2d;
+use burn::tensor::ops::{ConvOptions, PadMode};
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId, Work};
@@ -36,7 +34,7 @@ struct Job {
 #[derive(Debug)]
 enum Kind {
     Conv(Vec<Part>, ConvOptions<2>, Ending),
-    Affine(Tensor<4>, Tensor<4>, Option<Nonlinearity>),
+    Affine(Tensor<1>, Tensor<1>, Option<Nonlinearity>),
     LayerNorm(Tensor<1>, Tensor<1>, f64),
     Activate(Nonlinearity),
     MaxPool(Pool),
@@ -247,39 +245,21 @@ impl Kind {
                 }
             }
             Self::Affine(scale, shift, function) => {
-                activate(*function, x * scale.clone() + shift.clone())
+                kernels::affine(x, scale.clone(), shift.clone(), *function)
             }
             Self::LayerNorm(gamma, beta, epsilon) => {
-                layer_norm(x, gamma.clone(), Some(beta.clone()), *epsilon)
+                kernels::layer_norm(x, gamma.clone(), beta.clone(), *epsilon)
             }
-            Self::Activate(function) => activate(Some(*function), x),
-            Self::MaxPool(pool) => {
-                let options = MaxPoolOptions::new([pool.kernel; 2])
-                    .with_stride([pool.stride; 2])
-                    .with_padding([pool.padding; 2])
-                    .with_ceil_mode(pool.ceil);
-                channels_last(max_pool2d(channels_first(x), options))
-            }
-            Self::AvgPool(pool) => {
-                let options = AvgPoolOptions::new([pool.kernel; 2])
-                    .with_stride([pool.stride; 2])
-                    .with_padding([pool.padding; 2])
-                    .with_count_include_pad(true)
-                    .with_ceil_mode(pool.ceil);
-                channels_last(avg_pool2d(channels_first(x), options))
-            }
+            Self::Activate(function) => kernels::activate(x, Some(*function)),
+            Self::MaxPool(pool) => kernels::max_pool(x, *pool, [shape.rows, shape.columns]),
+            Self::AvgPool(pool) => kernels::avg_pool(x, *pool, [shape.rows, shape.columns]),
+            Self::AdaptiveAvgPool if shape.positions() == 1 => kernels::global_average(x),
             Self::AdaptiveAvgPool => {
-                let [_, rows, columns, channels] = x.dims();
-                match shape.positions() {
-                    1 => x.reshape([batch, rows * columns, channels]).mean_dim(1).reshape(dims),
-                    _ => {
-                        let size = [shape.rows, shape.columns];
-                        channels_last(adaptive_avg_pool2d(channels_first(x), size))
-                    }
-                }
+                let size = [shape.rows, shape.columns];
+                channels_last(adaptive_avg_pool2d(channels_first(x), size))
             }
-            Self::Add(function) => activate(*function, x + next()),
-            Self::Gate => x * next(),
+            Self::Add(function) => kernels::add(x, next(), *function),
+            Self::Gate => kernels::gate(x, next()),
             Self::Concat => {
                 let mut all = vec![x];
                 all.extend(inputs);
@@ -331,6 +311,13 @@ impl Scores {
             ..
         } = self.parts;
         let sequences = batch * windows;
+        let is_plain = (scale * scale * depth as f32 - 1.0).abs() < 1e-5;
+        if is_plain && !per_head && self.cosine.is_none() && self.mask.is_none() {
+            let packed = packed.reshape([sequences, tokens, 3 * heads * depth]);
+            let bias = self.bias.clone();
+            let bias = bias.map(|bias| bias.reshape([heads, tokens, tokens]));
+            return kernels::attention(packed, heads, bias);
+        }
         let [q, k, v] = [0, 1, 2].map(|part| {
             let packed = packed.clone();
             let picked = match per_head {
@@ -405,7 +392,7 @@ fn put(work: Work, input: Shape, device: &Device) -> Kind {
             scale,
             shift,
             activation,
-        } => Kind::Affine(channels(scale), channels(shift), activation),
+        } => Kind::Affine(vector(scale), vector(shift), activation),
         Work::LayerNorm {
             gamma,
             beta,
@@ -490,20 +477,6 @@ fn options(conv: &Conv, size: [usize; 2]) -> ConvOptions<2> {
     let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
     options.padding = conv.padding_of(size);
     options
-}
-
-fn activate(function: Option<Nonlinearity>, x: Tensor<4>) -> Tensor<4> {
-    match function {
-        None => x,
-        Some(Nonlinearity::Relu) => relu(x),
-        Some(Nonlinearity::Relu6) => relu6(x),
-        Some(Nonlinearity::Silu) => silu(x),
-        Some(Nonlinearity::HardSwish) => hard_swish(x),
-        Some(Nonlinearity::HardSigmoid) => hard_sigmoid(x, 1.0 / 6.0, 0.5),
-        Some(Nonlinearity::Sigmoid) => sigmoid(x),
-        Some(Nonlinearity::Gelu) => gelu(x),
-        Some(Nonlinearity::Tanh) => tanh(x),
-    }
 }
 
 fn channels_first(x: Tensor<4>) -> Tensor<4> {

@@ -17,6 +17,10 @@ pub(super) fn runs_wgsl(tensor: &CubeTensor) -> bool {
 /// The class of adapter that kernels are tiled for. It follows from what the adapter says of itself and
 /// never changes.
 pub(super) fn tier(tensor: &CubeTensor) -> Tier {
+    #[cfg(test)]
+    if let Some(tier) = PRETENDED.get() {
+        return tier;
+    }
     let properties = tensor.client.properties();
     // A software adapter is no card.
     if properties.identity.physical.is_none() {
@@ -29,6 +33,17 @@ pub(super) fn tier(tensor: &CubeTensor) -> Tier {
         true => Tier::Roomy,
         false => Tier::Baseline,
     }
+}
+
+#[cfg(test)]
+thread_local! {
+    static PRETENDED: std::cell::Cell<Option<Tier>> = const { std::cell::Cell::new(None) };
+}
+
+/// Makes this thread's kernels those of another class of adapters: any adapter runs them all.
+#[cfg(test)]
+pub(super) fn pretend(tier: Tier) {
+    PRETENDED.set(Some(tier));
 }
 
 /// An output on the device of `like`. Tests find what a kernel forgets to write: it is not a number.

@@ -9,7 +9,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use rekindle_shaders::{Activation, Conv, Depthwise, Epilogue, Side, Storage, Window};
 
-use super::adapter::{output, runs_wgsl, tier};
+use super::adapter::{output, tier};
 use super::launch::launch;
 use crate::graph::Nonlinearity;
 
@@ -108,18 +108,24 @@ fn step_by_step<B: Backend>(
         Some(residual) => B::float_add(sum, residual),
         None => sum,
     };
+    activated::<B>(sum, activation)
+}
+
+/// An activation in Burn's operations.
+pub(super) fn activated<B: Backend>(
+    x: FloatTensor<B>,
+    activation: Option<Nonlinearity>,
+) -> FloatTensor<B> {
     match activation {
-        None => sum,
-        Some(Nonlinearity::Relu) => B::relu(sum),
-        Some(Nonlinearity::Relu6) => B::float_clamp(sum, 0.0_f32.into(), 6.0_f32.into()),
-        Some(Nonlinearity::Silu) => B::float_mul(sum.clone(), B::sigmoid(sum)),
-        Some(Nonlinearity::HardSwish) => {
-            B::float_mul(sum.clone(), hard_sigmoid::<B>(sum))
-        }
-        Some(Nonlinearity::HardSigmoid) => hard_sigmoid::<B>(sum),
-        Some(Nonlinearity::Sigmoid) => B::sigmoid(sum),
-        Some(Nonlinearity::Gelu) => B::gelu(sum),
-        Some(Nonlinearity::Tanh) => B::float_tanh(sum),
+        None => x,
+        Some(Nonlinearity::Relu) => B::relu(x),
+        Some(Nonlinearity::Relu6) => B::float_clamp(x, 0.0_f32.into(), 6.0_f32.into()),
+        Some(Nonlinearity::Silu) => B::float_mul(x.clone(), B::sigmoid(x)),
+        Some(Nonlinearity::HardSwish) => B::float_mul(x.clone(), hard_sigmoid::<B>(x)),
+        Some(Nonlinearity::HardSigmoid) => hard_sigmoid::<B>(x),
+        Some(Nonlinearity::Sigmoid) => B::sigmoid(x),
+        Some(Nonlinearity::Gelu) => B::gelu(x),
+        Some(Nonlinearity::Tanh) => B::float_tanh(x),
     }
 }
 
@@ -149,9 +155,6 @@ impl FusedOps for Cube {
         options: ConvOptions<2>,
         activation: Option<Nonlinearity>,
     ) -> FloatTensor<Self> {
-        if !runs_wgsl(&x) {
-            return step_by_step::<Self>(x, weight, bias, None, options, activation);
-        }
         in_one_pass(x, weight, bias, None, options, activation)
     }
 
@@ -163,9 +166,6 @@ impl FusedOps for Cube {
         options: ConvOptions<2>,
         activation: Option<Nonlinearity>,
     ) -> FloatTensor<Self> {
-        if !runs_wgsl(&x) {
-            return step_by_step::<Self>(x, weight, bias, Some(residual), options, activation);
-        }
         in_one_pass(x, weight, bias, Some(residual), options, activation)
     }
 }

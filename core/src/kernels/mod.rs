@@ -9,13 +9,19 @@ mod adapter;
 mod conv;
 mod fused;
 mod launch;
+mod maps;
 mod normalise;
+#[cfg(test)]
+mod tests;
+mod tokens;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use conv::conv2d;
 pub use fused::{conv_fused, matmul};
+pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};
 pub use normalise::normalise;
+pub use tokens::{attention, layer_norm};
 
 static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
 

@@ -18,7 +18,9 @@ fn attention_of_random_shapes_matches_its_definition() {
             let bias = (random.below(2) == 0).then(|| random.floats(heads * square));
             let mask = (random.below(2) == 0).then(|| {
                 let masked = |random: &mut super::Random| random.of(&[0.0, 0.0, -100.0]);
-                (0..mask_windows * square).map(|_| masked(random)).collect::<Vec<f32>>()
+                (0..mask_windows * square)
+                    .map(|_| masked(random))
+                    .collect::<Vec<f32>>()
             });
             let shape = AttentionShape {
                 windows,
@@ -48,7 +50,10 @@ fn attention_of_random_shapes_matches_its_definition() {
                     (part * heads + head) * depth
                 };
                 let start = (window * tokens + token) * 3 * width + within;
-                qkv[start..start + depth].iter().map(|&x| f64::from(x)).collect()
+                qkv[start..start + depth]
+                    .iter()
+                    .map(|&x| f64::from(x))
+                    .collect()
             };
             let unit = |v: Vec<f64>| -> Vec<f64> {
                 let length = v.iter().map(|x| x * x).sum::<f64>().sqrt().max(1e-12);

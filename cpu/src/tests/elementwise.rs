@@ -1,7 +1,9 @@
 //! Elementwise functions and layer normalisation.
 
 use super::{ACTIVATIONS, Maps, Random, apply, at_every_level};
-use crate::{Activation, activate, activate_in_place, add, affine, copy, gate, layer_norm, normalise};
+use crate::{
+    Activation, activate, activate_in_place, add, affine, copy, gate, layer_norm, normalise,
+};
 
 fn shape(random: &mut Random) -> [usize; 4] {
     [
@@ -37,7 +39,10 @@ fn functions_of_extremes_are_finite() {
         for activation in ACTIVATIONS {
             let mut values = [-1e30, -1000.0, -89.0, 89.0, 1000.0, 1e30];
             activate_in_place(activation, &mut values);
-            assert!(values.iter().all(|x| x.is_finite()), "{activation:?}: {values:?}");
+            assert!(
+                values.iter().all(|x| x.is_finite()),
+                "{activation:?}: {values:?}"
+            );
         }
     });
 }
@@ -53,7 +58,9 @@ fn elementwise_operations_match_their_definition() {
 
             let mut output = Maps::output(random, shape);
             activate(activation, a.view(), output.view_mut());
-            output.compare(2e-6, "activate", |n, y, x, c| apply(activation, a.at(n, y, x, c)));
+            output.compare(2e-6, "activate", |n, y, x, c| {
+                apply(activation, a.at(n, y, x, c))
+            });
 
             let mut output = Maps::output(random, shape);
             add(a.view(), b.view(), activation, output.view_mut());
@@ -63,7 +70,9 @@ fn elementwise_operations_match_their_definition() {
 
             let mut output = Maps::output(random, shape);
             gate(a.view(), b.view(), output.view_mut());
-            output.compare(1e-6, "gate", |n, y, x, c| a.at(n, y, x, c) * b.at(n, y, x, c));
+            output.compare(1e-6, "gate", |n, y, x, c| {
+                a.at(n, y, x, c) * b.at(n, y, x, c)
+            });
 
             let channels = Maps::random(random, [shape[0], 1, 1, shape[3]]);
             let mut output = Maps::output(random, shape);
@@ -126,7 +135,10 @@ fn bytes_are_normalised() {
     normalise(&bytes, mean, deviation, &mut output);
     for (at, (&byte, &value)) in bytes.iter().zip(&output).enumerate() {
         let expected = (f32::from(byte) / 255.0 - mean[at % 3]) / deviation[at % 3];
-        assert!((value - expected).abs() < 2e-6, "{byte}: {value}, not {expected}");
+        assert!(
+            (value - expected).abs() < 2e-6,
+            "{byte}: {value}, not {expected}"
+        );
     }
 }
 
@@ -139,6 +151,17 @@ fn nothing_is_done_to_nothing() {
     };
     activate(Activation::Gelu, empty.view(), empty.clone().view_mut());
     copy(empty.view(), empty.clone().view_mut());
-    add(empty.view(), empty.view(), Activation::Relu, empty.clone().view_mut());
-    layer_norm(empty.view(), &[1.0; 8], &[0.0; 8], 1e-5, empty.clone().view_mut());
+    add(
+        empty.view(),
+        empty.view(),
+        Activation::Relu,
+        empty.clone().view_mut(),
+    );
+    layer_norm(
+        empty.view(),
+        &[1.0; 8],
+        &[0.0; 8],
+        1e-5,
+        empty.clone().view_mut(),
+    );
 }

@@ -36,7 +36,10 @@ fn pooling_matches_its_definition() {
             let pool = Pool {
                 kernel,
                 stride: [1 + random.below(3), 1 + random.below(3)],
-                padding: [random.below(kernel[0] / 2 + 1), random.below(kernel[1] / 2 + 1)],
+                padding: [
+                    random.below(kernel[0] / 2 + 1),
+                    random.below(kernel[1] / 2 + 1),
+                ],
             };
             let ceil = random.below(2) == 0;
             let size = |axis: usize| windows(&pool, axis, shape[axis + 1], ceil);
