@@ -6,7 +6,7 @@ use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, exp};
 use crate::gemm::{BLOCK, Packed, Product};
-use crate::simd::{Floats, Level, load, load_some, splat, store, store_some};
+use crate::simd::{Floats, Level, MOST_LANES, load, load_some, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 
 /// Self-attention of `windows` sequences of `tokens`, from a packed projection.
@@ -54,34 +54,67 @@ struct Softmax<'a> {
 }
 
 impl Softmax<'_> {
-    /// A vector of scores, scaled and with all that is added.
-    ///
-    /// # Safety
-    /// `count` elements, a vector at most, must lie at the pointers that are not null.
+    /// A vector of what is added to scores, of which `count` are wanted; the other lanes are whatever
+    /// comes next.
     #[inline(always)]
-    unsafe fn score<S: Simd>(
-        from: *const f32,
-        count: usize,
-        scale: Floats<S>,
-        added: [*const f32; 2],
-    ) -> Floats<S> {
-        let whole = count == S::lanes32();
-        // SAFETY: the caller's.
+    fn added<S: Simd>(from: &[f32], at: usize, count: usize) -> Floats<S> {
+        // SAFETY: as many elements as are read are there.
         unsafe {
-            let read = |from| {
-                if whole {
-                    load::<S>(from)
-                } else {
-                    load_some(from, count)
-                }
-            };
-            let mut score = read(from) * scale;
-            for added in added {
-                if !added.is_null() {
-                    score += read(added);
-                }
+            let start = from.as_ptr().add(at);
+            if at + S::lanes32() <= from.len() {
+                load(start)
+            } else {
+                load_some(start, count)
             }
-            score
+        }
+    }
+
+    #[inline(always)]
+    fn rows<S: Simd, const BIAS: bool, const MASK: bool>(self) {
+        let lanes = S::lanes32();
+        let (bias, mask) = (self.bias.unwrap_or(&[]), self.mask.unwrap_or(&[]));
+        let last = (self.tokens - 1) / lanes * lanes;
+        // Lanes beyond the last token: scores that come to nothing.
+        let mut nothing = [0.0f32; MOST_LANES];
+        nothing[self.tokens - last..].fill(f32::NEG_INFINITY);
+        // SAFETY: the buffer holds a vector.
+        let nothing = unsafe { load::<S>(nothing.as_ptr()) };
+        for (row, (&scale, total)) in self.scales.iter().zip(self.sums).enumerate() {
+            let scores = self.scores[row * self.pitch..][..last + lanes].as_mut_ptr();
+            let scale = splat::<S>(scale);
+            let mut most = splat::<S>(f32::NEG_INFINITY);
+            // SAFETY: a row of scores is whole vectors, which is what the slice above has checked.
+            unsafe {
+                for at in (0..=last).step_by(lanes) {
+                    let count = lanes.min(self.tokens - at);
+                    let mut score = load::<S>(scores.add(at)) * scale;
+                    if BIAS {
+                        score += Self::added::<S>(bias, row * self.tokens + at, count);
+                    }
+                    if MASK {
+                        score += Self::added::<S>(mask, row * self.tokens + at, count);
+                    }
+                    if at == last {
+                        score += nothing;
+                    }
+                    store(scores.add(at), score);
+                    most = most.max(score);
+                }
+                let mut lane = [0.0f32; MOST_LANES];
+                store(lane.as_mut_ptr(), most);
+                let largest = lane[..lanes]
+                    .iter()
+                    .fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+                // Finite, so that no NaN comes of a row that is masked by infinity all over.
+                let largest = splat::<S>(largest.max(f32::MIN));
+                let mut sum = splat::<S>(0.0);
+                for at in (0..=last).step_by(lanes) {
+                    let power = exp(load::<S>(scores.add(at)) - largest);
+                    store(scores.add(at), power);
+                    sum += power;
+                }
+                *total = sum.reduce_add();
+            }
         }
     }
 }
@@ -91,69 +124,11 @@ impl WithSimd for Softmax<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
-        let lanes = S::lanes32();
-        let tokens = self.tokens;
-        let whole = tokens / lanes * lanes;
-        let rest = tokens - whole;
-        for (row, (&scale, total)) in self.scales.iter().zip(self.sums).enumerate() {
-            let scores = &mut self.scores[row * self.pitch..][..tokens];
-            let row_of = |matrix: Option<&[f32]>| match matrix {
-                Some(matrix) => matrix[row * tokens..][..tokens].as_ptr(),
-                None => std::ptr::null(),
-            };
-            let added = [row_of(self.bias), row_of(self.mask)];
-            let at = |start: usize| {
-                added.map(|p| {
-                    if p.is_null() {
-                        p
-                    } else {
-                        p.wrapping_add(start)
-                    }
-                })
-            };
-            let scale = splat::<S>(scale);
-            let start = scores.as_mut_ptr();
-            // SAFETY: a row of scores and of what is added has `tokens` elements.
-            unsafe {
-                let mut largest = f32::NEG_INFINITY;
-                let mut most = splat::<S>(f32::NEG_INFINITY);
-                for from in (0..whole).step_by(lanes) {
-                    let score = Self::score::<S>(start.add(from), lanes, scale, at(from));
-                    store(start.add(from), score);
-                    most = most.max(score);
-                }
-                if rest > 0 {
-                    let score = Self::score::<S>(start.add(whole), rest, scale, at(whole));
-                    store_some(start.add(whole), score, rest);
-                    for token in whole..tokens {
-                        largest = largest.max(*start.add(token));
-                    }
-                }
-                let mut parts = [0.0f32; crate::simd::MOST_LANES];
-                if whole > 0 {
-                    store(parts.as_mut_ptr(), most);
-                    largest = parts[..lanes].iter().fold(largest, |a, &b| a.max(b));
-                }
-                // A row of which everything is masked: all the same, as PyTorch's finite masks have it.
-                if largest == f32::NEG_INFINITY {
-                    largest = 0.0;
-                }
-                let largest = splat::<S>(largest);
-                let mut sum = splat::<S>(0.0);
-                for from in (0..whole).step_by(lanes) {
-                    let power = exp(load::<S>(start.add(from)) - largest);
-                    store(start.add(from), power);
-                    sum += power;
-                }
-                *total = sum.reduce_add();
-                if rest > 0 {
-                    let power = exp(load_some::<S>(start.add(whole), rest) - largest);
-                    store_some(start.add(whole), power, rest);
-                    for token in whole..tokens {
-                        *total += *start.add(token);
-                    }
-                }
-            }
+        match (self.bias.is_some(), self.mask.is_some()) {
+            (false, false) => self.rows::<S, false, false>(),
+            (true, false) => self.rows::<S, true, false>(),
+            (false, true) => self.rows::<S, false, true>(),
+            (true, true) => self.rows::<S, true, true>(),
         }
     }
 }

@@ -144,14 +144,38 @@ impl Packed {
         columns: usize,
         vector: impl Fn(usize) -> (&'a [f32], f32),
     ) {
+        /// Rows and columns that are transposed at a time, in registers.
+        const SQUARE: usize = 4;
+        let depth = self.depth;
         let elements = self.elements.as_mut_slice();
         for panel in &self.panels {
             let width = panel.vectors * self.tiling.lanes;
-            for column in 0..panel.columns.min(columns.saturating_sub(panel.column)) {
+            let elements = &mut elements[panel.offset..][..width * depth];
+            let columns = panel.columns.min(columns.saturating_sub(panel.column));
+            let whole = columns / SQUARE * SQUARE;
+            for column in (0..whole).step_by(SQUARE) {
+                let vectors: [_; SQUARE] =
+                    std::array::from_fn(|c| vector(panel.column + column + c));
+                let squares = vectors.map(|(vector, _)| vector[..depth].as_chunks::<SQUARE>());
+                let target = &mut elements[column..];
+                for k in 0..depth / SQUARE {
+                    let square = squares.map(|(chunks, _)| chunks[k]);
+                    for r in 0..SQUARE {
+                        let row: [f32; SQUARE] =
+                            std::array::from_fn(|c| square[c][r] * vectors[c].1);
+                        target[(k * SQUARE + r) * width..][..SQUARE].copy_from_slice(&row);
+                    }
+                }
+                for k in depth / SQUARE * SQUARE..depth {
+                    for (c, (vector, factor)) in vectors.iter().enumerate() {
+                        target[k * width + c] = vector[k] * factor;
+                    }
+                }
+            }
+            for column in whole..columns {
                 let (vector, factor) = vector(panel.column + column);
-                let to = elements[panel.offset + column..].iter_mut().step_by(width);
-                for (to, from) in to.zip(vector) {
-                    *to = from * factor;
+                for (k, from) in vector.iter().enumerate() {
+                    elements[k * width + column] = from * factor;
                 }
             }
         }

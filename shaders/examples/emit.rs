@@ -284,6 +284,21 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
             };
             (0, vec![pixels.kernel(tier)])
         }
+        "winograd" => {
+            let (window, big) = (line.window(), line.on("big"));
+            let conv = Winograd {
+                batch,
+                channels,
+                out_channels,
+                window,
+                big,
+                epilogue,
+            };
+            let mut kernels = vec![conv.weights(tier)];
+            kernels.extend(conv.kernels(tier));
+            let [first, second] = conv.scratch();
+            (first.max(second).max(conv.weights_length()), kernels)
+        }
         _ => panic!("no operation {operation}"),
     }
 }

@@ -135,7 +135,7 @@ fn patch(walks: &Walks, tier: Tier) -> (u32, u32) {
     let reach = |walk: &Walk, pixels: u32| u64::from(offsets(walk, pixels).len() as u32);
     // GPUs have caches for rows and too few registers for more than a strip.
     let (tallest, most) = if tier == Tier::Software {
-        (4, 320)
+        (4, 160)
     } else {
         (1, 320)
     };

@@ -28,6 +28,7 @@ mod sums;
 mod text;
 mod weight_gradient;
 mod window;
+mod winograd;
 
 pub use attention::Attention;
 pub use batch_norm::{BatchNormGradient, BatchNormTrain};
@@ -45,6 +46,7 @@ pub use rows::{LayerNorm, Softmax};
 pub use sums::ColumnSums;
 pub use weight_gradient::ConvWeightGradient;
 pub use window::{Side, Window};
+pub use winograd::Winograd;
 
 /// A compute shader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,9 +8,7 @@ use burn::nn::{BatchNorm, Linear};
 use burn::tensor::activation::{
     gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
 };
-use burn::tensor::module::{
-    adaptive_avg_pool2d, avg_pool2d, batch_norm_train, linear, max_pool2d,
-};
+use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d, linear, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
@@ -481,19 +479,28 @@ fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
     if !x.device().is_autodiff() || !norm.training.is_enabled() {
         return norm.forward(x);
     }
-    let [channels] = norm.gamma.dims();
-    let each = x.shape().num_elements() / channels;
-    let unbiased = each as f64 / (each as f64 - 1.0).max(1.0);
-    let result = batch_norm_train(x, norm.gamma.val(), norm.beta.val(), norm.epsilon);
+    let shape = x.shape();
+    let (images, channels) = (shape[0], shape[1]);
+    let positions = shape.num_elements() / images / channels;
+    // Maps keep their rows and columns; features have one position.
+    let maps = match shape.num_dims() {
+        4 => x.reshape([images, channels, shape[2], shape[3]]),
+        _ => x.reshape([images, channels, positions, 1]),
+    };
+    let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
+    let (maps, mean, inverse_std) = kernels::batch_norm_train(maps, gamma, beta, norm.epsilon);
+    let variance = inverse_std.powi_scalar(-2) - norm.epsilon;
+    let each = (images * positions) as f64;
+    let unbiased = each / (each - 1.0).max(1.0);
     let running = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, factor: f64| {
         let kept = state.value_sync() * (1.0 - norm.momentum);
         state.update((kept + batch.detach() * (factor * norm.momentum)).detach());
         // Otherwise readers see the value before this one.
         state.value_sync();
     };
-    running(&norm.running_mean, result.mean, 1.0);
-    running(&norm.running_var, result.variance, unbiased);
-    result.output
+    running(&norm.running_mean, mean, 1.0);
+    running(&norm.running_var, variance, unbiased);
+    maps.reshape(shape)
 }
 
 /// A linear map whose outputs are made in parts.

@@ -144,9 +144,10 @@ impl<B: ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
     }
 }
 
-/// What of a tensor's order `[N, C, H, W]` makes channels last, and back.
-const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
-const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
+/// What makes of a tensor's order `[N, C, H, W]` channels last.
+pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
+/// And back.
+pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
 
 /// A convolution's sizes.
 struct Sizes {

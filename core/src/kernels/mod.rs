@@ -6,6 +6,7 @@
 //! only place that may speak to CubeCL.
 
 mod adapter;
+mod batch_norm;
 mod conv;
 mod fused;
 mod launch;
@@ -14,14 +15,17 @@ mod normalise;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod upsample;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use batch_norm::batch_norm_train;
 pub use conv::conv2d;
 pub use fused::{conv_fused, matmul};
 pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};
 pub use normalise::normalise;
 pub use tokens::{attention, layer_norm};
+pub use upsample::upsample_bilinear;
 
 static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
 

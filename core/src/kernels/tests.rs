@@ -4,6 +4,8 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+use std::sync::OnceLock;
+
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_shaders::Tier;
@@ -31,14 +33,17 @@ const ACTIVATIONS: [Option<Nonlinearity>; 9] = [
 
 /// The software adapter; `None` where the tests were told that there is none.
 fn adapter() -> Option<Device> {
-    match pollster::block_on(device::open(Preference::Software)) {
+    // A process opens it once, however many tests ask at the same time.
+    static OPENED: OnceLock<Option<Device>> = OnceLock::new();
+    let open = || match pollster::block_on(device::open(Preference::Software)) {
         Ok(open) => Some(open.device),
         Err(error) if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() => {
             println!("skipped, as asked: {error}");
             None
         }
         Err(error) => panic!("{error}: set REKINDLE_NO_SOFTWARE_GPU=1 to go without"),
-    }
+    };
+    OPENED.get_or_init(open).clone()
 }
 
 fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
@@ -88,7 +93,7 @@ struct Case {
 
 impl Case {
     fn random(random: &mut Random) -> Self {
-        let mut pick = |from: &[usize]| from[random.below(from.len() as u64) as usize];
+        let mut pick = |from: &[usize]| from[random.below(from.len())];
         loop {
             let groups = pick(&[1, 1, 1, 1, 2, 3, 4, 8, 13]);
             let (channels, filters) = match pick(&[0, 1, 2]) {
@@ -260,7 +265,7 @@ fn check(case: &Case, random: &mut Random, device: &Device) -> f64 {
     worst = worst.max(compare(&format!("weight gradient of {what}"), &found, &dw));
 
     // Channels last, with everything that can follow.
-    let activation = ACTIVATIONS[random.below(9) as usize];
+    let activation = ACTIVATIONS[random.below(9)];
     let has_residual = random.below(2) == 1;
     let fused: Vec<f64> = (0..y.len())
         .map(|index| {
@@ -320,7 +325,7 @@ fn matrix_products_are_right() {
     for tier in [Tier::Software, Tier::Baseline, Tier::Roomy] {
         pretend(tier);
         for _ in 0..10 {
-            let mut side = || 1 + random.below(70) as usize;
+            let mut side = || 1 + random.below(70);
             let (rows, depth, columns) = (side(), side(), side());
             let a = numbers(&mut random, rows * depth);
             let b = numbers(&mut random, depth * columns);

@@ -68,21 +68,19 @@ fn epilogues() -> Vec<Epilogue> {
     epilogues
 }
 
-/// Every operation, over shapes, tiers, epilogues and storages.
-pub fn all() -> Vec<Case> {
+/// Every operation for a tier, over shapes, epilogues and storages.
+pub fn of(tier: Tier) -> Vec<Case> {
     let mut cases = Vec::new();
-    for tier in Tier::ALL {
-        let mut add = |half: bool, kernels: Vec<Kernel>| {
-            cases.extend(
-                kernels
-                    .into_iter()
-                    .map(|kernel| Case { kernel, tier, half }),
-            );
-        };
-        convolutions(tier, &mut add);
-        products(tier, &mut add);
-        maps(tier, &mut add);
-    }
+    let mut add = |half: bool, kernels: Vec<Kernel>| {
+        cases.extend(
+            kernels
+                .into_iter()
+                .map(|kernel| Case { kernel, tier, half }),
+        );
+    };
+    convolutions(tier, &mut add);
+    products(tier, &mut add);
+    maps(tier, &mut add);
     cases
 }
 
@@ -97,8 +95,9 @@ fn storages(tier: Tier) -> &'static [Storage] {
 fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
     for &storage in storages(tier) {
         let half = storage == Storage::F16;
-        for window in windows() {
-            for (channels, out_channels, groups) in [
+        for (turn, window) in windows().into_iter().enumerate() {
+            // Half of the channels for each window, in turns: all in all every kind is met often.
+            let channels = [
                 (3, 32, 1),
                 (64, 64, 1),
                 (24, 10, 1),
@@ -106,7 +105,8 @@ fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                 (32, 64, 4),
                 (6, 4, 2),
                 (1, 1, 1),
-            ] {
+            ];
+            for &(channels, out_channels, groups) in channels.iter().skip(turn % 2).step_by(2) {
                 let epilogue = Epilogue::default();
                 let conv = Conv {
                     batch: 2,
@@ -137,7 +137,7 @@ fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                 };
                 add(false, weights.kernels(tier));
             }
-            for channels in [1, 6, 32, 960] {
+            for &channels in [1, 6, 32, 960].iter().skip(turn % 2).step_by(2) {
                 let (batch, epilogue) = (3, Epilogue::default());
                 let conv = Depthwise {
                     batch,
@@ -318,6 +318,28 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                     .kernel(tier),
                 ],
             );
+        }
+    }
+    for channels in [5, 64] {
+        for big in [false, true] {
+            let epilogue = Epilogue {
+                bias: true,
+                residual: true,
+                activation: Activation::Silu,
+            };
+            let (rows, columns) = (Side::new(7, 3, 1, 1, 1), Side::new(30, 3, 1, 1, 0));
+            let window = Window { rows, columns };
+            let out_channels = 2 * channels;
+            let conv = Winograd {
+                batch: 2,
+                channels,
+                out_channels,
+                window,
+                big,
+                epilogue,
+            };
+            add(false, vec![conv.weights(tier)]);
+            add(false, conv.kernels(tier));
         }
     }
     for (rows, channels) in [(1, 3), (25_088, 64), (392, 1280)] {
