@@ -32,5 +32,5 @@ pub use conv::{Conv, ConvGeometry, Linear};
 pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
 pub use norm::layer_norm;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};
-pub use threads::in_pool;
+pub use threads::{in_pool, parallel};
 pub use view::{View, ViewMut};

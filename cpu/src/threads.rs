@@ -61,9 +61,10 @@ pub(crate) fn chunk(
     bound(index)..bound(index + 1)
 }
 
-/// Calls `body` once for every number below `count`, on all cores; returns when all are done.
+/// Calls `body` once for every number below `count`, on all cores; returns when all are done. Kernels
+/// that `body` calls share their own work with cores that have nothing left to do.
 #[cfg(not(target_family = "wasm"))]
-pub(crate) fn parallel(count: usize, body: impl Fn(usize) + Sync) {
+pub fn parallel(count: usize, body: impl Fn(usize) + Sync) {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// Runs `work` on several workers at once. One that comes late finds nothing left to do.
@@ -97,7 +98,7 @@ pub(crate) fn parallel(count: usize, body: impl Fn(usize) + Sync) {
 
 /// Calls `body` once for every number below `count`.
 #[cfg(target_family = "wasm")]
-pub(crate) fn parallel(count: usize, body: impl Fn(usize) + Sync) {
+pub fn parallel(count: usize, body: impl Fn(usize) + Sync) {
     (0..count).for_each(body);
 }
 

@@ -1,6 +1,7 @@
 //! Running a program on the processor: packed weights, one set of buffers, no tensors in between.
 
-use std::sync::Mutex;
+use std::ops::Range;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use rekindle_cpu as cpu;
 use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
@@ -16,9 +17,19 @@ pub struct Processor {
     jobs: Vec<Job>,
     outputs: Vec<ValueId>,
     places: Places,
-    /// Buffers of the last run, for the next one.
-    workspace: Mutex<Vec<Vec<f32>>>,
+    /// Images that go through together.
+    together: usize,
+    /// Buffers that are not in use, for the next run.
+    workspaces: Mutex<Vec<Workspace>>,
 }
+
+/// The slots of one run.
+type Workspace = Vec<Vec<f32>>;
+
+/// Numbers of weights for each image that goes through at the same time: maps of few images stay in
+/// the cache, but weights must not be fetched from memory for every image anew.
+const WEIGHTS_PER_IMAGE: usize = 8 << 20;
+
 
 /// A step with its numbers packed.
 #[derive(Debug)]
@@ -60,6 +71,7 @@ impl Processor {
     /// Packs a program's weights and finds a place for its values.
     pub fn new(program: Program) -> Self {
         let mut places = place(&program);
+        let together = program.weights().div_ceil(WEIGHTS_PER_IMAGE).max(1);
         let macs = program.macs();
         let shapes = program.shapes;
         let jobs = program.steps.into_iter().enumerate().map(|(index, step)| {
@@ -80,40 +92,62 @@ impl Processor {
             shapes,
             outputs: program.outputs,
             places,
-            workspace: Mutex::default(),
+            together,
+            workspaces: Mutex::default(),
         }
     }
 
-    /// Runs a batch.
+    /// Runs a batch: images are spread over the cores, and within an image each step is.
     ///
     /// # Shapes
     ///
-    /// - images: written by `fill` as `[N, H, W, C]`, channels last
+    /// - images: `fill` is asked for some of them at a time, and writes `[N, H, W, C]`, channels last
     /// - returns: each value that was asked for, `[N, rows, columns, channels]`
-    pub fn run(&self, batch: usize, fill: impl FnOnce(&mut [f32])) -> Vec<Vec<f32>> {
-        let mut slots = self.slots(batch, fill);
+    pub fn run(
+        &self,
+        batch: usize,
+        fill: impl Fn(Range<usize>, &mut [f32]) + Sync,
+    ) -> Vec<Vec<f32>> {
+        let groups: Vec<Range<usize>> = (0..batch)
+            .step_by(self.together)
+            .map(|first| first..(first + self.together).min(batch))
+            .collect();
+        let made: Vec<OnceLock<Vec<Vec<f32>>>> = groups.iter().map(|_| OnceLock::new()).collect();
         cpu::in_pool(|| {
-            for job in &self.jobs {
-                self.work(job, batch, &mut slots);
+            cpu::parallel(groups.len(), |index| {
+                let images = groups[index].clone();
+                let count = images.len();
+                let mut slots = self.slots(count, |slot| fill(images, slot));
+                for job in &self.jobs {
+                    self.work(job, count, &mut slots);
+                }
+                let outputs = self.outputs.iter();
+                let outputs = outputs.map(|&value| self.copied(&slots, value, count));
+                made[index].get_or_init(|| outputs.collect());
+                self.keep(slots);
+            });
+        });
+        let mut outputs = vec![Vec::new(); self.outputs.len()];
+        for part in made.into_iter().filter_map(OnceLock::into_inner) {
+            for (whole, part) in outputs.iter_mut().zip(part) {
+                whole.extend(part);
             }
-        });
-        let outputs = self.outputs.iter().map(|&value| {
-            let mut values = vec![0.0; batch * self.shapes[value].len()];
-            let shape = self.shapes[value];
-            let whole = Place {
-                slot: 0,
-                pitch: shape.channels,
-                offset: 0,
-            };
-            cpu::copy(
-                self.view(&slots, value, batch),
-                view_mut(&mut values, whole, shape, batch),
-            );
-            values
-        });
-        let outputs = outputs.collect();
-        self.keep(slots);
+        }
         outputs
+    }
+
+    /// A value's numbers, one position after the other.
+    fn copied(&self, slots: &[Vec<f32>], value: ValueId, batch: usize) -> Vec<f32> {
+        let shape = self.shapes[value];
+        let mut values = vec![0.0; batch * shape.len()];
+        let whole = Place {
+            slot: 0,
+            pitch: shape.channels,
+            offset: 0,
+        };
+        let target = view_mut(&mut values, whole, shape, batch);
+        cpu::copy(self.view(slots, value, batch), target);
+        values
     }
 
     /// Runs a batch and says how long each step took, by a clock that counts seconds.
@@ -141,13 +175,10 @@ impl Processor {
         timings
     }
 
-    /// The buffers of the last run, large enough, with the images in them.
-    fn slots(&self, batch: usize, fill: impl FnOnce(&mut [f32])) -> Vec<Vec<f32>> {
-        // A second caller at the same time gets buffers of its own.
-        let mut slots = match self.workspace.try_lock() {
-            Ok(mut kept) => std::mem::take(&mut *kept),
-            Err(_) => Vec::new(),
-        };
+    /// Buffers, large enough, with the images in them.
+    fn slots(&self, batch: usize, fill: impl FnOnce(&mut [f32])) -> Workspace {
+        let kept = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut slots = kept.unwrap_or_default();
         slots.resize_with(self.places.slots.len(), Vec::new);
         for (slot, &size) in slots.iter_mut().zip(&self.places.slots) {
             slot.resize(slot.len().max(batch * size), 0.0);
@@ -157,10 +188,9 @@ impl Processor {
         slots
     }
 
-    fn keep(&self, slots: Vec<Vec<f32>>) {
-        if let Ok(mut kept) = self.workspace.try_lock() {
-            *kept = slots;
-        }
+    fn keep(&self, slots: Workspace) {
+        let mut kept = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.push(slots);
     }
 
     fn view<'a>(&self, slots: &'a [Vec<f32>], value: ValueId, batch: usize) -> View<'a> {

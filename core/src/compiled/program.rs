@@ -193,6 +193,15 @@ pub struct Timing {
 }
 
 impl Program {
+    /// Numbers of all weights.
+    pub(super) fn weights(&self) -> usize {
+        let count = |step: &Step| match &step.work {
+            Work::Conv { weight, .. } | Work::Linear { weight, .. } => weight.len(),
+            _ => 0,
+        };
+        self.steps.iter().map(count).sum()
+    }
+
     /// Multiply-adds of each step, for one image.
     pub(super) fn macs(&self) -> Vec<u64> {
         let count = |step: &Step| {

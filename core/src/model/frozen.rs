@@ -1,5 +1,6 @@
 //! A model compiled for its device: made at the first question, kept for the others.
 
+use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
 use burn::tensor::Device;
@@ -72,7 +73,9 @@ impl Model {
     ) -> Result<Vec<f32>, DeviceError> {
         match self.ready(kept, program).await? {
             Compiled::Processor(processor) => {
-                let write = |images: &mut [f32]| self.normalised(crops, images);
+                let write = |some: Range<usize>, images: &mut [f32]| {
+                    self.normalised(&crops[some], images);
+                };
                 Ok(processor.run(crops.len(), write).remove(0))
             }
             Compiled::Adapter(adapter) => {
