@@ -33,7 +33,7 @@ from safetensors.torch import load_file
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CORES = len(os.sched_getaffinity(0))
-NETWORKS = ["resnet18", "efficientnet_lite0"]
+NETWORKS = ["squeezenet1_1", "efficientnet_lite0", "mobilenet_v3_large", "resnet18", "resnet50", "vit_b_16"]
 
 
 def network(name, classes=1000):
@@ -71,6 +71,7 @@ def onnx_session(model, batch, folder):
 def forward(program, runs, folder):
     print(f"\nforward, {CORES} cores, ms an image (median of {runs} passes, three rounds, best round)")
     print(f"{'network':20} {'batch':>5} {'rekindle':>9} {'PyTorch':>9} {'ONNX RT':>9}   rekindle/PyTorch  rekindle/ORT")
+    ratios = []
     for name in NETWORKS:
         model = network(name).eval()
         for batch in (1, 8):
@@ -92,7 +93,10 @@ def forward(program, runs, folder):
                 ]
                 best = [min(a, b) for a, b in zip(best, round_)]
             ours, pytorch, ort = best
+            ratios.append((ours / pytorch, ours / ort))
             print(f"{name:20} {batch:5} {ours:9.1f} {pytorch:9.1f} {ort:9.1f} {ours / pytorch:18.2f} {ours / ort:13.2f}", flush=True)
+    mean = [np.exp(np.mean(np.log([pair[peer] for pair in ratios]))) for peer in (0, 1)]
+    print(f"{'geometric mean':20} {'':5} {'':9} {'':9} {'':9} {mean[0]:18.2f} {mean[1]:13.2f}")
 
 
 def torch_training(photos, train, valid, labels, classes, target):
@@ -175,13 +179,15 @@ def main():
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     parser.add_argument("--program", default=str(target / "release/rekindle"))
     parser.add_argument("--runs", type=int, default=10)
+    parser.add_argument("--forward", action="store_true", help="leave the training comparison out")
     args = parser.parse_args()
     if not pathlib.Path(args.program).is_file():
         sys.exit(f"{args.program} is not there: run `cargo build --release` first")
     torch.set_num_threads(CORES)
     print(f"PyTorch {torch.__version__}, torchvision {torchvision.__version__}, ONNX Runtime {onnxruntime.__version__}, numpy {np.__version__}")
     with tempfile.TemporaryDirectory() as folder:
-        training(args.program, folder)
+        if not args.forward:
+            training(args.program, folder)
         forward(args.program, args.runs, folder)
 
 

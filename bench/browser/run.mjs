@@ -1,7 +1,7 @@
 // Rekindle beside ONNX Runtime Web and TensorFlow.js in one browser, in one run: the same networks, weights
 // and picture, each on WebGPU and on WebAssembly (SIMD, one thread).
 //
-// For each engine, backend and network a fresh page measures
+// For each engine, backend and network a fresh browser measures
 //
 //   start   the engine comes up: WebAssembly compiled, device opened and (Rekindle) checked
 //   answer  from the model's bytes in memory to the first logits on the host
@@ -32,8 +32,8 @@ const HELP = `node run.mjs [options]
   --backends A,B     of wasm, webgpu (default: both)
   --kernels          Rekindle's own WebGPU kernels beside Burn's instead of other engines
   --adapter WHICH    swiftshader (default) or real
-  --rounds N         measure each cell in so many fresh pages, keep its best times (default: 1)
-  --runs N           warm passes in a page, at most (default: 50)
+  --rounds N         measure each cell in so many fresh browsers, keep its best times (default: 1)
+  --runs N           warm passes, at most (default: 50)
   --budget SECONDS   time for them (default: 10); three passes are made if the limit allows
   --limit SECONDS    time for one cell in all (default: 240)
   --page DIR         the built page (default: dist)
@@ -114,47 +114,36 @@ function jobs(cards) {
   );
 }
 
-/** A browser that is started again when it had to be ended. */
-class Chromium {
-  async page(url) {
-    this.browser ??= await chromium.launch({
-      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
-      args: options.adapter === "real" ? FLAGS : [...FLAGS, "--use-webgpu-adapter=swiftshader"],
-    });
-    const context = await this.browser.newContext();
-    const page = await context.newPage();
-    await page.goto(url);
-    await page.waitForFunction(() => globalThis.measure);
-    return page;
-  }
-
-  async close() {
-    const { browser } = this;
-    this.browser = undefined;
-    await browser?.close();
-  }
+/**
+ * A page in a browser of its own: SwiftShader's later pages are slower than its first, or stop, and shaders
+ * that an earlier page compiled would be there already.
+ */
+async function visit(url) {
+  const browser = await chromium.launch({
+    executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+    args: options.adapter === "real" ? FLAGS : [...FLAGS, "--use-webgpu-adapter=swiftshader"],
+  });
+  const page = await browser.newPage();
+  await page.goto(url);
+  await page.waitForFunction(() => globalThis.measure);
+  return { browser, page };
 }
 
 /** One cell in a fresh page. Whatever goes wrong becomes its result. */
-async function measure(machine, url, job) {
-  let give;
-  const given = new Promise((resolve) => (give = resolve));
-  const fail = (error) => give({ error, stuck: true });
-  const timer = setTimeout(fail, job.limit, `no result within ${job.limit / 1000} s`);
-  const run = async () => {
-    const page = await machine.page(url);
+async function measure(url, job) {
+  const { browser, page } = await visit(url);
+  let timer;
+  const trouble = new Promise((resolve) => {
+    const fail = (error) => resolve({ error });
+    timer = setTimeout(fail, job.limit, `no result within ${job.limit / 1000} s`);
     // A trap in WebAssembly leaves its promise open and is reported here instead.
     page.on("pageerror", (error) => fail(`uncaught: ${error.message}`));
     page.on("crash", () => fail("the page crashed"));
-    give(await page.evaluate((job) => globalThis.measure(job), job));
-    await page.context().close();
-  };
-  const ran = run().catch((error) => fail(error.message));
-  const result = await given;
+  });
+  const measured = page.evaluate((job) => globalThis.measure(job), job);
+  const result = await Promise.race([trouble, measured.catch(({ message }) => ({ error: message }))]);
   clearTimeout(timer);
-  // A page that is still busy cannot be closed: its browser is.
-  if (result.stuck) await machine.close();
-  await ran;
+  await browser.close();
   return { ...job, ...result };
 }
 
@@ -169,29 +158,27 @@ async function main() {
     cards.set(name, card);
   }
   const server = await serve(layers());
-  const machine = new Chromium();
   const all = jobs(cards);
   const best = new Map();
   try {
     for (let round = 1; round <= Number(options.rounds); round++) {
       for (const job of all) {
-        const result = await measure(machine, server.url, job);
+        const result = await measure(server.url, job);
         const former = best.get(job);
         best.set(job, former && !former.error && !result.error ? faster(former, result) : (former ?? result));
         say(`${round}  ${line(result)}`);
       }
     }
-    const versions = await describe(machine, server.url);
+    const versions = await describe(server.url);
     const results = compare([...best.values()]);
     process.stdout.write(`${versions.join("\n")}\n\n${heading()}\n`);
     for (const result of results) process.stdout.write(`${line(result)}\n`);
     process.stdout.write(`\n${summary(results).join("\n")}\n`);
     if (options.json) {
-      const lean = results.map(({ logits, stuck, preset, ...rest }) => rest);
+      const lean = results.map(({ logits, preset, ...rest }) => rest);
       writeFileSync(options.json, `${JSON.stringify({ versions, options, results: lean }, null, 2)}\n`);
     }
   } finally {
-    await machine.close();
     await server.close();
   }
 }
@@ -204,13 +191,13 @@ function faster(a, b) {
 }
 
 /** What was compared: the browser, its adapter, and the versions of all. */
-async function describe(machine, url) {
-  await machine.close();
-  const page = await machine.page(url);
+async function describe(url) {
+  const { browser, page } = await visit(url);
   const adapter = await page.evaluate(async () => {
     const { vendor, architecture, description } = (await navigator.gpu?.requestAdapter())?.info ?? {};
     return [vendor, architecture, description].filter(Boolean).join(" ") || "none";
   });
+  await browser.close();
   const version = (name) => {
     const file = join(here, "node_modules", name, "package.json");
     return `${name} ${JSON.parse(readFileSync(file, "utf8")).version}`;
@@ -218,7 +205,7 @@ async function describe(machine, url) {
   const others = ["onnxruntime-web", "@tensorflow/tfjs-core"].map(version).join(", ");
   const build = statSync(join(resolve(options.page), "pkg/rekindle_web_bg.wasm"));
   return [
-    `Chromium ${machine.browser.version()}, WebGPU adapter: ${adapter}`,
+    `Chromium ${browser.version()}, WebGPU adapter: ${adapter}`,
     `Rekindle built ${build.mtime.toISOString().slice(0, 16)}, ${others}`,
   ];
 }

@@ -71,7 +71,7 @@ pub enum Command {
     /// Measure how fast a network answers on this device.
     Bench(BenchArgs),
     /// Look at this machine: devices, what they can do, whether they compute correctly.
-    Doctor,
+    Doctor(DoctorArgs),
     /// Show the web page on this machine.
     Serve(ServeArgs),
     /// Print a completion script for a shell.
@@ -344,6 +344,35 @@ pub struct BenchArgs {
     /// Whose kernels a graphics adapter runs: ours, or Burn's own, step by step.
     #[arg(long, value_enum, default_value_t = KernelChoice::Ours)]
     pub kernels: KernelChoice,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// List which kernel does each layer of this network on the chosen device instead.
+    #[arg(long, value_name = "NETWORK", num_args = 0..=1, default_missing_value = "resnet18")]
+    pub kernels: Option<String>,
+    /// The class of adapter to list for, whatever there is here.
+    #[arg(long, value_enum, requires = "kernels")]
+    pub tier: Option<TierChoice>,
+    /// Photos a pass that kernels are listed for.
+    #[arg(long, default_value_t = 1, requires = "kernels")]
+    pub batch: usize,
+}
+
+/// The classes of adapters that kernels are tiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum TierChoice {
+    /// The processor, not an adapter.
+    Cpu,
+    /// Software that emulates an adapter.
+    Software,
+    /// WebGPU's default limits: phones.
+    Baseline,
+    /// Integrated and desktop GPUs.
+    Roomy,
+    /// The same with 16-bit floats and subgroups.
+    Full,
 }
 
 /// The kernels there are for graphics adapters.

@@ -90,7 +90,10 @@ fn follows_pytorch(name: &str, device: &Device, allowed: f64) {
         let found = numbers(&model.backbone, &format!("{norm}.{key}"));
         for (found, expected) in found.into_iter().zip(floats(key)) {
             let error = (f64::from(found) - expected).abs() / (1.0 + expected.abs());
-            assert!(error < 1e-4, "{name} {norm}.{key}: {found}, PyTorch {expected}");
+            assert!(
+                error < 1e-4,
+                "{name} {norm}.{key}: {found}, PyTorch {expected}"
+            );
         }
     }
 }

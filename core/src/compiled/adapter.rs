@@ -216,7 +216,11 @@ impl Kind {
     fn run(&self, inputs: Vec<Tensor<4>>, batch: usize, shape: Shape) -> Tensor<4> {
         let dims = [batch, shape.rows, shape.columns, shape.channels];
         let mut inputs = inputs.into_iter();
-        let mut next = || inputs.next().unwrap_or_else(|| panic!("a step lacks an input"));
+        let mut next = || {
+            inputs
+                .next()
+                .unwrap_or_else(|| panic!("a step lacks an input"))
+        };
         let x = next();
         match self {
             Self::Conv(parts, options, ending) => {
@@ -267,12 +271,7 @@ impl Kind {
             }
             Self::Chunk(start) => x.narrow(3, *start, shape.channels),
             Self::Shuffle(groups) => x
-                .reshape([
-                    batch,
-                    shape.positions(),
-                    *groups,
-                    shape.channels / groups,
-                ])
+                .reshape([batch, shape.positions(), *groups, shape.channels / groups])
                 .swap_dims(2, 3)
                 .reshape(dims),
             Self::Reshape => x.reshape(dims),
@@ -348,7 +347,9 @@ impl Scores {
             None => scores,
         };
         let mixed = softmax(scores, 3).matmul(v);
-        mixed.swap_dims(1, 2).reshape([sequences, tokens, heads * depth])
+        mixed
+            .swap_dims(1, 2)
+            .reshape([sequences, tokens, heads * depth])
     }
 }
 
@@ -434,9 +435,10 @@ fn put(work: Work, input: Shape, device: &Device) -> Kind {
 
 fn scores(mut parts: SelfAttention, device: &Device) -> Scores {
     let (heads, tokens, windows) = (parts.heads, parts.tokens, parts.windows);
-    let cosine = parts.cosine.take().map(|values| {
-        Tensor::from_data(TensorData::new(values, [1, heads, 1, 1]), device)
-    });
+    let cosine = parts
+        .cosine
+        .take()
+        .map(|values| Tensor::from_data(TensorData::new(values, [1, heads, 1, 1]), device));
     let bias = parts.bias.take().map(|values| {
         Tensor::from_data(TensorData::new(values, [1, heads, tokens, tokens]), device)
     });

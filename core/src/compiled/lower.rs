@@ -90,6 +90,26 @@ impl Program {
     }
 }
 
+/// Numbers for every layer of a graph that mean nothing: for who asks how a network is run, not what it
+/// answers.
+pub fn blanks(graph: &Graph) -> Tensors {
+    let layers = graph.layers().iter().flat_map(|layer| {
+        let mut named = layer.parameters();
+        if let LayerKind::BatchNorm { channels, .. } = layer.kind {
+            for leaf in ["running_mean", "running_var"] {
+                named.push((format!("{}.{leaf}", layer.name), vec![channels]));
+            }
+        }
+        named
+    });
+    layers
+        .map(|(name, shape)| {
+            let count = shape.iter().product();
+            (name, (shape, vec![1.0; count]))
+        })
+        .collect()
+}
+
 struct Lowering<'a> {
     graph: &'a Graph,
     tensors: &'a Tensors,
@@ -178,7 +198,7 @@ impl Lowering<'_> {
                 let features = Shape {
                     rows: 1,
                     columns: 1,
-                    channels: shape.len(),
+                    channels: shape.numbers(),
                 };
                 match shape.positions() {
                     1 if shape == features => return Ok(x),
@@ -359,7 +379,11 @@ impl Lowering<'_> {
                         })
                         .collect();
                     table.extend(out.chunks_exact(width).map(|row| {
-                        let sum: f64 = row.iter().zip(&hidden).map(|(&w, h)| f64::from(w) * h).sum();
+                        let sum: f64 = row
+                            .iter()
+                            .zip(&hidden)
+                            .map(|(&w, h)| f64::from(w) * h)
+                            .sum();
                         (16.0 / (1.0 + (-sum).exp())) as f32
                     }));
                 }

@@ -11,6 +11,7 @@
 
 mod adapter;
 mod fuse;
+mod listing;
 mod lower;
 mod place;
 mod processor;
@@ -19,6 +20,7 @@ mod windows;
 
 pub use adapter::Adapter;
 pub use fuse::fuse;
-pub use lower::{CompileError, Tensors, lower};
+pub use listing::{Listed, listing, processor_listing};
+pub use lower::{CompileError, Tensors, blanks, lower};
 pub use processor::Processor;
 pub use program::{Ending, Program, SelfAttention, Shape, Step, Timing, ValueId, Work};

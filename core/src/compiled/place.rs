@@ -164,7 +164,7 @@ fn slots(program: &Program, views: &[View], copies: Copies) -> Places {
     let mut busy_until: Vec<usize> = Vec::new();
     let mut slot_of: BTreeMap<ValueId, usize> = BTreeMap::new();
     for (birth, buffer) in births {
-        let size = program.shapes[buffer].len();
+        let size = program.shapes[buffer].numbers();
         let free = (0..slots.len()).filter(|&slot| busy_until[slot] < birth);
         // The smallest that is large enough, or else the largest, which then grows.
         let best = free.min_by_key(|&slot| (slots[slot] < size, slots[slot].abs_diff(size)));

@@ -30,7 +30,6 @@ type Workspace = Vec<Vec<f32>>;
 /// the cache, but weights must not be fetched from memory for every image anew.
 const WEIGHTS_PER_IMAGE: usize = 8 << 20;
 
-
 /// A step with its numbers packed.
 #[derive(Debug)]
 struct Job {
@@ -139,7 +138,7 @@ impl Processor {
     /// A value's numbers, one position after the other.
     fn copied(&self, slots: &[Vec<f32>], value: ValueId, batch: usize) -> Vec<f32> {
         let shape = self.shapes[value];
-        let mut values = vec![0.0; batch * shape.len()];
+        let mut values = vec![0.0; batch * shape.numbers()];
         let whole = Place {
             slot: 0,
             pitch: shape.channels,
@@ -177,20 +176,33 @@ impl Processor {
 
     /// Buffers, large enough, with the images in them.
     fn slots(&self, batch: usize, fill: impl FnOnce(&mut [f32])) -> Workspace {
-        let kept = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let kept = self
+            .workspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .pop();
         let mut slots = kept.unwrap_or_default();
         slots.resize_with(self.places.slots.len(), Vec::new);
         for (slot, &size) in slots.iter_mut().zip(&self.places.slots) {
             slot.resize(slot.len().max(batch * size), 0.0);
         }
         let image = &mut slots[self.places.values[0].slot];
-        fill(&mut image[..batch * self.shapes[0].len()]);
+        fill(&mut image[..batch * self.shapes[0].numbers()]);
         slots
     }
 
     fn keep(&self, slots: Workspace) {
-        let mut kept = self.workspaces.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self
+            .workspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         kept.push(slots);
+    }
+
+    /// What each step is made into, for listings: name, kind of kernel.
+    pub fn listing(&self) -> impl Iterator<Item = (&str, &'static str)> {
+        let jobs = self.jobs.iter();
+        jobs.map(|job| (job.name.as_str(), job.kind.name()))
     }
 
     fn view<'a>(&self, slots: &'a [Vec<f32>], value: ValueId, batch: usize) -> View<'a> {
@@ -253,9 +265,14 @@ impl Processor {
             Kind::ClassToken(token) => class_token(x, token, output),
             Kind::FirstToken => {
                 let first = View { columns: 1, ..x };
-                each_image(first, output, |from, to| {
-                    to[..x.channels].copy_from_slice(&from[..x.channels]);
-                }, x.rows * x.columns * x.pitch);
+                each_image(
+                    first,
+                    output,
+                    |from, to| {
+                        to[..x.channels].copy_from_slice(&from[..x.channels]);
+                    },
+                    x.rows * x.columns * x.pitch,
+                );
             }
             Kind::Positions(vectors) => {
                 let whole = x.rows * x.columns * x.channels;
@@ -431,12 +448,7 @@ fn each_position(input: View, output: ViewMut, act: impl Fn(&[f32], &mut [f32]))
 }
 
 /// Applies `act` to each image, which is `stride` numbers long in the input.
-fn each_image(
-    input: View,
-    output: ViewMut,
-    act: impl Fn(&[f32], &mut [f32]),
-    stride: usize,
-) {
+fn each_image(input: View, output: ViewMut, act: impl Fn(&[f32], &mut [f32]), stride: usize) {
     let size = output.rows * output.columns * output.pitch;
     let images = input.data.chunks(stride).zip(output.data.chunks_mut(size));
     for (from, to) in images.take(input.batch) {

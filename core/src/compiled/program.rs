@@ -21,7 +21,7 @@ impl Shape {
     }
 
     /// All its numbers.
-    pub fn len(self) -> usize {
+    pub fn numbers(self) -> usize {
         self.positions() * self.channels
     }
 

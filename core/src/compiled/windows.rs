@@ -18,6 +18,9 @@ pub(super) struct Cut {
     pub mask: Option<Vec<f32>>,
 }
 
+/// Which row and column of the map stand at a row and column of the windows laid side by side.
+type Source = Box<dyn Fn(usize, usize) -> [usize; 2]>;
+
 /// Cuts a map of this shape.
 pub(super) fn cut(neighbourhood: Neighbourhood, shape: Shape) -> Cut {
     let Shape {
@@ -26,7 +29,7 @@ pub(super) fn cut(neighbourhood: Neighbourhood, shape: Shape) -> Cut {
         ..
     } = shape;
     let mut mask = None;
-    let (side, down, across, source): (_, _, _, Box<dyn Fn(usize, usize) -> [usize; 2]>) =
+    let (side, down, across, source): (_, _, _, Source) =
         match neighbourhood {
             Neighbourhood::All => {
                 return Cut {

@@ -13,7 +13,9 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 use super::attention::{self, Scores};
-use super::{Attention, Conv, Graph, Layer, LayerId, Nonlinearity, Op, Part, Pool, RelativeBias, Stage};
+use super::{
+    Attention, Conv, Graph, Layer, LayerId, Nonlinearity, Op, Part, Pool, RelativeBias, Stage,
+};
 use crate::kernels;
 use crate::weights::shard_name;
 

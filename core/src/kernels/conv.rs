@@ -17,11 +17,12 @@ use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::Cube;
 use burn_cubecl::tensor::CubeTensor;
 use rekindle_shaders::{
-    Conv, ConvDataGradient, ConvWeightGradient, Depthwise, DepthwiseDataGradient,
-    DepthwiseWeightGradient, Epilogue, Side, Storage, Window,
+    ConvDataGradient, ConvWeightGradient, DepthwiseDataGradient, DepthwiseWeightGradient, Epilogue,
+    Storage,
 };
 
 use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
+use super::choice::Sizes;
 use super::launch::launch;
 
 /// A two-dimensional convolution.
@@ -38,11 +39,8 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    let product = <Dispatch as ConvOps>::convolve(
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        options,
-    );
+    let product =
+        <Dispatch as ConvOps>::convolve(x.into_dispatch(), weight.into_dispatch(), options);
     let product = Tensor::<4>::from_dispatch(product);
     match bias {
         Some(bias) => {
@@ -137,9 +135,11 @@ impl<B: ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
                 let product = B::convolve(x.into_primitive(), weight.into_primitive(), options);
                 prepared.finish(state, product)
             }
-            OpsKind::UnTracked(prepared) => {
-                prepared.finish(B::convolve(x.into_primitive(), weight.into_primitive(), options))
-            }
+            OpsKind::UnTracked(prepared) => prepared.finish(B::convolve(
+                x.into_primitive(),
+                weight.into_primitive(),
+                options,
+            )),
         }
     }
 }
@@ -149,57 +149,9 @@ pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 /// And back.
 pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
 
-/// A convolution's sizes.
-struct Sizes {
-    batch: usize,
-    channels: usize,
-    filters: usize,
-    groups: usize,
-    window: Window,
-}
-
-impl Sizes {
-    fn of(x: &CubeTensor, weight: &CubeTensor, options: &ConvOptions<2>) -> Self {
-        let [batch, channels, height, width] = x.shape().dims();
-        let [filters, _, rows, columns] = weight.shape().dims();
-        let side = |axis: usize, input: usize, kernel: usize| {
-            let (before, after) = options.padding[axis];
-            let reach = options.dilation[axis] * (kernel - 1) + 1;
-            Side {
-                input: input as u32,
-                output: ((input + before + after - reach) / options.stride[axis] + 1) as u32,
-                kernel: kernel as u32,
-                stride: options.stride[axis] as u32,
-                dilation: options.dilation[axis] as u32,
-                padding: before as u32,
-            }
-        };
-        Self {
-            batch,
-            channels,
-            filters,
-            groups: options.groups,
-            window: Window {
-                rows: side(0, height, rows),
-                columns: side(1, width, columns),
-            },
-        }
-    }
-
-    fn is_depthwise(&self) -> bool {
-        self.groups == self.channels && self.filters == self.channels
-    }
-
-    /// The output's shape, channels last.
-    fn output(&self) -> [usize; 4] {
-        let Window { rows, columns } = self.window;
-        [
-            self.batch,
-            rows.output as usize,
-            columns.output as usize,
-            self.filters,
-        ]
-    }
+fn sizes(x: &CubeTensor, weight: &CubeTensor, options: &ConvOptions<2>) -> Sizes {
+    let [filters, _, rows, columns] = weight.shape().dims();
+    Sizes::new(x.shape().dims(), filters, [rows, columns], options)
 }
 
 fn suits(x: &CubeTensor) -> bool {
@@ -215,29 +167,9 @@ impl ConvOps for Cube {
         if !suits(&x) {
             return Self::conv2d(x, weight, None, options);
         }
-        let sizes = Sizes::of(&x, &weight, &options);
+        let sizes = sizes(&x, &weight, &options);
         let result = output(&x, sizes.output());
-        let tier = tier(&x);
-        let kernel = match sizes.is_depthwise() {
-            true => Depthwise {
-                batch: sizes.batch as u32,
-                channels: sizes.channels as u32,
-                window: sizes.window,
-                epilogue: Epilogue::default(),
-                storage: Storage::F32,
-            }
-            .kernel(tier),
-            false => Conv {
-                batch: sizes.batch as u32,
-                channels: sizes.channels as u32,
-                out_channels: sizes.filters as u32,
-                groups: sizes.groups as u32,
-                window: sizes.window,
-                epilogue: Epilogue::default(),
-                storage: Storage::F32,
-            }
-            .kernel(tier),
-        };
+        let kernel = sizes.forward(Epilogue::default(), tier(&x));
         let x = laid_out(x, CHANNELS_LAST);
         // [filters, C / groups, rows, columns] → [rows, columns, C / groups, filters]
         let weight = laid_out(weight, [2, 3, 1, 0]);
@@ -254,7 +186,7 @@ impl ConvOps for Cube {
         if !suits(&x) {
             return Self::conv2d_x_backward(x, weight, gradient, options);
         }
-        let sizes = Sizes::of(&x, &weight, &options);
+        let sizes = sizes(&x, &weight, &options);
         let [batch, channels, height, width] = x.shape().dims();
         let result = output(&x, [batch, height, width, channels]);
         let tier = tier(&x);
@@ -303,7 +235,7 @@ impl ConvOps for Cube {
         if !suits(&x) {
             return Self::conv2d_weight_backward(x, weight, gradient, options);
         }
-        let sizes = Sizes::of(&x, &weight, &options);
+        let sizes = sizes(&x, &weight, &options);
         let [_, each, rows, columns] = weight.shape().dims();
         let result = output(&x, [rows, columns, each, sizes.filters]);
         let tier = tier(&x);

@@ -2,14 +2,14 @@
 
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
-use burn::tensor::ops::ConvOptions;
 use burn::tensor::Tensor;
+use burn::tensor::ops::ConvOptions;
 use burn_cubecl::Cube;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use rekindle_shaders::{Activation, Conv, Depthwise, Epilogue, Side, Storage, Window};
 
 use super::adapter::{output, tier};
+use super::choice::{Sizes, epilogue};
 use super::launch::launch;
 use crate::graph::Nonlinearity;
 
@@ -133,20 +133,6 @@ fn hard_sigmoid<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
     B::hard_sigmoid(x, (1.0_f32 / 6.0).into(), 0.5_f32.into())
 }
 
-pub(super) fn named(activation: Option<Nonlinearity>) -> Activation {
-    match activation {
-        None => Activation::None,
-        Some(Nonlinearity::Relu) => Activation::Relu,
-        Some(Nonlinearity::Relu6) => Activation::Relu6,
-        Some(Nonlinearity::Silu) => Activation::Silu,
-        Some(Nonlinearity::HardSwish) => Activation::HardSwish,
-        Some(Nonlinearity::HardSigmoid) => Activation::HardSigmoid,
-        Some(Nonlinearity::Sigmoid) => Activation::Sigmoid,
-        Some(Nonlinearity::Gelu) => Activation::Gelu,
-        Some(Nonlinearity::Tanh) => Activation::Tanh,
-    }
-}
-
 impl FusedOps for Cube {
     fn conv_fused(
         x: FloatTensor<Self>,
@@ -178,66 +164,18 @@ fn in_one_pass(
     options: ConvOptions<2>,
     activation: Option<Nonlinearity>,
 ) -> CubeTensor {
-        let [batch, height, width, channels] = x.shape().dims();
-        let [rows, columns, _, filters] = weight.shape().dims();
-        let side = |axis: usize, input: usize, kernel: usize| {
-            let (before, after) = options.padding[axis];
-            let reach = options.dilation[axis] * (kernel - 1) + 1;
-            Side {
-                input: input as u32,
-                output: ((input + before + after - reach) / options.stride[axis] + 1) as u32,
-                kernel: kernel as u32,
-                stride: options.stride[axis] as u32,
-                dilation: options.dilation[axis] as u32,
-                padding: before as u32,
-            }
-        };
-        let window = Window {
-            rows: side(0, height, rows),
-            columns: side(1, width, columns),
-        };
-        let epilogue = Epilogue {
-            bias: true,
-            residual: residual.is_some(),
-            activation: named(activation),
-        };
-        let tier = tier(&x);
-        let is_depthwise = options.groups == channels && filters == channels;
-        let kernel = match is_depthwise {
-            true => Depthwise {
-                batch: batch as u32,
-                channels: channels as u32,
-                window,
-                epilogue,
-                storage: Storage::F32,
-            }
-            .kernel(tier),
-            false => Conv {
-                batch: batch as u32,
-                channels: channels as u32,
-                out_channels: filters as u32,
-                groups: options.groups as u32,
-                window,
-                epilogue,
-                storage: Storage::F32,
-            }
-            .kernel(tier),
-        };
-        let result = output(
-            &x,
-            [
-                batch,
-                window.rows.output as usize,
-                window.columns.output as usize,
-                filters,
-            ],
-        );
-        let x = into_contiguous(x);
-        let weight = into_contiguous(weight);
-        let residual = residual.map(into_contiguous);
-        let mut buffers: Vec<&CubeTensor> = vec![&x, &weight, &bias];
-        buffers.extend(&residual);
-        buffers.push(&result);
-        launch(&kernel, &buffers);
-        result
-    }
+    let [batch, height, width, channels] = x.shape().dims();
+    let [rows, columns, _, filters] = weight.shape().dims();
+    let maps = [batch, channels, height, width];
+    let sizes = Sizes::new(maps, filters, [rows, columns], &options);
+    let kernel = sizes.forward(epilogue(residual.is_some(), activation), tier(&x));
+    let result = output(&x, sizes.output());
+    let x = into_contiguous(x);
+    let weight = into_contiguous(weight);
+    let residual = residual.map(into_contiguous);
+    let mut buffers: Vec<&CubeTensor> = vec![&x, &weight, &bias];
+    buffers.extend(&residual);
+    buffers.push(&result);
+    launch(&kernel, &buffers);
+    result
+}

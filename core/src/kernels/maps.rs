@@ -10,7 +10,8 @@ use burn_cubecl::tensor::CubeTensor;
 use rekindle_shaders::{AvgPool, Change, Elementwise, GlobalAvgPool, MaxPool, Side, Window};
 
 use super::adapter::{output, tier};
-use super::fused::{activated, named};
+use super::choice::named;
+use super::fused::activated;
 use super::launch::launch;
 use crate::graph::{Nonlinearity, Pool};
 
@@ -63,7 +64,12 @@ pub fn affine(
     activation: Option<Nonlinearity>,
 ) -> Tensor<4> {
     let (scale, shift) = (scale.into_dispatch(), shift.into_dispatch());
-    Tensor::from_dispatch(Dispatch::affine(x.into_dispatch(), scale, shift, activation))
+    Tensor::from_dispatch(Dispatch::affine(
+        x.into_dispatch(),
+        scale,
+        shift,
+        activation,
+    ))
 }
 
 /// Maps times a gate: one number a channel, one a position, or as many as there are.

@@ -7,6 +7,7 @@
 
 mod adapter;
 mod batch_norm;
+pub(crate) mod choice;
 mod conv;
 mod fused;
 mod launch;
@@ -24,6 +25,7 @@ pub use conv::conv2d;
 pub use fused::{conv_fused, matmul};
 pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};
 pub use normalise::normalise;
+pub use rekindle_shaders::Tier;
 pub use tokens::{attention, layer_norm};
 pub use upsample::upsample_bilinear;
 

@@ -53,7 +53,9 @@ fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 fn compare(what: &str, found: &[f32], truth: &[f64]) -> f64 {
     assert_eq!(found.len(), truth.len(), "{what}");
-    let largest = truth.iter().fold(1e-6_f64, |most, value| most.max(value.abs()));
+    let largest = truth
+        .iter()
+        .fold(1e-6_f64, |most, value| most.max(value.abs()));
     let mut worst = 0.0_f64;
     for (index, (&found, &truth)) in found.iter().zip(truth).enumerate() {
         let error = (f64::from(found) - truth).abs() / largest;
@@ -109,7 +111,10 @@ impl Case {
                 groups,
                 channels,
                 filters,
-                size: [pick(&[1, 2, 3, 5, 7, 8, 12, 19]), pick(&[1, 2, 4, 5, 7, 9, 13, 16])],
+                size: [
+                    pick(&[1, 2, 3, 5, 7, 8, 12, 19]),
+                    pick(&[1, 2, 4, 5, 7, 9, 13, 16]),
+                ],
                 kernel: [pick(&[1, 1, 2, 3, 3, 5]), pick(&[1, 1, 2, 3, 3, 7])],
                 stride: [pick(&[1, 1, 2, 3]), pick(&[1, 1, 2, 3])],
                 dilation: [pick(&[1, 1, 1, 2, 3]), pick(&[1, 1, 1, 2])],
@@ -257,7 +262,9 @@ fn check(case: &Case, random: &mut Random, device: &Device) -> f64 {
     let w_tensor = tensor(&w, w_shape, &training).require_grad();
     let made = conv2d(x_tensor.clone(), w_tensor.clone(), None, case.options());
     assert_eq!(made.dims(), y_shape, "{what}");
-    let gradients = (made.clone() * tensor(&g, y_shape, &training)).sum().backward();
+    let gradients = (made.clone() * tensor(&g, y_shape, &training))
+        .sum()
+        .backward();
     let mut worst = compare(&format!("forward of {what}"), &read(made), &y);
     let found = read(x_tensor.grad(&gradients).unwrap());
     worst = worst.max(compare(&format!("data gradient of {what}"), &found, &dx));
@@ -270,7 +277,11 @@ fn check(case: &Case, random: &mut Random, device: &Device) -> f64 {
     let fused: Vec<f64> = (0..y.len())
         .map(|index| {
             let filter = index / (rows * columns) % all_out;
-            let residual = if has_residual { f64::from(r[index]) } else { 0.0 };
+            let residual = if has_residual {
+                f64::from(r[index])
+            } else {
+                0.0
+            };
             applied(activation, y[index] + f64::from(b[filter]) + residual)
         })
         .collect();

@@ -19,7 +19,9 @@ use super::launch::launch;
 pub fn layer_norm(x: Tensor<4>, gamma: Tensor<1>, beta: Tensor<1>, epsilon: f64) -> Tensor<4> {
     let (gamma, beta) = (gamma.into_dispatch(), beta.into_dispatch());
     let x = x.into_dispatch();
-    Tensor::from_dispatch(<Dispatch as TokenOps>::normalise_rows(x, gamma, beta, epsilon))
+    Tensor::from_dispatch(<Dispatch as TokenOps>::normalise_rows(
+        x, gamma, beta, epsilon,
+    ))
 }
 
 /// `softmax(q·kᵀ/√depth + bias)·v` within each sequence.

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use burn::tensor::Device;
 use thiserror::Error;
 
-use super::frozen::Frozen;
 use super::adapt::Adapted;
+use super::frozen::Frozen;
 use super::{FORMAT, Model, ModelCard};
 use crate::backbone::{
     Architecture, Backbone, HeadSlot, PretrainedWeights, UnknownArchitecture, UnsupportedInput,

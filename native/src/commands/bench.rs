@@ -245,7 +245,9 @@ fn print(measured: &Measured) -> anyhow::Result<()> {
         measured.peak_gflops,
     ))?;
     let megabytes = |bytes: Option<u64>| {
-        bytes.map_or("–".to_owned(), |bytes| format!("{:.0} MB", bytes as f64 / 1e6))
+        bytes.map_or("–".to_owned(), |bytes| {
+            format!("{:.0} MB", bytes as f64 / 1e6)
+        })
     };
     print_text(&format!(
         "memory: {} in the process, {} on the device",

@@ -8,6 +8,7 @@ mod doctor;
 mod evaluate;
 mod export;
 mod inspect;
+mod kernels;
 mod list;
 mod predict;
 mod serve;
@@ -52,7 +53,10 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
         Command::Export(args) => export::run(&args, context),
         Command::Compare(args) => compare::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),
-        Command::Doctor => doctor::run(context),
+        Command::Doctor(args) => match &args.kernels {
+            Some(network) => kernels::run(network, &args, context),
+            None => doctor::run(context),
+        },
         Command::Serve(args) => serve::run(&args, context),
         Command::Completions { shell } => completions::run(shell),
     }

@@ -1,0 +1,70 @@
+//! Which kernel does each step of a program, without a device: it follows from the shapes and the class
+//! of adapter alone.
+
+use burn::tensor::ops::ConvOptions;
+
+use super::processor::Processor;
+use super::program::{Ending, Program, Shape, Work};
+use crate::graph::Conv;
+use crate::kernels::Tier;
+use crate::kernels::choice::{Sizes, epilogue};
+
+/// A step and the kernel that does it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Listed {
+    /// The step's name.
+    pub step: String,
+    /// The kernel: the name of its text, or what the processor calls it.
+    pub kernel: String,
+    /// Invocations of a workgroup and workgroups, along three axes; `None` on the processor, and for
+    /// steps whose kernels do not depend on a choice.
+    pub launch: Option<[[u32; 3]; 2]>,
+}
+
+/// The convolutions and linear layers of a program on adapters of this class, for so many images.
+pub fn listing(program: &Program, batch: usize, tier: Tier) -> Vec<Listed> {
+    let steps = program.steps.iter().filter_map(|step| {
+        let shape = program.shapes[step.inputs[0]];
+        let (conv, filters, ending) = match &step.work {
+            Work::Conv {
+                conv, bias, ending, ..
+            } => (conv.clone(), bias.len(), ending),
+            Work::Linear { bias, ending, .. } => (Conv::new(bias.len(), 1), bias.len(), ending),
+            _ => return None,
+        };
+        let kernel = chosen(&conv, filters, *ending, shape, batch, tier);
+        Some(Listed {
+            step: step.name.clone(),
+            launch: Some([kernel.workgroup, kernel.groups]),
+            kernel: kernel.name,
+        })
+    });
+    steps.collect()
+}
+
+/// The steps of a program on the processor.
+pub fn processor_listing(program: Program) -> Vec<Listed> {
+    let processor = Processor::new(program);
+    let steps = processor.listing().map(|(step, kernel)| Listed {
+        step: step.to_owned(),
+        kernel: kernel.to_owned(),
+        launch: None,
+    });
+    steps.collect()
+}
+
+fn chosen(
+    conv: &Conv,
+    filters: usize,
+    ending: Ending,
+    shape: Shape,
+    batch: usize,
+    tier: Tier,
+) -> rekindle_shaders::Kernel {
+    let size = [shape.rows, shape.columns];
+    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
+    options.padding = conv.padding_of(size);
+    let maps = [batch, shape.channels, shape.rows, shape.columns];
+    let sizes = Sizes::new(maps, filters, conv.kernel, &options);
+    sizes.forward(epilogue(ending.residual, ending.activation), tier)
+}

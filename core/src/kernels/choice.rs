@@ -1,0 +1,114 @@
+//! Which kernel does a convolution: a pure function of its sizes and the class of adapter.
+
+use burn::tensor::ops::ConvOptions;
+use rekindle_shaders::{
+    Activation, Conv, Depthwise, Epilogue, Kernel, Side, Storage, Tier, Window,
+};
+
+use crate::graph::Nonlinearity;
+
+/// A convolution's sizes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sizes {
+    pub batch: usize,
+    pub channels: usize,
+    pub filters: usize,
+    pub groups: usize,
+    pub window: Window,
+}
+
+impl Sizes {
+    /// From `[N, C, H, W]`, filters, the kernel's rows and columns, and the rest.
+    pub fn new(
+        [batch, channels, height, width]: [usize; 4],
+        filters: usize,
+        kernel: [usize; 2],
+        options: &ConvOptions<2>,
+    ) -> Self {
+        let side = |axis: usize, input: usize| {
+            let (before, after) = options.padding[axis];
+            let reach = options.dilation[axis] * (kernel[axis] - 1) + 1;
+            Side {
+                input: input as u32,
+                output: ((input + before + after - reach) / options.stride[axis] + 1) as u32,
+                kernel: kernel[axis] as u32,
+                stride: options.stride[axis] as u32,
+                dilation: options.dilation[axis] as u32,
+                padding: before as u32,
+            }
+        };
+        Self {
+            batch,
+            channels,
+            filters,
+            groups: options.groups,
+            window: Window {
+                rows: side(0, height),
+                columns: side(1, width),
+            },
+        }
+    }
+
+    pub fn is_depthwise(&self) -> bool {
+        self.groups == self.channels && self.filters == self.channels
+    }
+
+    /// The output's shape, channels last.
+    pub fn output(&self) -> [usize; 4] {
+        let Window { rows, columns } = self.window;
+        [
+            self.batch,
+            rows.output as usize,
+            columns.output as usize,
+            self.filters,
+        ]
+    }
+
+    /// The kernel for the forward pass.
+    pub fn forward(&self, epilogue: Epilogue, tier: Tier) -> Kernel {
+        match self.is_depthwise() {
+            true => Depthwise {
+                batch: self.batch as u32,
+                channels: self.channels as u32,
+                window: self.window,
+                epilogue,
+                storage: Storage::F32,
+            }
+            .kernel(tier),
+            false => Conv {
+                batch: self.batch as u32,
+                channels: self.channels as u32,
+                out_channels: self.filters as u32,
+                groups: self.groups as u32,
+                window: self.window,
+                epilogue,
+                storage: Storage::F32,
+            }
+            .kernel(tier),
+        }
+    }
+}
+
+/// What follows the sum, in the shaders' words.
+pub(crate) fn epilogue(residual: bool, activation: Option<Nonlinearity>) -> Epilogue {
+    Epilogue {
+        bias: true,
+        residual,
+        activation: named(activation),
+    }
+}
+
+/// An activation in the shaders' words.
+pub(crate) fn named(activation: Option<Nonlinearity>) -> Activation {
+    match activation {
+        None => Activation::None,
+        Some(Nonlinearity::Relu) => Activation::Relu,
+        Some(Nonlinearity::Relu6) => Activation::Relu6,
+        Some(Nonlinearity::Silu) => Activation::Silu,
+        Some(Nonlinearity::HardSwish) => Activation::HardSwish,
+        Some(Nonlinearity::HardSigmoid) => Activation::HardSigmoid,
+        Some(Nonlinearity::Sigmoid) => Activation::Sigmoid,
+        Some(Nonlinearity::Gelu) => Activation::Gelu,
+        Some(Nonlinearity::Tanh) => Activation::Tanh,
+    }
+}

@@ -1,0 +1,88 @@
+//! `rekindle doctor --kernels`: which kernel does each layer of a network.
+
+use rekindle_core::compiled::{Listed, blanks, fuse, listing, lower, processor_listing};
+use rekindle_core::device::{DeviceClass, Tier};
+use rekindle_core::kernels;
+use serde_json::json;
+
+use super::inspect::Inspected;
+use super::{Context, print_json, print_text, table};
+use crate::cli::{DoctorArgs, InspectArgs, TierChoice};
+use crate::ui::{ExitCode, Failure};
+
+/// Lists. No weights are read: the choice follows from the shapes.
+pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    if args.batch == 0 {
+        return Err(Failure::new(ExitCode::Usage, "--batch must be at least 1").into());
+    }
+    let tier = match args.tier {
+        Some(tier) => of_choice(tier),
+        None => of_device(context)?,
+    };
+    let graph = Inspected::new(&InspectArgs {
+        model: network.to_owned(),
+        input: None,
+        classes: None,
+        bare: false,
+        freeze: Vec::new(),
+        unfreeze: Vec::new(),
+    })?
+    .graph;
+    let logits = graph.stages().last().map_or(0, |stage| stage.output);
+    let program = fuse(lower(&graph, &blanks(&graph), &[logits])?);
+    let rows: Vec<Listed> = match tier {
+        Some(tier) => listing(&program, args.batch, tier),
+        None => processor_listing(program),
+    };
+    let shape = |shape: [u32; 3]| shape.map(|side| side.to_string()).join("×");
+    if context.global.json {
+        let rows = rows.iter().map(|row| {
+            json!({
+                "layer": row.step,
+                "kernel": row.kernel,
+                "workgroup": row.launch.map(|[workgroup, _]| workgroup),
+                "groups": row.launch.map(|[_, groups]| groups),
+            })
+        });
+        print_json(&rows.collect::<Vec<_>>())?;
+        return Ok(ExitCode::Ok);
+    }
+    let mut listed = table(&["layer", "kernel", "workgroup", "workgroups"]);
+    for row in &rows {
+        let [workgroup, groups] = match row.launch {
+            Some(launch) => launch.map(shape),
+            None => ["–".to_owned(), "–".to_owned()],
+        };
+        listed.add_row(vec![
+            row.step.clone(),
+            row.kernel.clone(),
+            workgroup,
+            groups,
+        ]);
+    }
+    print_text(&listed.to_string())?;
+    Ok(ExitCode::Ok)
+}
+
+/// The class of the chosen device; `None` for the processor.
+fn of_device(context: &Context) -> anyhow::Result<Option<kernels::Tier>> {
+    let open = context.open_device()?;
+    let tier = open.info.adapter.as_ref().map(|adapter| adapter.tier);
+    Ok(match (open.info.kind, tier) {
+        (DeviceClass::Cpu, _) | (_, None) => None,
+        (_, Some(Tier::Software)) => Some(kernels::Tier::Software),
+        (_, Some(Tier::Baseline)) => Some(kernels::Tier::Baseline),
+        (_, Some(Tier::Roomy)) => Some(kernels::Tier::Roomy),
+        (_, Some(Tier::Full)) => Some(kernels::Tier::Full),
+    })
+}
+
+fn of_choice(choice: TierChoice) -> Option<kernels::Tier> {
+    match choice {
+        TierChoice::Cpu => None,
+        TierChoice::Software => Some(kernels::Tier::Software),
+        TierChoice::Baseline => Some(kernels::Tier::Baseline),
+        TierChoice::Roomy => Some(kernels::Tier::Roomy),
+        TierChoice::Full => Some(kernels::Tier::Full),
+    }
+}
