@@ -114,24 +114,27 @@ function jobs(cards) {
   );
 }
 
-/**
- * A page in a browser of its own: SwiftShader's later pages are slower than its first, or stop, and shaders
- * that an earlier page compiled would be there already.
- */
+/** A page in a browser of its own: nothing that an earlier cell compiled or left running is there. */
 async function visit(url) {
   const browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
     args: options.adapter === "real" ? FLAGS : [...FLAGS, "--use-webgpu-adapter=swiftshader"],
   });
-  const page = await browser.newPage();
-  await page.goto(url);
-  await page.waitForFunction(() => globalThis.measure);
-  return { browser, page };
+  try {
+    const page = await browser.newPage();
+    await page.goto(url);
+    await page.waitForFunction(() => globalThis.measure);
+    return { browser, page };
+  } catch (error) {
+    await browser.close();
+    throw error;
+  }
 }
 
 /** One cell in a fresh page. Whatever goes wrong becomes its result. */
 async function measure(url, job) {
-  const { browser, page } = await visit(url);
+  const { browser, page, error } = await visit(url).catch(({ message }) => ({ error: message }));
+  if (error) return { ...job, error };
   let timer;
   const trouble = new Promise((resolve) => {
     const fail = (error) => resolve({ error });
@@ -165,7 +168,7 @@ async function main() {
       for (const job of all) {
         const result = await measure(server.url, job);
         const former = best.get(job);
-        best.set(job, former && !former.error && !result.error ? faster(former, result) : (former ?? result));
+        best.set(job, former ? faster(former, result) : result);
         say(`${round}  ${line(result)}`);
       }
     }
@@ -183,8 +186,9 @@ async function main() {
   }
 }
 
-/** The better of each time, from two rounds. */
+/** The better of each time, from two rounds; a failure counts only where there is nothing else. */
 function faster(a, b) {
+  if (a.error || b.error) return a.error ? b : a;
   const least = (key) => Math.min(a[key], b[key]);
   const first = a.first < b.first ? a : b;
   return { ...a, start: first.start, answer: first.answer, first: first.first, warm: least("warm"), best: least("best") };

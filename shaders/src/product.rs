@@ -92,7 +92,7 @@ impl Product {
             self.taps * self.channels,
         );
         // Longer chains gain nothing in large tiles and cost the compiler its time.
-        let longest = if rows * fours > 32 { 2 } else { 4 };
+        let longest = if rows * fours > 16 { 2 } else { 4 };
         let unroll = (1..=longest)
             .rev()
             .find(|u| self.channels.is_multiple_of(*u))
@@ -188,7 +188,7 @@ impl Product {
 pub(crate) fn lane_tile(rows: u32, columns: u32, groups: u32, depth: u32) -> (u32, u32) {
     let operations =
         2 * u64::from(groups) * u64::from(rows) * u64::from(columns) * u64::from(depth);
-    let most = if operations < HEAVY { 32 } else { 64 };
+    let most = if operations < HEAVY { 16 } else { 32 };
     let cost = |(tile_rows, fours): (u32, u32)| {
         let row_tiles = u64::from(rows.div_ceil(tile_rows));
         let tiles = row_tiles * u64::from(columns.div_ceil(4 * fours));

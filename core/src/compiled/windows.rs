@@ -29,50 +29,49 @@ pub(super) fn cut(neighbourhood: Neighbourhood, shape: Shape) -> Cut {
         ..
     } = shape;
     let mut mask = None;
-    let (side, down, across, source): (_, _, _, Source) =
-        match neighbourhood {
-            Neighbourhood::All => {
-                return Cut {
-                    windows: 1,
-                    tokens: shape.positions(),
-                    gather: None,
-                    scatter: None,
-                    mask: None,
-                };
-            }
-            Neighbourhood::Block { side } => (
+    let (side, down, across, source): (_, _, _, Source) = match neighbourhood {
+        Neighbourhood::All => {
+            return Cut {
+                windows: 1,
+                tokens: shape.positions(),
+                gather: None,
+                scatter: None,
+                mask: None,
+            };
+        }
+        Neighbourhood::Block { side } => (
+            side,
+            height / side,
+            width / side,
+            Box::new(|row, column| [row, column]),
+        ),
+        Neighbourhood::Grid { side } => {
+            let (down, across) = (height / side, width / side);
+            // Position (a, b) of grid (r, c) is row a·down + r, column b·across + c.
+            let spread = move |at: usize, count: usize| at % side * count + at / side;
+            (
                 side,
-                height / side,
-                width / side,
-                Box::new(|row, column| [row, column]),
-            ),
-            Neighbourhood::Grid { side } => {
-                let (down, across) = (height / side, width / side);
-                // Position (a, b) of grid (r, c) is row a·down + r, column b·across + c.
-                let spread = move |at: usize, count: usize| at % side * count + at / side;
-                (
-                    side,
-                    down,
-                    across,
-                    Box::new(move |row, column| [spread(row, down), spread(column, across)]),
-                )
-            }
-            Neighbourhood::Window { side, shift } => {
-                let (down, across) = (height.div_ceil(side), width.div_ceil(side));
-                let full = [down * side, across * side];
-                // A single window has nowhere to shift to.
-                let shifts = full.map(|length| if side >= length { 0 } else { shift });
-                mask = (shifts != [0, 0]).then(|| shift_mask(full, side, shifts));
-                (
-                    side,
-                    down,
-                    across,
-                    Box::new(move |row, column| {
-                        [(row + shifts[0]) % full[0], (column + shifts[1]) % full[1]]
-                    }),
-                )
-            }
-        };
+                down,
+                across,
+                Box::new(move |row, column| [spread(row, down), spread(column, across)]),
+            )
+        }
+        Neighbourhood::Window { side, shift } => {
+            let (down, across) = (height.div_ceil(side), width.div_ceil(side));
+            let full = [down * side, across * side];
+            // A single window has nowhere to shift to.
+            let shifts = full.map(|length| if side >= length { 0 } else { shift });
+            mask = (shifts != [0, 0]).then(|| shift_mask(full, side, shifts));
+            (
+                side,
+                down,
+                across,
+                Box::new(move |row, column| {
+                    [(row + shifts[0]) % full[0], (column + shifts[1]) % full[1]]
+                }),
+            )
+        }
+    };
     let (windows, tokens) = (down * across, side * side);
     let mut gather = Vec::with_capacity(windows * tokens);
     let mut scatter = vec![None; shape.positions()];
