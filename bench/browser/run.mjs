@@ -164,6 +164,7 @@ async function main() {
   const all = jobs(cards);
   const best = new Map();
   try {
+    const versions = await describe(server.url);
     for (let round = 1; round <= Number(options.rounds); round++) {
       for (const job of all) {
         const result = await measure(server.url, job);
@@ -172,7 +173,6 @@ async function main() {
         say(`${round}  ${line(result)}`);
       }
     }
-    const versions = await describe(server.url);
     const results = compare([...best.values()]);
     process.stdout.write(`${versions.join("\n")}\n\n${heading()}\n`);
     for (const result of results) process.stdout.write(`${line(result)}\n`);
