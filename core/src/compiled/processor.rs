@@ -217,11 +217,30 @@ impl Processor {
         }
     }
 
+    /// Copies what does not lie in its place of a joined value yet.
+    fn join(
+        &self,
+        copies: &[(ValueId, usize)],
+        place: Place,
+        batch: usize,
+        slots: &mut [Vec<f32>],
+    ) {
+        let mut written = std::mem::take(&mut slots[place.slot]);
+        for &(value, offset) in copies {
+            let there = Place { offset, ..place };
+            let target = view_mut(&mut written, there, self.shapes[value], batch);
+            cpu::copy(self.view(slots, value, batch), target);
+        }
+        slots[place.slot] = written;
+    }
+
     fn work(&self, job: &Job, batch: usize, slots: &mut [Vec<f32>]) {
         let place = self.places.values[job.output];
         let shape = self.shapes[job.output];
-        if let Kind::View = job.kind {
-            return;
+        match &job.kind {
+            Kind::View => return,
+            Kind::Concat(copies) => return self.join(copies, place, batch, slots),
+            _ => {}
         }
         // The output's slot is never an input's: out of the table, it can be written while they are
         // read.
@@ -247,14 +266,7 @@ impl Processor {
             Kind::AdaptiveAvgPool => cpu::adaptive_avg_pool(x, output),
             Kind::Add(function) => cpu::add(x, input(1), *function, output),
             Kind::Gate => cpu::gate(x, input(1), output),
-            Kind::Concat(copies) => {
-                for &(value, offset) in copies {
-                    let there = Place { offset, ..place };
-                    let target = view_mut(&mut written, there, self.shapes[value], batch);
-                    cpu::copy(self.view(slots, value, batch), target);
-                }
-            }
-            Kind::View => {}
+            Kind::View | Kind::Concat(_) => {}
             Kind::Shuffle(groups) => each_position(x, output, |from, to| {
                 let each = from.len() / groups;
                 for (channel, value) in from.iter().enumerate() {
