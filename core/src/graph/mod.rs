@@ -127,6 +127,17 @@ impl Graph {
         }
     }
 
+    /// The same network without what is drawn at random in training: dropout and stochastic depth let
+    /// everything through. Two libraries that draw differently can then be compared.
+    pub fn without_randomness(mut self) -> Self {
+        for node in &mut self.nodes {
+            if let Op::Dropout(share) | Op::StochasticDepth(share) = &mut node.op {
+                *share = 0.0;
+            }
+        }
+        self
+    }
+
     /// The shape of the image it was written for, `[C, H, W]`.
     pub fn image(&self) -> [usize; 3] {
         self.image

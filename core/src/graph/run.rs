@@ -330,10 +330,12 @@ impl Network {
                 let (scale, shift) = (constant(scale), constant(shift));
                 Activation::Map(map * scale + shift)
             }
-            Op::Dropout(share) => each_rank!(x, x => match x.device().is_autodiff() {
-                true => burn::nn::DropoutConfig::new(*share).init().forward(x),
-                false => x,
-            }),
+            Op::Dropout(share) => {
+                each_rank!(x, x => match *share > 0.0 && x.device().is_autodiff() {
+                    true => burn::nn::DropoutConfig::new(*share).init().forward(x),
+                    false => x,
+                })
+            }
             Op::StochasticDepth(share) => each_rank!(x, x => stochastic_depth(x, *share)),
             Op::ChannelsLast => Activation::Map(channels_last(x.map())),
             Op::ChannelsFirst => Activation::Map(channels_first(x.map())),
