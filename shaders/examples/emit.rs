@@ -316,8 +316,13 @@ fn main() {
             .iter()
             .map(|kernel| {
                 format!(
-                    r#"{{"name":{:?},"source":{:?},"workgroup":{:?},"groups":{:?},"buffers":{}}}"#,
-                    kernel.name, kernel.source, kernel.workgroup, kernel.groups, kernel.buffers
+                    r#"{{"name":{:?},"source":{:?},"workgroup":{:?},"groups":{:?},"buffers":{},"sizes":{:?}}}"#,
+                    kernel.name,
+                    kernel.source,
+                    kernel.workgroup,
+                    kernel.groups,
+                    kernel.buffers,
+                    kernel.sizes
                 )
             })
             .collect();

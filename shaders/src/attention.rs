@@ -34,7 +34,7 @@ impl Attention {
         );
         let fours = self.depth / 4;
         let software = tier == Tier::Software;
-        let mut text = Text::new(Storage::F32);
+        let mut text = Text::new(Storage::F32, tier);
         text.bind("qkv", "vec4<f32>");
         if self.bias {
             text.bind("bias", "f32");
@@ -54,15 +54,15 @@ impl Attention {
         text.range('p', queries)
             .range('k', 2)
             .range('d', fours)
-            .set_all([
+            .size_all([
                 ("TOKENS", self.tokens),
                 ("HEADS", self.heads),
-                ("FOURS", fours),
                 ("QUERY_TILES", query_tiles),
                 ("TILES", tiles),
-                // Two slices in 16 KiB, of an even number of keys.
-                ("SLICE_KEYS", (512 / fours / 2 * 2).clamp(2, 64)),
-            ]);
+            ])
+            .set("FOURS", fours)
+            // Two slices in 16 KiB, of an even number of keys.
+            .set("SLICE_KEYS", (512 / fours / 2 * 2).clamp(2, 64));
         text.set_f32("SCALE", (self.depth as f32).sqrt().recip());
         text.piece(include_str!("attention.wgsl"));
         let name = format!("attention_{}x{}x{}", self.tokens, self.heads, self.depth);

@@ -111,12 +111,12 @@ fn parts(rows: u32, channels: u32, tier: Tier) -> u32 {
 
 fn text(rows: u32, channels: u32, tier: Tier, buffers: &[&str]) -> Text {
     let parts = parts(rows, channels, tier);
-    let mut text = Text::new(Storage::F32);
+    let mut text = Text::new(Storage::F32, tier);
     text.lanes(channels);
     for buffer in buffers {
         text.bind(buffer, "Lane");
     }
-    text.set_all([
+    text.size_all([
         ("ROWS", rows),
         ("PARTS", parts),
         ("PART_ROWS", rows.div_ceil(parts)),

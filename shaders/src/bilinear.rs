@@ -26,20 +26,21 @@ pub struct Bilinear {
 
 impl Bilinear {
     /// The kernel; binds x, y.
-    pub fn kernel(&self, _tier: Tier) -> Kernel {
-        self.make("bilinear", false, self.out_height, self.out_width)
+    pub fn kernel(&self, tier: Tier) -> Kernel {
+        self.make("bilinear", false, [self.out_height, self.out_width], tier)
     }
 
     /// The gradient's kernel; binds dy, dx.
-    pub fn gradient(&self, _tier: Tier) -> Kernel {
-        self.make("bilinear_gradient", true, self.height, self.width)
+    pub fn gradient(&self, tier: Tier) -> Kernel {
+        self.make("bilinear_gradient", true, [self.height, self.width], tier)
     }
 
-    fn make(&self, name: &str, gradient: bool, rows: u32, columns: u32) -> Kernel {
+    fn make(&self, name: &str, gradient: bool, written: [u32; 2], tier: Tier) -> Kernel {
         const WORKGROUP: u32 = 64;
-        let mut text = Text::new(Storage::F32);
+        let [rows, columns] = written;
+        let mut text = Text::new(Storage::F32, tier);
         let lanes = text.lanes(self.channels);
-        text.bind("x", "Lane").bind("result", "Lane").set_all([
+        text.bind("x", "Lane").bind("result", "Lane").size_all([
             ("BATCH", self.batch),
             ("SIDE_Y", self.height),
             ("SIDE_X", self.width),

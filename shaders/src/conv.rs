@@ -68,8 +68,8 @@ impl Conv {
 
 /// Adds where a convolution's numbers lie.
 fn address(text: &mut Text, walks: Walks, same: bool, source: u32, target: u32) {
-    text.set("SOURCE_CHANNELS", source)
-        .set("TARGET_CHANNELS", target);
+    text.size("SOURCE_CHANNELS", source)
+        .size("TARGET_CHANNELS", target);
     if same {
         text.piece(include_str!("rows_at.wgsl"));
     } else {

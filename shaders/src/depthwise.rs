@@ -102,13 +102,11 @@ fn kernel(
     let patches_y = walks.rows.visited.div_ceil(down);
     let patches_x = walks.columns.visited.div_ceil(across);
     let patches = batch * patches_y * patches_x * (channels / lane);
-    let mut text = Text::new(storage);
-    text.set_all([
+    let mut text = Text::new(storage, tier);
+    text.set_all([("LANE", lane), ("PATCH_Y", down), ("PATCH_X", across)]);
+    text.size_all([
         ("CHANNELS", channels),
-        ("LANE", lane),
         ("LANES", channels / lane),
-        ("PATCH_Y", down),
-        ("PATCH_X", across),
         ("PATCHES_Y", patches_y),
         ("PATCHES_X", patches_x),
         ("PATCHES", patches),
@@ -135,7 +133,7 @@ fn patch(walks: &Walks, tier: Tier) -> (u32, u32) {
     let reach = |walk: &Walk, pixels: u32| u64::from(offsets(walk, pixels).len() as u32);
     // GPUs have caches for rows and too few registers for more than a strip.
     let (tallest, most) = if tier == Tier::Software {
-        (4, 160)
+        (4, 100)
     } else {
         (1, 320)
     };

@@ -42,7 +42,7 @@ impl DepthwiseWeightGradient {
                 rows: parts,
                 columns: self.size(),
             };
-            kernels.push(sum.single());
+            kernels.push(sum.single(tier));
         }
         kernels
     }
@@ -86,11 +86,11 @@ impl DepthwiseWeightGradient {
             .columns
             .output
             .min(if tier == Tier::Software { 8 } else { 4 });
-        let mut text = Text::new(Storage::F32);
+        let mut text = Text::new(Storage::F32, tier);
         text.bind("x_", element)
             .bind("dy", element)
             .bind("result", element);
-        text.set_all([
+        text.size_all([
             ("LANES", self.lanes()),
             ("LINES", self.lines()),
             ("PARTS", parts),

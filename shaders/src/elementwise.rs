@@ -34,7 +34,7 @@ pub struct Elementwise {
 
 impl Elementwise {
     /// The kernel; see [`Change`] for its buffers.
-    pub fn kernel(&self, _tier: Tier) -> Kernel {
+    pub fn kernel(&self, tier: Tier) -> Kernel {
         const WORKGROUP: u32 = 64;
         let (flag, inputs): (_, &[&str]) = match self.change {
             Change::Nothing => ("activate", &[]),
@@ -43,14 +43,14 @@ impl Elementwise {
             Change::Gate => ("gate", &["gate"]),
         };
         let rows = self.batch * self.pixels;
-        let mut text = Text::new(Storage::F32);
+        let mut text = Text::new(Storage::F32, tier);
         let lanes = text.lanes(self.channels);
         text.bind("x", "Lane");
         for input in inputs {
             text.bind(input, "Lane");
         }
         text.bind("result", "Lane").flag(flag, true);
-        text.set_all([("ROWS", rows), ("IMAGE_ROWS", self.pixels)]);
+        text.size_all([("ROWS", rows), ("IMAGE_ROWS", self.pixels)]);
         self.activation.write_lane(&mut text);
         text.piece(include_str!("elementwise.wgsl"));
         let name = format!("{flag}_{}x{}x{}", self.batch, self.pixels, self.channels);

@@ -28,11 +28,13 @@ pub enum Storage {
     F16,
 }
 
-/// A compute shader specialised for one shape, and how it is dispatched.
+/// A compute shader for one shape (or for all of its form, if it has `sizes`), and how it is dispatched.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Kernel {
-    /// What it is, with a digest of the text: equal names, equal texts.
+    /// What it does, for people.
     pub name: String,
+    /// Of the text: equal digests, equal texts.
+    pub digest: u64,
     /// The WGSL text; its entry point is `main`.
     pub source: String,
     /// Invocations of a workgroup, as the text says.
@@ -41,4 +43,6 @@ pub struct Kernel {
     pub groups: [u32; 3],
     /// Storage buffers it binds in group 0, numbered from 0.
     pub buffers: u32,
+    /// If there are any: a buffer of these numbers is bound (as a uniform) after the others.
+    pub sizes: Vec<u32>,
 }

@@ -7,8 +7,8 @@
 //!
 //! An operation is a plain description of its shape. Together with a [`Tier`] it makes a
 //! [`Kernel`]: text specialised for the shape, and the number of workgroups to dispatch. Equal
-//! descriptions make equal texts. Maps are channels last, every size is a constant of the text,
-//! and buffers may be longer than needed.
+//! descriptions make equal texts. Maps are channels last, sizes are constants of the text or, on software
+//! adapters, numbers in a buffer of their own, and buffers may be longer than needed.
 
 mod attention;
 mod batch_norm;

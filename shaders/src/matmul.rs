@@ -52,7 +52,7 @@ impl MatMul {
             epilogue: self.epilogue,
         };
         product.kernel(tier, |text| {
-            text.set("LEFT_ROW_STEP", pick(self.turned_a, 1, self.depth));
+            text.step("LEFT_ROW_STEP", pick(self.turned_a, 1, self.depth));
             text.piece(include_str!("matmul_at.wgsl"));
         })
     }

@@ -86,13 +86,13 @@ impl PixelView {
 
 impl Pixels {
     /// The kernel; binds pixels, views, result.
-    pub fn kernel(&self, _tier: Tier) -> Kernel {
+    pub fn kernel(&self, tier: Tier) -> Kernel {
         const WORKGROUP: u32 = 64;
-        let mut text = Text::new(Storage::F32);
+        let mut text = Text::new(Storage::F32, tier);
         text.bind("pixels", "u32")
             .bind("views", "u32")
             .bind("result", "f32")
-            .set_all([
+            .size_all([
                 ("BATCH", self.batch),
                 ("HEIGHT", self.height),
                 ("WIDTH", self.width),

@@ -22,13 +22,14 @@ pub struct MaxPool {
 
 impl MaxPool {
     /// The kernel; binds x, result.
-    pub fn kernel(&self, _tier: Tier) -> Kernel {
+    pub fn kernel(&self, tier: Tier) -> Kernel {
         pool(
             "max_pool",
             self.batch,
             self.channels,
             self.window,
             &["largest"],
+            tier,
         )
     }
 }
@@ -50,23 +51,36 @@ pub struct AvgPool {
 
 impl AvgPool {
     /// The kernel; binds x, result.
-    pub fn kernel(&self, _tier: Tier) -> Kernel {
+    pub fn kernel(&self, tier: Tier) -> Kernel {
         let flags: &[_] = if self.count_include_pad {
             &["padding_counts"]
         } else {
             &[]
         };
-        pool("avg_pool", self.batch, self.channels, self.window, flags)
+        pool(
+            "avg_pool",
+            self.batch,
+            self.channels,
+            self.window,
+            flags,
+            tier,
+        )
     }
 }
 
-fn pool(name: &str, batch: u32, channels: u32, window: Window, flags: &[&'static str]) -> Kernel {
+fn pool(
+    name: &str,
+    batch: u32,
+    channels: u32,
+    window: Window,
+    flags: &[&'static str],
+    tier: Tier,
+) -> Kernel {
     let walks = window.forward();
-    let mut text = Text::new(Storage::F32);
+    let mut text = Text::new(Storage::F32, tier);
     let lanes = text.lanes(channels);
     text.bind("x_", "Lane").bind("result", "Lane");
-    text.set_all([
-        ("PIXELS", batch * walks.visited()),
+    text.size("PIXELS", batch * walks.visited()).set_all([
         ("PADDING_Y", window.rows.padding),
         ("PADDING_X", window.columns.padding),
     ]);
@@ -98,11 +112,11 @@ pub struct GlobalAvgPool {
 
 impl GlobalAvgPool {
     /// The kernel; binds x, result.
-    pub fn kernel(&self, _tier: Tier) -> Kernel {
-        let mut text = Text::new(Storage::F32);
+    pub fn kernel(&self, tier: Tier) -> Kernel {
+        let mut text = Text::new(Storage::F32, tier);
         let lanes = text.lanes(self.channels);
         text.bind("x", "Lane").bind("result", "Lane");
-        text.set_all([("BATCH", self.batch), ("PIXELS", self.pixels)]);
+        text.size_all([("BATCH", self.batch), ("PIXELS", self.pixels)]);
         text.piece(include_str!("global_average.wgsl"));
         let name = format!("global_average_{}x{}", self.pixels, self.channels);
         text.kernel(&name, WORKGROUP, (self.batch * lanes).div_ceil(WORKGROUP))

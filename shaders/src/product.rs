@@ -50,16 +50,16 @@ struct Tile {
 impl Product {
     /// The kernel; binds left, right, bias, residual, result.
     pub(crate) fn kernel(&self, tier: Tier, addressing: impl Fn(&mut Text)) -> Kernel {
-        let mut text = Text::new(self.storage);
-        text.set_all([
+        let mut text = Text::new(self.storage, tier);
+        text.size_all([
             ("ROWS", self.rows),
             ("COLUMNS", self.columns),
-            ("TAPS", self.taps),
             ("DEPTH_OF_TAP", self.channels),
-            ("LEFT_STEP", self.left_step),
-            ("RIGHT_STEP", self.right_step),
-            ("RIGHT_COLUMN_STEP", self.right_column_step),
         ]);
+        text.set("TAPS", self.taps)
+            .step("LEFT_STEP", self.left_step)
+            .step("RIGHT_STEP", self.right_step)
+            .step("RIGHT_COLUMN_STEP", self.right_column_step);
         let software = tier == Tier::Software;
         let left_by_four = !software && !self.left_turned && self.channels.is_multiple_of(4);
         let result_by_four = self.columns.is_multiple_of(4);
@@ -103,7 +103,7 @@ impl Product {
         text.range('p', rows)
             .range('q', fours)
             .range('u', unroll)
-            .set_all([
+            .size_all([
                 ("ROW_TILES", row_tiles),
                 ("COLUMN_TILES", column_tiles),
                 ("TILES", tiles),
@@ -121,6 +121,11 @@ impl Product {
         let column_tiles = self.columns.div_ceil(4 * tile_fours);
         let left = tile_rows * SLICE_FOURS;
         let right = 4 * SLICE_FOURS * tile_fours;
+        // A phase of a strided gradient may meet no tap at all: its loop then runs zero times.
+        text.size("DEPTH", self.taps.max(1) * self.channels).size(
+            "SLICES",
+            (self.taps * self.channels).div_ceil(4 * SLICE_FOURS),
+        );
         text.range('p', tile.rows)
             .range('q', tile.fours)
             .range('i', left.div_ceil(workgroup))
@@ -128,9 +133,8 @@ impl Product {
             .range('c', 4)
             .flag("left_uneven", !left.is_multiple_of(workgroup))
             .flag("right_uneven", !right.is_multiple_of(workgroup))
+            .size_all([("ROW_TILES", row_tiles), ("COLUMN_TILES", column_tiles)])
             .set_all([
-                ("ROW_TILES", row_tiles),
-                ("COLUMN_TILES", column_tiles),
                 ("TILE_ROWS", tile_rows),
                 ("TILE_FOURS", tile_fours),
                 ("SLICE_FOURS", SLICE_FOURS),
@@ -196,10 +200,24 @@ pub(crate) fn lane_tile(rows: u32, columns: u32, groups: u32, depth: u32) -> (u3
         let idle = u64::from(u32::from(tiles * u64::from(groups) < 64));
         (idle, tiles * u64::from(each + 40))
     };
-    [16, 14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1]
-        .into_iter()
-        .flat_map(|rows| [4, 3, 2, 1].map(|fours| (rows, fours)))
-        .filter(|(rows, fours)| rows * fours <= most && 4 * fours < columns + 4)
-        .min_by_key(|&tile| cost(tile))
-        .unwrap_or((1, 1))
+    // Few of them, so that layers share texts: 7 for maps of 7, 14 and 28 rows, 1 for vectors.
+    [
+        (8, 4),
+        (7, 4),
+        (8, 2),
+        (7, 2),
+        (4, 4),
+        (4, 2),
+        (8, 1),
+        (4, 1),
+        (1, 1),
+    ]
+    .into_iter()
+    .filter(|&(tile_rows, fours)| {
+        tile_rows * fours <= most
+            && tile_rows <= rows.next_power_of_two()
+            && 4 * fours < columns + 4
+    })
+    .min_by_key(|&tile| cost(tile))
+    .unwrap_or((1, 1))
 }

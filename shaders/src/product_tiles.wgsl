@@ -21,8 +21,6 @@
 var<workgroup> left_slice: array<vec4<f32>, TILE_ROWS * SLICE_FOURS>;
 var<workgroup> right_slice: array<vec4<f32>, 4u * SLICE_FOURS * TILE_FOURS>;
 
-const SLICES = (TAPS * DEPTH_OF_TAP + 4u * SLICE_FOURS - 1u) / (4u * SLICE_FOURS);
-
 //: if left_by_four
 //: else
 fn left_one(place: vec4<u32>, depth: u32) -> f32 {

@@ -17,7 +17,7 @@ pub struct Softmax {
 impl Softmax {
     /// The kernel; binds x, result.
     pub fn kernel(&self, tier: Tier) -> Kernel {
-        let mut text = Text::new(Storage::F32);
+        let mut text = Text::new(Storage::F32, tier);
         text.bind("x", "f32")
             .bind("result", "f32")
             .flag("softmax", true);
@@ -41,7 +41,7 @@ pub struct LayerNorm {
 impl LayerNorm {
     /// The kernel; binds x, gamma, beta, result.
     pub fn kernel(&self, tier: Tier) -> Kernel {
-        let mut text = Text::new(Storage::F32);
+        let mut text = Text::new(Storage::F32, tier);
         for name in ["x", "gamma", "beta", "result"] {
             text.bind(name, "f32");
         }
@@ -56,7 +56,8 @@ fn finish(mut text: Text, name: &str, rows: u32, columns: u32, tier: Tier) -> Ke
         _ if columns <= 512 => (64, 64),
         _ => (256, 256),
     };
-    text.set_all([("ROWS", rows), ("COLUMNS", columns), ("TEAM", team)]);
+    text.size_all([("ROWS", rows), ("COLUMNS", columns)]);
+    text.set("TEAM", team);
     text.flag("team", team > 1).piece(include_str!("rows.wgsl"));
     let groups = if team > 1 {
         rows

@@ -27,20 +27,20 @@ impl ColumnSums {
     /// second scratch, result.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         let parts = self.parts(tier);
-        let mut kernels = vec![self.pass(parts)];
+        let mut kernels = vec![self.pass(parts, tier)];
         if parts > 1 {
             let sum = Self {
                 rows: parts,
                 ..*self
             };
-            kernels.push(sum.pass(1));
+            kernels.push(sum.pass(1, tier));
         }
         kernels
     }
 
     /// The kernel that sums everything in one pass; binds rows, result.
-    pub(crate) fn single(&self) -> Kernel {
-        self.pass(1)
+    pub(crate) fn single(&self, tier: Tier) -> Kernel {
+        self.pass(1, tier)
     }
 
     fn parts(&self, tier: Tier) -> u32 {
@@ -48,19 +48,21 @@ impl ColumnSums {
         split(self.rows, self.columns.div_ceil(4), enough, 32)
     }
 
-    fn pass(&self, parts: u32) -> Kernel {
+    fn pass(&self, parts: u32, tier: Tier) -> Kernel {
         const WORKGROUP: u32 = 64;
         let by_four = self.columns.is_multiple_of(4);
         let lane = if by_four { 4 } else { 1 };
         let lanes = self.columns / lane;
         let element = if by_four { "vec4<f32>" } else { "f32" };
-        let mut text = Text::new(Storage::F32);
-        text.bind("rows", element).bind("result", element).set_all([
-            ("ROWS", self.rows),
-            ("LANES", lanes),
-            ("PARTS", parts),
-            ("PART_ROWS", self.rows.div_ceil(parts)),
-        ]);
+        let mut text = Text::new(Storage::F32, tier);
+        text.bind("rows", element)
+            .bind("result", element)
+            .size_all([
+                ("ROWS", self.rows),
+                ("LANES", lanes),
+                ("PARTS", parts),
+                ("PART_ROWS", self.rows.div_ceil(parts)),
+            ]);
         text.piece(&format!("alias Lane = {element};"));
         text.piece(include_str!("sums.wgsl"));
         let name = format!("sums_{}x{}", self.rows, self.columns);

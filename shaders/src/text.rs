@@ -1,5 +1,10 @@
 //! Assembling texts: constants up front, then bindings, then pieces from the `.wgsl` files.
 //!
+//! What makes texts differ from layer to layer is of two kinds. The *form* (taps, strides, tiles, what
+//! is fused) is always a constant. *Sizes* (channels, sides of maps, rows) are constants where that
+//! makes a faster kernel, on GPUs; on software adapters, whose compilers take as long for a text as it
+//! then runs, they are numbers in a buffer, so that layers of the same form share one text.
+//!
 //! A piece is WGSL with two additions, both gone from the text that is handed out.
 //!
 //! - Lines between `//: if flag` and `//: end` (with an optional `//: else`) stay only if the flag
@@ -9,10 +14,10 @@
 //!   block between `//: each u` and `//: end` is repeated as a whole. `$>u` is the value after `$u`,
 //!   `$#u` how many there are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{Display, Write};
 
-use crate::{Kernel, Storage};
+use crate::{Kernel, Storage, Tier};
 
 /// WebGPU's limit of workgroups along an axis.
 const MOST_GROUPS: u32 = 65_535;
@@ -20,6 +25,9 @@ const MOST_GROUPS: u32 = 65_535;
 /// A text in the making.
 pub(crate) struct Text {
     storage: Storage,
+    /// Sizes are data, not constants.
+    shared: bool,
+    sizes: Vec<(String, u32)>,
     constants: String,
     bindings: String,
     pieces: String,
@@ -29,9 +37,11 @@ pub(crate) struct Text {
 }
 
 impl Text {
-    pub(crate) fn new(storage: Storage) -> Self {
+    pub(crate) fn new(storage: Storage, tier: Tier) -> Self {
         Self {
             storage,
+            shared: tier == Tier::Software,
+            sizes: Vec::new(),
             constants: String::new(),
             bindings: String::new(),
             pieces: String::new(),
@@ -61,6 +71,32 @@ impl Text {
         self
     }
 
+    /// A size: a constant of type u32, or a number of that type in the buffer of sizes.
+    pub(crate) fn size(&mut self, name: &str, value: u32) -> &mut Self {
+        if self.shared {
+            self.sizes.push((name.to_owned(), value));
+            self
+        } else {
+            self.set(name, value)
+        }
+    }
+
+    /// A set of sizes.
+    pub(crate) fn size_all<const N: usize>(&mut self, pairs: [(&str, u32); N]) -> &mut Self {
+        for (name, value) in pairs {
+            self.size(name, value);
+        }
+        self
+    }
+
+    /// A distance in memory: one is a matter of form, anything else a size.
+    pub(crate) fn step(&mut self, name: &str, value: u32) -> &mut Self {
+        match value {
+            0 | 1 => self.set(name, value),
+            _ => self.size(name, value),
+        }
+    }
+
     /// The next buffer: an array of `element`.
     pub(crate) fn bind(&mut self, name: &str, element: impl Display) -> &mut Self {
         let _ = writeln!(
@@ -88,7 +124,7 @@ impl Text {
             (1, "f32")
         };
         self.flag("by_four", by_four);
-        self.set_all([("LANE", lane), ("LANES", channels / lane)]);
+        self.set("LANE", lane).size("LANES", channels / lane);
         self.pieces
             .push_str(&format!("alias Lane = {element};\n\n"));
         channels / lane
@@ -124,22 +160,58 @@ impl Text {
         let total = total.max(1);
         let rows = total.div_ceil(MOST_GROUPS);
         let fold = total.div_ceil(rows);
-        self.set_all([("WORKGROUP", workgroup), ("FOLD", fold), ("GROUPS", total)]);
+        self.set("WORKGROUP", workgroup);
+        self.size_all([("FOLD", fold), ("GROUPS", total)]);
         let (enable, number) = match self.storage {
             Storage::F32 => ("", "f32"),
             Storage::F16 => ("enable f16;\n\n", "f16"),
         };
+        let pieces = self.place_sizes();
         let source = format!(
-            "{enable}alias Stored = {number};\nalias Stored4 = vec4<{number}>;\n\n{}\n{}\n{}",
-            self.constants, self.bindings, self.pieces
+            "{enable}alias Stored = {number};\nalias Stored4 = vec4<{number}>;\n\n{}\n{}\n{pieces}",
+            self.constants, self.bindings
         );
         Kernel {
-            name: format!("{name}_{:016x}", digest(&source)),
+            name: name.to_owned(),
+            digest: digest(&source),
             source,
             workgroup: [workgroup, 1, 1],
             groups: [fold, rows, 1],
             buffers: self.buffers,
+            sizes: self.sizes.iter().map(|&(_, value)| value).collect(),
         }
+    }
+
+    /// Declares the buffer of sizes, if there are any, and says in the pieces where to find them.
+    fn place_sizes(&mut self) -> String {
+        if self.sizes.is_empty() {
+            return std::mem::take(&mut self.pieces);
+        }
+        let names: BTreeSet<&str> = self.sizes.iter().map(|(name, _)| name.as_str()).collect();
+        let _ = writeln!(self.bindings, "struct Sizes {{");
+        for (name, _) in &self.sizes {
+            let _ = writeln!(self.bindings, "    {name}: u32,");
+        }
+        let _ = writeln!(
+            self.bindings,
+            "}}\n@group(0) @binding({}) var<uniform> sizes: Sizes;",
+            self.buffers
+        );
+        let mut placed = String::with_capacity(self.pieces.len() + 1024);
+        let mut rest = self.pieces.as_str();
+        while let Some(start) = rest.find(|c: char| c.is_ascii_alphabetic() || c == '_') {
+            let word = &rest[start..];
+            let end = word.find(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            let (word, after) = word.split_at(end.unwrap_or(word.len()));
+            placed.push_str(&rest[..start]);
+            if names.contains(word) {
+                placed.push_str("sizes.");
+            }
+            placed.push_str(word);
+            rest = after;
+        }
+        placed.push_str(rest);
+        placed
     }
 
     fn expand(&self, lines: &[&str], bound: &mut BTreeMap<char, u32>, out: &mut String) {
@@ -246,7 +318,7 @@ fn block(lines: &[&str], start: usize) -> (usize, usize) {
     (middle.unwrap_or(lines.len()), lines.len())
 }
 
-/// FNV-1a: names need to differ where texts do, nothing more.
+/// FNV-1a: digests need to differ where texts do, nothing more.
 fn digest(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -259,7 +331,7 @@ mod tests {
 
     #[test]
     fn pieces_unfold() {
-        let mut text = Text::new(Storage::F32);
+        let mut text = Text::new(Storage::F32, Tier::Baseline);
         text.flag("bias", true).range('p', 2).range('u', 2);
         text.piece(
             "//: if bias\nyes$p\n//: else\nno\n//: end\n//: each u\na$p_$u->$>u of $#u\n//: end",
@@ -272,8 +344,25 @@ mod tests {
 
     #[test]
     fn more_groups_than_an_axis_holds_are_folded() {
-        let kernel = Text::new(Storage::F32).kernel("k", 64, 100_000);
+        let kernel = Text::new(Storage::F32, Tier::Baseline).kernel("k", 64, 100_000);
         assert_eq!(kernel.groups, [50_000, 2, 1]);
         assert!(kernel.source.contains("const FOLD = 50000u;"));
+    }
+
+    #[test]
+    fn software_adapters_find_sizes_in_a_buffer() {
+        let mut text = Text::new(Storage::F32, Tier::Software);
+        text.size("ROWS", 7).set("TAPS", 9);
+        text.piece("let a = ROWS * TAPS + ROWS_TOO; // 3u-ROWS");
+        let kernel = text.kernel("k", 64, 5);
+        assert_eq!(kernel.sizes, [7, 5, 5]);
+        assert!(kernel.source.contains("const TAPS = 9u;"));
+        assert!(!kernel.source.contains("const ROWS"));
+        assert!(kernel.source.contains("var<uniform> sizes: Sizes;"));
+        assert!(
+            kernel
+                .source
+                .contains("let a = sizes.ROWS * TAPS + ROWS_TOO; // 3u-sizes.ROWS")
+        );
     }
 }

@@ -48,7 +48,7 @@ impl ConvWeightGradient {
                 rows: parts,
                 columns: self.size(),
             };
-            kernels.push(sum.single());
+            kernels.push(sum.single(tier));
         }
         kernels
     }
@@ -99,13 +99,13 @@ impl ConvWeightGradient {
     }
 
     fn address(&self, text: &mut Text) {
-        text.set_all([
+        text.size_all([
             ("CHANNEL_GROUPS", self.groups),
             ("TAP_CHANNELS", self.channels / self.groups),
             ("SOURCE_CHANNELS", self.channels),
             ("TARGET_CHANNELS", self.out_channels),
-            ("WINDOW_TAPS", self.taps()),
         ]);
+        text.set("WINDOW_TAPS", self.taps());
         self.window.forward().write(text);
     }
 
@@ -116,12 +116,13 @@ impl ConvWeightGradient {
         let (row_tiles, column_tiles) = (channels.div_ceil(rows), columns.div_ceil(4 * fours));
         let tiles = row_tiles * column_tiles * self.taps() * self.groups * parts;
         let by_four = columns.is_multiple_of(4);
-        let mut text = Text::new(Storage::F32);
+        let mut text = Text::new(Storage::F32, Tier::Software);
         text.bind_numbers("left", false)
             .bind_numbers("right", by_four);
-        text.flag("right_by_four", by_four).set_all([
+        text.flag("right_by_four", by_four)
+            .set("RIGHT_COLUMN_STEP", 1);
+        text.size_all([
             ("COLUMNS", columns),
-            ("RIGHT_COLUMN_STEP", 1),
             ("LINES", self.lines()),
             ("PART_LINES", self.lines().div_ceil(parts)),
             ("ROW_TILES", row_tiles),
@@ -160,7 +161,7 @@ impl ConvWeightGradient {
             epilogue: Epilogue::default(),
         };
         product.kernel(tier, |text| {
-            text.set("PIXELS", self.pixels());
+            text.size("PIXELS", self.pixels());
             self.address(text);
             text.piece(include_str!("weight_gradient_at.wgsl"));
         })

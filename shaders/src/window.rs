@@ -207,6 +207,10 @@ impl Walks {
                 ("VISITED", walk.visited),
                 ("SOURCE", walk.source),
                 ("TARGET", walk.target),
+            ] {
+                text.size(&format!("{name}_{side}"), value);
+            }
+            for (name, value) in [
                 // Zero taps are no divisor.
                 ("TAPS", walk.taps.max(1)),
                 ("KERNEL", walk.kernel),

@@ -118,8 +118,8 @@ impl Winograd {
 
     /// Transforms the weights; binds w `[3, 3, channels, out_channels]`, and as result as many
     /// numbers (f32) as [`weights_length`](Self::weights_length) says.
-    pub fn weights(&self, _tier: Tier) -> Kernel {
-        let mut text = Text::new(Storage::F32);
+    pub fn weights(&self, tier: Tier) -> Kernel {
+        let mut text = Text::new(Storage::F32, tier);
         let lanes = text.lanes(self.channels * self.out_channels);
         text.bind("w", "Lane").bind("result", "Lane");
         self.piece(
@@ -155,7 +155,7 @@ impl Winograd {
             epilogue: Epilogue::default(),
             storage: Storage::F32,
         };
-        vec![self.input(), products.kernel(tier), self.output()]
+        vec![self.input(tier), products.kernel(tier), self.output(tier)]
     }
 
     fn name(&self, pass: &str) -> String {
@@ -192,11 +192,10 @@ impl Winograd {
 
     fn address(&self, text: &mut Text) {
         let Window { rows, columns } = self.window;
-        text.set_all([
+        text.set("MADE", self.made()).size_all([
             ("TILES", self.tiles()),
             ("TILES_Y", self.grid().0),
             ("TILES_X", self.grid().1),
-            ("MADE", self.made()),
             ("SOURCE_Y", rows.input),
             ("SOURCE_X", columns.input),
             ("VISITED_Y", rows.output),
@@ -206,8 +205,8 @@ impl Winograd {
         ]);
     }
 
-    fn input(&self) -> Kernel {
-        let mut text = Text::new(Storage::F32);
+    fn input(&self, tier: Tier) -> Kernel {
+        let mut text = Text::new(Storage::F32, tier);
         let lanes = text.lanes(self.channels);
         text.bind("x_", "Lane").bind("result", "Lane");
         self.address(&mut text);
@@ -225,10 +224,10 @@ impl Winograd {
         )
     }
 
-    fn output(&self) -> Kernel {
-        let mut text = Text::new(Storage::F32);
+    fn output(&self, tier: Tier) -> Kernel {
+        let mut text = Text::new(Storage::F32, tier);
         let lanes = text.lanes(self.out_channels);
-        text.bind("m", "Lane").set("CHANNELS", self.out_channels);
+        text.bind("m", "Lane").size("CHANNELS", self.out_channels);
         self.epilogue
             .write(&mut text, self.out_channels.is_multiple_of(4));
         self.address(&mut text);

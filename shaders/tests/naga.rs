@@ -10,7 +10,7 @@ use std::collections::HashMap;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};
-use rekindle_shaders::{ALL, Kernel, Shader, Tier};
+use rekindle_shaders::{ALL, Conv, Epilogue, Kernel, Shader, Side, Storage, Tier, Window};
 use shapes::Case;
 
 /// The shaders that are not made for a shape.
@@ -18,10 +18,12 @@ fn plain() -> Vec<Case> {
     let case = |shader: &Shader| Case {
         kernel: Kernel {
             name: shader.name.into(),
+            digest: 0,
             source: shader.source.into(),
             workgroup: [shader.workgroup, 1, 1],
             groups: [1, 1, 1],
             buffers: shader.buffers,
+            sizes: Vec::new(),
         },
         tier: Tier::Baseline,
         half: false,
@@ -72,13 +74,23 @@ fn says_what_is_true(case: &Case, module: &Module, info: &ModuleInfo) {
             continue;
         };
         assert_eq!(binding.group, 0, "{name}");
+        if binding.binding == kernel.buffers {
+            assert_eq!(variable.space, AddressSpace::Uniform, "{name}");
+            let mut layouter = naga::proc::Layouter::default();
+            layouter.update(module.to_ctx()).unwrap();
+            let size = layouter[variable.ty].size as usize;
+            assert_eq!(size, kernel.sizes.len() * size_of::<u32>(), "{name}");
+            bindings.push(binding.binding);
+            continue;
+        }
         // Burn shares buffers' slices, so all are bound for reading and writing alike.
         let access = naga::StorageAccess::LOAD | naga::StorageAccess::STORE;
         assert_eq!(variable.space, AddressSpace::Storage { access }, "{name}");
         bindings.push(binding.binding);
     }
     bindings.sort_unstable();
-    assert_eq!(bindings, (0..kernel.buffers).collect::<Vec<_>>(), "{name}");
+    let bound = kernel.buffers + u32::from(!kernel.sizes.is_empty());
+    assert_eq!(bindings, (0..bound).collect::<Vec<_>>(), "{name}");
 }
 
 fn stays_within_limits(case: &Case, module: &Module) {
@@ -163,17 +175,47 @@ fn kernels_with_half_precision() {
 }
 
 #[test]
-fn equal_shapes_make_equal_texts_and_equal_names_mean_them() {
+fn equal_shapes_make_equal_texts_and_equal_digests_mean_them() {
     let all = || {
         Tier::ALL
             .into_iter()
             .flat_map(shapes::of)
             .map(|case| case.kernel)
     };
-    let mut seen: HashMap<String, Kernel> = HashMap::new();
+    let mut seen: HashMap<u64, Kernel> = HashMap::new();
     for kernel in all() {
-        let known = seen.entry(kernel.name.clone()).or_insert(kernel.clone());
-        assert_eq!(*known, kernel);
+        let known = seen.entry(kernel.digest).or_insert(kernel.clone());
+        let text = |kernel: &Kernel| {
+            let sizes = kernel.sizes.len();
+            (
+                kernel.source.clone(),
+                kernel.workgroup,
+                kernel.buffers,
+                sizes,
+            )
+        };
+        assert_eq!(text(known), text(&kernel));
     }
-    assert!(all().all(|kernel| seen[&kernel.name] == kernel));
+    assert!(all().eq(all()));
+}
+
+#[test]
+fn layers_of_one_form_share_a_text_on_software_adapters() {
+    let conv = |channels, side| Conv {
+        batch: 1,
+        channels,
+        out_channels: 2 * channels,
+        groups: 1,
+        window: Window {
+            rows: Side::new(side, 3, 1, 1, 1),
+            columns: Side::new(side, 3, 1, 1, 1),
+        },
+        epilogue: Epilogue::default(),
+        storage: Storage::F32,
+    };
+    let [a, b] = [(64, 56), (128, 48)].map(|(channels, side)| conv(channels, side));
+    let software = |conv: &Conv| conv.kernel(Tier::Software);
+    assert_eq!(software(&a).source, software(&b).source);
+    assert_ne!(software(&a).sizes, software(&b).sizes);
+    assert_ne!(a.kernel(Tier::Roomy).source, b.kernel(Tier::Roomy).source);
 }

@@ -66,5 +66,7 @@ fn chosen(
     options.padding = conv.padding_of(size);
     let maps = [batch, shape.channels, shape.rows, shape.columns];
     let sizes = Sizes::new(maps, filters, conv.kernel, &options);
-    sizes.forward(epilogue(ending.residual, ending.activation), tier)
+    sizes
+        .forward(epilogue(ending.residual, ending.activation))
+        .kernel(tier)
 }

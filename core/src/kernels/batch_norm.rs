@@ -16,7 +16,7 @@ use rekindle_shaders::{BatchNormGradient, BatchNormTrain};
 
 use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
 use super::conv::{CHANNELS_FIRST, CHANNELS_LAST};
-use super::launch::launch;
+use super::launch::{launch, made};
 
 /// Maps normalised by their own statistics: the result, the mean of each channel and the inverse of its
 /// (biased) standard deviation. The statistics take no gradients.
@@ -220,7 +220,8 @@ impl BatchNormOps for Cube {
             &[&scratch, &mean, &inverse_std],
             &[&x, &mean, &inverse_std, &gamma, &beta, &maps],
         ];
-        for (kernel, buffers) in norm.kernels(tier).iter().zip(buffers) {
+        let kernels = made(&norm, tier, BatchNormTrain::kernels);
+        for (kernel, buffers) in kernels.iter().zip(buffers) {
             launch(kernel, buffers);
         }
         ByBatch {
@@ -257,7 +258,8 @@ impl BatchNormOps for Cube {
             &[&scratch, &dgamma, &dbeta],
             &[&x, &dy, &mean, &inverse_std, &gamma, &dgamma, &dbeta, &dx],
         ];
-        for (kernel, buffers) in norm.kernels(tier).iter().zip(buffers) {
+        let kernels = made(&norm, tier, BatchNormGradient::kernels);
+        for (kernel, buffers) in kernels.iter().zip(buffers) {
             launch(kernel, buffers);
         }
         ByBatchGradients {

@@ -64,18 +64,17 @@ impl Sizes {
         ]
     }
 
-    /// The kernel for the forward pass.
-    pub fn forward(&self, epilogue: Epilogue, tier: Tier) -> Kernel {
+    /// The operation of the forward pass.
+    pub fn forward(&self, epilogue: Epilogue) -> Forward {
         match self.is_depthwise() {
-            true => Depthwise {
+            true => Forward::Depthwise(Depthwise {
                 batch: self.batch as u32,
                 channels: self.channels as u32,
                 window: self.window,
                 epilogue,
                 storage: Storage::F32,
-            }
-            .kernel(tier),
-            false => Conv {
+            }),
+            false => Forward::Dense(Conv {
                 batch: self.batch as u32,
                 channels: self.channels as u32,
                 out_channels: self.filters as u32,
@@ -83,8 +82,26 @@ impl Sizes {
                 window: self.window,
                 epilogue,
                 storage: Storage::F32,
-            }
-            .kernel(tier),
+            }),
+        }
+    }
+}
+
+/// How a convolution is done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forward {
+    /// As a product of matrices, the left one implicit.
+    Dense(Conv),
+    /// Directly: every channel has a window of its own.
+    Depthwise(Depthwise),
+}
+
+impl Forward {
+    /// Its kernel.
+    pub fn kernel(&self, tier: Tier) -> Kernel {
+        match self {
+            Self::Dense(conv) => conv.kernel(tier),
+            Self::Depthwise(conv) => conv.kernel(tier),
         }
     }
 }

@@ -22,8 +22,8 @@ use rekindle_shaders::{
 };
 
 use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
-use super::choice::Sizes;
-use super::launch::launch;
+use super::choice::{Forward, Sizes};
+use super::launch::{launch, made, made_one};
 
 /// A two-dimensional convolution.
 ///
@@ -169,7 +169,8 @@ impl ConvOps for Cube {
         }
         let sizes = sizes(&x, &weight, &options);
         let result = output(&x, sizes.output());
-        let kernel = sizes.forward(Epilogue::default(), tier(&x));
+        let conv = sizes.forward(Epilogue::default());
+        let kernel = made_one(&conv, tier(&x), Forward::kernel);
         let x = laid_out(x, CHANNELS_LAST);
         // [filters, C / groups, rows, columns] → [rows, columns, C / groups, filters]
         let weight = laid_out(weight, [2, 3, 1, 0]);
@@ -193,25 +194,25 @@ impl ConvOps for Cube {
         let gradient = laid_out(gradient, CHANNELS_LAST);
         let (kernels, weight) = match sizes.is_depthwise() {
             true => {
-                let kernels = DepthwiseDataGradient {
+                let gradient = DepthwiseDataGradient {
                     batch: batch as u32,
                     channels: channels as u32,
                     window: sizes.window,
                     storage: Storage::F32,
-                }
-                .kernels(tier);
+                };
+                let kernels = made(&gradient, tier, DepthwiseDataGradient::kernels);
                 (kernels, laid_out(weight, [2, 3, 1, 0]))
             }
             false => {
-                let kernels = ConvDataGradient {
+                let gradient = ConvDataGradient {
                     batch: batch as u32,
                     channels: channels as u32,
                     out_channels: sizes.filters as u32,
                     groups: sizes.groups as u32,
                     window: sizes.window,
                     storage: Storage::F32,
-                }
-                .kernels(tier);
+                };
+                let kernels = made(&gradient, tier, ConvDataGradient::kernels);
                 // [groups · F, C, rows, columns] → [rows, columns, F, groups · C]
                 let [filters, each, rows, columns] = weight.shape().dims();
                 let (groups, per) = (sizes.groups, filters / sizes.groups);
@@ -220,7 +221,7 @@ impl ConvOps for Cube {
                 (kernels, laid_out(weight, [3, 4, 1, 0, 2]))
             }
         };
-        for kernel in &kernels {
+        for kernel in kernels.iter() {
             launch(kernel, &[&gradient, &weight, &result]);
         }
         turned(result, CHANNELS_FIRST)
@@ -246,7 +247,8 @@ impl ConvOps for Cube {
                     channels: sizes.channels as u32,
                     window: sizes.window,
                 };
-                (sum.kernels(tier), sum.scratch(tier))
+                let kernels = made(&sum, tier, DepthwiseWeightGradient::kernels);
+                (kernels, sum.scratch(tier))
             }
             false => {
                 let sum = ConvWeightGradient {
@@ -256,7 +258,8 @@ impl ConvOps for Cube {
                     groups: sizes.groups as u32,
                     window: sizes.window,
                 };
-                (sum.kernels(tier), sum.scratch(tier))
+                let kernels = made(&sum, tier, ConvWeightGradient::kernels);
+                (kernels, sum.scratch(tier))
             }
         };
         let x = laid_out(x, CHANNELS_LAST);

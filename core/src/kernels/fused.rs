@@ -9,8 +9,8 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::adapter::{output, tier};
-use super::choice::{Sizes, epilogue};
-use super::launch::launch;
+use super::choice::{Forward, Sizes, epilogue};
+use super::launch::{launch, made_one};
 use crate::graph::Nonlinearity;
 
 /// `activation(conv(x) + bias + residual)`.
@@ -168,7 +168,8 @@ fn in_one_pass(
     let [rows, columns, _, filters] = weight.shape().dims();
     let maps = [batch, channels, height, width];
     let sizes = Sizes::new(maps, filters, [rows, columns], &options);
-    let kernel = sizes.forward(epilogue(residual.is_some(), activation), tier(&x));
+    let conv = sizes.forward(epilogue(residual.is_some(), activation));
+    let kernel = made_one(&conv, tier(&x), Forward::kernel);
     let result = output(&x, sizes.output());
     let x = into_contiguous(x);
     let weight = into_contiguous(weight);

@@ -1,25 +1,29 @@
 //! Launching WGSL texts through CubeCL.
 
+use std::collections::HashMap;
+use std::fmt::Debug;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+
 use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
-use cubecl::prelude::{CubeCount, CubeDim, KernelId};
-use cubecl::server::KernelArguments;
-use rekindle_shaders::{Kernel, Shader};
+use cubecl::prelude::{CubeCount, CubeDim, ExecutionMode, KernelId};
+use cubecl::server::{KernelArguments, MetadataBindingInfo};
+use rekindle_shaders::{Kernel, Shader, Tier};
 
 /// WGSL as CubeCL wants to see it.
-struct Wgsl {
-    name: String,
-    source: String,
-}
+struct Wgsl(Arc<Kernel>);
 
 impl KernelSource for Wgsl {
     fn source(&self) -> SourceTemplate {
-        SourceTemplate::new(self.source.clone())
+        SourceTemplate::new(self.0.source.clone())
     }
 
     fn id(&self) -> KernelId {
-        // Equal names, equal texts.
-        KernelId::new::<Self>().info(self.name.clone())
+        // Equal digests, equal texts. Every loop of ours ends and no index leaves its buffer (the tests
+        // poison memory to find out): the compiler need not count and compare.
+        KernelId::new::<Self>()
+            .info(self.0.digest)
+            .mode(ExecutionMode::Unchecked)
     }
 
     fn lang(&self) -> &'static str {
@@ -27,8 +31,41 @@ impl KernelSource for Wgsl {
     }
 }
 
+/// Texts that were made before, by what they were made for.
+static MADE: LazyLock<Mutex<HashMap<String, Made>>> = LazyLock::new(Mutex::default);
+
+type Made = Arc<[Arc<Kernel>]>;
+
+/// The kernels of an operation. Putting a text together takes longer than a graphics adapter needs for a
+/// small layer, so it is done once for each operation and class of adapter. `O` writes down all it is made
+/// of.
+pub(super) fn made<O: Debug>(
+    operation: &O,
+    tier: Tier,
+    make: impl FnOnce(&O, Tier) -> Vec<Kernel>,
+) -> Made {
+    let key = format!("{tier:?} {operation:?}");
+    let mut known = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+    known
+        .entry(key)
+        .or_insert_with(|| make(operation, tier).into_iter().map(Arc::new).collect())
+        .clone()
+}
+
+/// The kernel of an operation that takes one; see [`made`].
+pub(super) fn made_one<O: Debug>(
+    operation: &O,
+    tier: Tier,
+    make: impl FnOnce(&O, Tier) -> Kernel,
+) -> Arc<Kernel> {
+    made(operation, tier, |operation, tier| {
+        vec![make(operation, tier)]
+    })[0]
+        .clone()
+}
+
 /// Runs a kernel on buffers in binding order.
-pub(super) fn launch(kernel: &Kernel, buffers: &[&CubeTensor]) {
+pub(super) fn launch(kernel: &Arc<Kernel>, buffers: &[&CubeTensor]) {
     let Some(first) = buffers.first() else { return };
     debug_assert_eq!(buffers.len(), kernel.buffers as usize, "{}", kernel.name);
     let [x, y, z] = kernel.groups;
@@ -36,21 +73,21 @@ pub(super) fn launch(kernel: &Kernel, buffers: &[&CubeTensor]) {
         return;
     }
     let [width, height, depth] = kernel.workgroup;
-    let source = SourceKernel::new(
-        Wgsl {
-            name: kernel.name.clone(),
-            source: kernel.source.clone(),
-        },
-        CubeDim::new_3d(width, height, depth),
-    );
+    let source = SourceKernel::new(Wgsl(kernel.clone()), CubeDim::new_3d(width, height, depth));
     let bindings = buffers
         .iter()
         .map(|tensor| tensor.handle.clone().binding())
         .collect();
+    let sizes = kernel.sizes.chunks(2).map(|pair| {
+        let high = pair.get(1).copied().unwrap_or_default();
+        u64::from(pair[0]) | u64::from(high) << 32
+    });
     first.client.launch(
         Box::new(source),
         CubeCount::Static(x, y, z),
-        KernelArguments::new().with_buffers(bindings),
+        KernelArguments::new()
+            .with_buffers(bindings)
+            .with_info(MetadataBindingInfo::custom(sizes.collect())),
     );
 }
 
@@ -61,10 +98,12 @@ pub(super) fn launch_threads(shader: Shader, threads: usize, buffers: &[&CubeTen
     const MOST: u32 = 65_535;
     let kernel = Kernel {
         name: shader.name.to_owned(),
+        digest: 0,
         source: shader.source.to_owned(),
         workgroup: [shader.workgroup, 1, 1],
         groups: [groups.min(MOST), groups.div_ceil(MOST), 1],
         buffers: shader.buffers,
+        sizes: Vec::new(),
     };
-    launch(&kernel, buffers);
+    launch(&Arc::new(kernel), buffers);
 }

@@ -12,7 +12,7 @@ use rekindle_shaders::{AvgPool, Change, Elementwise, GlobalAvgPool, MaxPool, Sid
 use super::adapter::{output, tier};
 use super::choice::named;
 use super::fused::activated;
-use super::launch::launch;
+use super::launch::{launch, made_one};
 use crate::graph::{Nonlinearity, Pool};
 
 /// The largest number of each window.
@@ -169,14 +169,14 @@ fn change(
 ) -> CubeTensor {
     let [batch, rows, columns, channels] = x.shape().dims();
     let result = output(&x, [batch, rows, columns, channels]);
-    let kernel = Elementwise {
+    let operation = Elementwise {
         batch: batch as u32,
         pixels: (rows * columns) as u32,
         channels: channels as u32,
         change,
         activation: named(activation),
-    }
-    .kernel(tier(&x));
+    };
+    let kernel = made_one(&operation, tier(&x), Elementwise::kernel);
     let x = into_contiguous(x);
     let others: Vec<_> = others.into_iter().map(into_contiguous).collect();
     let mut buffers = vec![&x];
@@ -189,12 +189,12 @@ fn change(
 impl MapOps for Cube {
     fn max_pool(x: FloatTensor<Self>, pool: Pool, size: [usize; 2]) -> FloatTensor<Self> {
         let [batch, height, width, channels] = x.shape().dims();
-        let kernel = MaxPool {
+        let operation = MaxPool {
             batch: batch as u32,
             channels: channels as u32,
             window: window(pool, [height, width], size),
-        }
-        .kernel(tier(&x));
+        };
+        let kernel = made_one(&operation, tier(&x), MaxPool::kernel);
         let result = output(&x, [batch, size[0], size[1], channels]);
         launch(&kernel, &[&into_contiguous(x), &result]);
         result
@@ -202,13 +202,13 @@ impl MapOps for Cube {
 
     fn avg_pool(x: FloatTensor<Self>, pool: Pool, size: [usize; 2]) -> FloatTensor<Self> {
         let [batch, height, width, channels] = x.shape().dims();
-        let kernel = AvgPool {
+        let operation = AvgPool {
             batch: batch as u32,
             channels: channels as u32,
             window: window(pool, [height, width], size),
             count_include_pad: true,
-        }
-        .kernel(tier(&x));
+        };
+        let kernel = made_one(&operation, tier(&x), AvgPool::kernel);
         let result = output(&x, [batch, size[0], size[1], channels]);
         launch(&kernel, &[&into_contiguous(x), &result]);
         result
@@ -216,12 +216,12 @@ impl MapOps for Cube {
 
     fn global_average(x: FloatTensor<Self>) -> FloatTensor<Self> {
         let [batch, rows, columns, channels] = x.shape().dims();
-        let kernel = GlobalAvgPool {
+        let operation = GlobalAvgPool {
             batch: batch as u32,
             pixels: (rows * columns) as u32,
             channels: channels as u32,
-        }
-        .kernel(tier(&x));
+        };
+        let kernel = made_one(&operation, tier(&x), GlobalAvgPool::kernel);
         let result = output(&x, [batch, 1, 1, channels]);
         launch(&kernel, &[&into_contiguous(x), &result]);
         result

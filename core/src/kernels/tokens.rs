@@ -8,7 +8,7 @@ use burn_cubecl::kernel::into_contiguous;
 use rekindle_shaders::{Attention, LayerNorm};
 
 use super::adapter::{output, tier};
-use super::launch::launch;
+use super::launch::{launch, made_one};
 
 /// `(x − mean) / √(variance + epsilon) · gamma + beta` over the channels of each position.
 ///
@@ -101,12 +101,12 @@ impl TokenOps for Cube {
         epsilon: f64,
     ) -> FloatTensor<Self> {
         let shape: [usize; 4] = x.shape().dims();
-        let kernel = LayerNorm {
+        let operation = LayerNorm {
             rows: (shape[0] * shape[1] * shape[2]) as u32,
             columns: shape[3] as u32,
             epsilon: epsilon as f32,
-        }
-        .kernel(tier(&x));
+        };
+        let kernel = made_one(&operation, tier(&x), LayerNorm::kernel);
         let result = output(&x, shape);
         launch(&kernel, &[&into_contiguous(x), &gamma, &beta, &result]);
         result
@@ -135,14 +135,14 @@ fn in_one_pass(
     if !depth.is_multiple_of(4) {
         return in_steps::<Cube>(packed, bias, heads);
     }
-    let kernel = Attention {
+    let operation = Attention {
         windows: sequences as u32,
         tokens: tokens as u32,
         heads: heads as u32,
         depth: depth as u32,
         bias: bias.is_some(),
-    }
-    .kernel(tier(&packed));
+    };
+    let kernel = made_one(&operation, tier(&packed), Attention::kernel);
     let result = output(&packed, [sequences, tokens, heads * depth]);
     let packed = into_contiguous(packed);
     let bias = bias.map(into_contiguous);

@@ -14,7 +14,7 @@ use rekindle_shaders::Bilinear;
 
 use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
 use super::conv::{CHANNELS_FIRST, CHANNELS_LAST};
-use super::launch::launch;
+use super::launch::{launch, made_one};
 
 /// Maps resampled to `size` rows and columns, as `torch.nn.functional.interpolate(mode="bilinear")`
 /// does.
@@ -123,7 +123,8 @@ impl UpsampleOps for Cube {
             return Self::interpolate(x, size, options(align_corners));
         }
         let shape: [usize; 4] = x.shape().dims();
-        let kernel = resampling(shape, size, align_corners).kernel(tier(&x));
+        let operation = resampling(shape, size, align_corners);
+        let kernel = made_one(&operation, tier(&x), Bilinear::kernel);
         let made = output(&x, [shape[0], size[0], size[1], shape[1]]);
         launch(&kernel, &[&laid_out(x, CHANNELS_LAST), &made]);
         turned(made, CHANNELS_FIRST)
@@ -137,7 +138,12 @@ impl UpsampleOps for Cube {
     ) -> FloatTensor<Self> {
         let [batch, channels, rows, columns] = gradient.shape().dims();
         let shape = [batch, channels, size[0], size[1]];
-        let kernel = resampling(shape, [rows, columns], align_corners).gradient(tier(&gradient));
+        let operation = resampling(shape, [rows, columns], align_corners);
+        let kernel = made_one(
+            &("gradient", operation),
+            tier(&gradient),
+            |(_, it), tier| it.gradient(tier),
+        );
         let made = output(&gradient, [batch, size[0], size[1], channels]);
         launch(&kernel, &[&laid_out(gradient, CHANNELS_LAST), &made]);
         turned(made, CHANNELS_FIRST)
