@@ -37,6 +37,9 @@ pub struct Global {
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     #[arg(value_parser = |text: &str| text.parse::<Preference>().map_err(|e| e.to_string()))]
     pub device: Preference,
+    /// How a network's numbers are kept on a graphics adapter while it answers; sums are taken in 32 bits.
+    #[arg(long, global = true, value_enum, default_value_t = PrecisionChoice::Full)]
+    pub precision: PrecisionChoice,
     /// Print results as JSON on stdout.
     #[arg(long, global = true)]
     pub json: bool,
@@ -358,6 +361,15 @@ pub struct DoctorArgs {
     /// Photos a pass that kernels are listed for.
     #[arg(long, default_value_t = 1, requires = "kernels")]
     pub batch: usize,
+}
+
+/// The widths of numbers on an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PrecisionChoice {
+    /// 32 bits.
+    Full,
+    /// 16 bits: half the memory, for adapters with WebGPU's shader-f16.
+    Half,
 }
 
 /// The classes of adapters that kernels are tiled for.

@@ -4,13 +4,14 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
+use rekindle_core::compiled::Precision;
 use rekindle_core::device::Device;
 use rekindle_core::graph::Scratch;
 use rekindle_core::model::{Channels, Model, ModelCard, ModelError};
 use rekindle_core::weights::WeightFile;
 use serde_json::{Map, Value, json};
 
-use crate::cli::{GreyChoice, PictureArgs};
+use crate::cli::{GreyChoice, PictureArgs, PrecisionChoice};
 use crate::commands::Context;
 use crate::dataset::hash_file;
 use crate::fetch::{self, Places, WeightSource};
@@ -37,8 +38,21 @@ pub fn source(weights: &'static PretrainedWeights) -> WeightSource<'static> {
     )
 }
 
-/// Opens a model file, or the network of that name with its own classes.
+/// Opens a model file, or the network of that name with its own classes, in the precision asked for.
 pub fn open(
+    name: &str,
+    weights: Option<&str>,
+    device: &Device,
+    context: &Context,
+) -> anyhow::Result<Model> {
+    let precision = match context.global.precision {
+        PrecisionChoice::Full => Precision::Full,
+        PrecisionChoice::Half => Precision::Half,
+    };
+    Ok(opened(name, weights, device, context)?.with_precision(precision)?)
+}
+
+fn opened(
     name: &str,
     weights: Option<&str>,
     device: &Device,

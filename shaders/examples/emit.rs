@@ -181,6 +181,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 channels,
                 change,
                 activation,
+                storage,
             };
             (0, vec![element.kernel(tier)])
         }
@@ -191,6 +192,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                     batch,
                     channels,
                     window: line.window(),
+                    storage,
                 }
                 .kernel(tier),
             ],
@@ -202,6 +204,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 channels,
                 window: line.window(),
                 count_include_pad,
+                storage,
             };
             (0, vec![pool.kernel(tier)])
         }
@@ -210,12 +213,18 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 batch,
                 pixels: line.number("pixels", 1),
                 channels,
+                storage,
             };
             (0, vec![pool.kernel(tier)])
         }
         "softmax" => {
             let (rows, columns) = (line.number("rows", 1), line.number("columns", 1));
-            (0, vec![Softmax { rows, columns }.kernel(tier)])
+            let softmax = Softmax {
+                rows,
+                columns,
+                storage,
+            };
+            (0, vec![softmax.kernel(tier)])
         }
         "layer_norm" => {
             let (rows, columns) = (line.number("rows", 1), line.number("columns", 1));
@@ -226,6 +235,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                         rows,
                         columns,
                         epsilon: 1e-5,
+                        storage,
                     }
                     .kernel(tier),
                 ],
@@ -269,6 +279,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 heads: line.number("heads", 1),
                 depth: line.number("depth", 4),
                 bias: line.on("bias"),
+                storage,
             };
             (0, vec![attention.kernel(tier)])
         }

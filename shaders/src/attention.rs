@@ -19,6 +19,8 @@ pub struct Attention {
     pub depth: u32,
     /// Whether a bias is added to the scores.
     pub bias: bool,
+    /// How numbers are stored.
+    pub storage: Storage,
 }
 
 impl Attention {
@@ -34,12 +36,12 @@ impl Attention {
         );
         let fours = self.depth / 4;
         let software = tier == Tier::Software;
-        let mut text = Text::new(Storage::F32, tier);
-        text.bind("qkv", "vec4<f32>");
+        let mut text = Text::new(self.storage, tier);
+        text.bind_numbers("qkv", true);
         if self.bias {
-            text.bind("bias", "f32");
+            text.bind_numbers("bias", false);
         }
-        text.bind("result", "vec4<f32>")
+        text.bind_numbers("result", true)
             .flag("bias", self.bias)
             .flag("slices", !software);
         // Queries in an invocation's registers, invocations, queries of a tile.

@@ -20,7 +20,7 @@ var<workgroup> value_slice: array<vec4<f32>, SLICE_KEYS * FOURS>;
 
 // Four numbers of a token: of its query (0), its key (1) or its value (2).
 fn packed(window: u32, token: u32, which: u32, head: u32, four: u32) -> vec4<f32> {
-    return qkv[(((window * TOKENS + token) * 3u + which) * HEADS + head) * FOURS + four];
+    return vec4<f32>(qkv[(((window * TOKENS + token) * 3u + which) * HEADS + head) * FOURS + four]);
 }
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
@@ -80,7 +80,7 @@ fn main(
             let score$p_$k_$>d = fma(q$p_$d, k$k_$d, score$p_$k_$d);
             let dot$p_$k = dot(score$p_$k_$#d, vec4<f32>(1.0));
             //: if bias
-            let biased$p_$k = dot$p_$k + bias[(head * TOKENS + query$p) * TOKENS + slice + key$k];
+            let biased$p_$k = dot$p_$k + f32(bias[(head * TOKENS + query$p) * TOKENS + slice + key$k]);
             //: else
             let biased$p_$k = dot$p_$k;
             //: end
@@ -109,7 +109,7 @@ fn main(
     //: each p
     if first_query + $pu < TOKENS {
         let share$p = 1.0 / sum$p;
-        result[((window * TOKENS + query$p) * HEADS + head) * FOURS + $du] = out$p_$d * share$p;
+        result[((window * TOKENS + query$p) * HEADS + head) * FOURS + $du] = Stored4(out$p_$d * share$p);
     }
     //: end
 }

@@ -30,6 +30,8 @@ pub struct Elementwise {
     pub change: Change,
     /// What is applied last.
     pub activation: Activation,
+    /// How numbers are stored.
+    pub storage: Storage,
 }
 
 impl Elementwise {
@@ -43,13 +45,13 @@ impl Elementwise {
             Change::Gate => ("gate", &["gate"]),
         };
         let rows = self.batch * self.pixels;
-        let mut text = Text::new(Storage::F32, tier);
+        let mut text = Text::new(self.storage, tier);
         let lanes = text.lanes(self.channels);
-        text.bind("x", "Lane");
+        text.bind("x", "StoredLane");
         for input in inputs {
-            text.bind(input, "Lane");
+            text.bind(input, "StoredLane");
         }
-        text.bind("result", "Lane").flag(flag, true);
+        text.bind("result", "StoredLane").flag(flag, true);
         text.size_all([("ROWS", rows), ("IMAGE_ROWS", self.pixels)]);
         self.activation.write_lane(&mut text);
         text.piece(include_str!("elementwise.wgsl"));

@@ -14,15 +14,15 @@ fn main(
     if number >= ROWS * LANES {
         return;
     }
-    var value = x[number];
+    var value = Lane(x[number]);
     //: if add
-    value += y[number];
+    value += Lane(y[number]);
     //: end
     //: if affine
-    value = fma(value, scale[number % LANES], shift[number % LANES]);
+    value = fma(value, Lane(scale[number % LANES]), Lane(shift[number % LANES]));
     //: end
     //: if gate
-    value *= gate[number / (IMAGE_ROWS * LANES) * LANES + number % LANES];
+    value *= Lane(gate[number / (IMAGE_ROWS * LANES) * LANES + number % LANES]);
     //: end
-    result[number] = activated(value);
+    result[number] = StoredLane(activated(value));
 }

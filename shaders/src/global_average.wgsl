@@ -19,7 +19,7 @@ fn main(
     let first = number / LANES * PIXELS * LANES + number % LANES;
     var sum = Lane();
     for (var pixel = 0u; pixel < PIXELS; pixel++) {
-        sum += x[first + pixel * LANES];
+        sum += Lane(x[first + pixel * LANES]);
     }
-    result[number] = sum / f32(PIXELS);
+    result[number] = StoredLane(sum / f32(PIXELS));
 }

@@ -18,19 +18,22 @@ pub struct MaxPool {
     pub channels: u32,
     /// The sliding window.
     pub window: Window,
+    /// How numbers are stored.
+    pub storage: Storage,
 }
 
 impl MaxPool {
     /// The kernel; binds x, result.
     pub fn kernel(&self, tier: Tier) -> Kernel {
-        pool(
-            "max_pool",
-            self.batch,
-            self.channels,
-            self.window,
-            &["largest"],
-            tier,
-        )
+        Slide {
+            name: "max_pool",
+            batch: self.batch,
+            channels: self.channels,
+            window: self.window,
+            flags: &["largest"],
+            storage: self.storage,
+        }
+        .kernel(tier)
     }
 }
 
@@ -47,54 +50,59 @@ pub struct AvgPool {
     pub window: Window,
     /// Padding counts as zeros, but what a window reaches beyond it does not count, as in PyTorch.
     pub count_include_pad: bool,
+    /// How numbers are stored.
+    pub storage: Storage,
 }
 
 impl AvgPool {
     /// The kernel; binds x, result.
     pub fn kernel(&self, tier: Tier) -> Kernel {
-        let flags: &[_] = if self.count_include_pad {
+        let flags: &'static [&'static str] = if self.count_include_pad {
             &["padding_counts"]
         } else {
             &[]
         };
-        pool(
-            "avg_pool",
-            self.batch,
-            self.channels,
-            self.window,
+        Slide {
+            name: "avg_pool",
+            batch: self.batch,
+            channels: self.channels,
+            window: self.window,
             flags,
-            tier,
-        )
+            storage: self.storage,
+        }
+        .kernel(tier)
     }
 }
 
-fn pool(
-    name: &str,
+/// What both pools have in common.
+struct Slide {
+    name: &'static str,
     batch: u32,
     channels: u32,
     window: Window,
-    flags: &[&'static str],
-    tier: Tier,
-) -> Kernel {
-    let walks = window.forward();
-    let mut text = Text::new(Storage::F32, tier);
-    let lanes = text.lanes(channels);
-    text.bind("x_", "Lane").bind("result", "Lane");
-    text.size("PIXELS", batch * walks.visited()).set_all([
-        ("PADDING_Y", window.rows.padding),
-        ("PADDING_X", window.columns.padding),
-    ]);
-    walks.write(&mut text);
-    for flag in flags {
-        text.flag(flag, true);
+    flags: &'static [&'static str],
+    storage: Storage,
+}
+
+impl Slide {
+    fn kernel(&self, tier: Tier) -> Kernel {
+        let walks = self.window.forward();
+        let pixels = self.batch * walks.visited();
+        let mut text = Text::new(self.storage, tier);
+        let lanes = text.lanes(self.channels);
+        text.bind("x_", "StoredLane").bind("result", "StoredLane");
+        text.size("PIXELS", pixels).set_all([
+            ("PADDING_Y", self.window.rows.padding),
+            ("PADDING_X", self.window.columns.padding),
+        ]);
+        walks.write(&mut text);
+        for flag in self.flags {
+            text.flag(flag, true);
+        }
+        text.piece(include_str!("pool.wgsl"));
+        let name = format!("{}_{}_{}", self.name, self.window.name(), self.channels);
+        text.kernel(&name, WORKGROUP, (pixels * lanes).div_ceil(WORKGROUP))
     }
-    text.piece(include_str!("pool.wgsl"));
-    let name = format!("{name}_{}_{channels}", window.name());
-    text.kernel(
-        &name,
-        WORKGROUP,
-        (batch * walks.visited() * lanes).div_ceil(WORKGROUP),
-    )
 }
 
 /// The average of each channel over all pixels of an image.
@@ -108,14 +116,16 @@ pub struct GlobalAvgPool {
     pub pixels: u32,
     /// Channels.
     pub channels: u32,
+    /// How numbers are stored.
+    pub storage: Storage,
 }
 
 impl GlobalAvgPool {
     /// The kernel; binds x, result.
     pub fn kernel(&self, tier: Tier) -> Kernel {
-        let mut text = Text::new(Storage::F32, tier);
+        let mut text = Text::new(self.storage, tier);
         let lanes = text.lanes(self.channels);
-        text.bind("x", "Lane").bind("result", "Lane");
+        text.bind("x", "StoredLane").bind("result", "StoredLane");
         text.size_all([("BATCH", self.batch), ("PIXELS", self.pixels)]);
         text.piece(include_str!("global_average.wgsl"));
         let name = format!("global_average_{}x{}", self.pixels, self.channels);

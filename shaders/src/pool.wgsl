@@ -35,7 +35,7 @@ fn main(
             if x >= SOURCE_X {
                 continue;
             }
-            let next = x_[((at.x * SOURCE_Y + y) * SOURCE_X + x) * LANES + number % LANES];
+            let next = Lane(x_[((at.x * SOURCE_Y + y) * SOURCE_X + x) * LANES + number % LANES]);
             //: if largest
             value = max(value, next);
             //: else
@@ -45,7 +45,7 @@ fn main(
         }
     }
     //: if largest
-    result[number] = value;
+    result[number] = StoredLane(value);
     //: else
     //: if padding_counts
     // What lies inside the map and its padding, which is as wide after it as before.
@@ -53,6 +53,6 @@ fn main(
     let across = min(KERNEL_X, SOURCE_X + 2u * PADDING_X - at.z * STEP_X);
     count = down * across;
     //: end
-    result[number] = value / f32(max(count, 1u));
+    result[number] = StoredLane(value / f32(max(count, 1u)));
     //: end
 }

@@ -12,14 +12,16 @@ pub struct Softmax {
     pub rows: u32,
     /// Numbers of a row.
     pub columns: u32,
+    /// How numbers are stored.
+    pub storage: Storage,
 }
 
 impl Softmax {
     /// The kernel; binds x, result.
     pub fn kernel(&self, tier: Tier) -> Kernel {
-        let mut text = Text::new(Storage::F32, tier);
-        text.bind("x", "f32")
-            .bind("result", "f32")
+        let mut text = Text::new(self.storage, tier);
+        text.bind_numbers("x", false)
+            .bind_numbers("result", false)
             .flag("softmax", true);
         finish(text, "softmax", self.rows, self.columns, tier)
     }
@@ -36,14 +38,16 @@ pub struct LayerNorm {
     pub columns: u32,
     /// ε.
     pub epsilon: f32,
+    /// How numbers are stored.
+    pub storage: Storage,
 }
 
 impl LayerNorm {
     /// The kernel; binds x, gamma, beta, result.
     pub fn kernel(&self, tier: Tier) -> Kernel {
-        let mut text = Text::new(Storage::F32, tier);
+        let mut text = Text::new(self.storage, tier);
         for name in ["x", "gamma", "beta", "result"] {
-            text.bind(name, "f32");
+            text.bind_numbers(name, false);
         }
         text.set_f32("EPSILON", self.epsilon);
         finish(text, "layer_norm", self.rows, self.columns, tier)

@@ -68,32 +68,32 @@ fn main(
     //: if softmax
     var most = -3.4028234e38;
     for (var column = member; column < COLUMNS; column += TEAM) {
-        most = max(most, x[first + column]);
+        most = max(most, f32(x[first + column]));
     }
     most = largest(most, member);
     var sum = 0.0;
     for (var column = member; column < COLUMNS; column += TEAM) {
-        sum += exp(x[first + column] - most);
+        sum += exp(f32(x[first + column]) - most);
     }
     let share = 1.0 / total(sum, member);
     for (var column = member; column < COLUMNS; column += TEAM) {
-        result[first + column] = exp(x[first + column] - most) * share;
+        result[first + column] = Stored(exp(f32(x[first + column]) - most) * share);
     }
     //: else
     var sum = 0.0;
     for (var column = member; column < COLUMNS; column += TEAM) {
-        sum += x[first + column];
+        sum += f32(x[first + column]);
     }
     let mean = total(sum, member) / f32(COLUMNS);
     var squares = 0.0;
     for (var column = member; column < COLUMNS; column += TEAM) {
-        let distance = x[first + column] - mean;
+        let distance = f32(x[first + column]) - mean;
         squares = fma(distance, distance, squares);
     }
     let inverse = inverseSqrt(total(squares, member) / f32(COLUMNS) + EPSILON);
     for (var column = member; column < COLUMNS; column += TEAM) {
-        let unit = (x[first + column] - mean) * inverse;
-        result[first + column] = fma(unit, gamma[column], beta[column]);
+        let unit = (f32(x[first + column]) - mean) * inverse;
+        result[first + column] = Stored(fma(unit, f32(gamma[column]), f32(beta[column])));
     }
     //: end
 }

@@ -114,19 +114,20 @@ impl Text {
     }
 
     /// `Lane`, what an invocation handles at a time: four neighbouring channels if their count
-    /// divides by four, else one. `LANE` says how many, `LANES` how often that is in `channels`,
+    /// divides by four, else one; in buffers it is a `StoredLane`. `LANE` says how many, `LANES` how often that is in `channels`,
     /// and the flag `by_four` is set accordingly. Returns how many lanes there are.
     pub(crate) fn lanes(&mut self, channels: u32) -> u32 {
         let by_four = channels.is_multiple_of(4);
-        let (lane, element) = if by_four {
-            (4, "vec4<f32>")
+        let (lane, element, stored) = if by_four {
+            (4, "vec4<f32>", "Stored4")
         } else {
-            (1, "f32")
+            (1, "f32", "Stored")
         };
         self.flag("by_four", by_four);
         self.set("LANE", lane).size("LANES", channels / lane);
-        self.pieces
-            .push_str(&format!("alias Lane = {element};\n\n"));
+        self.pieces.push_str(&format!(
+            "alias Lane = {element};\nalias StoredLane = {stored};\n\n"
+        ));
         channels / lane
     }
 

@@ -109,7 +109,8 @@ impl Winograd {
             big: true,
             epilogue: conv.epilogue,
         };
-        let big_enough = big.tiles() >= 16;
+        // Of one image: weights are transformed before anybody knows the batch.
+        let big_enough = big.grid().0 * big.grid().1 >= 9;
         Some(Self {
             big: big_enough,
             ..big

@@ -7,11 +7,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Mutex;
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{DType, Device, Tensor, TensorData};
 use rekindle_core::backbone::{
     Activation, Architecture, IMAGENET_CLASSES, architectures, find, interpolate_position_embedding,
 };
-use rekindle_core::compiled::{Adapter, Processor, Tensors, fuse, lower};
+use rekindle_core::compiled::{Adapter, Precision, Processor, Tensors, fuse, lower};
 use rekindle_core::graph::{Graph, LayerKind, Options, Value};
 use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::neck;
@@ -145,6 +145,7 @@ fn compiled_errors(
     size: &str,
     weights: &dyn TensorSource,
     device: &Device,
+    precision: Precision,
 ) -> Vec<(String, f64)> {
     let [height, width] = parse(size);
     let image = [3, height, width];
@@ -175,7 +176,8 @@ fn compiled_errors(
         let program = fuse(lower(&graph, &tensors, wanted).unwrap());
         if *device != Device::flex() {
             let images = Tensor::from_data(TensorData::new(input.clone(), shape), device);
-            let outputs = Adapter::new(program, device).run(images.permute([0, 2, 3, 1]));
+            let outputs =
+                Adapter::new(program, device, precision).run(images.permute([0, 2, 3, 1]));
             let flat = outputs.into_iter().map(|output| output.flatten(0, 3));
             return flat.map(read).collect::<Vec<_>>();
         }
@@ -235,7 +237,14 @@ fn check(name: &str, golden: &Golden, size: &str, device: &Device, allowed: f64)
         println!("{name} compiled {size}: on WGSL only with REKINDLE_NIGHTLY");
         return;
     }
-    let errors = compiled_errors(architecture, golden, size, &Generated, device);
+    let errors = compiled_errors(
+        architecture,
+        golden,
+        size,
+        &Generated,
+        device,
+        Precision::Full,
+    );
     judge(&format!("{name} compiled"), size, &errors, allowed);
 }
 
@@ -557,5 +566,35 @@ fn on_wgsl_every_family_agrees() {
             }
             open.device.memory_cleanup();
         }
+    }
+}
+
+/// Frozen networks with numbers of 16 bits: three decimal digits each, through all their layers.
+#[test]
+fn in_half_precision_networks_agree_to_a_hundredth() {
+    let Some(open) = software_adapter() else {
+        return;
+    };
+    if !open.device.supports_dtype(DType::F16) {
+        println!("skipped: this adapter has no half-precision floats");
+        return;
+    }
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
+    for name in [
+        "squeezenet1_1",
+        "mobilenet_v3_small",
+        "vit_tiny_patch16_224",
+    ] {
+        let golden = Golden::read(name);
+        let size = &sizes(&golden)[0];
+        let errors = compiled_errors(
+            find(name).unwrap(),
+            &golden,
+            size,
+            &Generated,
+            &open.device,
+            Precision::Half,
+        );
+        judge(&format!("{name} in half precision"), size, &errors, 1e-2);
     }
 }

@@ -3,13 +3,15 @@
 
 use burn::tensor::activation::softmax;
 use burn::tensor::module::adaptive_avg_pool2d;
-use burn::tensor::ops::{ConvOptions, PadMode};
-use burn::tensor::{Device, Int, Tensor, TensorData};
+use burn::tensor::ops::PadMode;
+use burn::tensor::{DType, Device, Int, Tensor};
 
-use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId, Work};
+use super::precision::Precision;
+use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId};
+use super::upload::Upload;
 use crate::device::DeviceError;
-use crate::graph::{Conv, Nonlinearity, Pool};
-use crate::kernels;
+use crate::graph::{Nonlinearity, Pool};
+use crate::kernels::{self, FrozenConv};
 
 /// A program made ready for a device of Burn's.
 #[derive(Debug)]
@@ -19,6 +21,7 @@ pub struct Adapter {
     outputs: Vec<ValueId>,
     /// How often each value is taken.
     uses: Vec<usize>,
+    precision: Precision,
 }
 
 /// A step with its numbers on the device.
@@ -32,8 +35,9 @@ struct Job {
 }
 
 #[derive(Debug)]
-enum Kind {
-    Conv(Vec<Part>, ConvOptions<2>, Ending),
+pub(super) enum Kind {
+    /// As many filters at a time as fit into one of the device's bindings.
+    Conv(Vec<FrozenConv>, Ending),
     Affine(Tensor<1>, Tensor<1>, Option<Nonlinearity>),
     LayerNorm(Tensor<1>, Tensor<1>, f64),
     Activate(Nonlinearity),
@@ -56,29 +60,24 @@ enum Kind {
     Attention(Box<Scores>),
 }
 
-/// Some of a convolution's filters: as many as fit into one of the device's bindings.
-#[derive(Debug)]
-struct Part {
-    /// `[rows, columns, C / groups, filters]`
-    weight: Tensor<4>,
-    bias: Tensor<1>,
-}
-
 /// What is added to and multiplied with attention scores.
 #[derive(Debug)]
-struct Scores {
-    parts: SelfAttention,
+pub(super) struct Scores {
+    pub parts: SelfAttention,
+    /// It is what our kernel does: one scale, nothing masked, queries, keys and values side by side.
+    pub is_plain: bool,
     /// `[1, heads, 1, 1]`
-    cosine: Option<Tensor<4>>,
+    pub cosine: Option<Tensor<4>>,
     /// `[1, heads, tokens, tokens]`
-    bias: Option<Tensor<4>>,
+    pub bias: Option<Tensor<4>>,
     /// `[1, windows, 1, tokens, tokens]`
-    mask: Option<Tensor<5>>,
+    pub mask: Option<Tensor<5>>,
 }
 
 impl Adapter {
     /// Puts a program's numbers on the device, in the order in which kernels read them.
-    pub fn new(program: Program, device: &Device) -> Self {
+    pub fn new(program: Program, device: &Device, precision: Precision) -> Self {
+        let upload = Upload { device, precision };
         let macs = program.macs();
         let shapes = program.shapes;
         let mut uses = vec![0; shapes.len()];
@@ -89,7 +88,7 @@ impl Adapter {
         let jobs = program.steps.into_iter().zip(macs).map(|(step, macs)| Job {
             name: step.name,
             macs,
-            kind: put(step.work, shapes[step.inputs[0]], device),
+            kind: upload.put(step.work, shapes[step.inputs[0]]),
             inputs: step.inputs,
             output: step.output,
         });
@@ -98,6 +97,7 @@ impl Adapter {
             shapes,
             outputs: program.outputs,
             uses,
+            precision,
         }
     }
 
@@ -115,7 +115,8 @@ impl Adapter {
             let made = job.kind.run(inputs, batch, self.shapes[job.output]);
             values.put(job.output, made);
         }
-        values.take_all(&self.outputs)
+        let outputs = values.take_all(&self.outputs).into_iter();
+        outputs.map(|value| value.cast(DType::F32)).collect()
     }
 
     /// Runs a batch and says how long the device worked on each step: by its own time stamps where it
@@ -162,7 +163,7 @@ struct Values {
 impl Values {
     fn new(adapter: &Adapter, images: Tensor<4>) -> Self {
         let mut values = vec![None; adapter.shapes.len()];
-        values[0] = Some(images);
+        values[0] = Some(images.cast(adapter.precision.dtype()));
         Self {
             values,
             left: adapter.uses.clone(),
@@ -190,11 +191,7 @@ impl Values {
 impl Kind {
     fn name(&self) -> &'static str {
         match self {
-            Self::Conv(parts, options, _) => match parts.first().map(|part| part.weight.dims()) {
-                Some([1, 1, ..]) => "1x1",
-                Some([_, _, 1, filters]) if options.groups == filters => "depthwise",
-                _ => "conv",
-            },
+            Self::Conv(parts, _) => parts.first().map_or("conv", FrozenConv::kind),
             Self::Affine(..) => "affine",
             Self::LayerNorm(..) => "layer norm",
             Self::Activate(_) => "activate",
@@ -223,24 +220,17 @@ impl Kind {
         };
         let x = next();
         match self {
-            Self::Conv(parts, options, ending) => {
+            Self::Conv(parts, ending) => {
                 let residual = ending.residual.then(&mut next);
                 let mut start = 0;
                 let made = parts.iter().map(|part| {
-                    let [filters] = part.bias.dims();
+                    let filters = part.filters();
                     let residual = residual.clone().map(|residual| match parts.len() {
                         1 => residual,
                         _ => residual.narrow(3, start, filters),
                     });
                     start += filters;
-                    kernels::conv_fused(
-                        x.clone(),
-                        part.weight.clone(),
-                        part.bias.clone(),
-                        residual,
-                        options.clone(),
-                        ending.activation,
-                    )
+                    part.run(x.clone(), residual, ending.activation)
                 });
                 let mut made: Vec<_> = made.collect();
                 match made.len() {
@@ -260,7 +250,9 @@ impl Kind {
             Self::AdaptiveAvgPool if shape.positions() == 1 => kernels::global_average(x),
             Self::AdaptiveAvgPool => {
                 let size = [shape.rows, shape.columns];
-                channels_last(adaptive_avg_pool2d(channels_first(x), size))
+                let stored = x.dtype();
+                let pooled = adaptive_avg_pool2d(channels_first(x.cast(DType::F32)), size);
+                channels_last(pooled).cast(stored)
             }
             Self::Add(function) => kernels::add(x, next(), *function),
             Self::Gate => kernels::gate(x, next()),
@@ -310,13 +302,15 @@ impl Scores {
             ..
         } = self.parts;
         let sequences = batch * windows;
-        let is_plain = (scale * scale * depth as f32 - 1.0).abs() < 1e-5;
-        if is_plain && !per_head && self.cosine.is_none() && self.mask.is_none() {
+        if self.is_plain {
             let packed = packed.reshape([sequences, tokens, 3 * heads * depth]);
             let bias = self.bias.clone();
             let bias = bias.map(|bias| bias.reshape([heads, tokens, tokens]));
             return kernels::attention(packed, heads, bias);
         }
+        // Step by step, in full precision: Burn's sums are taken in what its numbers are stored in.
+        let stored = packed.dtype();
+        let packed = packed.cast(DType::F32);
         let [q, k, v] = [0, 1, 2].map(|part| {
             let packed = packed.clone();
             let picked = match per_head {
@@ -350,135 +344,8 @@ impl Scores {
         mixed
             .swap_dims(1, 2)
             .reshape([sequences, tokens, heads * depth])
+            .cast(stored)
     }
-}
-
-/// Puts a step's numbers on the device.
-fn put(work: Work, input: Shape, device: &Device) -> Kind {
-    let vector = |values: Vec<f32>| {
-        let length = values.len();
-        Tensor::<1>::from_data(TensorData::new(values, [length]), device)
-    };
-    let channels = |values: Vec<f32>| {
-        let length = values.len();
-        Tensor::<4>::from_data(TensorData::new(values, [1, 1, 1, length]), device)
-    };
-    match work {
-        Work::Conv {
-            conv,
-            input: channels,
-            weight,
-            bias,
-            ending,
-        } => {
-            let options = options(&conv, [input.rows, input.columns]);
-            let kernel = [channels / conv.groups, conv.kernel[0], conv.kernel[1]];
-            Kind::Conv(vec![part(&weight, &bias, kernel, device)], options, ending)
-        }
-        Work::Linear {
-            weight,
-            bias,
-            ending,
-        } => {
-            let reach = weight.len() / bias.len();
-            // As many outputs at a time as WebGPU's default limits bind.
-            const MOST: usize = (128 << 20) / size_of::<f32>();
-            let each = (MOST / reach).clamp(1, bias.len());
-            let parts = weight.chunks(each * reach).zip(bias.chunks(each));
-            let parts = parts.map(|(weight, bias)| part(weight, bias, [reach, 1, 1], device));
-            let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-            Kind::Conv(parts.collect(), options, ending)
-        }
-        Work::Affine {
-            scale,
-            shift,
-            activation,
-        } => Kind::Affine(vector(scale), vector(shift), activation),
-        Work::LayerNorm {
-            gamma,
-            beta,
-            epsilon,
-        } => Kind::LayerNorm(vector(gamma), vector(beta), f64::from(epsilon)),
-        Work::Activate(function) => Kind::Activate(function),
-        Work::MaxPool(pool) => Kind::MaxPool(pool),
-        Work::AvgPool(pool) => Kind::AvgPool(pool),
-        Work::AdaptiveAvgPool => Kind::AdaptiveAvgPool,
-        Work::Add { activation } => Kind::Add(activation),
-        Work::Gate => Kind::Gate,
-        Work::Concat => Kind::Concat,
-        Work::Chunk { start } => Kind::Chunk(start),
-        Work::Shuffle { groups } => Kind::Shuffle(groups),
-        Work::Reshape => Kind::Reshape,
-        Work::FlattenMaps => Kind::FlattenMaps,
-        Work::ClassToken(token) => Kind::ClassToken(channels(token)),
-        Work::FirstToken => Kind::FirstToken,
-        Work::Positions(vectors) => {
-            let shape = [1, input.rows, input.columns, input.channels];
-            let data = TensorData::new(vectors, shape);
-            Kind::Positions(Tensor::from_data(data, device))
-        }
-        Work::MergePatches => Kind::MergePatches,
-        Work::Gather(order) => {
-            let zeros = input.positions() as i32;
-            let has_zeros = order.iter().any(Option::is_none);
-            let order: Vec<i32> = order
-                .iter()
-                .map(|position| position.map_or(zeros, |position| position as i32))
-                .collect();
-            let count = order.len();
-            let order = Tensor::from_data(TensorData::new(order, [count]), device);
-            Kind::Gather(order, has_zeros)
-        }
-        Work::Attention(parts) => Kind::Attention(Box::new(scores(*parts, device))),
-    }
-}
-
-fn scores(mut parts: SelfAttention, device: &Device) -> Scores {
-    let (heads, tokens, windows) = (parts.heads, parts.tokens, parts.windows);
-    let cosine = parts
-        .cosine
-        .take()
-        .map(|values| Tensor::from_data(TensorData::new(values, [1, heads, 1, 1]), device));
-    let bias = parts.bias.take().map(|values| {
-        Tensor::from_data(TensorData::new(values, [1, heads, tokens, tokens]), device)
-    });
-    let mask = parts.mask.take().map(|values| {
-        let shape = [1, windows, 1, tokens, tokens];
-        Tensor::from_data(TensorData::new(values, shape), device)
-    });
-    Scores {
-        parts,
-        cosine,
-        bias,
-        mask,
-    }
-}
-
-/// `[filters, C / groups, rows, columns]` as the kernels read it.
-fn part(weight: &[f32], bias: &[f32], kernel: [usize; 3], device: &Device) -> Part {
-    let [channels, rows, columns] = kernel;
-    let filters = bias.len();
-    let reach = channels * rows * columns;
-    let taps = rows * columns;
-    let mut turned = vec![0.0; weight.len()];
-    for (filter, from) in weight.chunks_exact(reach).enumerate() {
-        for (index, value) in from.iter().enumerate() {
-            let (channel, tap) = (index / taps, index % taps);
-            turned[(tap * channels + channel) * filters + filter] = *value;
-        }
-    }
-    let shape = [rows, columns, channels, filters];
-    Part {
-        weight: Tensor::from_data(TensorData::new(turned, shape), device),
-        bias: Tensor::from_data(TensorData::new(bias.to_vec(), [filters]), device),
-    }
-}
-
-/// Burn's options for maps of this size: TensorFlow's padding depends on it.
-fn options(conv: &Conv, size: [usize; 2]) -> ConvOptions<2> {
-    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
-    options.padding = conv.padding_of(size);
-    options
 }
 
 fn channels_first(x: Tensor<4>) -> Tensor<4> {

@@ -1,7 +1,7 @@
 //! Which kernel does each step of a program, without a device: it follows from the shapes and the class
 //! of adapter alone.
 
-use burn::tensor::ops::ConvOptions;
+use rekindle_shaders::{Kernel, Storage};
 
 use super::processor::Processor;
 use super::program::{Ending, Program, Shape, Work};
@@ -14,8 +14,10 @@ use crate::kernels::choice::{Sizes, epilogue};
 pub struct Listed {
     /// The step's name.
     pub step: String,
-    /// The kernel: the name of its text, or what the processor calls it.
+    /// The kernel.
     pub kernel: String,
+    /// A digest of its text, which layers may share; `None` on the processor.
+    pub text: Option<u64>,
     /// Invocations of a workgroup and workgroups, along three axes; `None` on the processor, and for
     /// steps whose kernels do not depend on a choice.
     pub launch: Option<[[u32; 3]; 2]>,
@@ -32,14 +34,15 @@ pub fn listing(program: &Program, batch: usize, tier: Tier) -> Vec<Listed> {
             Work::Linear { bias, ending, .. } => (Conv::new(bias.len(), 1), bias.len(), ending),
             _ => return None,
         };
-        let kernel = chosen(&conv, filters, *ending, shape, batch, tier);
-        Some(Listed {
+        let kernels = chosen(&conv, filters, *ending, shape, batch, tier);
+        Some(kernels.into_iter().map(|kernel| Listed {
             step: step.name.clone(),
             launch: Some([kernel.workgroup, kernel.groups]),
+            text: Some(kernel.digest),
             kernel: kernel.name,
-        })
+        }))
     });
-    steps.collect()
+    steps.flatten().collect()
 }
 
 /// The steps of a program on the processor.
@@ -49,6 +52,7 @@ pub fn processor_listing(program: Program) -> Vec<Listed> {
         step: step.to_owned(),
         kernel: kernel.to_owned(),
         launch: None,
+        text: None,
     });
     steps.collect()
 }
@@ -60,13 +64,10 @@ fn chosen(
     shape: Shape,
     batch: usize,
     tier: Tier,
-) -> rekindle_shaders::Kernel {
+) -> Vec<Kernel> {
     let size = [shape.rows, shape.columns];
-    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
-    options.padding = conv.padding_of(size);
     let maps = [batch, shape.channels, shape.rows, shape.columns];
-    let sizes = Sizes::new(maps, filters, conv.kernel, &options);
-    sizes
-        .forward(epilogue(ending.residual, ending.activation))
-        .kernel(tier)
+    let sizes = Sizes::new(maps, filters, conv.kernel, &conv.options(size));
+    let epilogue = epilogue(ending.residual, ending.activation);
+    sizes.frozen(epilogue, Storage::F32, tier).kernels(tier)
 }

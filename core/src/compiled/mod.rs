@@ -14,13 +14,16 @@ mod fuse;
 mod listing;
 mod lower;
 mod place;
+mod precision;
 mod processor;
 mod program;
+mod upload;
 mod windows;
 
 pub use adapter::Adapter;
 pub use fuse::fuse;
 pub use listing::{Listed, listing, processor_listing};
 pub use lower::{CompileError, Tensors, blanks, lower};
+pub use precision::Precision;
 pub use processor::Processor;
 pub use program::{Ending, Program, SelfAttention, Shape, Step, Timing, ValueId, Work};

@@ -69,6 +69,10 @@ impl fmt::Display for Preference {
     }
 }
 
+/// Dispatches of a submission. Enough for a batch through most networks, so that it is handed over once,
+/// and few enough that a training step begins to run while it is being written down.
+const DISPATCHES: usize = 256;
+
 /// A device that is ready for work.
 #[derive(Debug, Clone)]
 pub struct OpenDevice {
@@ -132,6 +136,11 @@ pub enum DeviceError {
         /// The relative error allowed.
         allowed: f32,
     },
+    /// Half precision was asked for.
+    #[error(
+        "this device has no half-precision floats (WebGPU's shader-f16); leave --precision at full"
+    )]
+    NoHalf,
     /// The device failed while it worked: lost, or out of memory.
     #[error("the device failed: {0}")]
     Execution(String),
@@ -175,6 +184,7 @@ pub async fn open(preference: Preference) -> Result<OpenDevice, DeviceError> {
     }
     let (device, setup) = Device::wgpu_options()
         .device_kind(kind.clone())
+        .tasks_max(DISPATCHES)
         .init_with_setup_async()
         .await
         .map_err(|error| DeviceError::Open(error.to_string()))?;

@@ -1,14 +1,15 @@
 //! A device is believed only after it has computed something right.
 //!
 //! Drivers miscompile, browsers swallow shader errors and hand back zeros: a convolution, a matrix
-//! product and a reduction, small but odd-sized, are compared with the processor's.
+//! product (ours, as networks use them) and a mean (Burn's, as heads do), small but odd-sized, are compared
+//! with the processor's.
 
-use burn::tensor::module::conv2d;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 
 use super::{DeviceError, OpenDevice};
+use crate::kernels;
 use crate::random::Random;
 
 /// How far each operation was from the processor's answer, relative to its norm.
@@ -82,8 +83,8 @@ async fn answers(device: &Device) -> Result<[Vec<f32>; 3], DeviceError> {
     let right = Tensor::<2>::from_data(tensor(vec![65, 29]), device);
     let options = ConvOptions::new([2, 2], [1, 1], [1, 1], 1);
 
-    let convolved = conv2d(image.clone(), kernel, None, options);
-    let product = left.matmul(right);
+    let convolved = kernels::conv2d(image.clone(), kernel, None, options);
+    let product = kernels::matmul(left, right);
     let mean = image.flatten::<3>(2, 3).mean_dim(2);
     Ok([
         read(convolved.flatten(0, 3)).await?,

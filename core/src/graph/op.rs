@@ -134,7 +134,7 @@ impl Pool {
 
     /// Outputs along an axis of `input` positions, as PyTorch counts them; `None` when the window
     /// does not fit.
-    fn outputs(&self, input: usize) -> Option<usize> {
+    pub(crate) fn outputs(&self, input: usize) -> Option<usize> {
         let span = (input + 2 * self.padding) as isize - self.kernel as isize;
         let stride = self.stride as isize;
         if !self.ceil {

@@ -471,10 +471,17 @@ impl Network {
 /// A convolution, by our own kernels where the device runs them.
 fn convolve(conv: &Conv, layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
-    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
-    options.padding = conv.padding_of([height, width]);
     let bias = layer.bias.as_ref().map(|bias| bias.val());
-    kernels::conv2d(x, layer.weight.val(), bias, options)
+    kernels::conv2d(x, layer.weight.val(), bias, conv.options([height, width]))
+}
+
+impl Conv {
+    /// Burn's options for maps of this height and width: TensorFlow's padding depends on them.
+    pub(crate) fn options(&self, size: [usize; 2]) -> ConvOptions<2> {
+        let mut options = ConvOptions::new(self.stride, [0, 0], self.dilation, self.groups);
+        options.padding = self.padding_of(size);
+        options
+    }
 }
 
 /// Batch norm as PyTorch has it: in training the running variance takes in the unbiased variance of

@@ -7,7 +7,7 @@ use burn_cubecl::tensor::CubeTensor;
 use cubecl::features::Plane;
 use cubecl::ir::{ElemType, FloatKind};
 use cubecl::prelude::InputScalar;
-use rekindle_shaders::Tier;
+use rekindle_shaders::{Storage, Tier};
 
 /// Whether this tensor's device runs our WGSL texts.
 pub(super) fn runs_wgsl(tensor: &CubeTensor) -> bool {
@@ -46,15 +46,28 @@ pub(super) fn pretend(tier: Tier) {
     PRETENDED.set(Some(tier));
 }
 
-/// An output on the device of `like`. Tests find what a kernel forgets to write: it is not a number.
+/// How a tensor's numbers are stored.
+pub(super) fn storage(tensor: &CubeTensor) -> Storage {
+    match tensor.dtype {
+        DType::F16 => Storage::F16,
+        _ => Storage::F32,
+    }
+}
+
+/// An output on the device of `like`, stored as it is. Tests find what a kernel forgets to write: it is not
+/// a number.
 pub(super) fn output<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
     let (client, device) = (like.client.clone(), like.device.clone());
     let shape = Shape::new(shape);
     if cfg!(test) {
-        let poison = InputScalar::new(f32::NAN, ElemType::Float(FloatKind::F32));
-        return full_device_dtype(client, shape, device, poison, DType::F32);
+        let kind = match storage(like) {
+            Storage::F16 => FloatKind::F16,
+            Storage::F32 => FloatKind::F32,
+        };
+        let poison = InputScalar::new(f32::NAN, ElemType::Float(kind));
+        return full_device_dtype(client, shape, device, poison, like.dtype);
     }
-    empty_device_contiguous_dtype(client, device, shape, DType::F32)
+    empty_device_contiguous_dtype(client, device, shape, like.dtype)
 }
 
 /// The same tensor with its axes in another order; its memory stays.

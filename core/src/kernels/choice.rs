@@ -2,7 +2,7 @@
 
 use burn::tensor::ops::ConvOptions;
 use rekindle_shaders::{
-    Activation, Conv, Depthwise, Epilogue, Kernel, Side, Storage, Tier, Window,
+    Activation, Conv, Depthwise, Epilogue, Kernel, Side, Storage, Tier, Window, Winograd,
 };
 
 use crate::graph::Nonlinearity;
@@ -65,14 +65,14 @@ impl Sizes {
     }
 
     /// The operation of the forward pass.
-    pub fn forward(&self, epilogue: Epilogue) -> Forward {
+    pub fn forward(&self, epilogue: Epilogue, storage: Storage) -> Forward {
         match self.is_depthwise() {
             true => Forward::Depthwise(Depthwise {
                 batch: self.batch as u32,
                 channels: self.channels as u32,
                 window: self.window,
                 epilogue,
-                storage: Storage::F32,
+                storage,
             }),
             false => Forward::Dense(Conv {
                 batch: self.batch as u32,
@@ -81,8 +81,20 @@ impl Sizes {
                 groups: self.groups as u32,
                 window: self.window,
                 epilogue,
-                storage: Storage::F32,
+                storage,
             }),
+        }
+    }
+
+    /// The same for weights that stay as they are and may be transformed beforehand: by Winograd's method
+    /// on software adapters, where it was measured to win. On GPUs it moves more bytes than it saves
+    /// multiplications, until somebody measures otherwise.
+    pub fn frozen(&self, epilogue: Epilogue, storage: Storage, tier: Tier) -> Forward {
+        match self.forward(epilogue, storage) {
+            Forward::Dense(conv) if tier == Tier::Software => {
+                Winograd::of(&conv).map_or(Forward::Dense(conv), Forward::Winograd)
+            }
+            forward => forward,
         }
     }
 }
@@ -94,14 +106,17 @@ pub(crate) enum Forward {
     Dense(Conv),
     /// Directly: every channel has a window of its own.
     Depthwise(Depthwise),
+    /// With fewer multiplications, from transformed weights.
+    Winograd(Winograd),
 }
 
 impl Forward {
-    /// Its kernel.
-    pub fn kernel(&self, tier: Tier) -> Kernel {
+    /// Its kernels: one, or for Winograd's method three.
+    pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         match self {
-            Self::Dense(conv) => conv.kernel(tier),
-            Self::Depthwise(conv) => conv.kernel(tier),
+            Self::Dense(conv) => vec![conv.kernel(tier)],
+            Self::Depthwise(conv) => vec![conv.kernel(tier)],
+            Self::Winograd(conv) => conv.kernels(tier),
         }
     }
 }

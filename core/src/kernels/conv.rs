@@ -23,7 +23,7 @@ use rekindle_shaders::{
 
 use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
 use super::choice::{Forward, Sizes};
-use super::launch::{launch, made, made_one};
+use super::launch::{launch, made};
 
 /// A two-dimensional convolution.
 ///
@@ -169,12 +169,12 @@ impl ConvOps for Cube {
         }
         let sizes = sizes(&x, &weight, &options);
         let result = output(&x, sizes.output());
-        let conv = sizes.forward(Epilogue::default());
-        let kernel = made_one(&conv, tier(&x), Forward::kernel);
+        let conv = sizes.forward(Epilogue::default(), Storage::F32);
+        let kernel = &made(&conv, tier(&x), Forward::kernels)[0];
         let x = laid_out(x, CHANNELS_LAST);
         // [filters, C / groups, rows, columns] → [rows, columns, C / groups, filters]
         let weight = laid_out(weight, [2, 3, 1, 0]);
-        launch(&kernel, &[&x, &weight, &result]);
+        launch(kernel, &[&x, &weight, &result]);
         turned(result, CHANNELS_FIRST)
     }
 

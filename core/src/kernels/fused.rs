@@ -1,5 +1,7 @@
 //! Convolutions of compiled networks: channels last, with bias, residual and activation in one pass.
 
+use std::sync::Arc;
+
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::Tensor;
@@ -7,41 +9,90 @@ use burn::tensor::ops::ConvOptions;
 use burn_cubecl::Cube;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
+use rekindle_shaders::Epilogue;
 
-use super::adapter::{output, tier};
+use super::adapter::{output, storage, tier};
 use super::choice::{Forward, Sizes, epilogue};
-use super::launch::{launch, made_one};
+use super::launch::{launch, made};
 use crate::graph::Nonlinearity;
 
-/// `activation(conv(x) + bias + residual)`.
-///
-/// # Shapes
-///
-/// - x: `[N, H, W, C]`
-/// - weight: `[rows, columns, C / groups, filters]`
-/// - bias: `[filters]`
-/// - residual: as what is returned
-/// - returns: `[N, H out, W out, filters]`
-pub fn conv_fused(
-    x: Tensor<4>,
+/// A convolution of a frozen network, its numbers laid out as the device's kernel reads them.
+#[derive(Debug)]
+pub struct FrozenConv {
+    /// As [`FusedOps::prepared`] gave it.
     weight: Tensor<4>,
     bias: Tensor<1>,
-    residual: Option<Tensor<4>>,
+    kernel: [usize; 2],
     options: ConvOptions<2>,
-    activation: Option<Nonlinearity>,
-) -> Tensor<4> {
-    let (x, weight, bias) = (
-        x.into_dispatch(),
-        weight.into_dispatch(),
-        bias.into_dispatch(),
-    );
-    Tensor::from_dispatch(match residual {
-        Some(residual) => {
-            let residual = residual.into_dispatch();
-            Dispatch::conv_fused_onto(x, weight, bias, residual, options, activation)
+}
+
+impl FrozenConv {
+    /// Lays out weights for maps of a size.
+    ///
+    /// # Shapes
+    ///
+    /// - weight: `[rows, columns, C / groups, filters]`
+    /// - bias: `[filters]`
+    /// - size: rows and columns of the maps that will come in
+    pub fn new(
+        weight: Tensor<4>,
+        bias: Tensor<1>,
+        options: ConvOptions<2>,
+        size: [usize; 2],
+    ) -> Self {
+        let [rows, columns, ..] = weight.dims();
+        let weight = Dispatch::prepared(weight.into_dispatch(), options.clone(), size);
+        Self {
+            weight: Tensor::from_dispatch(weight),
+            bias,
+            kernel: [rows, columns],
+            options,
         }
-        None => <Dispatch as FusedOps>::conv_fused(x, weight, bias, options, activation),
-    })
+    }
+
+    /// `activation(conv(x) + bias + residual)`.
+    ///
+    /// # Shapes
+    ///
+    /// - x: `[N, H, W, C]`
+    /// - residual: as what is returned
+    /// - returns: `[N, H out, W out, filters]`
+    pub fn run(
+        &self,
+        x: Tensor<4>,
+        residual: Option<Tensor<4>>,
+        activation: Option<Nonlinearity>,
+    ) -> Tensor<4> {
+        let (x, weight, bias) = (
+            x.into_dispatch(),
+            self.weight.clone().into_dispatch(),
+            self.bias.clone().into_dispatch(),
+        );
+        let (kernel, options) = (self.kernel, self.options.clone());
+        Tensor::from_dispatch(match residual {
+            Some(residual) => {
+                let residual = residual.into_dispatch();
+                Dispatch::conv_fused_onto(x, weight, bias, residual, kernel, options, activation)
+            }
+            None => Dispatch::conv_fused(x, weight, bias, kernel, options, activation),
+        })
+    }
+
+    /// How many maps come out.
+    pub fn filters(&self) -> usize {
+        self.bias.dims()[0]
+    }
+
+    /// What it is, for tables.
+    pub fn kind(&self) -> &'static str {
+        let [rows, _, channels, filters] = self.weight.dims();
+        match self.kernel {
+            [1, 1] => "1x1",
+            [kernel, _] if kernel != rows => "winograd",
+            _ if channels == 1 && self.options.groups == filters => "depthwise",
+            _ => "conv",
+        }
+    }
 }
 
 /// The product of two matrices, by the kernel that linear layers and 1×1 convolutions run on.
@@ -53,26 +104,33 @@ pub fn conv_fused(
 /// - returns: `[rows, columns]`
 pub fn matmul(a: Tensor<2>, b: Tensor<2>) -> Tensor<2> {
     let ([rows, depth], [_, columns]) = (a.dims(), b.dims());
-    let none = Tensor::zeros([columns], &a.device());
+    let none = Tensor::zeros([columns], (&a.device(), a.dtype()));
     let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-    conv_fused(
-        a.reshape([1, 1, rows, depth]),
-        b.reshape([1, 1, depth, columns]),
-        none,
-        None,
-        options,
-        None,
-    )
-    .reshape([rows, columns])
+    let linear = FrozenConv::new(b.reshape([1, 1, depth, columns]), none, options, [1, 1]);
+    linear
+        .run(a.reshape([rows, 1, 1, depth]), None, None)
+        .reshape([rows, columns])
 }
 
-/// The operation, for each backend; see [`conv_fused`].
+/// The operations, for each backend; see [`FrozenConv`].
+///
+/// `kernel` is the window's rows and columns: prepared weights need not show them any more.
 #[backend_extension(Cube, Flex)]
 pub(crate) trait FusedOps: Backend {
+    /// The weights as the other operations want them, on maps of this size.
+    fn prepared(
+        weight: FloatTensor<Self>,
+        _options: ConvOptions<2>,
+        _size: [usize; 2],
+    ) -> FloatTensor<Self> {
+        weight
+    }
+
     fn conv_fused(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        _kernel: [usize; 2],
         options: ConvOptions<2>,
         activation: Option<Nonlinearity>,
     ) -> FloatTensor<Self> {
@@ -84,6 +142,7 @@ pub(crate) trait FusedOps: Backend {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         residual: FloatTensor<Self>,
+        _kernel: [usize; 2],
         options: ConvOptions<2>,
         activation: Option<Nonlinearity>,
     ) -> FloatTensor<Self> {
@@ -134,14 +193,36 @@ fn hard_sigmoid<B: Backend>(x: FloatTensor<B>) -> FloatTensor<B> {
 }
 
 impl FusedOps for Cube {
+    fn prepared(
+        weight: FloatTensor<Self>,
+        options: ConvOptions<2>,
+        [height, width]: [usize; 2],
+    ) -> FloatTensor<Self> {
+        let weight = into_contiguous(weight);
+        let [rows, columns, each, filters] = weight.shape().dims();
+        let maps = [1, each * options.groups, height, width];
+        let sizes = Sizes::new(maps, filters, [rows, columns], &options);
+        let tier = tier(&weight);
+        match sizes.frozen(Epilogue::default(), storage(&weight), tier) {
+            Forward::Winograd(conv) => {
+                let numbers = conv.weights_length() as usize / (each * filters);
+                let transformed = output(&weight, [numbers, 1, each, filters]);
+                launch(&Arc::new(conv.weights(tier)), &[&weight, &transformed]);
+                transformed
+            }
+            Forward::Dense(_) | Forward::Depthwise(_) => weight,
+        }
+    }
+
     fn conv_fused(
         x: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
+        kernel: [usize; 2],
         options: ConvOptions<2>,
         activation: Option<Nonlinearity>,
     ) -> FloatTensor<Self> {
-        in_one_pass(x, weight, bias, None, options, activation)
+        fused(x, weight, bias, None, kernel, options, activation)
     }
 
     fn conv_fused_onto(
@@ -149,34 +230,44 @@ impl FusedOps for Cube {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         residual: FloatTensor<Self>,
+        kernel: [usize; 2],
         options: ConvOptions<2>,
         activation: Option<Nonlinearity>,
     ) -> FloatTensor<Self> {
-        in_one_pass(x, weight, bias, Some(residual), options, activation)
+        fused(x, weight, bias, Some(residual), kernel, options, activation)
     }
 }
 
-fn in_one_pass(
+fn fused(
     x: CubeTensor,
     weight: CubeTensor,
     bias: CubeTensor,
     residual: Option<CubeTensor>,
+    kernel: [usize; 2],
     options: ConvOptions<2>,
     activation: Option<Nonlinearity>,
 ) -> CubeTensor {
     let [batch, height, width, channels] = x.shape().dims();
-    let [rows, columns, _, filters] = weight.shape().dims();
     let maps = [batch, channels, height, width];
-    let sizes = Sizes::new(maps, filters, [rows, columns], &options);
-    let conv = sizes.forward(epilogue(residual.is_some(), activation));
-    let kernel = made_one(&conv, tier(&x), Forward::kernel);
+    let sizes = Sizes::new(maps, weight.shape()[3], kernel, &options);
+    let tier = tier(&x);
+    let epilogue = epilogue(residual.is_some(), activation);
+    let conv = sizes.frozen(epilogue, storage(&x), tier);
+    let kernels = made(&conv, tier, Forward::kernels);
     let result = output(&x, sizes.output());
     let x = into_contiguous(x);
-    let weight = into_contiguous(weight);
     let residual = residual.map(into_contiguous);
-    let mut buffers: Vec<&CubeTensor> = vec![&x, &weight, &bias];
-    buffers.extend(&residual);
-    buffers.push(&result);
-    launch(&kernel, &buffers);
+    let mut ending: Vec<&CubeTensor> = vec![&bias];
+    ending.extend(&residual);
+    ending.push(&result);
+    match (conv, &kernels[..]) {
+        (Forward::Winograd(conv), [input, products, last]) => {
+            let [tiles, sums] = conv.scratch().map(|numbers| output(&x, [numbers as usize]));
+            launch(input, &[&x, &tiles]);
+            launch(products, &[&tiles, &weight, &sums]);
+            launch(last, &[&[&sums], &ending[..]].concat());
+        }
+        (_, kernels) => launch(&kernels[0], &[&[&x, &weight], &ending[..]].concat()),
+    }
     result
 }

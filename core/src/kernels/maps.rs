@@ -9,7 +9,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use rekindle_shaders::{AvgPool, Change, Elementwise, GlobalAvgPool, MaxPool, Side, Window};
 
-use super::adapter::{output, tier};
+use super::adapter::{output, storage, tier};
 use super::choice::named;
 use super::fused::activated;
 use super::launch::{launch, made_one};
@@ -175,6 +175,7 @@ fn change(
         channels: channels as u32,
         change,
         activation: named(activation),
+        storage: storage(&x),
     };
     let kernel = made_one(&operation, tier(&x), Elementwise::kernel);
     let x = into_contiguous(x);
@@ -193,6 +194,7 @@ impl MapOps for Cube {
             batch: batch as u32,
             channels: channels as u32,
             window: window(pool, [height, width], size),
+            storage: storage(&x),
         };
         let kernel = made_one(&operation, tier(&x), MaxPool::kernel);
         let result = output(&x, [batch, size[0], size[1], channels]);
@@ -207,6 +209,7 @@ impl MapOps for Cube {
             channels: channels as u32,
             window: window(pool, [height, width], size),
             count_include_pad: true,
+            storage: storage(&x),
         };
         let kernel = made_one(&operation, tier(&x), AvgPool::kernel);
         let result = output(&x, [batch, size[0], size[1], channels]);
@@ -220,6 +223,7 @@ impl MapOps for Cube {
             batch: batch as u32,
             pixels: (rows * columns) as u32,
             channels: channels as u32,
+            storage: storage(&x),
         };
         let kernel = made_one(&operation, tier(&x), GlobalAvgPool::kernel);
         let result = output(&x, [batch, 1, 1, channels]);

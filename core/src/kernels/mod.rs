@@ -20,9 +20,11 @@ mod upsample;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use burn::tensor::{DType, Device};
+
 pub use batch_norm::batch_norm_train;
 pub use conv::conv2d;
-pub use fused::{conv_fused, matmul};
+pub use fused::{FrozenConv, matmul};
 pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};
 pub use normalise::normalise;
 pub use rekindle_shaders::Tier;
@@ -35,6 +37,11 @@ static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
 /// another pair of eyes: for benchmarks, and for whoever suspects a kernel.
 pub fn switch(on: bool) {
     SWITCHED_OFF.store(!on, Ordering::Relaxed);
+}
+
+/// Whether our kernels may keep numbers in 16 bits on this device.
+pub(crate) fn has_half(device: &Device) -> bool {
+    *device != Device::flex() && device.supports_dtype(DType::F16)
 }
 
 fn are_switched_on() -> bool {

@@ -7,7 +7,7 @@ use burn_cubecl::Cube;
 use burn_cubecl::kernel::into_contiguous;
 use rekindle_shaders::{Attention, LayerNorm};
 
-use super::adapter::{output, tier};
+use super::adapter::{output, storage, tier};
 use super::launch::{launch, made_one};
 
 /// `(x − mean) / √(variance + epsilon) · gamma + beta` over the channels of each position.
@@ -105,6 +105,7 @@ impl TokenOps for Cube {
             rows: (shape[0] * shape[1] * shape[2]) as u32,
             columns: shape[3] as u32,
             epsilon: epsilon as f32,
+            storage: storage(&x),
         };
         let kernel = made_one(&operation, tier(&x), LayerNorm::kernel);
         let result = output(&x, shape);
@@ -141,6 +142,7 @@ fn in_one_pass(
         heads: heads as u32,
         depth: depth as u32,
         bias: bias.is_some(),
+        storage: storage(&packed),
     };
     let kernel = made_one(&operation, tier(&packed), Attention::kernel);
     let result = output(&packed, [sequences, tokens, heads * depth]);

@@ -6,7 +6,9 @@ use std::sync::{Arc, OnceLock};
 use burn::tensor::Device;
 
 use super::Model;
-use crate::compiled::{Adapter, CompileError, Processor, Program, Tensors, Timing, fuse, lower};
+use crate::compiled::{
+    Adapter, CompileError, Precision, Processor, Program, Tensors, Timing, fuse, lower,
+};
 use crate::device::DeviceError;
 use crate::image::RgbImage;
 use crate::weights::collect;
@@ -14,6 +16,7 @@ use crate::weights::collect;
 /// What a model has been compiled to so far.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Frozen {
+    precision: Precision,
     features: Arc<OnceLock<Compiled>>,
     logits: Arc<OnceLock<Compiled>>,
 }
@@ -29,8 +32,21 @@ impl Frozen {
     /// What stays true under another head.
     pub fn without_head(&self) -> Self {
         Self {
+            precision: self.precision,
             features: Arc::clone(&self.features),
             logits: Arc::default(),
+        }
+    }
+
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// Nothing compiled yet, for this precision.
+    pub fn of(precision: Precision) -> Self {
+        Self {
+            precision,
+            ..Self::default()
         }
     }
 }
@@ -100,7 +116,10 @@ impl Model {
         let program = fuse(program(&tensors).map_err(DeviceError::execution)?);
         Ok(kept.get_or_init(|| match self.device == Device::flex() {
             true => Compiled::Processor(Processor::new(program)),
-            false => Compiled::Adapter(Adapter::new(program, &self.device)),
+            false => {
+                let precision = self.frozen.precision;
+                Compiled::Adapter(Adapter::new(program, &self.device, precision))
+            }
         }))
     }
 

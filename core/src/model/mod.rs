@@ -16,6 +16,7 @@ use burn::tensor::{Device, Tensor};
 use frozen::Frozen;
 
 use crate::backbone::{Activation, Architecture, Backbone, HeadSlot, UnsupportedInput};
+use crate::compiled::Precision;
 use crate::device::DeviceError;
 use crate::graph::{Graph, LayerId};
 use crate::head::{Head, HeadKind};
@@ -128,6 +129,26 @@ impl Model {
             frozen: self.frozen.without_head(),
             ..self.clone()
         }
+    }
+
+    /// Chooses how answers and features are computed from now on; training stays in full precision.
+    ///
+    /// # Errors
+    ///
+    /// When the device has no half-precision floats. The processor has none.
+    pub fn with_precision(self, precision: Precision) -> Result<Self, DeviceError> {
+        if precision == Precision::Half && !kernels::has_half(&self.device) {
+            return Err(DeviceError::NoHalf);
+        }
+        Ok(Self {
+            frozen: Frozen::of(precision),
+            ..self
+        })
+    }
+
+    /// How answers and features are computed.
+    pub fn precision(&self) -> Precision {
+        self.frozen.precision()
     }
 
     /// Puts crops on the device as one normalised batch.

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use rekindle_core::compiled::Timing;
+use rekindle_core::compiled::{Precision, Timing};
 use rekindle_core::device::{Multiplier, OpenDevice, Yardstick};
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels;
@@ -23,6 +23,7 @@ struct Measured {
     model: String,
     device: String,
     kernels: &'static str,
+    precision: Precision,
     batch: usize,
     runs: usize,
     /// From opening the model to its first answer: packing weights, compiling shaders.
@@ -101,6 +102,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
             KernelChoice::Ours => "ours",
             KernelChoice::Burn => "burn",
         },
+        precision: model.precision(),
         batch: args.batch,
         runs: args.runs,
         first_ms: 1e3 * first,

@@ -40,6 +40,7 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
             json!({
                 "layer": row.step,
                 "kernel": row.kernel,
+                "text": row.text.map(|digest| format!("{digest:016x}")),
                 "workgroup": row.launch.map(|[workgroup, _]| workgroup),
                 "groups": row.launch.map(|[_, groups]| groups),
             })
@@ -47,7 +48,7 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
         print_json(&rows.collect::<Vec<_>>())?;
         return Ok(ExitCode::Ok);
     }
-    let mut listed = table(&["layer", "kernel", "workgroup", "workgroups"]);
+    let mut listed = table(&["layer", "kernel", "text", "workgroup", "workgroups"]);
     for row in &rows {
         let [workgroup, groups] = match row.launch {
             Some(launch) => launch.map(shape),
@@ -56,6 +57,8 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
         listed.add_row(vec![
             row.step.clone(),
             row.kernel.clone(),
+            row.text
+                .map_or("–".to_owned(), |digest| format!("{:08x}", digest >> 32)),
             workgroup,
             groups,
         ]);

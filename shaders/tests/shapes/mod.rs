@@ -80,20 +80,18 @@ pub fn of(tier: Tier) -> Vec<Case> {
     };
     convolutions(tier, &mut add);
     products(tier, &mut add);
+    for storage in STORAGES {
+        frozen(tier, storage, &mut add);
+    }
     maps(tier, &mut add);
     cases
 }
 
-fn storages(tier: Tier) -> &'static [Storage] {
-    if tier == Tier::Full {
-        &[Storage::F32, Storage::F16]
-    } else {
-        &[Storage::F32]
-    }
-}
+/// Half precision is a feature of its own: phones have it, and software adapters.
+const STORAGES: [Storage; 2] = [Storage::F32, Storage::F16];
 
 fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
-    for &storage in storages(tier) {
+    for storage in STORAGES {
         let half = storage == Storage::F16;
         for (turn, window) in windows().into_iter().enumerate() {
             // Half of the channels for each window, in turns: all in all every kind is met often.
@@ -205,7 +203,7 @@ fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
 }
 
 fn products(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
-    for &storage in storages(tier) {
+    for storage in STORAGES {
         for (batch, rows, depth, columns) in [
             (1, 1, 512, 1000),
             (1, 197, 768, 3072),
@@ -236,31 +234,35 @@ fn products(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
     }
 }
 
-fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
-    for (rows, columns) in [(1, 1), (1, 1000), (197, 768), (100_000, 49), (70_000, 7)] {
-        add(false, vec![Softmax { rows, columns }.kernel(tier)]);
-        add(
-            false,
-            vec![
-                LayerNorm {
-                    rows,
-                    columns,
-                    epsilon: 1e-6,
-                }
-                .kernel(tier),
-            ],
-        );
-        add(false, ColumnSums { rows, columns }.kernels(tier));
+const ROWS: [(u32, u32); 5] = [(1, 1), (1, 1000), (197, 768), (100_000, 49), (70_000, 7)];
+
+/// What frozen networks need beside products, in both precisions.
+fn frozen(tier: Tier, storage: Storage, add: &mut impl FnMut(bool, Vec<Kernel>)) {
+    let half = storage == Storage::F16;
+    for (rows, columns) in ROWS {
+        let softmax = Softmax {
+            rows,
+            columns,
+            storage,
+        };
+        let norm = LayerNorm {
+            rows,
+            columns,
+            epsilon: 1e-6,
+            storage,
+        };
+        add(half, vec![softmax.kernel(tier), norm.kernel(tier)]);
     }
     for channels in [3, 64] {
         let window = square(112, 3, 2, 1, 1);
         add(
-            false,
+            half,
             vec![
                 MaxPool {
                     batch: 2,
                     channels,
                     window,
+                    storage,
                 }
                 .kernel(tier),
             ],
@@ -271,16 +273,18 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                 channels,
                 window,
                 count_include_pad,
+                storage,
             };
-            add(false, vec![pool.kernel(tier)]);
+            add(half, vec![pool.kernel(tier)]);
         }
         add(
-            false,
+            half,
             vec![
                 GlobalAvgPool {
                     batch: 2,
                     pixels: 49,
                     channels,
+                    storage,
                 }
                 .kernel(tier),
             ],
@@ -293,8 +297,9 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                     channels,
                     change,
                     activation,
+                    storage,
                 };
-                add(false, vec![element.kernel(tier)]);
+                add(half, vec![element.kernel(tier)]);
             }
         }
     }
@@ -306,7 +311,7 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
     ] {
         for bias in [false, true] {
             add(
-                false,
+                half,
                 vec![
                     Attention {
                         windows,
@@ -314,11 +319,18 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                         heads,
                         depth,
                         bias,
+                        storage,
                     }
                     .kernel(tier),
                 ],
             );
         }
+    }
+}
+
+fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
+    for (rows, columns) in ROWS {
+        add(false, ColumnSums { rows, columns }.kernels(tier));
     }
     for channels in [5, 64] {
         for big in [false, true] {

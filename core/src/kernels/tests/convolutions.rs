@@ -1,81 +1,13 @@
-//! Every kernel against float64 on random shapes, for every class of adapters, on whatever adapter
-//! there is. Outputs hold no numbers before a kernel runs (see [`super::adapter::output`]), so what it
-//! forgets to write shows.
+//! Convolutions, their gradients, their fused forms, and products.
 
-#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
-
-use std::sync::OnceLock;
-
+use burn::tensor::Device;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_shaders::Tier;
 
-use super::adapter::pretend;
-use super::{conv_fused, conv2d, matmul};
-use crate::device::{self, Preference};
-use crate::graph::Nonlinearity;
+use super::{ACTIVATIONS, adapter, applied, channels_last, compare, numbers, read, tensor};
+use crate::kernels::adapter::pretend;
+use crate::kernels::{FrozenConv, conv2d, matmul};
 use crate::random::Random;
-
-/// Largest difference from the truth, relative to the largest number of it.
-const ALLOWED: f64 = 1e-4;
-
-const ACTIVATIONS: [Option<Nonlinearity>; 9] = [
-    None,
-    Some(Nonlinearity::Relu),
-    Some(Nonlinearity::Relu6),
-    Some(Nonlinearity::Silu),
-    Some(Nonlinearity::HardSwish),
-    Some(Nonlinearity::HardSigmoid),
-    Some(Nonlinearity::Sigmoid),
-    Some(Nonlinearity::Gelu),
-    Some(Nonlinearity::Tanh),
-];
-
-/// The software adapter; `None` where the tests were told that there is none.
-fn adapter() -> Option<Device> {
-    // A process opens it once, however many tests ask at the same time.
-    static OPENED: OnceLock<Option<Device>> = OnceLock::new();
-    let open = || match pollster::block_on(device::open(Preference::Software)) {
-        Ok(open) => Some(open.device),
-        Err(error) if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() => {
-            println!("skipped, as asked: {error}");
-            None
-        }
-        Err(error) => panic!("{error}: set REKINDLE_NO_SOFTWARE_GPU=1 to go without"),
-    };
-    OPENED.get_or_init(open).clone()
-}
-
-fn read<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = pollster::block_on(tensor.into_data_async()).unwrap();
-    data.iter::<f32>().collect()
-}
-
-fn compare(what: &str, found: &[f32], truth: &[f64]) -> f64 {
-    assert_eq!(found.len(), truth.len(), "{what}");
-    let largest = truth
-        .iter()
-        .fold(1e-6_f64, |most, value| most.max(value.abs()));
-    let mut worst = 0.0_f64;
-    for (index, (&found, &truth)) in found.iter().zip(truth).enumerate() {
-        let error = (f64::from(found) - truth).abs() / largest;
-        // Written so that what is not a number fails.
-        assert!(
-            error <= ALLOWED,
-            "{what}: number {index} is {found}, should be {truth}"
-        );
-        worst = worst.max(error);
-    }
-    worst
-}
-
-fn numbers(random: &mut Random, count: usize) -> Vec<f32> {
-    (0..count).map(|_| 2.0 * random.uniform() - 1.0).collect()
-}
-
-fn tensor<const D: usize>(values: &[f32], shape: [usize; D], device: &Device) -> Tensor<D> {
-    Tensor::from_data(TensorData::new(values.to_vec(), shape), device)
-}
 
 /// A convolution's sizes.
 #[derive(Debug, Clone)]
@@ -194,47 +126,6 @@ impl Case {
     }
 }
 
-fn applied(function: Option<Nonlinearity>, x: f64) -> f64 {
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    let hard_sigmoid = |x: f64| (x + 3.0).clamp(0.0, 6.0) / 6.0;
-    match function {
-        None => x,
-        Some(Nonlinearity::Relu) => x.max(0.0),
-        Some(Nonlinearity::Relu6) => x.clamp(0.0, 6.0),
-        Some(Nonlinearity::Silu) => x * sigmoid(x),
-        Some(Nonlinearity::HardSwish) => x * hard_sigmoid(x),
-        Some(Nonlinearity::HardSigmoid) => hard_sigmoid(x),
-        Some(Nonlinearity::Sigmoid) => sigmoid(x),
-        Some(Nonlinearity::Gelu) => 0.5 * x * (1.0 + erf(x / std::f64::consts::SQRT_2)),
-        Some(Nonlinearity::Tanh) => x.tanh(),
-    }
-}
-
-/// The error function by its series, good to 1e-12 for |x| < 6.
-fn erf(x: f64) -> f64 {
-    if x.abs() > 5.0 {
-        return x.signum();
-    }
-    let (mut term, mut sum) = (x, x);
-    for n in 1..200 {
-        let n = f64::from(n);
-        term *= -x * x / n;
-        sum += term / (2.0 * n + 1.0);
-    }
-    sum * 2.0 / std::f64::consts::PI.sqrt()
-}
-
-/// `[N, C, positions]` to `[N, positions, C]`.
-fn channels_last<T: Copy>(values: &[T], channels: usize, positions: usize) -> Vec<T> {
-    (0..values.len())
-        .map(|index| {
-            let (pixel, channel) = (index / channels, index % channels);
-            let (image, position) = (pixel / positions, pixel % positions);
-            values[(image * channels + channel) * positions + position]
-        })
-        .collect()
-}
-
 /// Forward, both gradients, and the fused form of one random convolution.
 fn check(case: &Case, random: &mut Random, device: &Device) -> f64 {
     let what = format!("{case:?}");
@@ -289,12 +180,10 @@ fn check(case: &Case, random: &mut Random, device: &Device) -> f64 {
     let r_last = channels_last(&r, all_out, rows * columns);
     let hwio = tensor(&w, w_shape, device).permute([2, 3, 1, 0]);
     let y_last = [case.batch, rows, columns, all_out];
-    let made = conv_fused(
+    let bias = tensor(&b, [all_out], device);
+    let made = FrozenConv::new(hwio, bias, case.options(), case.size).run(
         tensor(&x_last, [case.batch, height, width, all_in], device),
-        hwio,
-        tensor(&b, [all_out], device),
         has_residual.then(|| tensor(&r_last, y_last, device)),
-        case.options(),
         activation,
     );
     let truth = channels_last(&fused, all_out, rows * columns);
@@ -364,5 +253,35 @@ fn the_processors_telling_is_right() {
     for _ in 0..60 {
         let case = Case::random(&mut random);
         check(&case, &mut random, &Device::flex());
+    }
+}
+
+/// Windows and channels for which software adapters transform weights, in both tile sizes.
+#[test]
+fn convolutions_by_winograds_method_are_right() {
+    let Some(device) = adapter() else { return };
+    pretend(Tier::Software);
+    let mut random = Random::new(6);
+    for _ in 0..30 {
+        let mut between = |low: usize, high: usize| low + random.below(high - low);
+        let case = Case {
+            batch: between(1, 4),
+            groups: 1,
+            channels: between(16, 36),
+            filters: between(16, 36),
+            size: [between(3, 16), between(3, 16)],
+            kernel: [3, 3],
+            stride: [1, 1],
+            dilation: [1, 1],
+            padding: [
+                (between(0, 3), between(0, 3)),
+                (between(0, 3), between(0, 3)),
+            ],
+        };
+        let weight = tensor(&[1.0; 9 * 256], [3, 3, 16, 16], &device);
+        let bias = tensor(&[0.0; 16], [16], &device);
+        let frozen = FrozenConv::new(weight, bias, case.options(), case.size);
+        assert_eq!(frozen.kind(), "winograd");
+        check(&case, &mut random, &device);
     }
 }

@@ -1,0 +1,152 @@
+//! A program's numbers on a device, in the order and precision in which kernels read them.
+
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, Tensor, TensorData};
+
+use super::adapter::{Kind, Scores};
+use super::precision::Precision;
+use super::program::{SelfAttention, Shape, Work};
+use crate::kernels::FrozenConv;
+
+/// Where numbers go, and how they are kept there.
+#[derive(Clone, Copy)]
+pub(super) struct Upload<'a> {
+    pub device: &'a Device,
+    pub precision: Precision,
+}
+
+impl Upload<'_> {
+    /// Puts a step's numbers on the device.
+    pub fn put(&self, work: Work, input: Shape) -> Kind {
+        match work {
+            Work::Conv {
+                conv,
+                input: channels,
+                weight,
+                bias,
+                ending,
+            } => {
+                let size = [input.rows, input.columns];
+                let kernel = [channels / conv.groups, conv.kernel[0], conv.kernel[1]];
+                let all = self.part(&weight, &bias, kernel, conv.options(size), size);
+                Kind::Conv(vec![all], ending)
+            }
+            Work::Linear {
+                weight,
+                bias,
+                ending,
+            } => {
+                let reach = weight.len() / bias.len();
+                // As many outputs at a time as WebGPU's default limits bind.
+                const MOST: usize = (128 << 20) / size_of::<f32>();
+                let each = (MOST / reach).clamp(1, bias.len());
+                let parts = weight.chunks(each * reach).zip(bias.chunks(each));
+                let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
+                let parts = parts.map(|(weight, bias)| {
+                    self.part(weight, bias, [reach, 1, 1], options.clone(), [1, 1])
+                });
+                Kind::Conv(parts.collect(), ending)
+            }
+            Work::Affine {
+                scale,
+                shift,
+                activation,
+            } => Kind::Affine(self.vector(scale), self.vector(shift), activation),
+            Work::LayerNorm {
+                gamma,
+                beta,
+                epsilon,
+            } => Kind::LayerNorm(self.vector(gamma), self.vector(beta), f64::from(epsilon)),
+            Work::Activate(function) => Kind::Activate(function),
+            Work::MaxPool(pool) => Kind::MaxPool(pool),
+            Work::AvgPool(pool) => Kind::AvgPool(pool),
+            Work::AdaptiveAvgPool => Kind::AdaptiveAvgPool,
+            Work::Add { activation } => Kind::Add(activation),
+            Work::Gate => Kind::Gate,
+            Work::Concat => Kind::Concat,
+            Work::Chunk { start } => Kind::Chunk(start),
+            Work::Shuffle { groups } => Kind::Shuffle(groups),
+            Work::Reshape => Kind::Reshape,
+            Work::FlattenMaps => Kind::FlattenMaps,
+            Work::ClassToken(token) => {
+                let length = token.len();
+                Kind::ClassToken(self.numbers(token, [1, 1, 1, length]))
+            }
+            Work::FirstToken => Kind::FirstToken,
+            Work::Positions(vectors) => {
+                let shape = [1, input.rows, input.columns, input.channels];
+                Kind::Positions(self.numbers(vectors, shape))
+            }
+            Work::MergePatches => Kind::MergePatches,
+            Work::Gather(order) => {
+                let zeros = input.positions() as i32;
+                let has_zeros = order.iter().any(Option::is_none);
+                let order: Vec<i32> = order
+                    .iter()
+                    .map(|position| position.map_or(zeros, |position| position as i32))
+                    .collect();
+                let count = order.len();
+                let order = Tensor::from_data(TensorData::new(order, [count]), self.device);
+                Kind::Gather(order, has_zeros)
+            }
+            Work::Attention(parts) => Kind::Attention(Box::new(self.scores(*parts))),
+        }
+    }
+
+    fn scores(&self, mut parts: SelfAttention) -> Scores {
+        let (heads, tokens, windows) = (parts.heads, parts.tokens, parts.windows);
+        let (cosine, bias, mask) = (parts.cosine.take(), parts.bias.take(), parts.mask.take());
+        let is_scaled = (parts.scale * parts.scale * parts.depth as f32 - 1.0).abs() < 1e-5;
+        let is_plain = is_scaled && !parts.per_head && cosine.is_none() && mask.is_none();
+        // What Burn adds up is kept in full precision.
+        let sums = Upload {
+            precision: if is_plain {
+                self.precision
+            } else {
+                Precision::Full
+            },
+            ..*self
+        };
+        Scores {
+            parts,
+            is_plain,
+            cosine: cosine.map(|values| sums.numbers(values, [1, heads, 1, 1])),
+            bias: bias.map(|values| sums.numbers(values, [1, heads, tokens, tokens])),
+            mask: mask.map(|values| sums.numbers(values, [1, windows, 1, tokens, tokens])),
+        }
+    }
+
+    /// `[filters, C / groups, rows, columns]` as the kernels read it.
+    fn part(
+        &self,
+        weight: &[f32],
+        bias: &[f32],
+        kernel: [usize; 3],
+        options: ConvOptions<2>,
+        size: [usize; 2],
+    ) -> FrozenConv {
+        let [channels, rows, columns] = kernel;
+        let filters = bias.len();
+        let reach = channels * rows * columns;
+        let taps = rows * columns;
+        let mut turned = vec![0.0; weight.len()];
+        for (filter, from) in weight.chunks_exact(reach).enumerate() {
+            for (index, value) in from.iter().enumerate() {
+                let (channel, tap) = (index / taps, index % taps);
+                turned[(tap * channels + channel) * filters + filter] = *value;
+            }
+        }
+        let weight = self.numbers(turned, [rows, columns, channels, filters]);
+        FrozenConv::new(weight, self.vector(bias.to_vec()), options, size)
+    }
+
+    fn vector(&self, values: Vec<f32>) -> Tensor<1> {
+        let length = values.len();
+        self.numbers(values, [length])
+    }
+
+    fn numbers<const D: usize>(&self, values: Vec<f32>, shape: [usize; D]) -> Tensor<D> {
+        let options = (self.device, self.precision.dtype());
+        Tensor::from_data(TensorData::new(values, shape), options)
+    }
+}
