@@ -1,11 +1,15 @@
 //! Every shader parses, validates within WebGPU's default capabilities, and translates to what
 //! Vulkan, Metal and DX12 run.
+//!
+//! `REKINDLE_TEXTS` may name a folder: every text is then written to `texts.json` in it, for the browsers'
+//! own compilers to judge (`tests/browser/shaders.test.mjs`).
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
 mod shapes;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
 
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
@@ -218,4 +222,30 @@ fn layers_of_one_form_share_a_text_on_software_adapters() {
     assert_eq!(software(&a).source, software(&b).source);
     assert_ne!(software(&a).sizes, software(&b).sizes);
     assert_ne!(a.kernel(Tier::Roomy).source, b.kernel(Tier::Roomy).source);
+}
+
+/// A text as JSON.
+fn json(case: &Case) -> String {
+    let Kernel { name, source, .. } = &case.kernel;
+    let (tier, half) = (case.tier, case.half);
+    // Texts have nothing in them that Rust quotes otherwise than JSON; what reads them would refuse it.
+    format!(r#"{{"name":{name:?},"tier":"{tier:?}","half":{half},"source":{source:?}}}"#)
+}
+
+#[test]
+fn every_text_is_handed_to_who_asks_for_it() {
+    let cases = plain()
+        .into_iter()
+        .chain(Tier::ALL.into_iter().flat_map(shapes::of));
+    let mut seen = HashSet::new();
+    let texts: Vec<String> = cases
+        .filter(|case| seen.insert(case.kernel.source.clone()))
+        .map(|case| json(&case))
+        .collect();
+    let Some(folder) = std::env::var_os("REKINDLE_TEXTS") else {
+        return;
+    };
+    std::fs::create_dir_all(&folder).unwrap();
+    let list = format!("[\n{}\n]\n", texts.join(",\n"));
+    std::fs::write(Path::new(&folder).join("texts.json"), list).unwrap();
 }

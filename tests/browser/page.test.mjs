@@ -191,6 +191,22 @@ describe("the built page", { skip: DIST ? false : "REKINDLE_DIST is not set" }, 
     });
   });
 
+  test("a software adapter is left alone unless it is asked for", async () => {
+    await onPage({ query: "?model=squeezenet1_1" }, async (page) => {
+      const { fallback, chosen } = await page.evaluate(async () => {
+        const adapter = await navigator.gpu.requestAdapter();
+        const { Rekindle } = await import("./rekindle.js");
+        const rekindle = await Rekindle.start();
+        rekindle.close();
+        return { fallback: adapter.info.isFallbackAdapter, chosen: rekindle.device };
+      });
+      // Or the choice below is no choice.
+      assert.equal(fallback, true);
+      assert.equal(chosen.kind, "cpu");
+      assert.match(chosen.reason, /only a software adapter/);
+    });
+  });
+
   test("on WebGPU, when it is asked for, the same photo gets the same answer and a head is fitted", { timeout: 2 * SLOW }, async () => {
     const [panda] = await photosNamed("animal", "panda");
     let onCpu;

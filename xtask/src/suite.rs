@@ -242,6 +242,8 @@ fn environment(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
     Ok(vec![
         ("REKINDLE_BIN", workspace.program()),
         ("REKINDLE_DIST", workspace.page()),
+        // The shaders' own tests write it, a test in the browser reads it.
+        ("REKINDLE_TEXTS", workspace.target().join("shader-texts")),
         (
             "REKINDLE_SCREENSHOTS",
             workspace.target().join("browser-screenshots"),

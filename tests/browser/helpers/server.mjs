@@ -10,6 +10,7 @@ const TYPES = {
   ".css": "text/css",
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript",
+  ".mjs": "text/javascript",
   ".json": "application/json",
   ".safetensors": "application/octet-stream",
   ".svg": "image/svg+xml",

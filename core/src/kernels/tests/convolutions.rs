@@ -210,12 +210,12 @@ fn convolutions_are_right_on_software_adapters() {
 
 #[test]
 fn convolutions_are_right_on_phones() {
-    convolutions(Tier::Baseline, 2, 60);
+    convolutions(Tier::Baseline, 2, 40);
 }
 
 #[test]
 fn convolutions_are_right_on_desktops() {
-    convolutions(Tier::Roomy, 3, 60);
+    convolutions(Tier::Roomy, 3, 40);
 }
 
 #[test]

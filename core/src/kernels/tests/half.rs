@@ -76,6 +76,10 @@ fn sixteen_bits_round_once() {
                     let numbers = some_of(&x, from, channels);
                     tensor(&numbers, [channels], &device).cast(dtype)
                 };
+                let gates = |dtype| {
+                    let numbers = some_of(&x, 5, batch * channels);
+                    tensor(&numbers, [batch, 1, 1, channels], &device).cast(dtype)
+                };
                 let x = || tensor(&x, shape, &device).cast(dtype);
                 vec![
                     max_pool(x(), Pool::new(2, 1), [side - 1, side - 1]).flatten(0, 3),
@@ -83,7 +87,7 @@ fn sixteen_bits_round_once() {
                     global_average(x()).flatten(0, 3),
                     add(x(), x(), relu).flatten(0, 3),
                     affine(x(), vector(1), vector(2), None).flatten(0, 3),
-                    gate(x(), global_average(x())).flatten(0, 3),
+                    gate(x(), gates(dtype)).flatten(0, 3),
                     layer_norm(x(), vector(3), vector(4), 1e-5).flatten(0, 3),
                 ]
             };

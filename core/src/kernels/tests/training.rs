@@ -7,7 +7,8 @@ use crate::kernels::{batch_norm_train, upsample_bilinear};
 fn batch_norms_and_their_gradients_are_right() {
     everywhere(31, |random, device| {
         let (batch, channels) = (pick(random, &[1, 2, 5]), pick(random, &[1, 3, 4, 12, 33]));
-        let (rows, columns) = (pick(random, &[1, 3, 8]), pick(random, &[2, 5, 9]));
+        // With a handful of numbers the gradient is a difference of equals, in any implementation.
+        let (rows, columns) = (pick(random, &[2, 3, 8]), pick(random, &[4, 5, 9]));
         let shape = [batch, channels, rows, columns];
         let positions = rows * columns;
         let count = (batch * positions) as f64;
