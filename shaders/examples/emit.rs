@@ -290,6 +290,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 width: line.number("width", 1),
                 bicubic: line.on("bicubic"),
                 planes: line.on("planes"),
+                colours: line.on("colours"),
                 mean: [0.485, 0.456, 0.406],
                 std: [0.229, 0.224, 0.225],
             };

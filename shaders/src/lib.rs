@@ -47,27 +47,3 @@ pub use sums::ColumnSums;
 pub use weight_gradient::ConvWeightGradient;
 pub use window::{Side, Window};
 pub use winograd::Winograd;
-
-/// A compute shader.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Shader {
-    /// The file's name without `.wgsl`.
-    pub name: &'static str,
-    /// The WGSL text; its entry point is `main`.
-    pub source: &'static str,
-    /// Threads of a workgroup along x, as the text says.
-    pub workgroup: u32,
-    /// Storage buffers it binds in group 0, numbered from 0.
-    pub buffers: u32,
-}
-
-/// Packed 8-bit pixels to normalised feature maps.
-pub const NORMALISE: Shader = Shader {
-    name: "normalise",
-    source: include_str!("normalise.wgsl"),
-    workgroup: 64,
-    buffers: 4,
-};
-
-/// Every shader there is.
-pub const ALL: &[Shader] = &[NORMALISE];

@@ -21,6 +21,8 @@ pub struct Pixels {
     pub bicubic: bool,
     /// The result lies plane by plane.
     pub planes: bool,
+    /// Some view changes brightness, contrast or saturation.
+    pub colours: bool,
     /// What is subtracted from red, green and blue, for values from 0 to 1.
     pub mean: [f32; 3],
     /// What they are divided by after that.
@@ -57,6 +59,35 @@ pub struct PixelView {
 }
 
 impl PixelView {
+    /// A part of a photo, seen as it is: resized to so many pixels, from `begin` on.
+    pub fn plain(
+        first: u32,
+        photo_width: u32,
+        part: [u32; 4],
+        resized: [u32; 2],
+        begin: [i32; 2],
+    ) -> Self {
+        Self {
+            first,
+            photo_width,
+            part,
+            resized,
+            begin,
+            mirror: false,
+            vertical_first: false,
+            grey: false,
+            brightness: 1.0,
+            contrast: 1.0,
+            pivot: 0.0,
+            saturation: 1.0,
+        }
+    }
+
+    /// Whether colours are changed.
+    pub fn has_colours(&self) -> bool {
+        [self.brightness, self.contrast, self.saturation] != [1.0; 3]
+    }
+
     /// The words of the buffer.
     pub fn words(&self) -> [u32; 16] {
         let flags = u32::from(self.mirror)
@@ -103,7 +134,8 @@ impl Pixels {
             text.set_f32(&format!("STD_{channel}"), self.std[channel]);
         }
         text.flag("bicubic", self.bicubic)
-            .flag("planes", self.planes);
+            .flag("planes", self.planes)
+            .flag("colours", self.colours);
         text.piece(include_str!("pixels.wgsl"));
         let pixels = self.batch * self.height * self.width;
         let name = format!("pixels_{}x{}x{}", self.batch, self.height, self.width);

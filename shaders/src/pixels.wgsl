@@ -1,6 +1,7 @@
 // Photos to a network's input: crop, antialiased resize, mirroring, colours, normalisation.
 //
-// In:  pixels  one u32 a pixel, red | green << 8 | blue << 16, photos one after the other
+// In:  pixels  one u32 a pixel, red | green << 8 | blue << 16 | alpha << 24 (not premultiplied, laid over
+//              white), photos one after the other
 //      views   16 words for each image of the batch; those marked f are the bits of an f32:
 //                0 the photo's first pixel     1 its width
 //                2 3 4 5 the part that is seen: left, top, width, height
@@ -59,9 +60,11 @@ fn to_byte(value: vec3<f32>) -> vec3<f32> {
     return clamp(floor(value + 0.5), vec3<f32>(), vec3<f32>(255.0));
 }
 
+//: if colours
 fn luminance(colour: vec3<f32>) -> f32 {
     return dot(colour, vec3<f32>(0.299, 0.587, 0.114));
 }
+//: end
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(
@@ -103,7 +106,9 @@ fn main(
             var line = vec3<f32>();
             for (var near = 0u; near < inner.count; near++) {
                 let pixel = pixels[corner + far * outer_step + near * inner_step];
+                let alpha = pixel >> 24u;
                 var bytes = vec3<u32>(pixel & 255u, (pixel >> 8u) & 255u, (pixel >> 16u) & 255u);
+                bytes = (bytes * alpha + 255u * (255u - alpha) + 127u) / 255u;
                 if (flags & 4u) != 0u {
                     bytes = vec3<u32>((bytes.x * 19595u + bytes.y * 38470u + bytes.z * 7471u + 32768u) >> 16u);
                 }
@@ -116,6 +121,7 @@ fn main(
         colour = to_byte(sum / outer.sum) / 255.0;
     }
 
+    //: if colours
     let white = vec3<f32>(1.0);
     let brightness = bitcast<f32>(views[view + 11u]);
     let contrast = bitcast<f32>(views[view + 12u]);
@@ -124,6 +130,7 @@ fn main(
     colour = clamp(colour * brightness, vec3<f32>(), white);
     colour = clamp(mix(vec3<f32>(pivot), colour, vec3<f32>(contrast)), vec3<f32>(), white);
     colour = clamp(mix(vec3<f32>(luminance(colour)), colour, vec3<f32>(saturation)), vec3<f32>(), white);
+    //: end
     colour = (colour - vec3<f32>(MEAN_0, MEAN_1, MEAN_2)) / vec3<f32>(STD_0, STD_1, STD_2);
     //: if planes
     let at = image * (3u * HEIGHT * WIDTH) + y * WIDTH + x;

@@ -14,26 +14,8 @@ use std::path::Path;
 use naga::back::{hlsl, msl, spv};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 use naga::{AddressSpace, Module, ShaderStage};
-use rekindle_shaders::{ALL, Conv, Epilogue, Kernel, Shader, Side, Storage, Tier, Window};
+use rekindle_shaders::{Conv, Epilogue, Kernel, Side, Storage, Tier, Window};
 use shapes::Case;
-
-/// The shaders that are not made for a shape.
-fn plain() -> Vec<Case> {
-    let case = |shader: &Shader| Case {
-        kernel: Kernel {
-            name: shader.name.into(),
-            digest: 0,
-            source: shader.source.into(),
-            workgroup: [shader.workgroup, 1, 1],
-            groups: [1, 1, 1],
-            buffers: shader.buffers,
-            sizes: Vec::new(),
-        },
-        tier: Tier::Baseline,
-        half: false,
-    };
-    ALL.iter().map(case).collect()
-}
 
 fn validated(case: &Case) -> (Module, ModuleInfo) {
     let Kernel { name, source, .. } = &case.kernel;
@@ -154,11 +136,6 @@ fn translates(case: &Case, module: &Module, info: &ModuleInfo) {
 }
 
 #[test]
-fn shaders_that_are_not_made_for_a_shape() {
-    plain().iter().for_each(check);
-}
-
-#[test]
 fn kernels_for_software_adapters() {
     shapes::of(Tier::Software).iter().for_each(check);
 }
@@ -234,9 +211,7 @@ fn json(case: &Case) -> String {
 
 #[test]
 fn every_text_is_handed_to_who_asks_for_it() {
-    let cases = plain()
-        .into_iter()
-        .chain(Tier::ALL.into_iter().flat_map(shapes::of));
+    let cases = Tier::ALL.into_iter().flat_map(shapes::of);
     let mut seen = HashSet::new();
     let texts: Vec<String> = cases
         .filter(|case| seen.insert(case.kernel.source.clone()))

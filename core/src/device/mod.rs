@@ -21,8 +21,11 @@ use std::sync::{Mutex, PoisonError};
 
 pub use burn::tensor::Device;
 use burn::tensor::DeviceKind;
+use burn::tensor::wgpu::wgpu;
 use serde::Serialize;
 use thiserror::Error;
+
+use crate::kernels::Frame;
 
 /// Which device a person asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,6 +83,17 @@ pub struct OpenDevice {
     pub device: Device,
     /// What it is.
     pub info: DeviceInfo,
+    /// wgpu's own device and queue; the processor has none.
+    graphics: Option<(wgpu::Device, wgpu::Queue)>,
+}
+
+impl OpenDevice {
+    /// A place on the adapter for a picture of this size; `None` on the processor, and where it is larger than
+    /// the adapter's textures.
+    pub fn frame(&self, width: u32, height: u32) -> Option<Frame> {
+        let (device, queue) = self.graphics.as_ref()?;
+        Frame::new(device, queue, width, height)
+    }
 }
 
 /// What a device is, for people and manifests.
@@ -161,6 +175,7 @@ pub fn cpu() -> OpenDevice {
             name: "processor".to_owned(),
             adapter: None,
         },
+        graphics: None,
     }
 }
 
@@ -199,6 +214,7 @@ pub async fn open(preference: Preference) -> Result<OpenDevice, DeviceError> {
             name: adapter.name.clone(),
             adapter: Some(adapter),
         },
+        graphics: Some((setup.device, setup.queue)),
     };
     self_test(&open).await?.verdict(&open.info.name)?;
     opened(|all| all.push((kind, open.clone())));

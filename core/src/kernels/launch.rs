@@ -8,7 +8,7 @@ use burn_cubecl::template::{KernelSource, SourceKernel, SourceTemplate};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::prelude::{CubeCount, CubeDim, ExecutionMode, KernelId};
 use cubecl::server::{KernelArguments, MetadataBindingInfo};
-use rekindle_shaders::{Kernel, Shader, Tier};
+use rekindle_shaders::{Kernel, Tier};
 
 /// WGSL as CubeCL wants to see it.
 struct Wgsl(Arc<Kernel>);
@@ -89,21 +89,4 @@ pub(super) fn launch(kernel: &Arc<Kernel>, buffers: &[&CubeTensor]) {
             .with_buffers(bindings)
             .with_info(MetadataBindingInfo::custom(sizes.collect())),
     );
-}
-
-/// Runs a shader that is not specialised for a shape, with one thread for each of `threads`.
-pub(super) fn launch_threads(shader: Shader, threads: usize, buffers: &[&CubeTensor]) {
-    let groups = threads.div_ceil(shader.workgroup as usize) as u32;
-    // WebGPU allows 65535 workgroups an axis: fold what exceeds it into y.
-    const MOST: u32 = 65_535;
-    let kernel = Kernel {
-        name: shader.name.to_owned(),
-        digest: 0,
-        source: shader.source.to_owned(),
-        workgroup: [shader.workgroup, 1, 1],
-        groups: [groups.min(MOST), groups.div_ceil(MOST), 1],
-        buffers: shader.buffers,
-        sizes: Vec::new(),
-    };
-    launch(&Arc::new(kernel), buffers);
 }

@@ -9,10 +9,11 @@ mod adapter;
 mod batch_norm;
 pub(crate) mod choice;
 mod conv;
+mod frame;
 mod fused;
 mod launch;
 mod maps;
-mod normalise;
+mod pixels;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -24,9 +25,10 @@ use burn::tensor::{DType, Device};
 
 pub use batch_norm::batch_norm_train;
 pub use conv::conv2d;
+pub use frame::Frame;
 pub use fused::{FrozenConv, matmul};
 pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};
-pub use normalise::normalise;
+pub use pixels::{normalise, of_frame, views};
 pub use rekindle_shaders::Tier;
 pub use tokens::{attention, layer_norm};
 pub use upsample::upsample_bilinear;

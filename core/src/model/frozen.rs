@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use burn::tensor::Device;
+use burn::tensor::{Device, Tensor};
 
 use super::Model;
 use crate::compiled::{
@@ -19,6 +19,14 @@ pub(super) struct Frozen {
     precision: Precision,
     features: Arc<OnceLock<Compiled>>,
     logits: Arc<OnceLock<Compiled>>,
+}
+
+/// What a network is asked about.
+pub(super) enum Pictures<'a> {
+    /// Squares of bytes, as [`crate::preprocess::Preset`] cuts them out.
+    Crops(&'a [RgbImage]),
+    /// Numbers on the device, `[N, C, H, W]`.
+    Batch(Tensor<4>),
 }
 
 /// A program, ready for the device.
@@ -52,13 +60,13 @@ impl Frozen {
 }
 
 impl Model {
-    /// Pooled features of some crops by the compiled network.
+    /// Pooled features of some pictures by the compiled network.
     pub(super) async fn compiled_features(
         &self,
-        crops: &[RgbImage],
+        pictures: Pictures<'_>,
     ) -> Result<Vec<f32>, DeviceError> {
         let graph = self.backbone.graph();
-        self.compiled(crops, &self.frozen.features, |tensors| {
+        self.compiled(pictures, &self.frozen.features, |tensors| {
             let (output, is_tokens) = graph
                 .stages()
                 .last()
@@ -68,14 +76,14 @@ impl Model {
         .await
     }
 
-    /// Logits of some crops by the compiled network, the head's lift still on them.
+    /// Logits of some pictures by the compiled network, the head's lift still on them.
     pub(super) async fn compiled_logits(
         &self,
-        crops: &[RgbImage],
+        pictures: Pictures<'_>,
     ) -> Result<Vec<f32>, DeviceError> {
         let graph = self.graph().map_err(DeviceError::execution)?;
         let logits = graph.stages().last().map_or(0, |stage| stage.output);
-        self.compiled(crops, &self.frozen.logits, |tensors| {
+        self.compiled(pictures, &self.frozen.logits, |tensors| {
             lower(&graph, tensors, &[logits])
         })
         .await
@@ -83,19 +91,33 @@ impl Model {
 
     async fn compiled(
         &self,
-        crops: &[RgbImage],
+        pictures: Pictures<'_>,
         kept: &OnceLock<Compiled>,
         program: impl FnOnce(&Tensors) -> Result<Program, CompileError>,
     ) -> Result<Vec<f32>, DeviceError> {
-        match self.ready(kept, program).await? {
-            Compiled::Processor(processor) => {
+        match (self.ready(kept, program).await?, pictures) {
+            (Compiled::Processor(processor), Pictures::Crops(crops)) => {
                 let write = |some: Range<usize>, images: &mut [f32]| {
                     self.normalised(&crops[some], images);
                 };
                 Ok(processor.run(crops.len(), write).remove(0))
             }
-            Compiled::Adapter(adapter) => {
-                let images = self.batch(crops).permute([0, 2, 3, 1]);
+            (Compiled::Processor(processor), Pictures::Batch(batch)) => {
+                let [count, ..] = batch.dims();
+                let data = batch.permute([0, 2, 3, 1]).into_data_async().await;
+                let values: Vec<f32> = data.map_err(DeviceError::execution)?.iter().collect();
+                let each = values.len() / count;
+                let write = |some: Range<usize>, images: &mut [f32]| {
+                    images.copy_from_slice(&values[some.start * each..some.end * each]);
+                };
+                Ok(processor.run(count, write).remove(0))
+            }
+            (Compiled::Adapter(adapter), pictures) => {
+                let images = match pictures {
+                    Pictures::Crops(crops) => self.batch(crops),
+                    Pictures::Batch(batch) => batch,
+                };
+                let images = images.permute([0, 2, 3, 1]);
                 let output = adapter.run(images).remove(0).into_data_async().await;
                 let data = output.map_err(DeviceError::execution)?;
                 Ok(data.iter::<f32>().collect())

@@ -13,7 +13,7 @@ pub use file::{METADATA_KEY, ModelError, read_card};
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use frozen::Frozen;
+use frozen::{Frozen, Pictures};
 
 use crate::backbone::{Activation, Architecture, Backbone, HeadSlot, UnsupportedInput};
 use crate::compiled::Precision;
@@ -21,9 +21,10 @@ use crate::device::DeviceError;
 use crate::graph::{Graph, LayerId};
 use crate::head::{Head, HeadKind};
 use crate::image::RgbImage;
-use crate::kernels;
+use crate::kernels::{self, Frame};
 use crate::neck;
 use crate::postprocess::{Prediction, top_k};
+use crate::preprocess::View;
 
 /// The whole network that a card speaks of as data, from images of this height and width to the
 /// logits.
@@ -158,8 +159,32 @@ impl Model {
     /// - crops: as [`crate::preprocess::Preset::crop_pixels`] makes them
     /// - returns: `[N, C, crop, crop]`, as many channels as the network takes
     pub fn batch(&self, crops: &[RgbImage]) -> Tensor<4> {
-        let batch = kernels::normalise(crops, &self.card.preset, &self.device);
-        // Grey pictures have the same in all three channels.
+        self.coloured(kernels::normalise(crops, &self.card.preset, &self.device))
+    }
+
+    /// Puts views of whole photos on the device as one batch. On graphics adapters they are cut out, resized
+    /// and mirrored there, within one level in 255 of what [`crate::preprocess::Preset::apply_view`] gives.
+    ///
+    /// # Shapes
+    ///
+    /// As [`batch`](Self::batch).
+    pub fn batch_of_views(&self, photos: &[(&RgbImage, View)]) -> Tensor<4> {
+        self.coloured(kernels::views(photos, &self.card.preset, &self.device))
+    }
+
+    /// What the network sees of a picture that lies on the adapter; nothing is read back. `None` if the picture
+    /// is too large for that.
+    ///
+    /// # Shapes
+    ///
+    /// As [`batch`](Self::batch), of one image.
+    pub fn batch_of_frame(&self, frame: &Frame) -> Option<Tensor<4>> {
+        let batch = kernels::of_frame(frame, &View::Plain, &self.card.preset, &self.device);
+        batch.map(|batch| self.coloured(batch))
+    }
+
+    /// Grey pictures have the same in all three channels.
+    fn coloured(&self, batch: Tensor<4>) -> Tensor<4> {
         batch.narrow(1, 0, self.card.channels.count())
     }
 
@@ -183,7 +208,16 @@ impl Model {
     ///
     /// When the device fails.
     pub async fn read_features(&self, crops: &[RgbImage]) -> Result<Vec<f32>, DeviceError> {
-        self.compiled_features(crops).await
+        self.compiled_features(Pictures::Crops(crops)).await
+    }
+
+    /// The same for a batch on the device.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn read_features_of(&self, batch: Tensor<4>) -> Result<Vec<f32>, DeviceError> {
+        self.compiled_features(Pictures::Batch(batch)).await
     }
 
     /// Logits, as the network with this file gives them in PyTorch.
@@ -214,11 +248,26 @@ impl Model {
         if crops.is_empty() {
             return Ok(Vec::new());
         }
-        let logits = self.logits(crops).await?;
-        Ok(logits
-            .iter()
-            .map(|row| top_k(row, &self.card.classes, k))
-            .collect())
+        Ok(self.best(self.logits(crops).await?, k))
+    }
+
+    /// The same for a batch on the device.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn predict_of(
+        &self,
+        batch: Tensor<4>,
+        k: usize,
+    ) -> Result<Vec<Vec<Prediction>>, DeviceError> {
+        let logits = self.compiled_logits(Pictures::Batch(batch)).await?;
+        Ok(self.best(self.lowered(&logits), k))
+    }
+
+    fn best(&self, logits: Vec<Vec<f32>>, k: usize) -> Vec<Vec<Prediction>> {
+        let rows = logits.iter();
+        rows.map(|row| top_k(row, &self.card.classes, k)).collect()
     }
 
     /// Logits of some crops, read back, with the head's lift taken off.
@@ -227,12 +276,16 @@ impl Model {
     ///
     /// When the device fails.
     pub async fn logits(&self, crops: &[RgbImage]) -> Result<Vec<Vec<f32>>, DeviceError> {
+        let logits = self.compiled_logits(Pictures::Crops(crops)).await?;
+        Ok(self.lowered(&logits))
+    }
+
+    /// Rows of logits, the head's lift taken off.
+    fn lowered(&self, logits: &[f32]) -> Vec<Vec<f32>> {
         let lift = self.card.lift();
-        let logits = self.compiled_logits(crops).await?;
         let rows = logits.chunks(self.card.classes.len());
-        Ok(rows
-            .map(|row| row.iter().map(|logit| logit - lift).collect())
-            .collect())
+        rows.map(|row| row.iter().map(|logit| logit - lift).collect())
+            .collect()
     }
 
     /// Moves the whole model into a form that records no gradients.

@@ -5,6 +5,7 @@
 //! and `Normalize`, in that order: resize and crop to the bit, the numbers to the last one or two.
 
 mod augment;
+mod placement;
 mod resize;
 
 use std::borrow::Cow;
@@ -12,7 +13,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 pub use augment::{Augmentation, AugmentationError, CropBox, View};
-use resize::{Side, Span};
+pub(crate) use placement::PhotoAt;
+use placement::Placement;
+use rekindle_shaders::PixelView;
 
 use crate::image::RgbImage;
 
@@ -262,7 +265,7 @@ impl Preset {
 
     /// The square of the photo that the network sees, before normalisation: `crop`×`crop` pixels.
     pub fn crop_pixels(&self, image: &RgbImage) -> RgbImage {
-        self.crop_coloured(&self.coloured(image))
+        self.view_pixels(image, &View::Plain)
     }
 
     /// The photo, in the colours that the network sees.
@@ -273,70 +276,24 @@ impl Preset {
         }
     }
 
-    fn crop_coloured(&self, image: &RgbImage) -> RgbImage {
-        let (width, height) = (u64::from(image.width()), u64::from(image.height()));
-        let (short, long) = (width.min(height), width.max(height));
-        let resize = u64::from(self.resize);
-        let resized_long = resize * long / short;
-        let (resized_width, resized_height) = if width <= height {
-            (resize, resized_long)
-        } else {
-            (resized_long, resize)
-        };
-
-        let horizontal = CentreCrop::new(resized_width, self.crop);
-        let vertical = CentreCrop::new(resized_height, self.crop);
-        let seen = resize::resize(
-            image,
-            Side {
-                source: Span {
-                    start: 0,
-                    length: image.width(),
-                },
-                resized: resized_width,
-                window: horizontal.window,
-            },
-            Side {
-                source: Span {
-                    start: 0,
-                    length: image.height(),
-                },
-                resized: resized_height,
-                window: vertical.window,
-            },
-            self.interpolation,
-        );
-        RgbImage::square(self.crop, pad(seen, horizontal, vertical, self.crop))
-    }
-
     /// The square that one view of the photo shows the network, before normalisation.
     ///
     /// A crop box that reaches beyond the photo is cut off at its edges.
     pub fn view_pixels(&self, image: &RgbImage, view: &View) -> RgbImage {
-        match *view {
-            View::Plain => self.crop_pixels(image),
-            View::Cropped { area, flip } => {
-                let image = &*self.coloured(image);
-                let area = area.within(image.width(), image.height());
-                let side = |start: u32, length| Side {
-                    source: Span {
-                        start: u64::from(start),
-                        length,
-                    },
-                    resized: u64::from(self.crop),
-                    window: Span {
-                        start: 0,
-                        length: self.crop,
-                    },
-                };
-                let (columns, rows) = (side(area.left, area.width), side(area.top, area.height));
-                let mut pixels = resize::resize(image, columns, rows, self.interpolation);
-                if flip {
-                    augment::mirror(&mut pixels, self.crop as usize);
-                }
-                RgbImage::square(self.crop, pixels)
-            }
+        let image = &*self.coloured(image);
+        let seen = Placement::new(self, [image.width(), image.height()], view);
+        let mut pixels = resize::resize(image, seen.columns, seen.rows, self.interpolation);
+        if seen.mirror {
+            augment::mirror(&mut pixels, seen.columns.window.length as usize);
         }
+        RgbImage::square(self.crop, seen.pad(pixels, self.crop))
+    }
+
+    /// The same view, as the kernel that prepares photos on graphics adapters reads it; `None` if its numbers
+    /// are too large for the kernel (photos of hundreds of megapixels).
+    pub(crate) fn placed(&self, photo: PhotoAt, view: &View) -> Option<PixelView> {
+        let seen = Placement::new(self, photo.size, view);
+        seen.on_adapters(photo, self.grey)
     }
 
     /// `(value / 255 − mean) / std` in f32, channel by channel.
@@ -361,55 +318,6 @@ impl Preset {
         }
         output
     }
-}
-
-/// Where torchvision's `CenterCrop` falls along one side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct CentreCrop {
-    /// The resized photo's pixels that are kept.
-    window: Span,
-    /// Black pixels before them, if the crop is larger than the photo.
-    before: u32,
-}
-
-impl CentreCrop {
-    fn new(resized: u64, crop: u32) -> Self {
-        match u32::try_from(resized) {
-            Ok(length) if length < crop => Self {
-                window: Span { start: 0, length },
-                before: (crop - length) / 2,
-            },
-            _ => {
-                let surplus = resized - u64::from(crop);
-                let half = surplus / 2;
-                // Python rounds halves to the even neighbour, and torchvision relies on Python.
-                let start = half + (surplus & half & 1);
-                Self {
-                    window: Span {
-                        start,
-                        length: crop,
-                    },
-                    before: 0,
-                }
-            }
-        }
-    }
-}
-
-/// Lays `seen`, the kept part of the photo, onto a black square of side `crop`.
-fn pad(seen: Vec<u8>, horizontal: CentreCrop, vertical: CentreCrop, crop: u32) -> Vec<u8> {
-    if horizontal.window.length == crop && vertical.window.length == crop {
-        return seen;
-    }
-    let bytes = |pixels: u32| pixels as usize * 3;
-    let mut square = vec![0; bytes(crop) * crop as usize];
-    let kept = square
-        .chunks_exact_mut(bytes(crop))
-        .skip(vertical.before as usize);
-    for (to, from) in kept.zip(seen.chunks_exact(bytes(horizontal.window.length))) {
-        to[bytes(horizontal.before)..][..from.len()].copy_from_slice(from);
-    }
-    square
 }
 
 #[cfg(test)]

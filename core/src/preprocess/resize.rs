@@ -75,7 +75,7 @@ pub(super) fn resize(
 /// than two rows for every column that the horizontal one does. Earlier versions go horizontally
 /// first except on extremely tall pictures: of the others, a bilinear result differs by one level
 /// at most, a bicubic one by more at hard edges.
-fn vertical_first(columns: Side, rows: Side) -> bool {
+pub(super) fn vertical_first(columns: Side, rows: Side) -> bool {
     // Sides below 2³² pixels, resized ones below 2⁴⁴: far from overflow.
     let removed = |side: Side| i64::from(side.source.length) - side.resized as i64;
     removed(rows) > 0 && removed(rows) > 2 * removed(columns)

@@ -393,6 +393,7 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
             width: 224,
             bicubic,
             planes,
+            colours: planes,
             mean,
             std,
         };

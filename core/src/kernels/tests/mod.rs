@@ -7,6 +7,7 @@
 mod convolutions;
 mod half;
 mod maps;
+mod pixels;
 mod tokens;
 mod training;
 
@@ -16,7 +17,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_shaders::Tier;
 
 use super::adapter::pretend;
-use crate::device::{self, Preference};
+use crate::device::{self, OpenDevice, Preference};
 use crate::graph::Nonlinearity;
 use crate::random::Random;
 
@@ -37,10 +38,14 @@ const ACTIVATIONS: [Option<Nonlinearity>; 9] = [
 
 /// The software adapter; `None` where the tests were told that there is none.
 fn adapter() -> Option<Device> {
+    opened().map(|open| open.device)
+}
+
+fn opened() -> Option<OpenDevice> {
     // A process opens it once, however many tests ask at the same time.
-    static OPENED: OnceLock<Option<Device>> = OnceLock::new();
+    static OPENED: OnceLock<Option<OpenDevice>> = OnceLock::new();
     let open = || match pollster::block_on(device::open(Preference::Software)) {
-        Ok(open) => Some(open.device),
+        Ok(open) => Some(open),
         Err(error) if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() => {
             println!("skipped, as asked: {error}");
             None

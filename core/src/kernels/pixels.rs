@@ -1,0 +1,180 @@
+//! Photos to a network's input: cut out, resized, mirrored, normalised, in one pass on the adapter.
+//!
+//! The bytes travel as they are, four a pixel, or never leave the adapter at all ([`Frame`]). The processor's
+//! telling is [`Preset`] itself, which is Pillow's arithmetic to the bit; the kernel computes its weights in
+//! floats and may differ by one level in 255.
+
+use burn::backend::tensor::{FloatTensor, IntTensor};
+use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
+use burn_cubecl::Cube;
+use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
+use rekindle_shaders::{PixelView, Pixels};
+
+use super::adapter::tier;
+use super::frame::Frame;
+use super::launch::{launch, made_one};
+use crate::image::RgbImage;
+use crate::preprocess::{Interpolation, PhotoAt, Preset, View};
+
+/// A batch of square crops as a network takes it: `(byte / 255 − mean) / std`.
+///
+/// # Shapes
+///
+/// - crops: all of them `preset.crop()` pixels square
+/// - returns: `[N, 3, crop, crop]`
+pub fn normalise(crops: &[RgbImage], preset: &Preset, device: &Device) -> Tensor<4> {
+    if on_the_host(device) {
+        let values = crops.iter().flat_map(|crop| preset.normalise(crop));
+        return upload(values.collect(), crops.len(), preset, device);
+    }
+    let side = preset.crop();
+    let each = side * side;
+    let views = (0..crops.len() as u32)
+        .map(|index| PixelView::plain(index * each, side, [0, 0, side, side], [side; 2], [0; 2]));
+    prepare(packed(crops, device), &views.collect::<Vec<_>>(), preset)
+}
+
+/// A batch of views of whole photos as a network takes it.
+///
+/// # Shapes
+///
+/// Returns `[N, 3, crop, crop]`, an image for each photo with its view.
+pub fn views(photos: &[(&RgbImage, View)], preset: &Preset, device: &Device) -> Tensor<4> {
+    let mut first = 0;
+    let placed: Option<Vec<PixelView>> = photos
+        .iter()
+        .map(|(photo, view)| {
+            let size = [photo.width(), photo.height()];
+            let pitch = size[0];
+            let view = preset.placed(PhotoAt { first, pitch, size }, view);
+            first = first.checked_add(size[0].checked_mul(size[1])?)?;
+            view
+        })
+        .collect();
+    match placed {
+        Some(placed) if !on_the_host(device) => prepare(
+            packed(photos.iter().map(|(photo, _)| *photo), device),
+            &placed,
+            preset,
+        ),
+        _ => {
+            let values = photos
+                .iter()
+                .flat_map(|(photo, view)| preset.apply_view(photo, view));
+            upload(values.collect(), photos.len(), preset, device)
+        }
+    }
+}
+
+/// What a network sees of a picture that lies on the adapter. Nothing is read back; `None` if it is too large
+/// for the kernel.
+///
+/// # Shapes
+///
+/// Returns `[1, 3, crop, crop]`.
+pub fn of_frame(frame: &Frame, view: &View, preset: &Preset, device: &Device) -> Option<Tensor<4>> {
+    let photo = PhotoAt {
+        first: 0,
+        pitch: frame.pitch(),
+        size: frame.size(),
+    };
+    let view = preset.placed(photo, view)?;
+    let length = (photo.pitch * photo.size[1]) as usize;
+    let pixels = Tensor::<1, Int>::empty([length], device).into_dispatch();
+    let pixels = Dispatch::copied(pixels, frame.clone());
+    Some(prepare(Tensor::from_dispatch(pixels), &[view], preset))
+}
+
+/// Whether photos are prepared before they travel to the device.
+fn on_the_host(device: &Device) -> bool {
+    *device == Device::flex() || !super::are_switched_on()
+}
+
+fn upload(values: Vec<f32>, images: usize, preset: &Preset, device: &Device) -> Tensor<4> {
+    let side = preset.crop() as usize;
+    Tensor::from_data(TensorData::new(values, [images, 3, side, side]), device)
+}
+
+/// All pixels of some photos, one after the other, opaque.
+fn packed<'a>(photos: impl IntoIterator<Item = &'a RgbImage>, device: &Device) -> Tensor<1, Int> {
+    let packed: Vec<i32> = photos
+        .into_iter()
+        .flat_map(|photo| photo.pixels().chunks_exact(3))
+        .map(|rgb| i32::from_le_bytes([rgb[0], rgb[1], rgb[2], 255]))
+        .collect();
+    let length = packed.len();
+    Tensor::from_data(TensorData::new(packed, [length]), device)
+}
+
+fn prepare(pixels: Tensor<1, Int>, views: &[PixelView], preset: &Preset) -> Tensor<4> {
+    let operation = Pixels {
+        batch: views.len() as u32,
+        height: preset.crop(),
+        width: preset.crop(),
+        bicubic: preset.interpolation() == Interpolation::Bicubic,
+        planes: false,
+        colours: views.iter().any(PixelView::has_colours),
+        mean: preset.mean(),
+        std: preset.std(),
+    };
+    let words: Vec<i32> = views
+        .iter()
+        .flat_map(PixelView::words)
+        .map(u32::cast_signed)
+        .collect();
+    let length = words.len();
+    let words = Tensor::<1, Int>::from_data(TensorData::new(words, [length]), &pixels.device());
+    let maps = Dispatch::prepared_pixels(pixels.into_dispatch(), words.into_dispatch(), operation);
+    // Channels last in memory, as the kernels after it read them.
+    Tensor::<4>::from_dispatch(maps).permute([0, 3, 1, 2])
+}
+
+/// The operations. The processor never comes here: its pictures are prepared on the host.
+#[backend_extension(Cube, Flex)]
+pub(crate) trait PixelOps: Backend {
+    /// # Shapes
+    ///
+    /// - pixels: red | green << 8 | blue << 16 | alpha << 24 each
+    /// - views: 16 words each
+    /// - returns: `[N, H, W, 3]`
+    fn prepared_pixels(
+        _pixels: IntTensor<Self>,
+        _views: IntTensor<Self>,
+        _operation: Pixels,
+    ) -> FloatTensor<Self> {
+        unreachable!("the processor's pictures are prepared on the host")
+    }
+
+    /// A frame's pixels, in this memory.
+    fn copied(_pixels: IntTensor<Self>, _frame: Frame) -> IntTensor<Self> {
+        unreachable!("frames lie on graphics adapters")
+    }
+}
+
+impl PixelOps for Flex {}
+
+impl PixelOps for Cube {
+    fn prepared_pixels(
+        pixels: IntTensor<Self>,
+        views: IntTensor<Self>,
+        operation: Pixels,
+    ) -> FloatTensor<Self> {
+        let [batch, height, width] = [operation.batch, operation.height, operation.width];
+        let maps = empty_device_contiguous_dtype(
+            pixels.client.clone(),
+            pixels.device.clone(),
+            Shape::new([batch as usize, height as usize, width as usize, 3]),
+            DType::F32,
+        );
+        let kernel = made_one(&operation, tier(&pixels), Pixels::kernel);
+        launch(&kernel, &[&pixels, &views, &maps]);
+        maps
+    }
+
+    fn copied(pixels: IntTensor<Self>, frame: Frame) -> IntTensor<Self> {
+        debug_assert!(pixels.shape().num_elements() >= 1);
+        frame.copy_into(&pixels);
+        pixels
+    }
+}
