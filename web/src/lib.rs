@@ -4,10 +4,20 @@
 //! page talks to it through `www/rekindle.js`, whose types are in `www/rekindle.d.ts`.
 
 mod error;
+#[cfg(feature = "gpu")]
+mod frame;
 mod project;
 mod session;
 
 pub use session::Session;
+
+/// Whether graphics adapters run Rekindle's own kernels, as they do from the start, or Burn's: for the
+/// benchmark.
+#[cfg(feature = "gpu")]
+#[wasm_bindgen(js_name = useOwnKernels)]
+pub fn use_own_kernels(on: bool) {
+    rekindle_core::kernels::switch(on);
+}
 
 use wasm_bindgen::prelude::wasm_bindgen;
 

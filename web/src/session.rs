@@ -3,7 +3,7 @@
 use js_sys::{Date, Uint8Array};
 use rekindle_core::device::{self, DeviceClass, OpenDevice, Preference};
 use rekindle_core::image::RgbImage;
-use rekindle_core::model::Model;
+use rekindle_core::model::{Model, Tensor};
 use rekindle_core::train::{
     ClassWeights, Examples, HeadRecipe, HeadTrainer, LinearRecipe, cross_validate, evaluate, judge,
 };
@@ -183,6 +183,22 @@ impl Session {
         to_js(&answers.first())
     }
 
+    /// The same for an `ImageBitmap` or a `VideoFrame`, whose pixels stay on the graphics adapter; `undefined`
+    /// where that cannot be done (on the processor, for enormous pictures).
+    ///
+    /// # Errors
+    ///
+    /// As [`classify`](Self::classify).
+    #[wasm_bindgen(js_name = classifyFrame)]
+    pub async fn classify_frame(&self, source: JsValue, top_k: usize) -> Answer<JsValue> {
+        let model = self.model()?;
+        let Some(batch) = self.batch(model, &source) else {
+            return Ok(JsValue::UNDEFINED);
+        };
+        let answers = model.predict_of(batch, top_k).await.map_err(failed)?;
+        to_js(&answers.first())
+    }
+
     /// Adds a class and returns its number.
     #[wasm_bindgen(js_name = addClass)]
     pub fn add_class(&mut self, name: String) -> usize {
@@ -251,6 +267,25 @@ impl Session {
         let crop = crop(model, &rgba, width, height)?;
         let features = model.read_features(&[crop]).await.map_err(failed)?;
         self.project.add_example(class, &features).map_err(failed)
+    }
+
+    /// The same for an `ImageBitmap` or a `VideoFrame`, as [`classify_frame`](Self::classify_frame).
+    ///
+    /// # Errors
+    ///
+    /// As [`add_example`](Self::add_example).
+    #[wasm_bindgen(js_name = addFrame)]
+    pub async fn add_frame(&mut self, class: usize, source: JsValue) -> Answer<Option<u32>> {
+        if class >= self.project.names().len() {
+            return Err(no_class(class));
+        }
+        let model = self.base()?;
+        let Some(batch) = self.batch(model, &source) else {
+            return Ok(None);
+        };
+        let features = model.read_features_of(batch).await.map_err(failed)?;
+        let id = self.project.add_example(class, &features);
+        id.map(Some).map_err(failed)
     }
 
     /// Forgets an example.
@@ -384,6 +419,18 @@ impl Session {
             .map_or(0, |model| model.backbone().graph().features());
         self.project = Project::new(width);
         self.fitted = None;
+    }
+
+    /// What the network sees of a picture on the adapter.
+    #[cfg(feature = "gpu")]
+    fn batch(&self, model: &Model, source: &JsValue) -> Option<Tensor<4>> {
+        model.batch_of_frame(&crate::frame::drawn(&self.open, source)?)
+    }
+
+    /// There is no adapter in this build.
+    #[cfg(not(feature = "gpu"))]
+    fn batch(&self, _model: &Model, _source: &JsValue) -> Option<Tensor<4>> {
+        None
     }
 
     fn base(&self) -> Answer<&Model> {

@@ -101,6 +101,7 @@ export type Picture =
   | ImageBitmap
   | HTMLImageElement
   | HTMLVideoElement
+  | VideoFrame
   | HTMLCanvasElement
   | OffscreenCanvas;
 

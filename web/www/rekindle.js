@@ -67,7 +67,7 @@ export class Rekindle extends EventTarget {
   }
 
   async classify(source, topK = 5) {
-    const [picture, transfer] = await portable(source);
+    const [picture, transfer] = await portable(source, this.#device);
     return this.#call("classify", [picture, topK], transfer);
   }
 
@@ -89,7 +89,7 @@ export class Rekindle extends EventTarget {
   }
 
   async addExample(classIndex, source, { thumbnail = 0 } = {}) {
-    const [picture, transfer] = await portable(source);
+    const [picture, transfer] = await portable(source, this.#device);
     return this.#call("addExample", [classIndex, picture, thumbnail], transfer);
   }
 
@@ -159,9 +159,17 @@ export class Rekindle extends EventTarget {
   }
 }
 
-/** What can travel to the worker: a blob and raw pixels are copied, a bitmap is handed over. */
-async function portable(source) {
+/**
+ * What can travel to the worker: a blob and raw pixels are copied, a bitmap or a frame is handed over.
+ * For a graphics adapter a video's frame is taken as it is: it need never leave the adapter.
+ */
+async function portable(source, device) {
   if (source instanceof Blob || source instanceof ImageData) return [source, []];
+  const hasFrames = typeof VideoFrame === "function";
+  if (hasFrames && source instanceof VideoFrame) {
+    const copy = source.clone();
+    return [copy, [copy]];
+  }
   if (source instanceof HTMLVideoElement && source.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
     throw new RekindleError({
       kind: "not-ready",
@@ -170,6 +178,10 @@ async function portable(source) {
     });
   }
   try {
+    if (hasFrames && source instanceof HTMLVideoElement && device?.kind === "webgpu") {
+      const frame = new VideoFrame(source);
+      return [frame, [frame]];
+    }
     if (source instanceof HTMLImageElement) await source.decode();
     const bitmap = await createImageBitmap(source, {
       colorSpaceConversion: "none",

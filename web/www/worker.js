@@ -66,7 +66,15 @@ const operations = {
   info: () => ({ value: session.info() }),
 
   async classify(source, topK) {
-    const { data, width, height } = await pixelsOf(source);
+    const picture = await pictureOf(source);
+    if (onAdapter(picture)) {
+      const answers = await session.classifyFrame(picture, topK);
+      if (answers) {
+        picture.close();
+        return { value: answers };
+      }
+    }
+    const { data, width, height } = pixelsOf(picture);
     return { value: await session.classify(bytesOf(data), width, height, topK) };
   },
 
@@ -76,14 +84,17 @@ const operations = {
   classes: () => ({ value: session.classes() }),
 
   async addExample(classIndex, source, thumbnailSide) {
-    const image = await pixelsOf(source);
-    const id = await session.addExample(
-      classIndex,
-      bytesOf(image.data),
-      image.width,
-      image.height,
-    );
-    const thumbnail = thumbnailSide > 0 ? await thumbnailOf(image, thumbnailSide) : null;
+    const picture = await pictureOf(source);
+    const thumbnail = thumbnailSide > 0 ? await thumbnailOf(picture, thumbnailSide) : null;
+    if (onAdapter(picture)) {
+      const id = await session.addFrame(classIndex, picture);
+      if (id !== undefined) {
+        picture.close();
+        return { value: { id, thumbnail } };
+      }
+    }
+    const { data, width, height } = pixelsOf(picture);
+    const id = await session.addExample(classIndex, bytesOf(data), width, height);
     return { value: { id, thumbnail } };
   },
 
@@ -138,16 +149,26 @@ async function probeWebGpu() {
 }
 
 /**
- * The pixels of a photo as they were stored, upright: no colour conversion, no resizing (unless the
- * photo is enormous), so that the network sees what the command line sees.
+ * A picture as it was stored, upright: no colour conversion, so that the network sees what the command line
+ * sees.
  */
-async function pixelsOf(source) {
-  if (source instanceof ImageData) return source;
-  const bitmap = source instanceof Blob ? await decode(source) : source;
+function pictureOf(source) {
+  return source instanceof Blob ? decode(source) : source;
+}
+
+/** Whether the picture may go straight to the graphics adapter, without being read back. */
+function onAdapter(picture) {
+  return session.device().kind === "webgpu" && !(picture instanceof ImageData);
+}
+
+/** A picture's pixels in main memory; it is not resized unless it is enormous. The picture is used up. */
+function pixelsOf(bitmap) {
+  if (bitmap instanceof ImageData) return bitmap;
   try {
-    const scale = Math.min(1, LARGEST_SIDE / Math.max(bitmap.width, bitmap.height));
-    const width = Math.max(1, Math.round(bitmap.width * scale));
-    const height = Math.max(1, Math.round(bitmap.height * scale));
+    const size = sizeOf(bitmap);
+    const scale = Math.min(1, LARGEST_SIDE / Math.max(size.width, size.height));
+    const width = Math.max(1, Math.round(size.width * scale));
+    const height = Math.max(1, Math.round(size.height * scale));
     const context = drawing(width, height);
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, 0, 0, width, height);
@@ -155,6 +176,14 @@ async function pixelsOf(source) {
   } finally {
     bitmap.close();
   }
+}
+
+/** Width and height; a frame of a video calls them otherwise. */
+function sizeOf(picture) {
+  return {
+    width: picture.displayWidth ?? picture.width,
+    height: picture.displayHeight ?? picture.height,
+  };
 }
 
 async function decode(blob) {
@@ -190,12 +219,13 @@ async function isHeic(blob) {
 }
 
 /** The centre square of a photo, small, as a JPEG for display only. */
-async function thumbnailOf(image, side) {
-  const square = Math.min(image.width, image.height);
+async function thumbnailOf(picture, side) {
+  const { width, height } = sizeOf(picture);
+  const square = Math.min(width, height);
   const bitmap = await createImageBitmap(
-    image,
-    (image.width - square) >> 1,
-    (image.height - square) >> 1,
+    picture,
+    (width - square) >> 1,
+    (height - square) >> 1,
     square,
     square,
     { resizeWidth: side, resizeHeight: side, resizeQuality: "medium" },

@@ -21,7 +21,8 @@ use std::sync::{Mutex, PoisonError};
 
 pub use burn::tensor::Device;
 use burn::tensor::DeviceKind;
-use burn::tensor::wgpu::wgpu;
+/// The graphics interface beneath, for whoever fills a [`Frame`].
+pub use burn::tensor::wgpu::wgpu;
 use serde::Serialize;
 use thiserror::Error;
 

@@ -11,7 +11,8 @@ pub use channels::{Channels, port_kernels};
 pub use file::{METADATA_KEY, ModelError, read_card};
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Device;
+pub use burn::tensor::Tensor;
 
 use frozen::{Frozen, Pictures};
 
