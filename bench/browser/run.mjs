@@ -207,7 +207,7 @@ async function describe(url) {
     return `${name} ${JSON.parse(readFileSync(file, "utf8")).version}`;
   };
   const others = ["onnxruntime-web", "@tensorflow/tfjs-core"].map(version).join(", ");
-  const build = statSync(join(resolve(options.page), "pkg/rekindle_web_bg.wasm"));
+  const build = statSync(join(resolve(options.page), "pkg/gpu/rekindle_web_bg.wasm"));
   return [
     `Chromium ${browser.version()}, WebGPU adapter: ${adapter}`,
     `Rekindle built ${build.mtime.toISOString().slice(0, 16)}, ${others}`,

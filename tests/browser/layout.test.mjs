@@ -370,6 +370,29 @@ test("files dropped on the page find their place: a photo, a model, a photo on a
   });
 });
 
+for (const [query, build] of [
+  ["?device=cpu", "cpu"],
+  ["", "cpu"], // there is only a software adapter
+  ["?device=webgpu", "gpu"],
+]) {
+  test(`with ${query || "no wish for a device"} the page downloads the ${build} engine and no other`, async () => {
+    const context = await browser.newContext();
+    try {
+      const page = await context.newPage();
+      const asked = new Set();
+      context.on("request", (request) => {
+        const found = /\/pkg\/(\w+)\//.exec(request.url());
+        if (found) asked.add(found[1]);
+      });
+      await page.goto(server.url + query);
+      await ready(page);
+      assert.deepEqual([...asked], [build]);
+    } finally {
+      await context.close();
+    }
+  });
+}
+
 test("an engine that is missing is said in a sentence", async () => {
   const { page, context } = await visit(browser, server.url, { query: "?device=cpu" });
   try {

@@ -2,6 +2,9 @@
 //!
 //! One [`Session`] holds a device, a model and the photos a person has taught it, as features. The
 //! page talks to it through `www/rekindle.js`, whose types are in `www/rekindle.d.ts`.
+//!
+//! The page has two builds of this crate: one that drives graphics adapters and the processor, and a
+//! small one without the feature `gpu` for visitors who would use the processor anyway.
 
 mod error;
 #[cfg(feature = "gpu")]
@@ -31,8 +34,8 @@ unsafe extern "C" {
 #[wasm_bindgen(start)]
 #[allow(unsafe_code)]
 pub fn start() {
-    // CubeCL registers its operations in constructors. Called here once; otherwise the linker would
-    // run them again at every exported call.
+    // CubeCL registers its operations in constructors, where it is there. Called here once; otherwise
+    // the linker would run them again at every exported call.
     #[cfg(target_family = "wasm")]
     // SAFETY: the linker provides the function; it takes nothing and is called before anything else.
     unsafe {

@@ -56,7 +56,8 @@ const operations = {
         "Update the browser: Chrome, Edge, Firefox and Safari have had it since 2021 to 2023.",
       );
     }
-    const [engine, adapter] = await Promise.all([startEngine(), probeWebGpu()]);
+    const adapter = device === "auto" ? await probeWebGpu() : { usable: false, reason: "" };
+    const engine = await startEngine(device === "webgpu" || adapter.usable ? "gpu" : "cpu");
     session = await engine.Session.open(device, adapter.usable, adapter.reason);
     const warnings = canvasAddsNoise() ? [CANVAS_NOISE] : [];
     return { value: { device: session.device(), warnings } };
@@ -109,11 +110,19 @@ const operations = {
   reset: () => ({ value: session.reset() }),
 };
 
-async function startEngine() {
+/**
+ * Starts one of the two builds of the engine: "gpu" drives graphics adapters and the CPU, "cpu" only the
+ * CPU and is a quarter of its size.
+ */
+async function startEngine(build) {
+  const folder = new URL(`./pkg/${build}/`, import.meta.url);
+  // Asked for at once: the module need not wait for its glue.
+  const module = fetch(new URL("rekindle_web_bg.wasm", folder));
+  module.catch(() => {}); // whoever awaits it says so; if the glue fails, nobody does
   let engine;
   try {
-    engine = await import("./pkg/rekindle_web.js");
-    await engine.default();
+    engine = await import(new URL("rekindle_web.js", folder));
+    await engine.default({ module_or_path: module });
   } catch (error) {
     throw failure(
       "engine",

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::process::{cargo, run};
-use crate::wasm::Wasm;
+use crate::wasm::{Build, Wasm};
 use crate::workspace::{NATIVE, Workspace};
 
 /// Runs every check and stops at the first that complains.
@@ -19,7 +19,9 @@ pub fn check(workspace: &Workspace) -> Result<()> {
         run(cargo(workspace).arg("clippy").args(packages).args(STRICT))?;
     }
     let wasm = Wasm::find_or_install(workspace)?;
-    run(wasm.cargo(workspace, "clippy").args(STRICT))?;
+    for build in Build::ALL {
+        run(wasm.cargo(workspace, "clippy", build).args(STRICT))?;
+    }
 
     for packages in NATIVE {
         let mut doc = cargo(workspace);

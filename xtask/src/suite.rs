@@ -10,7 +10,7 @@ use crate::page;
 use crate::process::{Counts, Missing, cargo, program, run, run_tests, seconds};
 use crate::system;
 use crate::tools;
-use crate::wasm::{PROFILE, Wasm};
+use crate::wasm::{Build, Wasm};
 use crate::workspace::{NATIVE, Workspace};
 
 /// How long one test in the browser may take: a software adapter is slow.
@@ -154,7 +154,8 @@ fn page(workspace: &Workspace) -> Result<Finished> {
     page::build(workspace).map(|size| Finished::new(&size))
 }
 
-/// `wasm-pack test`, in the page's profile: in its own two Burn would be compiled once more.
+/// `wasm-pack test` of the build that can do both, in the page's profile: in its own two Burn would be
+/// compiled once more.
 fn web_crate(workspace: &Workspace) -> Result<Finished> {
     let browser = tools::browser(workspace)?;
     let wasm = Wasm::find_or_install(workspace)?;
@@ -181,7 +182,7 @@ fn web_crate(workspace: &Workspace) -> Result<Finished> {
     ]);
     command
         .arg(browser.driver)
-        .args(["web", "--profile", PROFILE]);
+        .args(["web", "--profile", Build::Gpu.profile()]);
     let mut finished = Finished::new("");
     finished.add("wasm-pack", run_tests(&mut command)?);
     Ok(finished)

@@ -16,8 +16,36 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The name under which rustup knows Debian's Rust, once we have linked it.
 const DEBIAN_TOOLCHAIN: &str = "rekindle-wasm";
 
-/// The Cargo profile of everything for the browser: the page and its tests share one build.
-pub const PROFILE: &str = "web";
+/// A build of the web crate. A visitor downloads one of them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Build {
+    /// Graphics adapters, and the processor for when they fail.
+    Gpu,
+    /// The processor alone.
+    Cpu,
+}
+
+impl Build {
+    /// Both, the larger one first.
+    pub const ALL: [Self; 2] = [Self::Gpu, Self::Cpu];
+
+    /// What the page calls it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Gpu => "gpu",
+            Self::Cpu => "cpu",
+        }
+    }
+
+    /// Its Cargo profile. Cargo keeps one library of a name in a profile's folder: two builds in one
+    /// folder would take turns and never be up to date.
+    pub fn profile(self) -> &'static str {
+        match self {
+            Self::Gpu => "web",
+            Self::Cpu => "web-cpu",
+        }
+    }
+}
 
 /// A toolchain with a standard library for wasm32.
 pub struct Wasm {
@@ -65,21 +93,25 @@ impl Wasm {
         }
     }
 
-    /// `cargo SUBCOMMAND` for the web crate on wasm32, in the profile that page and tests share.
-    pub fn cargo(&self, workspace: &Workspace, subcommand: &str) -> Command {
+    /// `cargo SUBCOMMAND` for a build of the web crate on wasm32, in the profile that page and tests
+    /// share.
+    pub fn cargo(&self, workspace: &Workspace, subcommand: &str, build: Build) -> Command {
         let mut command = cargo(workspace);
         self.choose(&mut command);
         command.args([subcommand, "--package", "rekindle-web"]);
-        command.args(["--target", TARGET, "--profile", PROFILE]);
+        command.args(["--target", TARGET, "--profile", build.profile()]);
+        if build == Build::Cpu {
+            command.arg("--no-default-features");
+        }
         command
     }
 
     /// The compiled web crate, before wasm-bindgen.
-    pub fn artifact(&self, workspace: &Workspace) -> PathBuf {
+    pub fn artifact(&self, workspace: &Workspace, build: Build) -> PathBuf {
         workspace
             .target()
             .join(TARGET)
-            .join(PROFILE)
+            .join(build.profile())
             .join("rekindle_web.wasm")
     }
 }

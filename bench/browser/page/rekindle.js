@@ -2,7 +2,9 @@
 // and include cutting out the centre and normalising it; the others are handed the numbers.
 
 export async function prepare({ backend, classes, ownKernels }, bytes, { rgba, side }) {
-  const engine = await import("./rekindle/rekindle_web.js");
+  // What the page's worker would take: WebGPU needs the large module, the processor the small one.
+  const build = backend === "webgpu" ? "gpu" : "cpu";
+  const engine = await import(`./rekindle/${build}/rekindle_web.js`);
   const classify = (count) => session.classify(rgba, side, side, count);
   let session;
   return {

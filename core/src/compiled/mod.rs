@@ -5,10 +5,12 @@
 //! left that only training needs; [`fuse()`] folds batch norms and learnt factors into the weights
 //! before them and lets a step apply the activation and add the residual that follow it. A program
 //! then runs on the [`Processor`], with packed weights and buffers that are reused, or on a graphics
-//! [`Adapter`], with weights laid out for our kernels and nothing read back in between.
+//! `Adapter` (with the feature `gpu`), with weights laid out for our kernels and nothing read back in
+//! between.
 //!
 //! A network in training never comes here: it keeps its exact steps ([`crate::graph::Network`]).
 
+#[cfg(feature = "gpu")]
 mod adapter;
 mod fuse;
 mod listing;
@@ -17,9 +19,11 @@ mod place;
 mod precision;
 mod processor;
 mod program;
+#[cfg(feature = "gpu")]
 mod upload;
 mod windows;
 
+#[cfg(feature = "gpu")]
 pub use adapter::Adapter;
 pub use fuse::fuse;
 pub use listing::{Listed, listing, processor_listing};

@@ -1,5 +1,6 @@
 //! How the numbers of frozen networks are kept on graphics adapters.
 
+#[cfg(feature = "gpu")]
 use burn::tensor::DType;
 use serde::Serialize;
 
@@ -15,6 +16,7 @@ pub enum Precision {
     Half,
 }
 
+#[cfg(feature = "gpu")]
 impl Precision {
     pub(super) fn dtype(self) -> DType {
         match self {

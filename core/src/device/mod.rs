@@ -3,29 +3,35 @@
 //! [`open`] honours a [`Preference`], checks that what it opened computes correctly
 //! ([`self_test()`]), and says what it is. "Auto" takes a real GPU if there is one, otherwise the
 //! processor; a software adapter is used only when asked for, because it is slower than the
-//! processor's own path.
+//! processor's own path. Without the feature `gpu` there is only the processor.
 
+#[cfg(feature = "gpu")]
+mod graphics;
 mod probe;
+#[cfg(feature = "gpu")]
 mod self_test;
+#[cfg(feature = "gpu")]
 mod yardstick;
 
-#[cfg(not(target_family = "wasm"))]
-pub use probe::adapters;
+#[cfg(all(feature = "gpu", not(target_family = "wasm")))]
+pub use graphics::adapters;
 pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
+#[cfg(feature = "gpu")]
 pub use self_test::{SelfTest, self_test};
+#[cfg(feature = "gpu")]
 pub use yardstick::{Multiplier, Yardstick};
 
 use std::fmt;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
 
 pub use burn::tensor::Device;
-use burn::tensor::DeviceKind;
 /// The graphics interface beneath, for whoever fills a [`Frame`].
+#[cfg(feature = "gpu")]
 pub use burn::tensor::wgpu::wgpu;
 use serde::Serialize;
 use thiserror::Error;
 
+#[cfg(feature = "gpu")]
 use crate::kernels::Frame;
 
 /// Which device a person asks for.
@@ -73,10 +79,6 @@ impl fmt::Display for Preference {
     }
 }
 
-/// Dispatches of a submission. Enough for a batch through most networks, so that it is handed over once,
-/// and few enough that a training step begins to run while it is being written down.
-const DISPATCHES: usize = 256;
-
 /// A device that is ready for work.
 #[derive(Debug, Clone)]
 pub struct OpenDevice {
@@ -85,9 +87,11 @@ pub struct OpenDevice {
     /// What it is.
     pub info: DeviceInfo,
     /// wgpu's own device and queue; the processor has none.
+    #[cfg(feature = "gpu")]
     graphics: Option<(wgpu::Device, wgpu::Queue)>,
 }
 
+#[cfg(feature = "gpu")]
 impl OpenDevice {
     /// A place on the adapter for a picture of this size; `None` on the processor, and where it is larger than
     /// the adapter's textures.
@@ -134,6 +138,9 @@ pub enum DeviceError {
         /// What there is.
         found: String,
     },
+    /// A GPU was asked for and this build has none of what drives it.
+    #[error("this build has no graphics support")]
+    NoGraphics,
     /// The driver refused.
     #[error("the graphics adapter could not be opened: {0}")]
     Open(String),
@@ -176,6 +183,7 @@ pub fn cpu() -> OpenDevice {
             name: "processor".to_owned(),
             adapter: None,
         },
+        #[cfg(feature = "gpu")]
         graphics: None,
     }
 }
@@ -188,101 +196,15 @@ pub fn cpu() -> OpenDevice {
 ///
 /// When there is no such device, the driver refuses, or the self-test fails.
 pub async fn open(preference: Preference) -> Result<OpenDevice, DeviceError> {
-    let Some(kind) = choose(preference).await? else {
-        return Ok(cpu());
-    };
-    if let Some(device) = opened(|all| {
-        all.iter()
-            .find(|(k, _)| *k == kind)
-            .map(|(_, device)| device.clone())
-    }) {
-        return Ok(device);
+    #[cfg(feature = "gpu")]
+    if let Some(adapter) = graphics::open(preference).await? {
+        return Ok(adapter);
     }
-    let (device, setup) = Device::wgpu_options()
-        .device_kind(kind.clone())
-        .tasks_max(DISPATCHES)
-        .init_with_setup_async()
-        .await
-        .map_err(|error| DeviceError::Open(error.to_string()))?;
-    let adapter = AdapterInfo::of(&setup.adapter);
-    let open = OpenDevice {
-        device,
-        info: DeviceInfo {
-            kind: match adapter.kind {
-                AdapterKind::Software => DeviceClass::Software,
-                _ => DeviceClass::Gpu,
-            },
-            name: adapter.name.clone(),
-            adapter: Some(adapter),
-        },
-        graphics: Some((setup.device, setup.queue)),
-    };
-    self_test(&open).await?.verdict(&open.info.name)?;
-    opened(|all| all.push((kind, open.clone())));
-    Ok(open)
-}
-
-/// Burn registers each adapter once a process: what was opened is kept to be handed out again.
-fn opened<R>(act: impl FnOnce(&mut Vec<(DeviceKind, OpenDevice)>) -> R) -> R {
-    static OPENED: Mutex<Vec<(DeviceKind, OpenDevice)>> = Mutex::new(Vec::new());
-    act(&mut OPENED.lock().unwrap_or_else(PoisonError::into_inner))
-}
-
-/// The adapter that a preference means; `None` is the processor.
-#[cfg(not(target_family = "wasm"))]
-async fn choose(preference: Preference) -> Result<Option<DeviceKind>, DeviceError> {
-    if preference == Preference::Cpu {
-        return Ok(None);
+    #[cfg(not(feature = "gpu"))]
+    if matches!(preference, Preference::Gpu(_) | Preference::Software) {
+        return Err(DeviceError::NoGraphics);
     }
-    let found = adapters().await;
-    let not_found = |wanted: &str| DeviceError::NotFound {
-        wanted: wanted.to_owned(),
-        found: match found.len() {
-            0 => "no graphics adapter at all".to_owned(),
-            _ => found
-                .iter()
-                .map(|a| a.name.as_str())
-                .collect::<Vec<_>>()
-                .join(", "),
-        },
-    };
-    // Number the real ones best first; Burn counts each sort by itself.
-    let mut gpus = Vec::new();
-    for sort in [
-        AdapterKind::Discrete,
-        AdapterKind::Integrated,
-        AdapterKind::Virtual,
-    ] {
-        let count = found.iter().filter(|a| a.kind == sort).count();
-        gpus.extend((0..count).map(|n| match sort {
-            AdapterKind::Discrete => DeviceKind::DiscreteGpu(n),
-            AdapterKind::Integrated => DeviceKind::IntegratedGpu(n),
-            _ => DeviceKind::VirtualGpu(n),
-        }));
-    }
-    match preference {
-        Preference::Auto | Preference::Cpu => Ok(gpus.into_iter().next()),
-        Preference::Gpu(number) => {
-            let wanted = number.map_or("GPU".to_owned(), |n| format!("GPU number {n}"));
-            let gpu = gpus.into_iter().nth(number.unwrap_or(0));
-            gpu.map(Some).ok_or_else(|| not_found(&wanted))
-        }
-        Preference::Software => found
-            .iter()
-            .any(|a| a.kind == AdapterKind::Software)
-            .then_some(Some(DeviceKind::Cpu))
-            .ok_or_else(|| not_found("software adapter")),
-    }
-}
-
-/// A page cannot list adapters: the shell asks the browser whether there is a usable one, and says
-/// `Gpu` or `Cpu`.
-#[cfg(target_family = "wasm")]
-async fn choose(preference: Preference) -> Result<Option<DeviceKind>, DeviceError> {
-    Ok(match preference {
-        Preference::Auto | Preference::Cpu => None,
-        Preference::Gpu(_) | Preference::Software => Some(DeviceKind::DefaultDevice),
-    })
+    Ok(cpu())
 }
 
 #[cfg(test)]

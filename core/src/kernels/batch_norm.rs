@@ -6,17 +6,18 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{
-    Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
-};
+use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, backend_extension};
 use burn::tensor::Tensor;
-use burn_cubecl::Cube;
-use burn_cubecl::tensor::CubeTensor;
-use rekindle_shaders::{BatchNormGradient, BatchNormTrain};
-
-use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
-use super::conv::{CHANNELS_FIRST, CHANNELS_LAST};
-use super::launch::{launch, made};
+#[cfg(feature = "gpu")]
+use {
+    super::adapter::{laid_out, output, runs_wgsl, tier, turned},
+    super::conv::{CHANNELS_FIRST, CHANNELS_LAST},
+    super::launch::{launch, made},
+    burn::backend::TensorMetadata,
+    burn_cubecl::Cube,
+    burn_cubecl::tensor::CubeTensor,
+    rekindle_shaders::{BatchNormGradient, BatchNormTrain},
+};
 
 /// Maps normalised by their own statistics: the result, the mean of each channel and the inverse of its
 /// (biased) standard deviation. The statistics take no gradients.
@@ -57,7 +58,7 @@ pub(crate) struct ByBatchGradients<B: Backend> {
 }
 
 /// The operation, for each backend. Its default is Burn's own, which is the processor's.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
 pub(crate) trait BatchNormOps: Backend {
     fn by_batch(
         x: FloatTensor<Self>,
@@ -193,6 +194,7 @@ impl<B: BatchNormOps, C: CheckpointStrategy> BatchNormOps for Autodiff<B, C> {
     }
 }
 
+#[cfg(feature = "gpu")]
 impl BatchNormOps for Cube {
     fn by_batch(
         x: FloatTensor<Self>,

@@ -9,21 +9,25 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::ops::{FloatTensorOps, ModuleOps};
 use burn::backend::tensor::FloatTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{DType, Shape, Tensor};
-use burn_cubecl::Cube;
-use burn_cubecl::tensor::CubeTensor;
-use rekindle_shaders::{
-    ConvDataGradient, ConvWeightGradient, DepthwiseDataGradient, DepthwiseWeightGradient, Epilogue,
-    Storage,
+#[cfg(feature = "gpu")]
+use {
+    super::adapter::{laid_out, output, runs_wgsl, tier, turned},
+    super::choice::{Forward, Sizes},
+    super::launch::{launch, made},
+    burn::backend::TensorMetadata,
+    burn::backend::ops::{FloatTensorOps, ModuleOps},
+    burn::tensor::{DType, Shape},
+    burn_cubecl::Cube,
+    burn_cubecl::tensor::CubeTensor,
+    rekindle_shaders::{
+        ConvDataGradient, ConvWeightGradient, DepthwiseDataGradient, DepthwiseWeightGradient,
+        Epilogue, Storage,
+    },
 };
-
-use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
-use super::choice::{Forward, Sizes};
-use super::launch::{launch, made};
 
 /// A two-dimensional convolution.
 ///
@@ -52,7 +56,7 @@ pub fn conv2d(
 }
 
 /// The operation, for each backend. Its default is Burn's own, which is the processor's.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
 pub(crate) trait ConvOps: Backend {
     /// The convolution, without a bias.
     fn convolve(
@@ -145,19 +149,24 @@ impl<B: ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
 }
 
 /// What makes of a tensor's order `[N, C, H, W]` channels last.
+#[cfg(feature = "gpu")]
 pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 /// And back.
+#[cfg(feature = "gpu")]
 pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
 
+#[cfg(feature = "gpu")]
 fn sizes(x: &CubeTensor, weight: &CubeTensor, options: &ConvOptions<2>) -> Sizes {
     let [filters, _, rows, columns] = weight.shape().dims();
     Sizes::new(x.shape().dims(), filters, [rows, columns], options)
 }
 
+#[cfg(feature = "gpu")]
 fn suits(x: &CubeTensor) -> bool {
     runs_wgsl(x) && x.dtype == DType::F32
 }
 
+#[cfg(feature = "gpu")]
 impl ConvOps for Cube {
     fn convolve(
         x: FloatTensor<Self>,

@@ -4,17 +4,20 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
-use burn::backend::ops::ModuleOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
-use burn::tensor::{DType, Shape, Tensor};
-use burn_cubecl::Cube;
-use rekindle_shaders::Bilinear;
-
-use super::adapter::{laid_out, output, runs_wgsl, tier, turned};
-use super::conv::{CHANNELS_FIRST, CHANNELS_LAST};
-use super::launch::{launch, made_one};
+use burn::tensor::{Shape, Tensor};
+#[cfg(feature = "gpu")]
+use {
+    super::adapter::{laid_out, output, runs_wgsl, tier, turned},
+    super::conv::{CHANNELS_FIRST, CHANNELS_LAST},
+    super::launch::{launch, made_one},
+    burn::backend::ops::ModuleOps,
+    burn::tensor::DType,
+    burn_cubecl::Cube,
+    rekindle_shaders::Bilinear,
+};
 
 /// Maps resampled to `size` rows and columns, as `torch.nn.functional.interpolate(mode="bilinear")`
 /// does.
@@ -29,7 +32,7 @@ pub fn upsample_bilinear(x: Tensor<4>, size: [usize; 2], align_corners: bool) ->
 }
 
 /// The operation, for each backend. Its default is Burn's own, which is the processor's.
-#[backend_extension(Cube, Flex, Autodiff)]
+#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
 pub(crate) trait UpsampleOps: Backend {
     fn upsample(x: FloatTensor<Self>, size: [usize; 2], align_corners: bool) -> FloatTensor<Self> {
         Self::interpolate(x, size, options(align_corners))
@@ -104,6 +107,7 @@ impl<B: UpsampleOps, C: CheckpointStrategy> UpsampleOps for Autodiff<B, C> {
     }
 }
 
+#[cfg(feature = "gpu")]
 fn resampling(shape: [usize; 4], size: [usize; 2], align_corners: bool) -> Bilinear {
     let [batch, channels, height, width] = shape.map(|length| length as u32);
     Bilinear {
@@ -117,6 +121,7 @@ fn resampling(shape: [usize; 4], size: [usize; 2], align_corners: bool) -> Bilin
     }
 }
 
+#[cfg(feature = "gpu")]
 impl UpsampleOps for Cube {
     fn upsample(x: FloatTensor<Self>, size: [usize; 2], align_corners: bool) -> FloatTensor<Self> {
         if !runs_wgsl(&x) || x.dtype != DType::F32 {

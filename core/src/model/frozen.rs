@@ -3,12 +3,12 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
-use burn::tensor::{Device, Tensor};
+use burn::tensor::Tensor;
 
 use super::Model;
-use crate::compiled::{
-    Adapter, CompileError, Precision, Processor, Program, Tensors, Timing, fuse, lower,
-};
+#[cfg(feature = "gpu")]
+use crate::compiled::Adapter;
+use crate::compiled::{CompileError, Precision, Processor, Program, Tensors, Timing, fuse, lower};
 use crate::device::DeviceError;
 use crate::image::RgbImage;
 use crate::weights::collect;
@@ -33,6 +33,7 @@ pub(super) enum Pictures<'a> {
 #[derive(Debug)]
 enum Compiled {
     Processor(Processor),
+    #[cfg(feature = "gpu")]
     Adapter(Adapter),
 }
 
@@ -112,6 +113,7 @@ impl Model {
                 };
                 Ok(processor.run(count, write).remove(0))
             }
+            #[cfg(feature = "gpu")]
             (Compiled::Adapter(adapter), pictures) => {
                 let images = match pictures {
                     Pictures::Crops(crops) => self.batch(crops),
@@ -136,13 +138,17 @@ impl Model {
         }
         let tensors = collect(self.tensors()).await?;
         let program = fuse(program(&tensors).map_err(DeviceError::execution)?);
-        Ok(kept.get_or_init(|| match self.device == Device::flex() {
-            true => Compiled::Processor(Processor::new(program)),
-            false => {
-                let precision = self.frozen.precision;
-                Compiled::Adapter(Adapter::new(program, &self.device, precision))
-            }
-        }))
+        Ok(kept.get_or_init(|| self.placed(program)))
+    }
+
+    /// The program with its numbers where the model's device wants them.
+    fn placed(&self, program: Program) -> Compiled {
+        #[cfg(feature = "gpu")]
+        if self.device != burn::tensor::Device::flex() {
+            let precision = self.frozen.precision;
+            return Compiled::Adapter(Adapter::new(program, &self.device, precision));
+        }
+        Compiled::Processor(Processor::new(program))
     }
 
     /// How long each step of the compiled network takes on some crops, from pixels to logits. The clock
@@ -164,6 +170,7 @@ impl Model {
                 let write = |images: &mut [f32]| self.normalised(crops, images);
                 Ok(processor.profile(crops.len(), write, clock))
             }
+            #[cfg(feature = "gpu")]
             Compiled::Adapter(adapter) => {
                 let images = self.batch(crops).permute([0, 2, 3, 1]);
                 adapter.profile(images, &self.device).await

@@ -22,7 +22,9 @@ use crate::device::DeviceError;
 use crate::graph::{Graph, LayerId};
 use crate::head::{Head, HeadKind};
 use crate::image::RgbImage;
-use crate::kernels::{self, Frame};
+use crate::kernels;
+#[cfg(feature = "gpu")]
+use crate::kernels::Frame;
 use crate::neck;
 use crate::postprocess::{Prediction, top_k};
 use crate::preprocess::View;
@@ -179,6 +181,7 @@ impl Model {
     /// # Shapes
     ///
     /// As [`batch`](Self::batch), of one image.
+    #[cfg(feature = "gpu")]
     pub fn batch_of_frame(&self, frame: &Frame) -> Option<Tensor<4>> {
         let batch = kernels::of_frame(frame, &View::Plain, &self.card.preset, &self.device);
         batch.map(|batch| self.coloured(batch))

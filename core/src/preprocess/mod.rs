@@ -13,9 +13,9 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 pub use augment::{Augmentation, AugmentationError, CropBox, View};
-pub(crate) use placement::PhotoAt;
 use placement::Placement;
-use rekindle_shaders::PixelView;
+#[cfg(feature = "gpu")]
+pub(crate) use {placement::PhotoAt, rekindle_shaders::PixelView};
 
 use crate::image::RgbImage;
 
@@ -291,6 +291,7 @@ impl Preset {
 
     /// The same view, as the kernel that prepares photos on graphics adapters reads it; `None` if its numbers
     /// are too large for the kernel (photos of hundreds of megapixels).
+    #[cfg(feature = "gpu")]
     pub(crate) fn placed(&self, photo: PhotoAt, view: &View) -> Option<PixelView> {
         let seen = Placement::new(self, photo.size, view);
         seen.on_adapters(photo, self.grey)

@@ -1,10 +1,10 @@
 //! Where the pixels that a network sees lie in a photo: which part of it is resized to what, and what of that
 //! falls where in the network's square.
 
-use rekindle_shaders::PixelView;
-
-use super::resize::{Side, Span, vertical_first};
+use super::resize::{Side, Span};
 use super::{Preset, View};
+#[cfg(feature = "gpu")]
+use {super::resize::vertical_first, rekindle_shaders::PixelView};
 
 /// A view of a photo.
 #[derive(Debug, Clone, Copy)]
@@ -17,6 +17,7 @@ pub(super) struct Placement {
 }
 
 /// A photo among others on an adapter.
+#[cfg(feature = "gpu")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PhotoAt {
     /// Where its first pixel lies.
@@ -94,6 +95,7 @@ impl Placement {
     }
 
     /// For the kernel, whose numbers have 32 bits.
+    #[cfg(feature = "gpu")]
     pub fn on_adapters(&self, photo: PhotoAt, grey: bool) -> Option<PixelView> {
         let sides = [self.columns, self.rows];
         let [width, height] = sides.map(|side| {

@@ -33,7 +33,7 @@ export function serveFake() {
     ["windmill", "windmill"],
   ].map(([folder, name]) => ({ file: `samples/${folder}/${name}.webp`, label: name, credit: "CC0" }));
   return serve([
-    { at: "pkg/", folder: join(root, "tests/browser/fake") },
+    ...["cpu", "gpu"].map((build) => ({ at: `pkg/${build}/`, folder: join(root, "tests/browser/fake") })),
     { at: "models.json", body: JSON.stringify(models) },
     { at: models[0].file, body: weights("efficientnet_lite0", 4_650_000) },
     { at: models[1].file, body: weights("squeezenet1_1", 1_240_000) },

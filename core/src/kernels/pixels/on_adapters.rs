@@ -1,8 +1,4 @@
-//! Photos to a network's input: cut out, resized, mirrored, normalised, in one pass on the adapter.
-//!
-//! The bytes travel as they are, four a pixel, or never leave the adapter at all ([`Frame`]). The processor's
-//! telling is [`Preset`] itself, which is Pillow's arithmetic to the bit; the kernel computes its weights in
-//! floats and may differ by one level in 255.
+//! The adapter's telling of [`super`].
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, Flex, TensorMetadata, backend_extension};
@@ -11,23 +7,18 @@ use burn_cubecl::Cube;
 use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use rekindle_shaders::{PixelView, Pixels};
 
-use super::adapter::tier;
-use super::frame::Frame;
-use super::launch::{launch, made_one};
 use crate::image::RgbImage;
+use crate::kernels::adapter::tier;
+use crate::kernels::frame::Frame;
+use crate::kernels::launch::{launch, made_one};
 use crate::preprocess::{Interpolation, PhotoAt, Preset, View};
 
-/// A batch of square crops as a network takes it: `(byte / 255 − mean) / std`.
-///
-/// # Shapes
-///
-/// - crops: all of them `preset.crop()` pixels square
-/// - returns: `[N, 3, crop, crop]`
-pub fn normalise(crops: &[RgbImage], preset: &Preset, device: &Device) -> Tensor<4> {
-    if on_the_host(device) {
-        let values = crops.iter().flat_map(|crop| preset.normalise(crop));
-        return upload(values.collect(), crops.len(), preset, device);
-    }
+/// Whether this device prepares photos itself.
+pub(super) fn does(device: &Device) -> bool {
+    *device != Device::flex() && crate::kernels::are_switched_on()
+}
+
+pub(super) fn of_crops(crops: &[RgbImage], preset: &Preset, device: &Device) -> Tensor<4> {
     let side = preset.crop();
     let each = side * side;
     let views = (0..crops.len() as u32)
@@ -35,36 +26,22 @@ pub fn normalise(crops: &[RgbImage], preset: &Preset, device: &Device) -> Tensor
     prepare(packed(crops, device), &views.collect::<Vec<_>>(), preset)
 }
 
-/// A batch of views of whole photos as a network takes it.
-///
-/// # Shapes
-///
-/// Returns `[N, 3, crop, crop]`, an image for each photo with its view.
-pub fn views(photos: &[(&RgbImage, View)], preset: &Preset, device: &Device) -> Tensor<4> {
-    let mut first = 0;
-    let placed: Option<Vec<PixelView>> = photos
-        .iter()
-        .map(|(photo, view)| {
-            let size = [photo.width(), photo.height()];
-            let pitch = size[0];
-            let view = preset.placed(PhotoAt { first, pitch, size }, view);
-            first = first.checked_add(size[0].checked_mul(size[1])?)?;
-            view
-        })
-        .collect();
-    match placed {
-        Some(placed) if !on_the_host(device) => prepare(
-            packed(photos.iter().map(|(photo, _)| *photo), device),
-            &placed,
-            preset,
-        ),
-        _ => {
-            let values = photos
-                .iter()
-                .flat_map(|(photo, view)| preset.apply_view(photo, view));
-            upload(values.collect(), photos.len(), preset, device)
-        }
+/// `None` if some number is too large for the kernel.
+pub(super) fn of_views(
+    photos: &[(&RgbImage, View)],
+    preset: &Preset,
+    device: &Device,
+) -> Option<Tensor<4>> {
+    let mut first = 0_u32;
+    let mut placed = Vec::with_capacity(photos.len());
+    for (photo, view) in photos {
+        let size = [photo.width(), photo.height()];
+        let pitch = size[0];
+        placed.push(preset.placed(PhotoAt { first, pitch, size }, view)?);
+        first = first.checked_add(size[0].checked_mul(size[1])?)?;
     }
+    let pixels = packed(photos.iter().map(|(photo, _)| *photo), device);
+    Some(prepare(pixels, &placed, preset))
 }
 
 /// What a network sees of a picture that lies on the adapter. Nothing is read back; `None` if it is too large
@@ -84,16 +61,6 @@ pub fn of_frame(frame: &Frame, view: &View, preset: &Preset, device: &Device) ->
     let pixels = Tensor::<1, Int>::empty([length], device).into_dispatch();
     let pixels = Dispatch::copied(pixels, frame.clone());
     Some(prepare(Tensor::from_dispatch(pixels), &[view], preset))
-}
-
-/// Whether photos are prepared before they travel to the device.
-fn on_the_host(device: &Device) -> bool {
-    *device == Device::flex() || !super::are_switched_on()
-}
-
-fn upload(values: Vec<f32>, images: usize, preset: &Preset, device: &Device) -> Tensor<4> {
-    let side = preset.crop() as usize;
-    Tensor::from_data(TensorData::new(values, [images, 3, side, side]), device)
 }
 
 /// All pixels of some photos, one after the other, opaque.

@@ -1,0 +1,208 @@
+//! Graphics adapters through WebGPU: which there are, what they say of themselves, and opening one.
+
+use std::sync::{Mutex, PoisonError};
+
+use burn::tensor::wgpu::wgpu;
+use burn::tensor::{Device, DeviceKind};
+
+use super::{
+    AdapterInfo, AdapterKind, DeviceClass, DeviceError, DeviceInfo, Limits, OpenDevice, Preference,
+    Tier, self_test,
+};
+
+/// Dispatches of a submission. Enough for a batch through most networks, so that it is handed over once,
+/// and few enough that a training step begins to run while it is being written down.
+const DISPATCHES: usize = 256;
+
+/// Opens the adapter that a preference means, and makes sure that it computes correctly; `None` is the
+/// processor.
+pub(super) async fn open(preference: Preference) -> Result<Option<OpenDevice>, DeviceError> {
+    let Some(kind) = choose(preference).await? else {
+        return Ok(None);
+    };
+    if let Some(device) = opened(|all| {
+        all.iter()
+            .find(|(k, _)| *k == kind)
+            .map(|(_, device)| device.clone())
+    }) {
+        return Ok(Some(device));
+    }
+    let (device, setup) = Device::wgpu_options()
+        .device_kind(kind.clone())
+        .tasks_max(DISPATCHES)
+        .init_with_setup_async()
+        .await
+        .map_err(|error| DeviceError::Open(error.to_string()))?;
+    let adapter = AdapterInfo::of(&setup.adapter);
+    let open = OpenDevice {
+        device,
+        info: DeviceInfo {
+            kind: match adapter.kind {
+                AdapterKind::Software => DeviceClass::Software,
+                _ => DeviceClass::Gpu,
+            },
+            name: adapter.name.clone(),
+            adapter: Some(adapter),
+        },
+        graphics: Some((setup.device, setup.queue)),
+    };
+    self_test(&open).await?.verdict(&open.info.name)?;
+    opened(|all| all.push((kind, open.clone())));
+    Ok(Some(open))
+}
+
+/// Burn registers each adapter once a process: what was opened is kept to be handed out again.
+fn opened<R>(act: impl FnOnce(&mut Vec<(DeviceKind, OpenDevice)>) -> R) -> R {
+    static OPENED: Mutex<Vec<(DeviceKind, OpenDevice)>> = Mutex::new(Vec::new());
+    act(&mut OPENED.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The adapter that a preference means; `None` is the processor.
+#[cfg(not(target_family = "wasm"))]
+async fn choose(preference: Preference) -> Result<Option<DeviceKind>, DeviceError> {
+    if preference == Preference::Cpu {
+        return Ok(None);
+    }
+    let found = adapters().await;
+    let not_found = |wanted: &str| DeviceError::NotFound {
+        wanted: wanted.to_owned(),
+        found: match found.len() {
+            0 => "no graphics adapter at all".to_owned(),
+            _ => found
+                .iter()
+                .map(|a| a.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", "),
+        },
+    };
+    // Number the real ones best first; Burn counts each sort by itself.
+    let mut gpus = Vec::new();
+    for sort in [
+        AdapterKind::Discrete,
+        AdapterKind::Integrated,
+        AdapterKind::Virtual,
+    ] {
+        let count = found.iter().filter(|a| a.kind == sort).count();
+        gpus.extend((0..count).map(|n| match sort {
+            AdapterKind::Discrete => DeviceKind::DiscreteGpu(n),
+            AdapterKind::Integrated => DeviceKind::IntegratedGpu(n),
+            _ => DeviceKind::VirtualGpu(n),
+        }));
+    }
+    match preference {
+        Preference::Auto | Preference::Cpu => Ok(gpus.into_iter().next()),
+        Preference::Gpu(number) => {
+            let wanted = number.map_or("GPU".to_owned(), |n| format!("GPU number {n}"));
+            let gpu = gpus.into_iter().nth(number.unwrap_or(0));
+            gpu.map(Some).ok_or_else(|| not_found(&wanted))
+        }
+        Preference::Software => found
+            .iter()
+            .any(|a| a.kind == AdapterKind::Software)
+            .then_some(Some(DeviceKind::Cpu))
+            .ok_or_else(|| not_found("software adapter")),
+    }
+}
+
+/// A page cannot list adapters: the shell asks the browser whether there is a usable one, and says
+/// `Gpu` or `Cpu`.
+#[cfg(target_family = "wasm")]
+async fn choose(preference: Preference) -> Result<Option<DeviceKind>, DeviceError> {
+    Ok(match preference {
+        Preference::Auto | Preference::Cpu => None,
+        Preference::Gpu(_) | Preference::Software => Some(DeviceKind::DefaultDevice),
+    })
+}
+
+impl AdapterInfo {
+    /// Asks an adapter.
+    pub fn of(adapter: &wgpu::Adapter) -> Self {
+        let info = adapter.get_info();
+        let limits = adapter.limits();
+        let features = adapter.features();
+        let kind = match info.device_type {
+            wgpu::DeviceType::DiscreteGpu => AdapterKind::Discrete,
+            wgpu::DeviceType::IntegratedGpu => AdapterKind::Integrated,
+            wgpu::DeviceType::VirtualGpu => AdapterKind::Virtual,
+            wgpu::DeviceType::Cpu => AdapterKind::Software,
+            wgpu::DeviceType::Other => AdapterKind::Unknown,
+        };
+        let limits = Limits {
+            max_buffer: limits.max_buffer_size,
+            max_binding: limits.max_storage_buffer_binding_size,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            workgroup_threads: limits.max_compute_invocations_per_workgroup,
+        };
+        let shader_f16 = features.contains(wgpu::Features::SHADER_F16);
+        let subgroups = features.contains(wgpu::Features::SUBGROUP);
+        Self {
+            name: if info.name.is_empty() {
+                "WebGPU adapter".to_owned()
+            } else {
+                info.name
+            },
+            kind,
+            api: format!("{:?}", info.backend),
+            driver: format!("{} {}", info.driver, info.driver_info)
+                .trim()
+                .to_owned(),
+            limits,
+            shader_f16,
+            subgroups,
+            timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+            tier: Tier::of(kind, limits, shader_f16 && subgroups),
+        }
+    }
+}
+
+impl Tier {
+    fn of(kind: AdapterKind, limits: Limits, half_and_subgroups: bool) -> Self {
+        let roomy = limits.workgroup_memory >= 32 << 10
+            && limits.workgroup_threads >= 256
+            && limits.max_binding >= 1 << 30;
+        match (kind, roomy, half_and_subgroups) {
+            (AdapterKind::Software, _, _) => Self::Software,
+            (_, true, true) => Self::Full,
+            (_, true, false) => Self::Roomy,
+            _ => Self::Baseline,
+        }
+    }
+}
+
+/// The adapters of this machine, through the graphics interface that Burn would choose: the first
+/// that has a real GPU, otherwise the first that has anything.
+#[cfg(not(target_family = "wasm"))]
+pub async fn adapters() -> Vec<AdapterInfo> {
+    let interfaces = if cfg!(target_os = "macos") {
+        vec![wgpu::Backends::METAL]
+    } else {
+        vec![
+            wgpu::Backends::VULKAN,
+            wgpu::Backends::DX12,
+            wgpu::Backends::GL,
+        ]
+    };
+    let mut fallback = Vec::new();
+    for backends in interfaces {
+        if !wgpu::Instance::enabled_backend_features().intersects(backends) {
+            continue;
+        }
+        let instance = wgpu::Instance::new(wgpu::InstanceDescriptor {
+            backends,
+            ..wgpu::InstanceDescriptor::new_without_display_handle()
+        });
+        let found: Vec<_> = instance
+            .enumerate_adapters(backends)
+            .await
+            .iter()
+            .map(AdapterInfo::of)
+            .collect();
+        if found.iter().any(|a| a.kind != AdapterKind::Software) {
+            return found;
+        }
+        if fallback.is_empty() {
+            fallback = found;
+        }
+    }
+    fallback
+}
