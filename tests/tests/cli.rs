@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -634,4 +635,52 @@ fn grey_pictures_other_sizes_and_bare_networks_are_learnt_from() {
     let summary = shell.json(&["summary", text(&model), "--json"]);
     let last = summary[0]["parameters"].as_array().unwrap().last().unwrap();
     assert_eq!(last["name"], "classifier.bias");
+}
+
+#[test]
+fn kernels_are_listed_for_any_class_of_adapters_and_always_the_same() {
+    let shell = Shell::new();
+    let list = |tier: &str| {
+        let listed = shell.json(&["doctor", "--kernels", "resnet18", "--tier", tier, "--json"]);
+        listed[0].as_array().unwrap().clone()
+    };
+    let desktop = list("roomy");
+    assert_eq!(desktop, list("roomy"));
+    // Twenty convolutions and the classifier, a text for each of their shapes.
+    assert_eq!(desktop.len(), 21);
+    let first = &desktop[0];
+    assert_eq!(first["layer"], "conv1");
+    assert!(first["kernel"].as_str().unwrap().starts_with("conv_7x7_s2"));
+    assert_eq!(first["workgroup"].as_array().unwrap().len(), 3);
+    assert_ne!(list("baseline"), desktop);
+
+    let texts = |rows: &[Value]| -> HashSet<String> {
+        rows.iter().map(|row| row["text"].to_string()).collect()
+    };
+    assert!(texts(&list("software")).len() < texts(&desktop).len());
+    let processor = list("cpu");
+    assert!(processor.iter().all(|row| row["text"].is_null()));
+    shell.fails(&["doctor", "--kernels", "resnet"], 2, &["resnet18"]);
+}
+
+#[test]
+fn a_benchmark_is_data_too() {
+    let shell = Shell::new();
+    let mut arguments = vec!["--device", "cpu", "bench", "squeezenet1_1", "--weights", "random"];
+    arguments.extend(["--batch", "2", "--runs", "2", "--train", "--layers", "--json"]);
+    let measured = &shell.json(&arguments)[0];
+    let number = |key: &str| measured[key].as_f64().unwrap();
+    assert_eq!(measured["model"], "squeezenet1_1");
+    assert_eq!((number("batch"), number("runs")), (2.0, 2.0));
+    assert!(number("fastest_ms") <= number("median_ms"));
+    assert!(number("ms_per_image") > 0.0 && number("images_per_second") > 0.0);
+    // A network may come near the product it is measured by, and a busy machine may flatter it a little.
+    assert!((0.001..1.5).contains(&number("share_of_peak")));
+    assert!(measured["training"]["step_ms"].as_f64().unwrap() > 0.0);
+    let layers = measured["layers"].as_array().unwrap();
+    assert!(layers.len() > 26);
+    assert!(layers.iter().any(|layer| layer["kind"] == "winograd"));
+
+    arguments.extend(["--precision", "half"]);
+    shell.fails(&arguments, 4, &["half-precision", "--precision"]);
 }

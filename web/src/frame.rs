@@ -13,8 +13,10 @@ pub fn drawn(open: &OpenDevice, source: &JsValue) -> Option<Frame> {
         (source, bitmap.width(), bitmap.height())
     } else {
         let video = source.dyn_ref::<VideoFrame>()?;
-        let source = wgpu::ExternalImageSource::VideoFrame(video.clone());
-        (source, video.display_width(), video.display_height())
+        let (width, height) = (video.display_width(), video.display_height());
+        // The same object once more: a frame's own `clone` makes another, which somebody must close.
+        let same = source.clone().unchecked_into();
+        (wgpu::ExternalImageSource::VideoFrame(same), width, height)
     };
     let frame = open.frame(width, height)?;
     frame.queue().copy_external_image_to_texture(

@@ -183,7 +183,11 @@ pub async fn collect(
         .map_err(DeviceError::execution)?;
     let mut collected: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
     for (tensor, data) in tensors.into_iter().zip(data) {
-        let values: Vec<f32> = data.iter::<f32>().collect();
+        // Number by number only what is not f32 already: networks have millions.
+        let values = match data.dtype {
+            DType::F32 => data.try_into_vec().map_err(DeviceError::execution)?,
+            _ => data.iter::<f32>().collect(),
+        };
         let values = match (tensor.transposed, &tensor.shape[..]) {
             (true, &[rows, columns]) => transpose(&values, columns, rows),
             _ => values,
