@@ -666,8 +666,17 @@ fn kernels_are_listed_for_any_class_of_adapters_and_always_the_same() {
 #[test]
 fn a_benchmark_is_data_too() {
     let shell = Shell::new();
-    let mut arguments = vec!["--device", "cpu", "bench", "squeezenet1_1", "--weights", "random"];
-    arguments.extend(["--batch", "2", "--runs", "2", "--train", "--layers", "--json"]);
+    let mut arguments = vec![
+        "--device",
+        "cpu",
+        "bench",
+        "squeezenet1_1",
+        "--weights",
+        "random",
+    ];
+    arguments.extend([
+        "--batch", "2", "--runs", "2", "--train", "--layers", "--json",
+    ]);
     let measured = &shell.json(&arguments)[0];
     let number = |key: &str| measured[key].as_f64().unwrap();
     assert_eq!(measured["model"], "squeezenet1_1");

@@ -3,25 +3,19 @@
 use rekindle_core::device::{OpenDevice, wgpu};
 use rekindle_core::kernels::Frame;
 use wasm_bindgen::{JsCast, JsValue};
-use web_sys::{ImageBitmap, VideoFrame};
+use web_sys::ImageBitmap;
 
-/// Draws an `ImageBitmap` or a `VideoFrame` into a texture; `None` for anything else, on the processor, and
-/// where the picture is larger than the adapter's textures.
+/// Draws an `ImageBitmap` into a texture; `None` for anything else, on the processor, and where the picture is
+/// larger than the adapter's textures.
+///
+/// Not a `VideoFrame`: Chromium may refuse to copy one, and wgpu panics then. A bitmap of the frame never leaves
+/// the adapter either.
 pub fn drawn(open: &OpenDevice, source: &JsValue) -> Option<Frame> {
-    let (source, width, height) = if let Some(bitmap) = source.dyn_ref::<ImageBitmap>() {
-        let source = wgpu::ExternalImageSource::ImageBitmap(bitmap.clone());
-        (source, bitmap.width(), bitmap.height())
-    } else {
-        let video = source.dyn_ref::<VideoFrame>()?;
-        let (width, height) = (video.display_width(), video.display_height());
-        // The same object once more: a frame's own `clone` makes another, which somebody must close.
-        let same = source.clone().unchecked_into();
-        (wgpu::ExternalImageSource::VideoFrame(same), width, height)
-    };
-    let frame = open.frame(width, height)?;
+    let bitmap = source.dyn_ref::<ImageBitmap>()?;
+    let frame = open.frame(bitmap.width(), bitmap.height())?;
     frame.queue().copy_external_image_to_texture(
         &wgpu::CopyExternalImageSourceInfo {
-            source,
+            source: wgpu::ExternalImageSource::ImageBitmap(bitmap.clone()),
             origin: wgpu::Origin2d::ZERO,
             flip_y: false,
         },

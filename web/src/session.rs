@@ -183,8 +183,8 @@ impl Session {
         to_js(&answers.first())
     }
 
-    /// The same for an `ImageBitmap` or a `VideoFrame`, whose pixels stay on the graphics adapter; `undefined`
-    /// where that cannot be done (on the processor, for enormous pictures).
+    /// The same for an `ImageBitmap`, whose pixels stay on the graphics adapter; `undefined` where that cannot be
+    /// done (on the processor, for enormous pictures).
     ///
     /// # Errors
     ///
@@ -269,7 +269,7 @@ impl Session {
         self.project.add_example(class, &features).map_err(failed)
     }
 
-    /// The same for an `ImageBitmap` or a `VideoFrame`, as [`classify_frame`](Self::classify_frame).
+    /// The same for an `ImageBitmap`, as [`classify_frame`](Self::classify_frame).
     ///
     /// # Errors
     ///

@@ -67,7 +67,7 @@ export class Rekindle extends EventTarget {
   }
 
   async classify(source, topK = 5) {
-    const [picture, transfer] = await portable(source, this.#device);
+    const [picture, transfer] = await portable(source);
     return this.#call("classify", [picture, topK], transfer);
   }
 
@@ -89,7 +89,7 @@ export class Rekindle extends EventTarget {
   }
 
   async addExample(classIndex, source, { thumbnail = 0 } = {}) {
-    const [picture, transfer] = await portable(source, this.#device);
+    const [picture, transfer] = await portable(source);
     return this.#call("addExample", [classIndex, picture, thumbnail], transfer);
   }
 
@@ -160,16 +160,11 @@ export class Rekindle extends EventTarget {
 }
 
 /**
- * What can travel to the worker: a blob and raw pixels are copied, a bitmap or a frame is handed over.
- * For a graphics adapter a video's frame is taken as it is: it need never leave the adapter.
+ * What can travel to the worker: a blob and raw pixels are copied, a bitmap is handed over. A bitmap of a video's
+ * frame or a canvas may lie on the graphics adapter, and stays there.
  */
-async function portable(source, device) {
+async function portable(source) {
   if (source instanceof Blob || source instanceof ImageData) return [source, []];
-  const hasFrames = typeof VideoFrame === "function";
-  if (hasFrames && source instanceof VideoFrame) {
-    const copy = source.clone();
-    return [copy, [copy]];
-  }
   if (source instanceof HTMLVideoElement && source.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
     throw new RekindleError({
       kind: "not-ready",
@@ -178,10 +173,6 @@ async function portable(source, device) {
     });
   }
   try {
-    if (hasFrames && source instanceof HTMLVideoElement && device?.kind === "webgpu") {
-      const frame = new VideoFrame(source);
-      return [frame, [frame]];
-    }
     if (source instanceof HTMLImageElement) await source.decode();
     const bitmap = await createImageBitmap(source, {
       colorSpaceConversion: "none",

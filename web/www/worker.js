@@ -174,10 +174,9 @@ function onAdapter(picture) {
 function pixelsOf(bitmap) {
   if (bitmap instanceof ImageData) return bitmap;
   try {
-    const size = sizeOf(bitmap);
-    const scale = Math.min(1, LARGEST_SIDE / Math.max(size.width, size.height));
-    const width = Math.max(1, Math.round(size.width * scale));
-    const height = Math.max(1, Math.round(size.height * scale));
+    const scale = Math.min(1, LARGEST_SIDE / Math.max(bitmap.width, bitmap.height));
+    const width = Math.max(1, Math.round(bitmap.width * scale));
+    const height = Math.max(1, Math.round(bitmap.height * scale));
     const context = drawing(width, height);
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, 0, 0, width, height);
@@ -185,14 +184,6 @@ function pixelsOf(bitmap) {
   } finally {
     bitmap.close();
   }
-}
-
-/** Width and height; a frame of a video calls them otherwise. */
-function sizeOf(picture) {
-  return {
-    width: picture.displayWidth ?? picture.width,
-    height: picture.displayHeight ?? picture.height,
-  };
 }
 
 async function decode(blob) {
@@ -229,7 +220,7 @@ async function isHeic(blob) {
 
 /** The centre square of a photo, small, as a JPEG for display only. */
 async function thumbnailOf(picture, side) {
-  const { width, height } = sizeOf(picture);
+  const { width, height } = picture;
   const square = Math.min(width, height);
   const bitmap = await createImageBitmap(
     picture,

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
-use burn::tensor::{Tensor, TensorData, Transaction};
+use burn::tensor::{DType, Tensor, TensorData, Transaction};
 
 use super::{WeightFile, WeightsError};
 use crate::device::DeviceError;
@@ -184,7 +184,7 @@ pub async fn collect(
     let mut collected: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
     for (tensor, data) in tensors.into_iter().zip(data) {
         // Number by number only what is not f32 already: networks have millions.
-        let values = match data.dtype {
+        let values = match data.dtype() {
             DType::F32 => data.try_into_vec().map_err(DeviceError::execution)?,
             _ => data.iter::<f32>().collect(),
         };
