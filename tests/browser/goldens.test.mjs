@@ -22,7 +22,7 @@ const ON_CPU = 1e-3;
 /** On WebGPU a logit may differ by this share of the photo's greatest, from the same pixels. */
 const ON_WEBGPU = 1e-4;
 /** And by this where the adapter resizes too: some pixel of the network's square is one level off. */
-const FROM_BITMAPS = 1e-2;
+const FROM_BITMAPS = 2e-3;
 /** A software WebGPU adapter takes seconds for a photo, and longer for the first. */
 const PHOTOS_ON_WEBGPU = 3;
 const SLOW = 600_000;

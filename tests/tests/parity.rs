@@ -173,7 +173,7 @@ fn compiled_errors(
         }
     };
     let run = |wanted: &[usize]| {
-        let program = fuse(lower(&graph, &tensors, wanted).unwrap());
+        let program = fuse(lower(&graph, tensors.clone(), wanted).unwrap());
         if *device != Device::flex() {
             let images = Tensor::from_data(TensorData::new(input.clone(), shape), device);
             let outputs =

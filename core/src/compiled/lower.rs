@@ -26,12 +26,12 @@ pub enum CompileError {
     Missing(String),
 }
 
-/// Turns a graph into a program that puts out the values in `wanted`.
+/// Turns a graph into a program that puts out the values in `wanted`, and the tensors into its numbers.
 ///
 /// # Errors
 ///
 /// When a tensor that the graph names is missing.
-pub fn lower(graph: &Graph, tensors: &Tensors, wanted: &[usize]) -> Result<Program, CompileError> {
+pub fn lower(graph: &Graph, tensors: Tensors, wanted: &[usize]) -> Result<Program, CompileError> {
     let [channels, rows, columns] = graph.image();
     let image = Shape {
         rows,
@@ -112,7 +112,8 @@ pub fn blanks(graph: &Graph) -> Tensors {
 
 struct Lowering<'a> {
     graph: &'a Graph,
-    tensors: &'a Tensors,
+    /// What no step has taken yet.
+    tensors: Tensors,
     shapes: Vec<Shape>,
     steps: Vec<Step>,
 }
@@ -313,7 +314,7 @@ impl Lowering<'_> {
     }
 
     /// A linear layer, or a 1×1 convolution that some networks keep in its place.
-    fn linear(&self, layer: LayerId) -> Result<Work, CompileError> {
+    fn linear(&mut self, layer: LayerId) -> Result<Work, CompileError> {
         let (output, bias) = match &self.graph.layers()[layer.0].kind {
             LayerKind::Linear { output, bias, .. } => (*output, *bias),
             LayerKind::Conv { conv, .. } => (conv.filters, conv.bias),
@@ -328,7 +329,7 @@ impl Lowering<'_> {
     }
 
     /// Batch norm at work: its running statistics make it an affine map.
-    fn batch_norm(&self, layer: LayerId) -> Result<Work, CompileError> {
+    fn batch_norm(&mut self, layer: LayerId) -> Result<Work, CompileError> {
         let LayerKind::BatchNorm { norm, .. } = self.graph.layers()[layer.0].kind else {
             unreachable!("a batch norm's layer is one")
         };
@@ -352,7 +353,7 @@ impl Lowering<'_> {
 
     /// What is added to scores by relative position, `[heads, tokens, tokens]`.
     fn relative_bias(
-        &self,
+        &mut self,
         attention: &Attention,
         tokens: usize,
     ) -> Result<Option<Vec<f32>>, CompileError> {
@@ -399,7 +400,7 @@ impl Lowering<'_> {
 
     /// Weight and bias of a layer; a bias that it does not have is zero.
     fn weights(
-        &self,
+        &mut self,
         layer: LayerId,
         outputs: usize,
         has_bias: bool,
@@ -411,18 +412,18 @@ impl Lowering<'_> {
         Ok((self.tensor(layer, "weight")?, bias))
     }
 
-    fn tensor(&self, layer: LayerId, leaf: &str) -> Result<Vec<f32>, CompileError> {
+    fn tensor(&mut self, layer: LayerId, leaf: &str) -> Result<Vec<f32>, CompileError> {
         let layer = &self.graph.layers()[layer.0];
         self.named(format!("{}{}{leaf}", layer.name, layer.joint))
     }
 
-    fn table(&self, layer: LayerId) -> Result<Vec<f32>, CompileError> {
+    fn table(&mut self, layer: LayerId) -> Result<Vec<f32>, CompileError> {
         self.named(self.graph.layers()[layer.0].name.clone())
     }
 
-    fn named(&self, name: String) -> Result<Vec<f32>, CompileError> {
-        match self.tensors.get(&name) {
-            Some((_, values)) => Ok(values.clone()),
+    fn named(&mut self, name: String) -> Result<Vec<f32>, CompileError> {
+        match self.tensors.remove(&name) {
+            Some((_, values)) => Ok(values),
             None => Err(CompileError::Missing(name)),
         }
     }

@@ -94,7 +94,7 @@ impl Model {
         &self,
         pictures: Pictures<'_>,
         kept: &OnceLock<Compiled>,
-        program: impl FnOnce(&Tensors) -> Result<Program, CompileError>,
+        program: impl FnOnce(Tensors) -> Result<Program, CompileError>,
     ) -> Result<Vec<f32>, DeviceError> {
         match (self.ready(kept, program).await?, pictures) {
             (Compiled::Processor(processor), Pictures::Crops(crops)) => {
@@ -131,13 +131,13 @@ impl Model {
     async fn ready<'a>(
         &self,
         kept: &'a OnceLock<Compiled>,
-        program: impl FnOnce(&Tensors) -> Result<Program, CompileError>,
+        program: impl FnOnce(Tensors) -> Result<Program, CompileError>,
     ) -> Result<&'a Compiled, DeviceError> {
         if let Some(compiled) = kept.get() {
             return Ok(compiled);
         }
         let tensors = collect(self.tensors()).await?;
-        let program = fuse(program(&tensors).map_err(DeviceError::execution)?);
+        let program = fuse(program(tensors).map_err(DeviceError::execution)?);
         Ok(kept.get_or_init(|| self.placed(program)))
     }
 
@@ -164,7 +164,7 @@ impl Model {
     ) -> Result<Vec<Timing>, DeviceError> {
         let graph = self.graph().map_err(DeviceError::execution)?;
         let logits = graph.stages().last().map_or(0, |stage| stage.output);
-        let program = |tensors: &Tensors| lower(&graph, tensors, &[logits]);
+        let program = |tensors: Tensors| lower(&graph, tensors, &[logits]);
         match self.ready(&self.frozen.logits, program).await? {
             Compiled::Processor(processor) => {
                 let write = |images: &mut [f32]| self.normalised(crops, images);

@@ -29,7 +29,7 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
     })?
     .graph;
     let logits = graph.stages().last().map_or(0, |stage| stage.output);
-    let program = fuse(lower(&graph, &blanks(&graph), &[logits])?);
+    let program = fuse(lower(&graph, blanks(&graph), &[logits])?);
     let rows: Vec<Listed> = match tier {
         Some(tier) => listing(&program, args.batch, tier),
         None => processor_listing(program),
