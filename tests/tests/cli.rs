@@ -641,8 +641,10 @@ fn grey_pictures_other_sizes_and_bare_networks_are_learnt_from() {
 fn kernels_are_listed_for_any_class_of_adapters_and_always_the_same() {
     let shell = Shell::new();
     let list = |tier: &str| {
-        let listed = shell.json(&["doctor", "--kernels", "resnet18", "--tier", tier, "--json"]);
-        listed[0].as_array().unwrap().clone()
+        let mut arguments = vec!["doctor", "--kernels", "resnet18", "--tier", tier];
+        // Enough photos for large tiles, where there is room for them.
+        arguments.extend(["--batch", "32", "--json"]);
+        shell.json(&arguments)[0].as_array().unwrap().clone()
     };
     let desktop = list("roomy");
     assert_eq!(desktop, list("roomy"));
