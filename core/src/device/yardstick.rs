@@ -72,7 +72,7 @@ impl Yardstick {
     }
 
     /// Multiplies `times` times and waits until it is done; `false` where there is no such multiplier, or
-    /// where it comes back without the product (drivers drop what they cannot run, and that is fast).
+    /// where it comes back without the product, which would be fast.
     ///
     /// # Errors
     ///
