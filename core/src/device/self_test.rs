@@ -87,13 +87,14 @@ async fn answers(device: &Device) -> Result<[Vec<f32>; 3], DeviceError> {
     let product = kernels::matmul(left, right);
     let mean = image.flatten::<3>(2, 3).mean_dim(2);
     Ok([
-        read(convolved.flatten(0, 3)).await?,
-        read(product.flatten(0, 1)).await?,
-        read(mean.flatten(0, 2)).await?,
+        read(convolved).await?,
+        read(product).await?,
+        read(mean).await?,
     ])
 }
 
-async fn read(tensor: Tensor<1>) -> Result<Vec<f32>, DeviceError> {
+/// A tensor's numbers, on the host.
+pub(super) async fn read<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DeviceError> {
     let data = tensor
         .into_data_async()
         .await

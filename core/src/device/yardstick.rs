@@ -4,6 +4,7 @@
 use burn::tensor::{Device, Distribution, Tensor};
 use rekindle_cpu as cpu;
 
+use super::self_test::read;
 use super::{DeviceClass, DeviceError, OpenDevice};
 use crate::kernels;
 
@@ -108,8 +109,8 @@ impl Yardstick {
                 let expected = match *truth {
                     Some(known) => known,
                     None => {
-                        let row = numbers(left.clone().slice([0..1, 0..side])).await?;
-                        let column = numbers(right.clone().slice([0..side, 0..1])).await?;
+                        let row = read(left.clone().slice([0..1, 0..side])).await?;
+                        let column = read(right.clone().slice([0..side, 0..1])).await?;
                         let products = row.iter().zip(&column).map(|(a, b)| a * b);
                         *truth.insert(products.sum())
                     }
@@ -123,7 +124,7 @@ impl Yardstick {
                     });
                 }
                 if let Some(last) = last {
-                    let corner = numbers(last.slice([0..1, 0..1])).await?;
+                    let corner = read(last.slice([0..1, 0..1])).await?;
                     // Generous: a device may multiply in half precision.
                     let off = (corner[0] - expected).abs();
                     return Ok(off <= 1e-2 * (side as f32).sqrt());
@@ -132,14 +133,6 @@ impl Yardstick {
         }
         Ok(true)
     }
-}
-
-async fn numbers(tensor: Tensor<2>) -> Result<Vec<f32>, DeviceError> {
-    let data = tensor
-        .into_data_async()
-        .await
-        .map_err(DeviceError::execution)?;
-    Ok(data.iter::<f32>().collect())
 }
 
 fn random(shape: [usize; 2], device: &Device) -> Tensor<2> {
