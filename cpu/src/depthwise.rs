@@ -110,6 +110,7 @@ impl Depthwise {
             low,
             high,
         };
+        let kernel = self.level.run(Find(&all));
         parallel(count, |index| {
             let mine = chunk(lines, 1, index, count);
             for line in mine {
@@ -118,7 +119,8 @@ impl Depthwise {
                     to: line + 1,
                     ..all
                 };
-                self.level.run(&one);
+                // SAFETY: the level is one that this processor has.
+                unsafe { kernel(&one) };
                 if bounds.is_none() {
                     let start = line * all.out_columns * all.output_pitch;
                     // SAFETY: the line that was just written.
@@ -138,44 +140,82 @@ impl Depthwise {
     }
 }
 
-impl WithSimd for &Lines<'_> {
-    type Output = ();
+/// Computes some lines. Each is a function of its own: a browser then compiles those that are used, and
+/// small ones sooner than one that has everything in it.
+type LineKernel = unsafe fn(&Lines<'_>);
+
+/// Finds the code for lines like these.
+struct Find<'a>(&'a Lines<'a>);
+
+impl WithSimd for Find<'_> {
+    type Output = LineKernel;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self) {
-        let geometry = &self.layer.geometry;
-        let wide = geometry.output >= S::lanes32() && self.out_columns >= FEW;
+    fn with_simd<S: Simd>(self) -> LineKernel {
+        let Lines {
+            layer, out_columns, ..
+        } = *self.0;
+        let geometry = &layer.geometry;
+        let wide = geometry.output >= S::lanes32() && out_columns >= FEW;
+        let wasted = |columns: usize| out_columns.next_multiple_of(columns);
+        let many = out_columns >= MANY && wasted(MANY) <= wasted(FEW);
         match (geometry.kernel[1], geometry.stride[1], geometry.dilation[1]) {
-            (3, 1, 1) if wide => self.tiled::<S, 3, 1>(),
-            (3, 2, 1) if wide => self.tiled::<S, 3, 2>(),
-            (5, 1, 1) if wide => self.tiled::<S, 5, 1>(),
-            (5, 2, 1) if wide => self.tiled::<S, 5, 2>(),
-            (7, 1, 1) if wide => self.tiled::<S, 7, 1>(),
-            _ => {
-                for line in self.from..self.to {
-                    for x in 0..self.out_columns {
-                        self.single::<S>(line, x);
-                    }
-                }
-            }
+            (3, 1, 1) if wide && many => tiled::<S, 3, 1, MANY>,
+            (3, 1, 1) if wide => tiled::<S, 3, 1, FEW>,
+            (3, 2, 1) if wide => tiled::<S, 3, 2, FEW>,
+            (5, 1, 1) if wide && many => tiled::<S, 5, 1, MANY>,
+            (5, 1, 1) if wide => tiled::<S, 5, 1, FEW>,
+            (5, 2, 1) if wide => tiled::<S, 5, 2, FEW>,
+            (7, 1, 1) if wide && many => tiled::<S, 7, 1, MANY>,
+            (7, 1, 1) if wide => tiled::<S, 7, 1, FEW>,
+            _ => one_by_one::<S>,
         }
     }
 }
 
-impl Lines<'_> {
-    /// The lines of a kernel `WIDTH` columns wide.
-    #[inline(always)]
-    fn tiled<S: Simd, const WIDTH: usize, const STRIDE: usize>(&self) {
-        let wasted = |columns: usize| self.out_columns.next_multiple_of(columns);
-        for line in self.from..self.to {
-            if STRIDE == 1 && self.out_columns >= MANY && wasted(MANY) <= wasted(FEW) {
-                self.line::<S, WIDTH, STRIDE, MANY>(line);
-            } else {
-                self.line::<S, WIDTH, STRIDE, FEW>(line);
+/// Kernels `WIDTH` columns wide, `COLUMNS` outputs at a time, for the instructions `S`, which the processor
+/// must have.
+unsafe fn tiled<S: Simd, const WIDTH: usize, const STRIDE: usize, const COLUMNS: usize>(
+    lines: &Lines<'_>,
+) {
+    struct Run<'a, const WIDTH: usize, const STRIDE: usize, const COLUMNS: usize>(&'a Lines<'a>);
+    impl<const WIDTH: usize, const STRIDE: usize, const COLUMNS: usize> WithSimd
+        for Run<'_, WIDTH, STRIDE, COLUMNS>
+    {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self) {
+            for line in self.0.from..self.0.to {
+                self.0.line::<S, WIDTH, STRIDE, COLUMNS>(line);
             }
         }
     }
+    // SAFETY: the caller's.
+    unsafe { S::vectorize(Run::<WIDTH, STRIDE, COLUMNS>(lines)) }
+}
 
+/// Kernels of any shape, for the instructions `S`, which the processor must have.
+unsafe fn one_by_one<S: Simd>(lines: &Lines<'_>) {
+    struct Run<'a>(&'a Lines<'a>);
+    impl WithSimd for Run<'_> {
+        type Output = ();
+
+        #[inline(always)]
+        fn with_simd<S: Simd>(self) {
+            for line in self.0.from..self.0.to {
+                for x in 0..self.0.out_columns {
+                    self.0.single::<S>(line, x);
+                }
+            }
+        }
+    }
+    // SAFETY: the caller's.
+    unsafe { S::vectorize(Run(lines)) }
+}
+
+impl Lines<'_> {
+    /// One line of outputs.
     #[inline(always)]
     fn line<S: Simd, const WIDTH: usize, const STRIDE: usize, const COLUMNS: usize>(
         &self,

@@ -34,7 +34,7 @@ impl Level {
     pub(crate) fn run<F: WithSimd>(self, operation: F) -> F::Output {
         // SAFETY: a `Level` is only made of what was detected, or of what every processor of the
         // target has.
-        unsafe { self.0.dispatch(operation) }
+        unsafe { self.0.dispatch(Needed(operation)) }
     }
 
     /// f32 in a vector.
@@ -48,6 +48,22 @@ impl Level {
             }
         }
         self.run(Lanes)
+    }
+}
+
+/// An operation, without its scalar twin where every processor that can load the module has vectors, as
+/// WebAssembly's must: it would double the code that a browser compiles.
+struct Needed<F>(F);
+
+impl<F: WithSimd> WithSimd for Needed<F> {
+    type Output = F::Output;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) -> F::Output {
+        if cfg!(target_feature = "simd128") && S::lanes32() < 4 {
+            unreachable!("a module of vectors runs without them");
+        }
+        self.0.with_simd::<S>()
     }
 }
 

@@ -54,7 +54,7 @@ pub fn extract(
     views: Views,
     context: &Context,
 ) -> anyhow::Result<(FeatureCache, Vec<(usize, PhotoError)>)> {
-    let width = model.backbone().graph().features();
+    let width = model.backbone_graph().features();
     let mut cache = FeatureCache::new(width, 1 + views.augmented);
     let mut features = Vec::new();
     let mut readable = Vec::new();

@@ -11,11 +11,11 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use rekindle_core::backbone::{
     Activation, Architecture, IMAGENET_CLASSES, architectures, find, interpolate_position_embedding,
 };
-use rekindle_core::compiled::{Adapter, Precision, Processor, Tensors, fuse, lower};
-use rekindle_core::graph::{Graph, LayerKind, Options, Value};
+use rekindle_core::compiled::{Adapter, Precision, Processor, fuse, lower};
+use rekindle_core::graph::{Options, Value};
 use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::neck;
-use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill};
+use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill, state_dict, take};
 use rekindle_tests::{Golden, is_nightly, relative_error, sample, software_adapter};
 
 /// Relative error of a stage, the features or the logits, allowed on burn-flex.
@@ -119,24 +119,6 @@ fn errors(
     errors
 }
 
-/// The numbers that a graph's layers are called after.
-fn tensors(graph: &Graph, weights: &dyn TensorSource) -> Tensors {
-    let mut tensors = Tensors::new();
-    for layer in graph.layers() {
-        let mut named = layer.parameters();
-        if let LayerKind::BatchNorm { channels, .. } = layer.kind {
-            for leaf in ["running_mean", "running_var"] {
-                named.push((format!("{}.{leaf}", layer.name), vec![channels]));
-            }
-        }
-        for (name, shape) in named {
-            let values = weights.values(&name, &shape).unwrap();
-            tensors.insert(name, (shape, values));
-        }
-    }
-    tensors
-}
-
 /// The same comparison for the network as it is compiled: once with every stage put out, once with the
 /// logits alone, where more can be fused.
 fn compiled_errors(
@@ -160,7 +142,8 @@ fn compiled_errors(
     let graph = architecture
         .graph_with(image, &Options::default(), |image| image, card)
         .unwrap();
-    let tensors = tensors(&graph, weights);
+    let (tensors, report) = take(graph.tensors(), weights).unwrap();
+    assert!(report.missing.is_empty() && report.misshaped.is_empty());
     let shape = [2, 3, height, width];
     let input = Generated::input(&shape);
     let positions = height * width;
@@ -173,7 +156,7 @@ fn compiled_errors(
         }
     };
     let run = |wanted: &[usize]| {
-        let program = fuse(lower(&graph, tensors.clone(), wanted).unwrap());
+        let program = fuse(lower(&graph, &state_dict([&tensors]), wanted).unwrap());
         if *device != Device::flex() {
             let images = Tensor::from_data(TensorData::new(input.clone(), shape), device);
             let outputs =

@@ -15,7 +15,7 @@ use rekindle_core::model::{METADATA_KEY, Model, ModelError};
 use rekindle_core::neck;
 use rekindle_core::postprocess::softmax;
 use rekindle_core::train::{FeatureCache, HeadRecipe, fit};
-use rekindle_core::weights::WeightFile;
+use rekindle_core::weights::{StorageDtype, WeightFile, state_dict, write_safetensors};
 use rekindle_tests::{Golden, photos, relative_error, root, software_adapter};
 
 const NETWORKS: [&str; 2] = ["squeezenet1_1", "efficientnet_lite0"];
@@ -128,7 +128,7 @@ fn trained(network: &str, recipe: &HeadRecipe, device: &Device) -> (Model, Vec<R
     };
     let (fish, mills) = (of("fish"), of("windmill"));
     let crops = crops(&model, &[fish, mills].concat());
-    let width = model.backbone().graph().features();
+    let width = model.backbone_graph().features();
     let mut cache = FeatureCache::new(width, 1);
     let features = pollster::block_on(model.read_features(&crops)).unwrap();
     for (number, row) in features.chunks_exact(width).enumerate() {
@@ -146,15 +146,12 @@ fn a_model_file_keeps_answers_and_bytes() {
     for network in NETWORKS {
         for recipe in [HeadRecipe::default(), HeadRecipe::mlp()] {
             let (model, crops) = trained(network, &recipe, &Device::flex());
-            let file = pollster::block_on(model.save()).unwrap();
-            assert!(
-                file == pollster::block_on(model.save()).unwrap(),
-                "saved twice, the same bytes"
-            );
+            let file = model.save().unwrap();
+            assert!(file == model.save().unwrap(), "saved twice, the same bytes");
             let again = Model::open(&file, &Device::flex()).unwrap();
             assert_eq!(again.card, model.card);
             assert!(
-                file == pollster::block_on(again.save()).unwrap(),
+                file == again.save().unwrap(),
                 "opened and saved, the same bytes"
             );
             assert_eq!(logits(&again, &crops), logits(&model, &crops));
@@ -219,8 +216,9 @@ fn the_wrong_files_are_refused_with_their_reason() {
             )
         });
         let metadata = [(METADATA_KEY.to_owned(), card)].into();
-        let dtype = rekindle_core::weights::StorageDtype::F16;
-        let bytes = rekindle_core::weights::write_safetensors(&tensors.collect(), &metadata, dtype);
+        let dtype = StorageDtype::F16;
+        let tensors = tensors.collect();
+        let bytes = write_safetensors(&state_dict([&tensors]), &metadata, dtype);
         Model::open(&bytes.unwrap(), &device).unwrap_err()
     };
     let other = with("\"efficientnet_lite0\"", "\"squeezenet1_1\"");
@@ -265,7 +263,7 @@ fn wgsl_gives_the_same_answers() {
     }
 
     // A head trained here answers alike there.
-    let file = pollster::block_on(model.save()).unwrap();
+    let file = model.save().unwrap();
     let there = Model::open(&file, &open.device).unwrap();
     for (here, there) in logits(&model, &crops[4..8])
         .iter()

@@ -152,18 +152,18 @@ fn a_model_reads_what_it_wrote_and_writes_it_again() {
         let weights = &architecture.weights[0];
         let device = Device::flex();
         let model = Model::pretrained(architecture, weights, &Generated, &device).unwrap();
-        let graph = model.backbone().graph();
+        let graph = model.backbone_graph();
         let head = architecture.head.parameters(graph.features(), 1000);
         assert_eq!(model.parameters(), graph.parameter_count() + head, "{name}");
         let by_stage: usize = model.stage_parameters().iter().sum();
         assert_eq!(by_stage + head, model.parameters(), "{name}");
-        let whole = model.graph().unwrap();
+        let whole = model.graph();
         assert_eq!(whole.parameter_count(), model.parameters(), "{name}");
-        let bytes = pollster::block_on(model.save()).unwrap();
+        let bytes = model.save().unwrap();
         drop(model);
         let reopened = Model::open(&bytes, &device);
         let reopened = reopened.unwrap_or_else(|error| panic!("{name}: {error}"));
-        let again = pollster::block_on(reopened.save()).unwrap();
+        let again = reopened.save().unwrap();
         assert!(bytes == again, "{name}: the same bytes");
         if let Some(folder) = &keep {
             std::fs::write(folder.join(format!("{name}.safetensors")), &bytes).unwrap();
@@ -182,10 +182,7 @@ impl Published {
         let device = Device::flex();
         let weights = &architecture.weights[0];
         let model = Model::pretrained(architecture, weights, &Generated, &device).unwrap();
-        let names = model
-            .tensors()
-            .into_iter()
-            .map(|tensor| rename(&tensor.name));
+        let names = model.graph().tensors().map(|(name, _)| rename(&name));
         let more = more.iter().map(|name| (*name).to_owned());
         Self {
             names: names.chain(more).collect(),

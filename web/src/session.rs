@@ -3,9 +3,12 @@
 use js_sys::{Date, Uint8Array};
 use rekindle_core::device::{self, DeviceClass, OpenDevice, Preference};
 use rekindle_core::image::RgbImage;
-use rekindle_core::model::{Model, Tensor};
+use rekindle_core::model::Model;
+#[cfg(feature = "gpu")]
+use rekindle_core::model::Tensor;
 use rekindle_core::train::{
-    ClassWeights, Examples, HeadRecipe, HeadTrainer, LinearRecipe, cross_validate, evaluate, judge,
+    ClassWeights, Examples, Fitted, HeadRecipe, LinearRecipe, LinearTrainer, TrainError,
+    cross_validate, judge,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -138,7 +141,7 @@ impl Session {
     /// When the bytes are not a model file, or a damaged one. The former model stays.
     pub async fn load(&mut self, bytes: Vec<u8>) -> Answer<JsValue> {
         let model = Model::open(&bytes, &self.open.device).map_err(failed)?;
-        self.project = Project::new(model.backbone().graph().features());
+        self.project = Project::new(model.backbone_graph().features());
         self.base = Some(model);
         self.fitted = None;
         self.info()
@@ -191,12 +194,16 @@ impl Session {
     /// As [`classify`](Self::classify).
     #[wasm_bindgen(js_name = classifyFrame)]
     pub async fn classify_frame(&self, source: JsValue, top_k: usize) -> Answer<JsValue> {
-        let model = self.model()?;
-        let Some(batch) = self.batch(model, &source) else {
-            return Ok(JsValue::UNDEFINED);
-        };
-        let answers = model.predict_of(batch, top_k).await.map_err(failed)?;
-        to_js(&answers.first())
+        #[cfg(feature = "gpu")]
+        {
+            let model = self.model()?;
+            if let Some(batch) = self.batch(model, &source) {
+                let answers = model.predict_of(batch, top_k).await.map_err(failed)?;
+                return to_js(&answers.first());
+            }
+        }
+        let _ = (source, top_k);
+        Ok(JsValue::UNDEFINED)
     }
 
     /// Adds a class and returns its number.
@@ -279,13 +286,17 @@ impl Session {
         if class >= self.project.names().len() {
             return Err(no_class(class));
         }
-        let model = self.base()?;
-        let Some(batch) = self.batch(model, &source) else {
-            return Ok(None);
-        };
-        let features = model.read_features_of(batch).await.map_err(failed)?;
-        let id = self.project.add_example(class, &features);
-        id.map(Some).map_err(failed)
+        #[cfg(feature = "gpu")]
+        {
+            let model = self.base()?;
+            if let Some(batch) = self.batch(model, &source) {
+                let features = model.read_features_of(batch).await.map_err(failed)?;
+                let id = self.project.add_example(class, &features);
+                return id.map(Some).map_err(failed);
+            }
+        }
+        let _ = source;
+        Ok(None)
     }
 
     /// Forgets an example.
@@ -319,32 +330,24 @@ impl Session {
             Some("balanced" | "auto") => ClassWeights::Balanced,
             _ => ClassWeights::None,
         };
-        let recipe = HeadRecipe::Linear(LinearRecipe {
+        let recipe = LinearRecipe {
             c: options.c,
             class_weights,
-        });
+        };
         let seed = u64::from(options.seed.unwrap_or(0));
         let started = Date::now();
 
         let model = self.base()?;
-        let (slot, device) = (model.slot(), model.device());
         let (cache, classes) = (self.project.cache(), self.project.names().len());
         let all: Vec<usize> = (0..cache.len()).collect();
         let examples: Examples = cache.plain(&all);
-        let start = self.project.last.as_ref();
-        let mut trainer = HeadTrainer::new(
-            &recipe,
-            examples.clone(),
-            classes,
-            slot,
-            seed,
-            start,
-            device,
-        )
-        .map_err(failed)?;
-        while !trainer.step().await.map_err(failed)?.finished {}
-        let fitted = trainer.head();
-        let logits = evaluate(&fitted, &examples, device).await.map_err(failed)?;
+        let solve = |examples: &Examples, start| {
+            let trainer = LinearTrainer::new(&recipe, examples, classes, start);
+            trainer.and_then(LinearTrainer::solve)
+        };
+        let solution = solve(&examples, self.project.last.as_ref());
+        let solution = solution.map_err(TrainError::from).map_err(failed)?;
+        let logits = solution.logits(&examples.features);
         let accuracy = judge(&logits, &examples.labels, classes)
             .map_err(unexpected)?
             .accuracy;
@@ -366,21 +369,23 @@ impl Session {
             .filter(|&folds| folds >= 2);
         let mut cross_validation = None;
         if let Some(folds) = folds {
-            let logits =
-                cross_validate(&recipe, cache, classes, folds, slot, seed, device, |_| true)
-                    .await
-                    .map_err(failed)?;
+            let answer = async |train: Examples, valid: &Examples| {
+                let solution = solve(&train, None)?;
+                Ok::<_, TrainError>(solution.logits(&valid.features))
+            };
+            let logits = cross_validate(cache, classes, folds, seed, answer, |_| true)
+                .await
+                .map_err(failed)?;
             if let Some(logits) = logits {
                 let report = judge(&logits, cache.labels(), classes).map_err(unexpected)?;
                 cross_validation = report.accuracy;
             }
         }
 
-        let mut trained = model.with_head(
-            fitted.kind,
-            fitted.head.clone(),
-            self.project.names().to_vec(),
-        );
+        let fitted = Fitted::linear(solution, &examples, model.slot());
+        let names = self.project.names().to_vec();
+        let mut trained = model.with_head(fitted.kind, fitted.head, names);
+        let recipe = HeadRecipe::Linear(recipe);
         trained.card.recipe = object(json!({ "head": recipe, "seed": seed }));
         trained.card.provenance = object(json!({
             "rekindle": env!("CARGO_PKG_VERSION"),
@@ -407,7 +412,7 @@ impl Session {
     /// When no model is open or the device fails.
     #[wasm_bindgen(js_name = saveModel)]
     pub async fn save_model(&self) -> Answer<Uint8Array> {
-        let bytes = self.model()?.save().await.map_err(failed)?;
+        let bytes = self.model()?.save().map_err(failed)?;
         Ok(Uint8Array::from(&bytes[..]))
     }
 
@@ -416,7 +421,7 @@ impl Session {
         let width = self
             .base
             .as_ref()
-            .map_or(0, |model| model.backbone().graph().features());
+            .map_or(0, |model| model.backbone_graph().features());
         self.project = Project::new(width);
         self.fitted = None;
     }
@@ -425,12 +430,6 @@ impl Session {
     #[cfg(feature = "gpu")]
     fn batch(&self, model: &Model, source: &JsValue) -> Option<Tensor<4>> {
         model.batch_of_frame(&crate::frame::drawn(&self.open, source)?)
-    }
-
-    /// There is no adapter in this build.
-    #[cfg(not(feature = "gpu"))]
-    fn batch(&self, _model: &Model, _source: &JsValue) -> Option<Tensor<4>> {
-        None
     }
 
     fn base(&self) -> Answer<&Model> {

@@ -76,7 +76,7 @@ pub(super) struct Scores {
 
 impl Adapter {
     /// Puts a program's numbers on the device, in the order in which kernels read them.
-    pub fn new(program: Program, device: &Device, precision: Precision) -> Self {
+    pub fn new(program: Program<'_>, device: &Device, precision: Precision) -> Self {
         let upload = Upload { device, precision };
         let macs = program.macs();
         let shapes = program.shapes;

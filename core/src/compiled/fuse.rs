@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::program::{Ending, Program, Step, ValueId, Work};
 
 /// Fuses what can be fused. The values that the program puts out stay.
-pub fn fuse(program: Program) -> Program {
+pub fn fuse(program: Program<'_>) -> Program<'_> {
     let mut uses = vec![0_usize; program.shapes.len()];
     let read = program.steps.iter().flat_map(|step| &step.inputs);
     for &value in read.chain(&program.outputs) {
@@ -26,17 +26,17 @@ pub fn fuse(program: Program) -> Program {
     }
 }
 
-struct Fused {
-    steps: Vec<Step>,
+struct Fused<'t> {
+    steps: Vec<Step<'t>>,
     /// The step that makes each value.
     makers: BTreeMap<ValueId, usize>,
     /// How often each value is taken.
     uses: Vec<usize>,
 }
 
-impl Fused {
+impl<'t> Fused<'t> {
     /// Lets an earlier step do this one's work, or adds it.
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: Step<'t>) {
         let maker = match &step.work {
             Work::Affine {
                 scale,
@@ -53,17 +53,18 @@ impl Fused {
             Work::Add { activation: None } => self.add(step.inputs[0], step.inputs[1]),
             _ => None,
         };
+        let output = step.output;
         let index = match maker {
             Some(maker) => {
-                self.steps[maker].output = step.output;
+                self.steps[maker].output = output;
                 maker
             }
             None => {
-                self.steps.push(step.clone());
+                self.steps.push(step);
                 self.steps.len() - 1
             }
         };
-        self.makers.insert(step.output, index);
+        self.makers.insert(output, index);
     }
 
     /// The step that makes a value which nobody else takes.
@@ -87,10 +88,9 @@ impl Fused {
                 bias,
                 ending,
             } if *ending == Ending::default() => {
-                let reach = weight.len() / bias.len();
-                for (filter, row) in weight.chunks_exact_mut(reach).enumerate() {
-                    row.iter_mut().for_each(|weight| *weight *= scale[filter]);
-                    bias[filter] = bias[filter] * scale[filter] + shift[filter];
+                weight.scale(scale);
+                for (filter, bias) in bias.iter_mut().enumerate() {
+                    *bias = *bias * scale[filter] + shift[filter];
                 }
                 Some(maker)
             }

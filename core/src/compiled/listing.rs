@@ -24,7 +24,7 @@ pub struct Listed {
 }
 
 /// The convolutions and linear layers of a program on adapters of this class, for so many images.
-pub fn listing(program: &Program, batch: usize, tier: Tier) -> Vec<Listed> {
+pub fn listing(program: &Program<'_>, batch: usize, tier: Tier) -> Vec<Listed> {
     let steps = program.steps.iter().filter_map(|step| {
         let shape = program.shapes[step.inputs[0]];
         let (conv, filters, ending) = match &step.work {
@@ -46,7 +46,7 @@ pub fn listing(program: &Program, batch: usize, tier: Tier) -> Vec<Listed> {
 }
 
 /// The steps of a program on the processor.
-pub fn processor_listing(program: Program) -> Vec<Listed> {
+pub fn processor_listing(program: Program<'_>) -> Vec<Listed> {
     let processor = Processor::new(program);
     let steps = processor.listing().map(|(step, kernel)| Listed {
         step: step.to_owned(),

@@ -4,19 +4,15 @@
 //! stochastic depth, auxiliary classifiers. And all values become channels last, so that the steps
 //! that only turn axes fall away too.
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
-use super::program::{Ending, Program, SelfAttention, Shape, Step, ValueId, Work};
+use super::program::{Ending, Program, SelfAttention, Shape, Step, ValueId, Weight, Work};
 use super::windows;
 use crate::graph::{
     Attention, Graph, LayerId, LayerKind, Node, Op, Packing, Part, RelativeBias, log_offsets,
     relative_position_index,
 };
-
-/// The tensors of a state_dict: shape and numbers by name.
-pub type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+use crate::weights::{StateDict, Tensors};
 
 /// Why a network could not be compiled.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -26,12 +22,16 @@ pub enum CompileError {
     Missing(String),
 }
 
-/// Turns a graph into a program that puts out the values in `wanted`, and the tensors into its numbers.
+/// Turns a graph into a program that puts out the values in `wanted`, with the tensors as its numbers.
 ///
 /// # Errors
 ///
 /// When a tensor that the graph names is missing.
-pub fn lower(graph: &Graph, tensors: Tensors, wanted: &[usize]) -> Result<Program, CompileError> {
+pub fn lower<'t>(
+    graph: &Graph,
+    tensors: &StateDict<'t>,
+    wanted: &[usize],
+) -> Result<Program<'t>, CompileError> {
     let [channels, rows, columns] = graph.image();
     let image = Shape {
         rows,
@@ -58,7 +58,7 @@ pub fn lower(graph: &Graph, tensors: Tensors, wanted: &[usize]) -> Result<Progra
     })
 }
 
-impl Program {
+impl Program<'_> {
     /// The same program with its only output pooled into features: maps to their means, tokens to the
     /// first of them, as [`crate::neck::pool`] does.
     pub fn pooled(mut self, is_tokens: bool) -> Self {
@@ -93,32 +93,21 @@ impl Program {
 /// Numbers for every layer of a graph that mean nothing: for who asks how a network is run, not what it
 /// answers.
 pub fn blanks(graph: &Graph) -> Tensors {
-    let layers = graph.layers().iter().flat_map(|layer| {
-        let mut named = layer.parameters();
-        if let LayerKind::BatchNorm { channels, .. } = layer.kind {
-            for leaf in ["running_mean", "running_var"] {
-                named.push((format!("{}.{leaf}", layer.name), vec![channels]));
-            }
-        }
-        named
-    });
-    layers
-        .map(|(name, shape)| {
-            let count = shape.iter().product();
-            (name, (shape, vec![1.0; count]))
-        })
-        .collect()
+    let blank = |(name, shape): (String, Vec<usize>)| {
+        let count = shape.iter().product();
+        (name, (shape, vec![1.0; count]))
+    };
+    graph.tensors().map(blank).collect()
 }
 
-struct Lowering<'a> {
+struct Lowering<'a, 't> {
     graph: &'a Graph,
-    /// What no step has taken yet.
-    tensors: Tensors,
+    tensors: &'a StateDict<'t>,
     shapes: Vec<Shape>,
-    steps: Vec<Step>,
+    steps: Vec<Step<'t>>,
 }
 
-impl Lowering<'_> {
+impl<'t> Lowering<'_, 't> {
     /// Adds what a node does, and returns the value that stands for its output.
     fn node(&mut self, node: &Node, inputs: &[ValueId]) -> Result<ValueId, CompileError> {
         let x = inputs[0];
@@ -156,8 +145,8 @@ impl Lowering<'_> {
                     _ => unreachable!("a layer norm's layer is one"),
                 };
                 let work = Work::LayerNorm {
-                    gamma: self.tensor(*layer, "weight")?,
-                    beta: self.tensor(*layer, "bias")?,
+                    gamma: self.tensor(*layer, "weight")?.to_vec(),
+                    beta: self.tensor(*layer, "bias")?.to_vec(),
                     epsilon: epsilon as f32,
                 };
                 (work, shape)
@@ -181,7 +170,7 @@ impl Lowering<'_> {
             Op::ChannelShuffle { groups } => (Work::Shuffle { groups: *groups }, shape),
             Op::Scale(layer) => {
                 let work = Work::Affine {
-                    scale: self.table(*layer)?,
+                    scale: self.table(*layer)?.to_vec(),
                     shift: vec![0.0; shape.channels],
                     activation: None,
                 };
@@ -220,7 +209,7 @@ impl Lowering<'_> {
                     columns: shape.columns + 1,
                     ..shape
                 };
-                (Work::ClassToken(self.table(*layer)?), tokens)
+                (Work::ClassToken(self.table(*layer)?.to_vec()), tokens)
             }
             Op::FirstToken => {
                 let features = Shape {
@@ -229,7 +218,7 @@ impl Lowering<'_> {
                 };
                 (Work::FirstToken, features)
             }
-            Op::PositionEmbedding(layer) => (Work::Positions(self.table(*layer)?), shape),
+            Op::PositionEmbedding(layer) => (Work::Positions(self.table(*layer)?.to_vec()), shape),
             Op::MergePatches => {
                 let merged = Shape {
                     rows: shape.rows.div_ceil(2),
@@ -243,7 +232,7 @@ impl Lowering<'_> {
         Ok(self.step(&node.name, work, inputs, output))
     }
 
-    fn step(&mut self, name: &str, work: Work, inputs: &[ValueId], shape: Shape) -> ValueId {
+    fn step(&mut self, name: &str, work: Work<'t>, inputs: &[ValueId], shape: Shape) -> ValueId {
         let output = self.shapes.len();
         self.shapes.push(shape);
         self.steps.push(Step {
@@ -314,7 +303,7 @@ impl Lowering<'_> {
     }
 
     /// A linear layer, or a 1×1 convolution that some networks keep in its place.
-    fn linear(&mut self, layer: LayerId) -> Result<Work, CompileError> {
+    fn linear(&self, layer: LayerId) -> Result<Work<'t>, CompileError> {
         let (output, bias) = match &self.graph.layers()[layer.0].kind {
             LayerKind::Linear { output, bias, .. } => (*output, *bias),
             LayerKind::Conv { conv, .. } => (conv.filters, conv.bias),
@@ -329,7 +318,7 @@ impl Lowering<'_> {
     }
 
     /// Batch norm at work: its running statistics make it an affine map.
-    fn batch_norm(&mut self, layer: LayerId) -> Result<Work, CompileError> {
+    fn batch_norm(&self, layer: LayerId) -> Result<Work<'t>, CompileError> {
         let LayerKind::BatchNorm { norm, .. } = self.graph.layers()[layer.0].kind else {
             unreachable!("a batch norm's layer is one")
         };
@@ -353,7 +342,7 @@ impl Lowering<'_> {
 
     /// What is added to scores by relative position, `[heads, tokens, tokens]`.
     fn relative_bias(
-        &mut self,
+        &self,
         attention: &Attention,
         tokens: usize,
     ) -> Result<Option<Vec<f32>>, CompileError> {
@@ -361,7 +350,7 @@ impl Lowering<'_> {
         let heads = attention.heads;
         let table: Vec<f32> = match &attention.bias {
             RelativeBias::None => return Ok(None),
-            RelativeBias::Table(layer) => self.table(*layer)?,
+            RelativeBias::Table(layer) => self.table(*layer)?.to_vec(),
             RelativeBias::Continuous { hidden, output } => {
                 let (weight, bias) = (
                     self.tensor(*hidden, "weight")?,
@@ -400,31 +389,31 @@ impl Lowering<'_> {
 
     /// Weight and bias of a layer; a bias that it does not have is zero.
     fn weights(
-        &mut self,
+        &self,
         layer: LayerId,
         outputs: usize,
         has_bias: bool,
-    ) -> Result<(Vec<f32>, Vec<f32>), CompileError> {
+    ) -> Result<(Weight<'t>, Vec<f32>), CompileError> {
         let bias = match has_bias {
-            true => self.tensor(layer, "bias")?,
+            true => self.tensor(layer, "bias")?.to_vec(),
             false => vec![0.0; outputs],
         };
-        Ok((self.tensor(layer, "weight")?, bias))
+        Ok((Weight::new(self.tensor(layer, "weight")?), bias))
     }
 
-    fn tensor(&mut self, layer: LayerId, leaf: &str) -> Result<Vec<f32>, CompileError> {
+    fn tensor(&self, layer: LayerId, leaf: &str) -> Result<&'t [f32], CompileError> {
         let layer = &self.graph.layers()[layer.0];
-        self.named(format!("{}{}{leaf}", layer.name, layer.joint))
+        self.named(&format!("{}{}{leaf}", layer.name, layer.joint))
     }
 
-    fn table(&mut self, layer: LayerId) -> Result<Vec<f32>, CompileError> {
-        self.named(self.graph.layers()[layer.0].name.clone())
+    fn table(&self, layer: LayerId) -> Result<&'t [f32], CompileError> {
+        self.named(&self.graph.layers()[layer.0].name)
     }
 
-    fn named(&mut self, name: String) -> Result<Vec<f32>, CompileError> {
-        match self.tensors.remove(&name) {
-            Some((_, values)) => Ok(values),
-            None => Err(CompileError::Missing(name)),
+    fn named(&self, name: &str) -> Result<&'t [f32], CompileError> {
+        match self.tensors.get(name) {
+            Some(&(_, values)) => Ok(values),
+            None => Err(CompileError::Missing(name.to_owned())),
         }
     }
 }

@@ -37,7 +37,7 @@ struct View {
 }
 
 /// Finds a place for every value.
-pub(super) fn place(program: &Program) -> Places {
+pub(super) fn place(program: &Program<'_>) -> Places {
     // A step may not read and write one buffer. Where joining channels in place would bring that
     // about, the value is written apart and copied.
     let mut apart = BTreeSet::new();
@@ -58,14 +58,14 @@ pub(super) fn place(program: &Program) -> Places {
 }
 
 /// Whether a step's output is a view of its input.
-fn is_view(work: &Work) -> bool {
+fn is_view(work: &Work<'_>) -> bool {
     matches!(work, Work::Reshape | Work::Chunk { .. } | Work::Concat)
 }
 
 type Copies = BTreeMap<usize, Vec<(ValueId, usize)>>;
 
 /// Which buffer each value is a view of.
-fn views(program: &Program, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies) {
+fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies) {
     let own = |buffer| View { buffer, offset: 0 };
     let mut views: Vec<View> = (0..program.shapes.len()).map(own).collect();
     let kept: BTreeSet<ValueId> = program.outputs.iter().copied().chain([0]).collect();
@@ -136,13 +136,13 @@ fn views(program: &Program, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies) {
     (views, copies)
 }
 
-fn is_join(program: &Program, value: ValueId) -> bool {
+fn is_join(program: &Program<'_>, value: ValueId) -> bool {
     let maker = program.steps.iter().find(|step| step.output == value);
     maker.is_some_and(|step| matches!(step.work, Work::Concat))
 }
 
 /// Gives buffers to slots, so that as few numbers as possible are held at once.
-fn slots(program: &Program, views: &[View], copies: Copies) -> Places {
+fn slots(program: &Program<'_>, views: &[View], copies: Copies) -> Places {
     // From the first step that writes a buffer to the last that reads it. The image is written before
     // the first step, and what is put out is read after the last.
     let mut lives: BTreeMap<ValueId, [usize; 2]> = BTreeMap::from([(0, [0, 0])]);

@@ -68,7 +68,7 @@ enum Kind {
 
 impl Processor {
     /// Packs a program's weights and finds a place for its values.
-    pub fn new(program: Program) -> Self {
+    pub fn new(program: Program<'_>) -> Self {
         let mut places = place(&program);
         let together = program.weights().div_ceil(WEIGHTS_PER_IMAGE).max(1);
         let macs = program.macs();
@@ -350,7 +350,7 @@ impl Kind {
 }
 
 /// Packs a step's numbers.
-fn pack(work: Work, input_shape: Shape) -> Kind {
+fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
     match work {
         Work::Conv {
             conv,
@@ -361,15 +361,19 @@ fn pack(work: Work, input_shape: Shape) -> Kind {
         } => {
             let size = [input_shape.rows, input_shape.columns];
             let geometry = geometry(&conv, input, size);
-            Kind::Conv(cpu::Conv::new(geometry, &weight, &bias, size), ending)
+            Kind::Conv(
+                cpu::Conv::new(geometry, &weight.numbers(), &bias, size),
+                ending,
+            )
         }
         Work::Linear {
             weight,
             bias,
             ending,
         } => {
-            let (input, output) = (weight.len() / bias.len(), bias.len());
-            Kind::Linear(cpu::Linear::new(input, output, &weight, &bias), ending)
+            let (input, output) = (weight.count() / bias.len(), bias.len());
+            let linear = cpu::Linear::new(input, output, &weight.numbers(), &bias);
+            Kind::Linear(linear, ending)
         }
         Work::Affine {
             scale,

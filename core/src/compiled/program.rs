@@ -1,5 +1,7 @@
 //! What a frozen network is compiled to: fewer, larger steps that carry their numbers.
 
+use std::borrow::Cow;
+
 use crate::graph::{Conv, Nonlinearity, Pool};
 
 /// The shape of a value for one image, channels last: maps have rows and columns, tokens stand in one
@@ -34,24 +36,24 @@ impl Shape {
 /// A value by its place in [`Program::shapes`]; 0 is the image.
 pub type ValueId = usize;
 
-/// A frozen network: every step in the order in which it runs.
+/// A frozen network: every step in the order in which it runs. Large weights stay where they are, `'t`.
 #[derive(Debug, Clone)]
-pub struct Program {
+pub struct Program<'t> {
     /// The shape of each value.
     pub shapes: Vec<Shape>,
     /// The steps.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Step<'t>>,
     /// The values that were asked for, in the order of asking.
     pub outputs: Vec<ValueId>,
 }
 
 /// One step.
 #[derive(Debug, Clone)]
-pub struct Step {
+pub struct Step<'t> {
     /// The name of the layer that it stands for: where several were fused, of the first.
     pub name: String,
     /// What it does.
-    pub work: Work,
+    pub work: Work<'t>,
     /// What it takes. Where a step adds a residual, that comes last.
     pub inputs: Vec<ValueId>,
     /// What it puts out.
@@ -69,7 +71,7 @@ pub struct Ending {
 
 /// What a step does.
 #[derive(Debug, Clone)]
-pub enum Work {
+pub enum Work<'t> {
     /// A convolution.
     Conv {
         /// Its geometry.
@@ -77,7 +79,7 @@ pub enum Work {
         /// Channels that come in.
         input: usize,
         /// `[filters, input / groups, rows, columns]`
-        weight: Vec<f32>,
+        weight: Weight<'t>,
         /// `[filters]`
         bias: Vec<f32>,
         /// What follows.
@@ -86,7 +88,7 @@ pub enum Work {
     /// A linear map of each position.
     Linear {
         /// `[output, input]`
-        weight: Vec<f32>,
+        weight: Weight<'t>,
         /// `[output]`
         bias: Vec<f32>,
         /// What follows.
@@ -155,6 +157,53 @@ pub enum Work {
     Attention(Box<SelfAttention>),
 }
 
+/// The weights of a layer: a tensor's numbers, those of each output times a factor.
+#[derive(Debug, Clone)]
+pub struct Weight<'t> {
+    numbers: &'t [f32],
+    /// Empty while all of them are one.
+    factors: Vec<f32>,
+}
+
+impl<'t> Weight<'t> {
+    /// A tensor as it is, its outputs along the first axis.
+    pub fn new(numbers: &'t [f32]) -> Self {
+        Self {
+            numbers,
+            factors: Vec::new(),
+        }
+    }
+
+    /// How many numbers there are.
+    pub fn count(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// Multiplies the numbers of each output with another factor.
+    pub fn scale(&mut self, factors: &[f32]) {
+        if self.factors.is_empty() {
+            self.factors = factors.to_vec();
+            return;
+        }
+        for (all, factor) in self.factors.iter_mut().zip(factors) {
+            *all *= factor;
+        }
+    }
+
+    /// The numbers, multiplied.
+    pub fn numbers(&self) -> Cow<'t, [f32]> {
+        let reach = self.numbers.len() / self.factors.len().max(1);
+        if self.factors.is_empty() || reach == 0 {
+            return Cow::Borrowed(self.numbers);
+        }
+        let mut scaled = Vec::with_capacity(self.numbers.len());
+        for (row, factor) in self.numbers.chunks_exact(reach).zip(&self.factors) {
+            scaled.extend(row.iter().map(|number| number * factor));
+        }
+        Cow::Owned(scaled)
+    }
+}
+
 /// Attention within each of some sequences.
 #[derive(Debug, Clone)]
 pub struct SelfAttention {
@@ -192,11 +241,11 @@ pub struct Timing {
     pub seconds: f64,
 }
 
-impl Program {
+impl Program<'_> {
     /// Numbers of all weights.
     pub(super) fn weights(&self) -> usize {
         let count = |step: &Step| match &step.work {
-            Work::Conv { weight, .. } | Work::Linear { weight, .. } => weight.len(),
+            Work::Conv { weight, .. } | Work::Linear { weight, .. } => weight.count(),
             _ => 0,
         };
         self.steps.iter().map(count).sum()
@@ -207,7 +256,9 @@ impl Program {
         let count = |step: &Step| {
             let positions = self.shapes[step.output].positions();
             match &step.work {
-                Work::Conv { weight, .. } | Work::Linear { weight, .. } => positions * weight.len(),
+                Work::Conv { weight, .. } | Work::Linear { weight, .. } => {
+                    positions * weight.count()
+                }
                 Work::Attention(parts) => {
                     2 * parts.windows * parts.tokens * parts.tokens * parts.heads * parts.depth
                 }

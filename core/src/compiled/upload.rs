@@ -17,7 +17,7 @@ pub(super) struct Upload<'a> {
 
 impl Upload<'_> {
     /// Puts a step's numbers on the device.
-    pub fn put(&self, work: Work, input: Shape) -> Kind {
+    pub fn put(&self, work: Work<'_>, input: Shape) -> Kind {
         match work {
             Work::Conv {
                 conv,
@@ -28,7 +28,7 @@ impl Upload<'_> {
             } => {
                 let size = [input.rows, input.columns];
                 let kernel = [channels / conv.groups, conv.kernel[0], conv.kernel[1]];
-                let all = self.part(&weight, &bias, kernel, conv.options(size), size);
+                let all = self.part(&weight.numbers(), &bias, kernel, conv.options(size), size);
                 Kind::Conv(vec![all], ending)
             }
             Work::Linear {
@@ -36,6 +36,7 @@ impl Upload<'_> {
                 bias,
                 ending,
             } => {
+                let weight = weight.numbers();
                 let reach = weight.len() / bias.len();
                 // As many outputs at a time as WebGPU's default limits bind.
                 const MOST: usize = (128 << 20) / size_of::<f32>();

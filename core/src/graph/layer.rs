@@ -116,6 +116,17 @@ impl LayerSpec {
         }
     }
 
+    /// Its tensors in the state_dict: the parameters and, for batch norm, the running statistics.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let mut tensors = self.parameters();
+        if let LayerKind::BatchNorm { channels, .. } = self.kind {
+            for leaf in ["running_mean", "running_var"] {
+                tensors.push((format!("{}{}{leaf}", self.name, self.joint), vec![channels]));
+            }
+        }
+        tensors
+    }
+
     /// How many learnable numbers it has.
     pub fn parameter_count(&self) -> usize {
         let parameters = self.parameters();

@@ -158,6 +158,16 @@ impl Graph {
         &self.stages
     }
 
+    /// The value that the last stage puts out.
+    pub fn output(&self) -> usize {
+        self.stages.last().map_or(0, |stage| stage.output)
+    }
+
+    /// Its shape, for one image: `[C, H, W]`, `[T, C]` or `[F]`.
+    pub fn shape(&self) -> &[usize] {
+        self.stages.last().map_or(&[], |stage| &stage.shape)
+    }
+
     /// The tensors of the state_dict that are no parameters.
     pub fn constants(&self) -> &[Constant] {
         &self.constants
@@ -181,6 +191,11 @@ impl Graph {
                     })
             })
             .map(LayerId)
+    }
+
+    /// The tensors of its state_dict, name and shape, constants aside.
+    pub fn tensors(&self) -> impl Iterator<Item = (String, Vec<usize>)> {
+        self.layers.iter().flat_map(LayerSpec::tensors)
     }
 
     /// Learnable numbers.

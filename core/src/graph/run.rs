@@ -17,7 +17,7 @@ use super::{
     Attention, Conv, Graph, Layer, LayerId, Nonlinearity, Op, Part, Pool, RelativeBias, Stage,
 };
 use crate::kernels;
-use crate::weights::shard_name;
+use crate::weights::{Tensors, filled, shard_name};
 
 /// What flows between steps.
 #[derive(Debug, Clone)]
@@ -94,12 +94,21 @@ pub struct Network {
 
 impl Network {
     /// Makes the network, its parameters not yet filled.
-    pub fn new(graph: Graph, device: &Device) -> Self {
+    pub fn new(graph: impl Into<Arc<Graph>>, device: &Device) -> Self {
+        let graph = graph.into();
         let layers = graph.layers().iter().map(|layer| layer.init(device));
         Self {
             layers: layers.collect(),
-            graph: Arc::new(graph),
+            graph,
         }
+    }
+
+    /// The network of these tensors, which bear torchvision's names. It records no gradients.
+    pub fn filled(graph: impl Into<Arc<Graph>>, tensors: &Tensors, device: &Device) -> Self {
+        let blank = Self::new(graph, device);
+        // The names need the module that is being consumed: a copy, blank as it is, will do.
+        let namer = blank.clone();
+        filled(blank, tensors, &|path| namer.torch_name(&path))
     }
 
     /// What it is made of.

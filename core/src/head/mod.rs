@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::backbone::{Activation, HeadSlot, HeadStyle};
 use crate::graph::{Conv, Value};
 use crate::neck;
+use crate::weights::{Tensors, filled};
 
 /// What kind of head a model carries, as its file says it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -77,6 +78,21 @@ impl Head {
         }
     }
 
+    /// A head of these tensors, which bear their names in the state_dict. It records no gradients.
+    pub fn filled(
+        kind: &HeadKind,
+        slot: HeadSlot,
+        features: usize,
+        classes: usize,
+        tensors: &Tensors,
+        device: &Device,
+    ) -> Self {
+        let blank = Self::new(kind, slot, features, classes, device);
+        // The names need the module that is being consumed: a copy, blank as it is, will do.
+        let namer = blank.clone();
+        filled(blank, tensors, &|path| namer.state_name(slot, path))
+    }
+
     /// Writes a head of this kind for that place down, from the features to the logits.
     pub fn describe(kind: &HeadKind, slot: HeadSlot, features: Value, classes: usize) -> Value {
         let pooled = |x: &Value| match x.shape().len() {
@@ -107,6 +123,12 @@ impl Head {
                 .flatten(),
         };
         logits.stage("head")
+    }
+
+    /// The name in the state_dict of the parameter at `path` of this module tree.
+    pub fn state_name(&self, slot: HeadSlot, path: String) -> String {
+        let prefix = self.torch_prefix(slot);
+        format!("{prefix}.{}", self.torch_name(slot, path))
     }
 
     /// The name of the module that holds the head's parameters in the state_dict.

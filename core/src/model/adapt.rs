@@ -9,8 +9,7 @@ use crate::graph::{Graph, Op};
 use crate::weights::{TensorSource, WeightsError};
 
 /// A source whose names and shapes are brought up to the network's: old names become today's,
-/// auxiliary classifiers that were not built and tensors that follow from the network's shape are
-/// left aside, and learnt positions are resampled to the images' size.
+/// auxiliary classifiers that were not built are left aside, and learnt positions are resampled to the images' size.
 pub(super) struct Adapted<'a> {
     source: &'a dyn TensorSource,
     /// Today's name to the file's.
@@ -61,16 +60,11 @@ impl<'a> Adapted<'a> {
         let is_new = |leaf: &str| source.shape(&format!("{bare}.{leaf}"), &[]).is_none();
         let new_head = (card.bare && is_new("weight")).then(|| format!("{bare}."));
         aside.extend(new_head.clone());
-        let is_constant = |name: &str| {
-            let mut constants = graph.constants().iter();
-            constants.any(|constant| constant.name == name)
-        };
         let names = source
             .names()
             .into_iter()
             .map(|name| ((architecture.modern_name)(name.clone()), name))
             .filter(|(name, _)| !aside.iter().any(|prefix| name.starts_with(prefix.as_str())))
-            .filter(|(name, _)| !is_constant(name))
             .collect();
         let stem = graph.nodes().iter().find_map(|node| match node.op {
             Op::Conv(_, layer) => Some(graph.layers()[layer.0].parameters()[0].0.clone()),

@@ -1,22 +1,23 @@
 //! Opening and saving models: safetensors under PyTorch's names, with one metadata string.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use burn::tensor::Device;
 use thiserror::Error;
 
 use super::adapt::Adapted;
 use super::frozen::Frozen;
-use super::{FORMAT, Model, ModelCard};
+use super::part::Part;
+use super::{FORMAT, Model, ModelCard, whole_graph};
 use crate::backbone::{
-    Architecture, Backbone, HeadSlot, PretrainedWeights, UnknownArchitecture, UnsupportedInput,
-    find,
+    Architecture, PretrainedWeights, UnknownArchitecture, UnsupportedInput, find,
 };
 use crate::device::DeviceError;
-use crate::head::Head;
+use crate::graph::Graph;
 use crate::weights::{
-    FillReport, NamedTensor, StorageDtype, TensorSource, WeightFile, WeightsError, collect, fill,
-    list, write_safetensors,
+    FillReport, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, state_dict, take,
+    write_safetensors,
 };
 
 /// The key of the metadata string in a model file.
@@ -132,14 +133,8 @@ impl Model {
         source: &dyn TensorSource,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let (model, report) = Self::filled(architecture, card, source, device)?;
-        if !report.is_exact() {
-            return Err(ModelError::Mismatch {
-                architecture: architecture.name.to_owned(),
-                report: Box::new(report),
-            });
-        }
-        Ok(model)
+        let source = |graph: &Graph| Adapted::new(architecture, graph, &card, source);
+        Self::filled(architecture, &card, source, device)
     }
 
     /// Opens a model file.
@@ -152,83 +147,74 @@ impl Model {
         let file = WeightFile::parse(bytes)?;
         let card = read_card(&file)?;
         let architecture = find(&card.architecture)?;
-        Self::ported(architecture, card, &file, device)
+        Self::filled(architecture, &card, |_| &file, device)
     }
 
-    /// Builds the network and fills it with whatever of the source fits, saying what did not.
-    ///
-    /// # Errors
-    ///
-    /// When the network cannot take images of the card's size, or a tensor that fits cannot be read.
-    pub fn filled(
+    /// Builds the network and takes its tensors, exactly, from what `source` makes of its backbone.
+    fn filled<S: TensorSource>(
         architecture: &'static Architecture,
-        card: ModelCard,
-        source: &dyn TensorSource,
+        card: &ModelCard,
+        source: impl FnOnce(&Graph) -> S,
         device: &Device,
-    ) -> Result<(Self, FillReport), ModelError> {
-        let slot = card.slot(architecture);
+    ) -> Result<Self, ModelError> {
         let side = card.preset.crop as usize;
-        let image = [card.channels.count(), side, side];
-        let graph = architecture.graph_with(
-            image,
+        let backbone_graph = architecture.graph_with(
+            [card.channels.count(), side, side],
             &card.options(),
             |image| card.channels.describe(image),
             |features| features,
         )?;
-        let backbone = Backbone::new(graph, device);
-        // The names need the modules that are being consumed: sketches of them will do.
-        let namer = backbone.clone();
-        let source = Adapted::new(architecture, namer.graph(), &card, source);
-        let (backbone, backbone_report) = fill(backbone, &source, &|path| namer.torch_name(&path))?;
-        let features = namer.graph().features();
-        let head = Head::new(&card.head, slot, features, card.classes.len(), device);
-        let namer = head.clone();
-        let (head, head_report) = fill(head, &source, &|path| head_name(&namer, slot, path))?;
-        let model = Self {
-            card,
+        let graph = whole_graph(architecture, card, [side, side])?;
+        let source = source(&backbone_graph);
+        let (backbone, report) = take(backbone_graph.tensors(), &source)?;
+        let of_head = graph
+            .tensors()
+            .filter(|(name, _)| !backbone.contains_key(name));
+        let (head, head_report) = take(of_head, &source)?;
+        let mut report = report.join(head_report);
+        let constants = backbone_graph.constants();
+        report
+            .unexpected
+            .retain(|name| !constants.iter().any(|constant| constant.name == *name));
+        if !report.is_exact() {
+            return Err(ModelError::Mismatch {
+                architecture: architecture.name.to_owned(),
+                report: Box::new(report),
+            });
+        }
+        Ok(Self {
+            card: card.clone(),
             architecture,
-            backbone,
-            head,
+            graph: Arc::new(graph),
+            backbone_graph: Arc::new(backbone_graph),
+            backbone: Part::new(backbone),
+            head: Part::new(head),
             device: device.clone(),
             frozen: Frozen::default(),
-        };
-        Ok((model.frozen(), backbone_report.join(head_report)))
+        })
     }
 
     /// All parameters and running statistics under their PyTorch names.
-    pub fn tensors(&self) -> Vec<NamedTensor> {
-        let mut tensors = list(&self.backbone, &|path| self.backbone.torch_name(&path));
-        tensors.extend(list(&self.head, &|path| {
-            head_name(&self.head, self.slot(), path)
-        }));
-        tensors
+    pub fn state_dict(&self) -> StateDict<'_> {
+        state_dict([self.backbone.tensors(), self.head.tensors()])
     }
 
     /// The bytes of the model's file. The same model gives the same bytes.
     ///
     /// # Errors
     ///
-    /// When the device fails to hand the numbers back.
-    pub async fn save(&self) -> Result<Vec<u8>, ModelError> {
-        let mut tensors = collect(self.tensors()).await?;
+    /// When there is no room for them.
+    pub fn save(&self) -> Result<Vec<u8>, ModelError> {
+        let mut tensors = self.state_dict();
         // PyTorch asks for these though they hold nothing of the network's own.
-        for constant in self.backbone.graph().constants() {
-            let tensor = (constant.shape.clone(), constant.values.clone());
-            tensors.insert(constant.name.clone(), tensor);
+        for constant in self.backbone_graph.constants() {
+            tensors.insert(&constant.name, (&constant.shape, &constant.values));
         }
         let card = serde_json::to_string(&self.card)
             .map_err(|error| ModelError::Card(error.to_string()))?;
         let metadata = BTreeMap::from([(METADATA_KEY.to_owned(), card)]);
         Ok(write_safetensors(&tensors, &metadata, StorageDtype::F32)?)
     }
-}
-
-fn head_name(head: &Head, slot: HeadSlot, path: String) -> String {
-    format!(
-        "{}.{}",
-        head.torch_prefix(slot),
-        head.torch_name(slot, path)
-    )
 }
 
 /// What a model file says about itself.

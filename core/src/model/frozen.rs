@@ -8,10 +8,11 @@ use burn::tensor::Tensor;
 use super::Model;
 #[cfg(feature = "gpu")]
 use crate::compiled::Adapter;
-use crate::compiled::{CompileError, Precision, Processor, Program, Tensors, Timing, fuse, lower};
+use crate::compiled::{Precision, Processor, Program, Timing, fuse, lower};
 use crate::device::DeviceError;
+use crate::graph::Graph;
 use crate::image::RgbImage;
-use crate::weights::collect;
+use crate::weights::{StateDict, state_dict};
 
 /// What a model has been compiled to so far.
 #[derive(Debug, Clone, Default)]
@@ -21,17 +22,9 @@ pub(super) struct Frozen {
     logits: Arc<OnceLock<Compiled>>,
 }
 
-/// What a network is asked about.
-pub(super) enum Pictures<'a> {
-    /// Squares of bytes, as [`crate::preprocess::Preset`] cuts them out.
-    Crops(&'a [RgbImage]),
-    /// Numbers on the device, `[N, C, H, W]`.
-    Batch(Tensor<4>),
-}
-
 /// A program, ready for the device.
 #[derive(Debug)]
-enum Compiled {
+pub(super) enum Compiled {
     Processor(Processor),
     #[cfg(feature = "gpu")]
     Adapter(Adapter),
@@ -60,50 +53,86 @@ impl Frozen {
     }
 }
 
+/// What `kept` holds, or else what is made now.
+fn compiled(
+    kept: &OnceLock<Compiled>,
+    make: impl FnOnce() -> Result<Compiled, DeviceError>,
+) -> Result<&Compiled, DeviceError> {
+    match kept.get() {
+        Some(compiled) => Ok(compiled),
+        None => {
+            let compiled = make()?;
+            Ok(kept.get_or_init(|| compiled))
+        }
+    }
+}
+
+/// What an adapter puts out for a batch, on the host.
+#[cfg(feature = "gpu")]
+async fn read(adapter: &Adapter, batch: Tensor<4>) -> Result<Vec<f32>, DeviceError> {
+    let output = adapter.run(batch.permute([0, 2, 3, 1])).remove(0);
+    let data = output.into_data_async().await;
+    Ok(data
+        .map_err(DeviceError::execution)?
+        .iter::<f32>()
+        .collect())
+}
+
 impl Model {
-    /// Pooled features of some pictures by the compiled network.
-    pub(super) async fn compiled_features(
-        &self,
-        pictures: Pictures<'_>,
-    ) -> Result<Vec<f32>, DeviceError> {
-        let graph = self.backbone.graph();
-        self.compiled(pictures, &self.frozen.features, |tensors| {
-            let (output, is_tokens) = graph
-                .stages()
-                .last()
-                .map_or((0, false), |stage| (stage.output, stage.shape.len() == 2));
-            Ok(lower(graph, tensors, &[output])?.pooled(is_tokens))
+    /// The network to its pooled features, compiled now if this is the first question.
+    pub(super) fn to_features(&self) -> Result<&Compiled, DeviceError> {
+        compiled(&self.frozen.features, || {
+            let tensors = state_dict([self.backbone.tensors()]);
+            let is_tokens = self.backbone_graph.shape().len() == 2;
+            let program = self.program(&self.backbone_graph, &tensors)?;
+            Ok(self.placed(program.pooled(is_tokens)))
         })
-        .await
     }
 
-    /// Logits of some pictures by the compiled network, the head's lift still on them.
-    pub(super) async fn compiled_logits(
-        &self,
-        pictures: Pictures<'_>,
-    ) -> Result<Vec<f32>, DeviceError> {
-        let graph = self.graph().map_err(DeviceError::execution)?;
-        let logits = graph.stages().last().map_or(0, |stage| stage.output);
-        self.compiled(pictures, &self.frozen.logits, |tensors| {
-            lower(&graph, tensors, &[logits])
+    /// The network to its logits, the head's lift still on them, likewise.
+    pub(super) fn to_logits(&self) -> Result<&Compiled, DeviceError> {
+        compiled(&self.frozen.logits, || {
+            let program = self.program(&self.graph, &self.state_dict())?;
+            Ok(self.placed(program))
         })
-        .await
     }
 
-    async fn compiled(
+    /// What puts out a graph's last value.
+    fn program<'t>(
         &self,
-        pictures: Pictures<'_>,
-        kept: &OnceLock<Compiled>,
-        program: impl FnOnce(Tensors) -> Result<Program, CompileError>,
+        graph: &Graph,
+        tensors: &StateDict<'t>,
+    ) -> Result<Program<'t>, DeviceError> {
+        lower(graph, tensors, &[graph.output()]).map_err(DeviceError::execution)
+    }
+
+    /// What a compiled network says of some crops. Here is nothing of Burn unless there are graphics
+    /// adapters: the page's small module has none of it.
+    pub(super) async fn ask(
+        &self,
+        compiled: &Compiled,
+        crops: &[RgbImage],
     ) -> Result<Vec<f32>, DeviceError> {
-        match (self.ready(kept, program).await?, pictures) {
-            (Compiled::Processor(processor), Pictures::Crops(crops)) => {
+        match compiled {
+            Compiled::Processor(processor) => {
                 let write = |some: Range<usize>, images: &mut [f32]| {
                     self.normalised(&crops[some], images);
                 };
                 Ok(processor.run(crops.len(), write).remove(0))
             }
-            (Compiled::Processor(processor), Pictures::Batch(batch)) => {
+            #[cfg(feature = "gpu")]
+            Compiled::Adapter(adapter) => read(adapter, self.batch(crops)).await,
+        }
+    }
+
+    /// The same of a batch on the device, `[N, C, H, W]`.
+    pub(super) async fn ask_of(
+        &self,
+        compiled: &Compiled,
+        batch: Tensor<4>,
+    ) -> Result<Vec<f32>, DeviceError> {
+        match compiled {
+            Compiled::Processor(processor) => {
                 let [count, ..] = batch.dims();
                 let data = batch.permute([0, 2, 3, 1]).into_data_async().await;
                 let values: Vec<f32> = data.map_err(DeviceError::execution)?.iter().collect();
@@ -114,35 +143,13 @@ impl Model {
                 Ok(processor.run(count, write).remove(0))
             }
             #[cfg(feature = "gpu")]
-            (Compiled::Adapter(adapter), pictures) => {
-                let images = match pictures {
-                    Pictures::Crops(crops) => self.batch(crops),
-                    Pictures::Batch(batch) => batch,
-                };
-                let images = images.permute([0, 2, 3, 1]);
-                let output = adapter.run(images).remove(0).into_data_async().await;
-                let data = output.map_err(DeviceError::execution)?;
-                Ok(data.iter::<f32>().collect())
-            }
+            Compiled::Adapter(adapter) => read(adapter, batch).await,
         }
-    }
-
-    /// The compiled network, made now if this is the first question.
-    async fn ready<'a>(
-        &self,
-        kept: &'a OnceLock<Compiled>,
-        program: impl FnOnce(Tensors) -> Result<Program, CompileError>,
-    ) -> Result<&'a Compiled, DeviceError> {
-        if let Some(compiled) = kept.get() {
-            return Ok(compiled);
-        }
-        let tensors = collect(self.tensors()).await?;
-        let program = fuse(program(tensors).map_err(DeviceError::execution)?);
-        Ok(kept.get_or_init(|| self.placed(program)))
     }
 
     /// The program with its numbers where the model's device wants them.
-    fn placed(&self, program: Program) -> Compiled {
+    fn placed(&self, program: Program<'_>) -> Compiled {
+        let program = fuse(program);
         #[cfg(feature = "gpu")]
         if self.device != burn::tensor::Device::flex() {
             let precision = self.frozen.precision;
@@ -162,10 +169,7 @@ impl Model {
         crops: &[RgbImage],
         clock: impl Fn() -> f64 + Sync,
     ) -> Result<Vec<Timing>, DeviceError> {
-        let graph = self.graph().map_err(DeviceError::execution)?;
-        let logits = graph.stages().last().map_or(0, |stage| stage.output);
-        let program = |tensors: Tensors| lower(&graph, tensors, &[logits]);
-        match self.ready(&self.frozen.logits, program).await? {
+        match self.to_logits()? {
             Compiled::Processor(processor) => {
                 let write = |images: &mut [f32]| self.normalised(crops, images);
                 Ok(processor.profile(crops.len(), write, clock))

@@ -5,16 +5,19 @@ mod card;
 mod channels;
 mod file;
 mod frozen;
+mod part;
 
 pub use card::{FORMAT, ModelCard, imagenet_classes};
 pub use channels::{Channels, port_kernels};
 pub use file::{METADATA_KEY, ModelError, read_card};
 
-use burn::module::Module;
+use std::sync::Arc;
+
 use burn::tensor::Device;
 pub use burn::tensor::Tensor;
 
-use frozen::{Frozen, Pictures};
+use frozen::Frozen;
+use part::Part;
 
 use crate::backbone::{Activation, Architecture, Backbone, HeadSlot, UnsupportedInput};
 use crate::compiled::Precision;
@@ -28,6 +31,7 @@ use crate::kernels::Frame;
 use crate::neck;
 use crate::postprocess::{Prediction, top_k};
 use crate::preprocess::View;
+use crate::weights::Tensors;
 
 /// The whole network that a card speaks of as data, from images of this height and width to the
 /// logits.
@@ -55,8 +59,12 @@ pub struct Model {
     /// What the model file says about itself.
     pub card: ModelCard,
     architecture: &'static Architecture,
-    backbone: Backbone,
-    head: Head,
+    /// From the image to the logits.
+    graph: Arc<Graph>,
+    /// From the image to the features.
+    backbone_graph: Arc<Graph>,
+    backbone: Part<Backbone>,
+    head: Part<Head>,
     device: Device,
     frozen: Frozen,
 }
@@ -67,14 +75,29 @@ impl Model {
         self.architecture
     }
 
-    /// The backbone.
+    /// The backbone, as it can be trained and run step by step. It is put on the device when it is asked
+    /// for first.
     pub fn backbone(&self) -> &Backbone {
-        &self.backbone
+        self.backbone.module(|tensors| {
+            let graph = Arc::clone(&self.backbone_graph);
+            Backbone::filled(graph, tensors, &self.device)
+        })
     }
 
-    /// The head.
+    /// The head, likewise.
     pub fn head(&self) -> &Head {
-        &self.head
+        let (slot, classes) = (self.slot(), self.card.classes.len());
+        let features = self.backbone_graph.features();
+        self.head.module(|tensors| {
+            Head::filled(
+                &self.card.head,
+                slot,
+                features,
+                classes,
+                tensors,
+                &self.device,
+            )
+        })
     }
 
     /// The head's place in the network's state_dict.
@@ -88,28 +111,24 @@ impl Model {
     }
 
     /// The whole network as data, from the image to the logits.
-    ///
-    /// # Errors
-    ///
-    /// Never for a model that was opened: its size fits.
-    pub fn graph(&self) -> Result<Graph, UnsupportedInput> {
-        let [_, height, width] = self.backbone.graph().image();
-        whole_graph(self.architecture, &self.card, [height, width])
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// The backbone as data, from the image to what the head is given.
+    pub fn backbone_graph(&self) -> &Graph {
+        &self.backbone_graph
     }
 
     /// Learnable numbers, of backbone and head together. Running statistics do not count.
     pub fn parameters(&self) -> usize {
-        self.tensors()
-            .iter()
-            .filter(|tensor| tensor.is_parameter)
-            .map(|tensor| tensor.shape.iter().product::<usize>())
-            .sum()
+        self.graph.parameter_count()
     }
 
     /// Learnable numbers of each stage.
     pub fn stage_parameters(&self) -> Vec<usize> {
-        let mut counts = vec![0; self.backbone.stages().len()];
-        let graph = self.backbone.graph();
+        let graph = &self.backbone_graph;
+        let mut counts = vec![0; graph.stages().len()];
         for (index, layer) in graph.layers().iter().enumerate() {
             counts[graph.stage_of_layer(LayerId(index))] += layer.parameter_count();
         }
@@ -118,18 +137,35 @@ impl Model {
 
     /// Learnable numbers of the head.
     pub fn head_parameters(&self) -> usize {
-        self.parameters() - self.stage_parameters().iter().sum::<usize>()
+        self.graph.parameter_count() - self.backbone_graph.parameter_count()
     }
 
     /// The same backbone under a new head for these classes.
-    pub fn with_head(&self, kind: HeadKind, head: Head, classes: Vec<String>) -> Self {
+    ///
+    /// # Panics
+    ///
+    /// When the head's tensors are not those of such a head in this network.
+    pub fn with_head(&self, kind: HeadKind, head: Tensors, classes: Vec<String>) -> Self {
+        let card = ModelCard {
+            head: kind,
+            classes,
+            ..self.card.clone()
+        };
+        let [_, height, width] = self.graph.image();
+        let graph = match whole_graph(self.architecture, &card, [height, width]) {
+            Ok(graph) => Arc::new(graph),
+            Err(error) => unreachable!("the backbone took such images: {error}"),
+        };
+        let of_backbone = self.backbone.tensors();
+        for (name, shape) in graph.tensors() {
+            let found = of_backbone.get(&name).or_else(|| head.get(&name));
+            let found = found.map(|(shape, _)| &shape[..]);
+            assert_eq!(found, Some(&shape[..]), "'{name}' of the new head");
+        }
         Self {
-            card: ModelCard {
-                head: kind,
-                classes,
-                ..self.card.clone()
-            },
-            head,
+            card,
+            graph,
+            head: Part::new(head),
             frozen: self.frozen.without_head(),
             ..self.clone()
         }
@@ -199,7 +235,7 @@ impl Model {
     /// - images: `[N, 3, H, W]`
     /// - returns: `[N, features]`
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        neck::pool(self.backbone.forward(images))
+        neck::pool(self.backbone().forward(images))
     }
 
     /// Pooled features of some crops, read back.
@@ -212,7 +248,7 @@ impl Model {
     ///
     /// When the device fails.
     pub async fn read_features(&self, crops: &[RgbImage]) -> Result<Vec<f32>, DeviceError> {
-        self.compiled_features(Pictures::Crops(crops)).await
+        self.ask(self.to_features()?, crops).await
     }
 
     /// The same for a batch on the device.
@@ -221,7 +257,7 @@ impl Model {
     ///
     /// When the device fails.
     pub async fn read_features_of(&self, batch: Tensor<4>) -> Result<Vec<f32>, DeviceError> {
-        self.compiled_features(Pictures::Batch(batch)).await
+        self.ask_of(self.to_features()?, batch).await
     }
 
     /// Logits, as the network with this file gives them in PyTorch.
@@ -231,12 +267,12 @@ impl Model {
     /// - images: `[N, 3, H, W]`
     /// - returns: `[N, classes]`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.head.forward(self.backbone.forward(images))
+        self.head().forward(self.backbone().forward(images))
     }
 
     /// Logits from what the backbone's last stage put out.
     pub fn classify(&self, activation: Activation) -> Tensor<2> {
-        self.head.forward(activation)
+        self.head().forward(activation)
     }
 
     /// The best `k` classes for each of some crops.
@@ -265,7 +301,7 @@ impl Model {
         batch: Tensor<4>,
         k: usize,
     ) -> Result<Vec<Vec<Prediction>>, DeviceError> {
-        let logits = self.compiled_logits(Pictures::Batch(batch)).await?;
+        let logits = self.ask_of(self.to_logits()?, batch).await?;
         Ok(self.best(self.lowered(&logits), k))
     }
 
@@ -280,7 +316,7 @@ impl Model {
     ///
     /// When the device fails.
     pub async fn logits(&self, crops: &[RgbImage]) -> Result<Vec<Vec<f32>>, DeviceError> {
-        let logits = self.compiled_logits(Pictures::Crops(crops)).await?;
+        let logits = self.ask(self.to_logits()?, crops).await?;
         Ok(self.lowered(&logits))
     }
 
@@ -290,14 +326,5 @@ impl Model {
         let rows = logits.chunks(self.card.classes.len());
         rows.map(|row| row.iter().map(|logit| logit - lift).collect())
             .collect()
-    }
-
-    /// Moves the whole model into a form that records no gradients.
-    pub fn frozen(self) -> Self {
-        Self {
-            backbone: self.backbone.valid(),
-            head: self.head.valid(),
-            ..self
-        }
     }
 }

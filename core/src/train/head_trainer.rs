@@ -1,25 +1,22 @@
 //! The trainer of heads: a state machine over the linear solver and the two-layer one.
 
-use burn::module::Param;
-use burn::nn::Linear;
-use burn::nn::conv::Conv2dConfig;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::features::{Examples, FeatureCache};
-use super::logistic::{
-    LinearSolution, LogisticError, LogisticOptions, LogisticProblem, LogisticSolver, LogisticState,
-    Scaling,
-};
+use super::fitted::Fitted;
+use super::linear::LinearTrainer;
+use super::logistic::{LinearSolution, LogisticError, LogisticState};
 use super::metrics::{MetricsError, Predictions, Report};
 use super::mlp::{MlpError, MlpState, MlpTrainer};
 use super::recipe::HeadRecipe;
 use super::split::{SplitError, stratified_folds};
-use crate::backbone::{HeadSlot, HeadStyle};
+use crate::backbone::HeadSlot;
 use crate::device::DeviceError;
-use crate::head::{Head, HeadKind, MlpConfig, relu_lift};
+use crate::head::{Head, HeadKind, MlpConfig};
 use crate::postprocess::softmax;
+use crate::weights::{collect, list};
 
 /// Why a head could not be trained.
 #[derive(Debug, Error)]
@@ -64,23 +61,8 @@ pub enum TrainState {
     Mlp(MlpState),
 }
 
-/// A trained head, ready for [`crate::model::Model::with_head`].
-#[derive(Debug, Clone)]
-pub struct Fitted {
-    /// What kind it is, as the model file says it.
-    pub kind: HeadKind,
-    /// The head itself, on the device.
-    pub head: Head,
-    /// The linear solution, where that is what it is: a start for the next solve.
-    pub solution: Option<LinearSolution>,
-    /// Solver iterations or epochs.
-    pub iterations: usize,
-    /// The last objective or loss.
-    pub loss: f64,
-}
-
 enum Inner {
-    Linear(Box<LogisticSolver<'static>>),
+    Linear(Box<LinearTrainer>),
     Mlp(Box<MlpTrainer>, MlpConfig),
 }
 
@@ -88,8 +70,8 @@ enum Inner {
 pub struct HeadTrainer {
     inner: Inner,
     examples: Examples,
+    classes: usize,
     slot: HeadSlot,
-    device: Device,
     last: TrainProgress,
 }
 
@@ -114,28 +96,8 @@ impl HeadTrainer {
     ) -> Result<Self, TrainError> {
         let inner = match recipe {
             HeadRecipe::Linear(linear) => {
-                let options = LogisticOptions {
-                    c: linear.c.unwrap_or(1.0),
-                    scaling: if linear.c.is_some() {
-                        Scaling::None
-                    } else {
-                        Scaling::Global
-                    },
-                    class_weights: linear.class_weights.clone(),
-                    ..LogisticOptions::default()
-                };
-                let problem = LogisticProblem::new(
-                    examples.features.clone(),
-                    examples.width,
-                    &examples.labels,
-                    classes,
-                    options,
-                )?;
-                let solver = match start {
-                    Some(solution) => LogisticSolver::warm(problem, solution)?,
-                    None => LogisticSolver::new(problem),
-                };
-                Inner::Linear(Box::new(solver))
+                let trainer = LinearTrainer::new(linear, &examples, classes, start)?;
+                Inner::Linear(Box::new(trainer))
             }
             HeadRecipe::Mlp {
                 hidden,
@@ -167,8 +129,8 @@ impl HeadTrainer {
         Ok(Self {
             inner,
             examples,
+            classes,
             slot,
-            device: device.clone(),
             last,
         })
     }
@@ -222,7 +184,7 @@ impl HeadTrainer {
     pub fn restore(&mut self, state: &TrainState) -> Result<(), TrainError> {
         match (&mut self.inner, state) {
             (Inner::Linear(solver), TrainState::Linear(state)) => {
-                **solver = LogisticSolver::restore(solver.problem().clone(), state.clone())?;
+                solver.restore(state.clone())?;
             }
             (Inner::Mlp(trainer, _), TrainState::Mlp(state)) => trainer.restore(state)?,
             _ => return Err(TrainError::State),
@@ -231,61 +193,26 @@ impl HeadTrainer {
     }
 
     /// The head as it stands.
-    pub fn head(&self) -> Fitted {
-        let (iterations, loss) = (self.last.done, self.last.loss.unwrap_or(f64::NAN));
-        match &self.inner {
-            Inner::Linear(solver) => {
-                let solution = solver.solution();
-                let (kind, head) = linear_head(&solution, &self.examples, self.slot, &self.device);
+    ///
+    /// # Errors
+    ///
+    /// When the device fails to hand it over.
+    pub async fn head(&self) -> Result<Fitted, TrainError> {
+        Ok(match &self.inner {
+            Inner::Linear(solver) => Fitted::linear(solver.solution(), &self.examples, self.slot),
+            Inner::Mlp(trainer, config) => {
+                let head = Head::Mlp(trainer.head());
+                let named = list(&head, &|path| head.state_name(self.slot, path));
                 Fitted {
-                    kind,
-                    head,
-                    iterations: solution.iterations,
-                    loss: solution.objective,
-                    solution: Some(solution),
+                    kind: HeadKind::Mlp(*config),
+                    classes: self.classes,
+                    head: collect(named).await?,
+                    solution: None,
+                    iterations: self.last.done,
+                    loss: self.last.loss.unwrap_or(f64::NAN),
                 }
             }
-            Inner::Mlp(trainer, config) => Fitted {
-                kind: HeadKind::Mlp(*config),
-                head: Head::Mlp(trainer.head()),
-                solution: None,
-                iterations,
-                loss,
-            },
-        }
-    }
-}
-
-/// Puts a linear solution into the shape of the network's own last layer.
-fn linear_head(
-    solution: &LinearSolution,
-    examples: &Examples,
-    slot: HeadSlot,
-    device: &Device,
-) -> (HeadKind, Head) {
-    let (width, classes) = (examples.width, solution.bias.len());
-    match slot.style {
-        HeadStyle::Linear { .. } => {
-            // Burn keeps `[in, out]`.
-            let weight: Vec<f32> = (0..width * classes)
-                .map(|index| solution.weight[index % classes * width + index / classes])
-                .collect();
-            let bias = TensorData::new(solution.bias.clone(), [classes]);
-            let head = Linear {
-                weight: Param::from_data(TensorData::new(weight, [width, classes]), device),
-                bias: Some(Param::from_data(bias, device)),
-            };
-            (HeadKind::Linear { lift: 0.0 }, Head::Linear(head))
-        }
-        HeadStyle::PooledConv => {
-            let lift = relu_lift(&solution.weight, &solution.bias, &examples.features, width);
-            let lifted: Vec<f32> = solution.bias.iter().map(|bias| bias + lift).collect();
-            let weight = TensorData::new(solution.weight.clone(), [classes, width, 1, 1]);
-            let mut conv = Conv2dConfig::new([width, classes], [1, 1]).init(device);
-            conv.weight = Param::from_data(weight, device);
-            conv.bias = Some(Param::from_data(TensorData::new(lifted, [classes]), device));
-            (HeadKind::Linear { lift }, Head::PooledConv(conv))
-        }
+        })
     }
 }
 
@@ -304,10 +231,10 @@ pub async fn fit(
 ) -> Result<Fitted, TrainError> {
     let mut trainer = HeadTrainer::new(recipe, examples, classes, slot, seed, None, device)?;
     while !trainer.step().await?.finished {}
-    Ok(trainer.head())
+    trainer.head().await
 }
 
-/// Logits of examples under a trained head.
+/// Logits of examples under a head that was trained for this place.
 ///
 /// # Shapes
 ///
@@ -319,24 +246,31 @@ pub async fn fit(
 pub async fn evaluate(
     fitted: &Fitted,
     examples: &Examples,
+    slot: HeadSlot,
     device: &Device,
 ) -> Result<Vec<f32>, TrainError> {
     if examples.is_empty() {
         return Ok(Vec::new());
     }
-    let lift = match fitted.kind {
-        HeadKind::Linear { lift } => lift,
-        _ => 0.0,
-    };
-    let features = TensorData::new(examples.features.clone(), [examples.len(), examples.width]);
-    let logits = fitted
-        .head
-        .forward_features(Tensor::from_data(features, device));
+    if let Some(solution) = &fitted.solution {
+        return Ok(solution.logits(&examples.features));
+    }
+    let (rows, width) = (examples.len(), examples.width);
+    let head = Head::filled(
+        &fitted.kind,
+        slot,
+        width,
+        fitted.classes,
+        &fitted.head,
+        device,
+    );
+    let features = TensorData::new(examples.features.clone(), [rows, width]);
+    let logits = head.forward_features(Tensor::from_data(features, device));
     let data = logits
         .into_data_async()
         .await
         .map_err(DeviceError::execution)?;
-    Ok(data.iter::<f32>().map(|logit| logit - lift).collect())
+    Ok(data.iter::<f32>().collect())
 }
 
 /// Compares logits with the true classes.
@@ -358,8 +292,9 @@ pub fn judge(logits: &[f32], labels: &[usize], classes: usize) -> Result<Report,
 
 /// Predicts every image by a head that has not seen it: stratified k-fold cross-validation.
 ///
-/// `on_fold` hears of each fold as it ends; when it says `false` the rest is left out and `None`
-/// comes back.
+/// `answer` fits a head to the first examples, all views of the images that train, and gives its logits for
+/// the second, the plain views of those held out. `on_fold` hears of each fold as it ends; when it says
+/// `false` the rest is left out and `None` comes back.
 ///
 /// # Shapes
 ///
@@ -367,24 +302,20 @@ pub fn judge(logits: &[f32], labels: &[usize], classes: usize) -> Result<Report,
 ///
 /// # Errors
 ///
-/// When the images cannot be split into that many folds, or a fold cannot be trained.
-#[allow(clippy::too_many_arguments)] // a training's full circumstances, named one by one
-pub async fn cross_validate(
-    recipe: &HeadRecipe,
+/// When the images cannot be split into that many folds, or a fold cannot be answered.
+pub async fn cross_validate<E: From<SplitError>>(
     cache: &FeatureCache,
     classes: usize,
     folds: usize,
-    slot: HeadSlot,
     seed: u64,
-    device: &Device,
+    mut answer: impl AsyncFnMut(Examples, &Examples) -> Result<Vec<f32>, E>,
     mut on_fold: impl FnMut(usize) -> bool,
-) -> Result<Option<Vec<f32>>, TrainError> {
+) -> Result<Option<Vec<f32>>, E> {
     let mut logits = vec![0.0; cache.len() * classes];
     let splits = stratified_folds(cache.labels(), classes, folds, seed)?;
     for (number, split) in splits.into_iter().enumerate() {
-        let examples = cache.all_views(&split.train);
-        let fitted = fit(recipe, examples, classes, slot, seed, device).await?;
-        let answers = evaluate(&fitted, &cache.plain(&split.valid), device).await?;
+        let (train, valid) = (cache.all_views(&split.train), cache.plain(&split.valid));
+        let answers = answer(train, &valid).await?;
         for (row, &image) in answers.chunks_exact(classes).zip(&split.valid) {
             logits[image * classes..(image + 1) * classes].copy_from_slice(row);
         }

@@ -14,7 +14,7 @@ use super::features::Examples;
 use crate::device::DeviceError;
 use crate::head::{MlpConfig, MlpHead};
 use crate::random::Random;
-use crate::weights::{TensorSource, WeightsError, collect, fill, list};
+use crate::weights::{Tensors, collect, fill, list};
 
 /// Where the streams of dropout begin; below it are those of the epochs' orders.
 const DROPOUT_STREAMS: u64 = 1 << 32;
@@ -83,7 +83,7 @@ pub enum MlpError {
 pub struct MlpState {
     step: usize,
     losses: Vec<f32>,
-    tensors: BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    tensors: Tensors,
     moments: BTreeMap<String, [Vec<f32>; 2]>,
 }
 
@@ -283,7 +283,7 @@ impl MlpTrainer {
     ///
     /// When the state is of a head of another shape.
     pub fn restore(&mut self, state: &MlpState) -> Result<(), MlpError> {
-        let (head, report) = fill(self.head.clone(), &Saved(&state.tensors), &|path| path)
+        let (head, report) = fill(self.head.clone(), &state.tensors, &|path| path)
             .map_err(|error| MlpError::State(error.to_string()))?;
         if !report.is_exact() {
             return Err(MlpError::State(
@@ -311,27 +311,6 @@ impl MlpTrainer {
         self.head = head;
         self.step = state.step;
         Ok(())
-    }
-}
-
-/// The tensors of a state, as [`fill`] wants them.
-struct Saved<'a>(&'a BTreeMap<String, (Vec<usize>, Vec<f32>)>);
-
-impl TensorSource for Saved<'_> {
-    fn names(&self) -> Vec<String> {
-        self.0.keys().cloned().collect()
-    }
-
-    fn shape(&self, name: &str, _wanted: &[usize]) -> Option<Vec<usize>> {
-        self.0.get(name).map(|(shape, _)| shape.clone())
-    }
-
-    fn values(&self, name: &str, _shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        Ok(self
-            .0
-            .get(name)
-            .map(|(_, values)| values.clone())
-            .unwrap_or_default())
     }
 }
 

@@ -9,8 +9,10 @@ mod adamw;
 mod class_weights;
 mod classifier;
 mod features;
+mod fitted;
 mod head_trainer;
 pub mod lbfgs;
+mod linear;
 pub mod logistic;
 pub mod metrics;
 pub mod mlp;
@@ -22,10 +24,11 @@ pub use adamw::{AdamW, AdamWConfig};
 pub use class_weights::{ClassWeightError, ClassWeights};
 pub use classifier::Classifier;
 pub use features::{Examples, FeatureCache, FeatureError};
+pub use fitted::Fitted;
 pub use head_trainer::{
-    Fitted, HeadTrainer, TrainError, TrainProgress, TrainState, cross_validate, evaluate, fit,
-    judge,
+    HeadTrainer, TrainError, TrainProgress, TrainState, cross_validate, evaluate, fit, judge,
 };
+pub use linear::LinearTrainer;
 pub use recipe::{HeadRecipe, LinearRecipe};
 pub use sgd::{Sgd, SgdConfig};
 pub use split::{Split, SplitError, stratified_folds, stratified_split};

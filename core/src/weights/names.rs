@@ -3,16 +3,16 @@
 //! Module fields mirror torchvision's names, so what is left to say is small: enum variants add no
 //! name, norms call their parameters `weight` and `bias`, and linear layers are stored transposed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Display;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData, Transaction};
 
-use super::{WeightFile, WeightsError};
+use super::{Tensors, WeightFile, WeightsError};
 use crate::device::DeviceError;
 
-/// Where [`fill`] takes numbers from.
+/// Where [`take`](super::take) and [`fill`] find numbers.
 pub trait TensorSource {
     /// The names of all that there is.
     fn names(&self) -> Vec<String>;
@@ -27,6 +27,20 @@ pub trait TensorSource {
     ///
     /// When the tensor is damaged or not made of numbers.
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError>;
+}
+
+impl<S: TensorSource + ?Sized> TensorSource for &S {
+    fn names(&self) -> Vec<String> {
+        (**self).names()
+    }
+
+    fn shape(&self, name: &str, wanted: &[usize]) -> Option<Vec<usize>> {
+        (**self).shape(name, wanted)
+    }
+
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        (**self).values(name, shape)
+    }
 }
 
 impl TensorSource for WeightFile<'_> {
@@ -86,6 +100,13 @@ pub struct FillReport {
 }
 
 impl FillReport {
+    /// Notes what the source has beside what was `known`.
+    pub(super) fn finish(&mut self, source: &dyn TensorSource, known: &BTreeSet<String>) {
+        let unused =
+            |name: &String| !known.contains(name) && !name.ends_with("num_batches_tracked");
+        self.unexpected = source.names().into_iter().filter(unused).collect();
+    }
+
     /// Whether every parameter was filled and nothing was left over: PyTorch's `strict=True`.
     pub fn is_exact(&self) -> bool {
         self.missing.is_empty() && self.unexpected.is_empty() && self.misshaped.is_empty()
@@ -134,12 +155,19 @@ pub fn fill<M: Module>(
     if let Some(error) = error {
         return Err(error);
     }
-    report.unexpected = source
-        .names()
-        .into_iter()
-        .filter(|name| !taken.contains(name) && !name.ends_with("num_batches_tracked"))
-        .collect();
+    report.finish(source, &taken);
     Ok((module, report))
+}
+
+/// A module filled from tensors on the host, which are all there, in a form that records no gradients.
+pub fn filled<M: Module>(blank: M, tensors: &Tensors, torch_name: &dyn Fn(String) -> String) -> M {
+    match fill(blank, tensors, torch_name) {
+        Ok((module, report)) => {
+            debug_assert!(report.missing.is_empty() && report.misshaped.is_empty());
+            module.valid()
+        }
+        Err(error) => unreachable!("tensors on the host can be read: {error}"),
+    }
 }
 
 /// A parameter under its PyTorch name, still on the device.
@@ -149,8 +177,6 @@ pub struct NamedTensor {
     pub name: String,
     /// The shape PyTorch gives it.
     pub shape: Vec<usize>,
-    /// Whether gradients may flow to it; running statistics are not parameters.
-    pub is_parameter: bool,
     values: Tensor<1>,
     transposed: bool,
 }
@@ -171,9 +197,7 @@ pub fn list<M: Module>(module: &M, torch_name: &dyn Fn(String) -> String) -> Vec
 /// # Errors
 ///
 /// When the device fails.
-pub async fn collect(
-    tensors: Vec<NamedTensor>,
-) -> Result<BTreeMap<String, (Vec<usize>, Vec<f32>)>, DeviceError> {
+pub async fn collect(tensors: Vec<NamedTensor>) -> Result<Tensors, DeviceError> {
     let transaction = tensors.iter().fold(Transaction::default(), |all, tensor| {
         all.register(tensor.values.clone())
     });
@@ -181,7 +205,7 @@ pub async fn collect(
         .execute_async()
         .await
         .map_err(DeviceError::execution)?;
-    let mut collected: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
+    let mut collected = Tensors::new();
     for (tensor, data) in tensors.into_iter().zip(data) {
         // Number by number only what is not f32 already: networks have millions.
         let values = match data.dtype() {
@@ -341,15 +365,9 @@ impl ModuleVisitor for Lister<'_> {
         if transposed {
             shape.reverse();
         }
-        let is_parameter = !self
-            .path
-            .0
-            .last()
-            .is_some_and(|(name, _)| name.starts_with("running_"));
         self.tensors.push(NamedTensor {
             name: (self.torch_name)(self.path.name()),
             shape,
-            is_parameter,
             values: param.val().flatten(0, D - 1),
             transposed,
         });

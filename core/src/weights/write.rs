@@ -9,6 +9,7 @@ use half::f16;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
+use super::StateDict;
 use super::file::{MAX_RANK, WeightsError, element_count, shown};
 use super::safetensors::{LENGTH_BYTES, MAX_HEADER, METADATA_KEY};
 
@@ -46,7 +47,7 @@ impl StorageDtype {
 /// [`WeightsError::TooLarge`] if the header would pass the format's 100 MB;
 /// [`WeightsError::OutOfMemory`] if there is no room for the file.
 pub fn write_safetensors(
-    tensors: &BTreeMap<String, (Vec<usize>, Vec<f32>)>,
+    tensors: &StateDict<'_>,
     metadata: &BTreeMap<String, String>,
     dtype: StorageDtype,
 ) -> Result<Vec<u8>, WeightsError> {
@@ -60,7 +61,7 @@ pub fn write_safetensors(
             name: shown(name),
             why: why.into(),
         };
-        if name == METADATA_KEY {
+        if *name == METADATA_KEY {
             return Err(unwritable("the name is reserved"));
         }
         if shape.len() > MAX_RANK {
@@ -100,7 +101,7 @@ pub fn write_safetensors(
         .map_err(|_| WeightsError::OutOfMemory { bytes: total })?;
     file.extend_from_slice(&(header.len() as u64).to_le_bytes());
     file.extend_from_slice(&header);
-    for (name, (_, values)) in tensors {
+    for (name, &(_, values)) in tensors {
         match dtype {
             StorageDtype::F32 => file.extend(values.iter().flat_map(|v| v.to_le_bytes())),
             StorageDtype::F16 => {

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use half::f16;
-use rekindle_core::weights::{Dtype, StorageDtype, WeightFile, WeightsError, write_safetensors};
+use rekindle_core::weights::{
+    Dtype, StateDict, StorageDtype, Tensors, WeightFile, WeightsError, state_dict,
+    write_safetensors,
+};
 use safetensors::SafeTensors;
-
-type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 fn tensors() -> Tensors {
     let named = |name: &str, shape: &[usize], values: &[f32]| {
@@ -30,7 +31,8 @@ fn metadata() -> BTreeMap<String, String> {
 
 #[test]
 fn the_formats_own_reader_reads_what_is_written() {
-    let bytes = write_safetensors(&tensors(), &metadata(), StorageDtype::F32).unwrap();
+    let bytes =
+        write_safetensors(&state_dict([&tensors()]), &metadata(), StorageDtype::F32).unwrap();
     let read = SafeTensors::deserialize(&bytes).unwrap();
     assert_eq!(read.len(), tensors().len());
     for (name, (shape, values)) in tensors() {
@@ -52,7 +54,8 @@ fn the_formats_own_reader_reads_what_is_written() {
 
 #[test]
 fn half_precision_is_rounded_to_nearest() {
-    let bytes = write_safetensors(&tensors(), &metadata(), StorageDtype::F16).unwrap();
+    let bytes =
+        write_safetensors(&state_dict([&tensors()]), &metadata(), StorageDtype::F16).unwrap();
     let read = SafeTensors::deserialize(&bytes).unwrap();
     for (name, (_, values)) in tensors() {
         let view = read.tensor(&name).unwrap();
@@ -67,7 +70,8 @@ fn half_precision_is_rounded_to_nearest() {
 
 #[test]
 fn what_is_written_is_read_back() {
-    let bytes = write_safetensors(&tensors(), &metadata(), StorageDtype::F32).unwrap();
+    let bytes =
+        write_safetensors(&state_dict([&tensors()]), &metadata(), StorageDtype::F32).unwrap();
     let read = WeightFile::parse(&bytes).unwrap();
     assert_eq!(read.metadata(), &metadata());
     assert!(read.tensors().keys().eq(tensors().keys()));
@@ -80,10 +84,11 @@ fn what_is_written_is_read_back() {
 
 #[test]
 fn names_are_in_order_and_the_data_is_aligned() {
-    let bytes = write_safetensors(&tensors(), &metadata(), StorageDtype::F32).unwrap();
+    let bytes =
+        write_safetensors(&state_dict([&tensors()]), &metadata(), StorageDtype::F32).unwrap();
     assert_eq!(
         bytes,
-        write_safetensors(&tensors(), &metadata(), StorageDtype::F32).unwrap()
+        write_safetensors(&state_dict([&tensors()]), &metadata(), StorageDtype::F32).unwrap()
     );
     let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
     assert_eq!(header_len % 8, 0);
@@ -102,7 +107,7 @@ fn names_are_in_order_and_the_data_is_aligned() {
 
 #[test]
 fn a_file_of_nothing_is_a_file() {
-    let bytes = write_safetensors(&Tensors::new(), &BTreeMap::new(), StorageDtype::F32).unwrap();
+    let bytes = write_safetensors(&StateDict::new(), &BTreeMap::new(), StorageDtype::F32).unwrap();
     assert!(SafeTensors::deserialize(&bytes).unwrap().is_empty());
     assert!(WeightFile::parse(&bytes).unwrap().tensors().is_empty());
 }
@@ -111,7 +116,7 @@ fn a_file_of_nothing_is_a_file() {
 fn what_cannot_be_stored_is_refused_by_name() {
     let refused = |name: &str, shape: &[usize], values: &[f32], dtype| {
         let tensors = Tensors::from([(name.to_owned(), (shape.to_vec(), values.to_vec()))]);
-        match write_safetensors(&tensors, &BTreeMap::new(), dtype) {
+        match write_safetensors(&state_dict([&tensors]), &BTreeMap::new(), dtype) {
             Err(WeightsError::Unwritable { name: told, why }) => {
                 assert_eq!(told, name);
                 why
@@ -125,5 +130,7 @@ fn what_cannot_be_stored_is_refused_by_name() {
     assert!(refused("w", &[1], &[65520.0], StorageDtype::F16).contains("65520"));
     // Infinity itself is a value like any other.
     let tensors = Tensors::from([("w".into(), (vec![1], vec![f32::INFINITY]))]);
-    assert!(write_safetensors(&tensors, &BTreeMap::new(), StorageDtype::F16).is_ok());
+    assert!(
+        write_safetensors(&state_dict([&tensors]), &BTreeMap::new(), StorageDtype::F16).is_ok()
+    );
 }

@@ -16,7 +16,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let device = rekindle_core::device::cpu().device;
     let weights = args.weights.weights.as_deref();
     let model = models::open(&args.model, weights, &device, context)?;
-    let bytes = pollster::block_on(onnx::export(&model))?;
+    let bytes = onnx::export(&model)?;
     let default = || PathBuf::from(format!("{}.onnx", model.card.architecture));
     let out = args.out.clone().unwrap_or_else(default);
     std::fs::write(&out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;

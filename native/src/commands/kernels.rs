@@ -3,6 +3,7 @@
 use rekindle_core::compiled::{Listed, blanks, fuse, listing, lower, processor_listing};
 use rekindle_core::device::{DeviceClass, Tier};
 use rekindle_core::kernels;
+use rekindle_core::weights::state_dict;
 use serde_json::json;
 
 use super::inspect::Inspected;
@@ -28,8 +29,8 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
         unfreeze: Vec::new(),
     })?
     .graph;
-    let logits = graph.stages().last().map_or(0, |stage| stage.output);
-    let program = fuse(lower(&graph, blanks(&graph), &[logits])?);
+    let blanks = blanks(&graph);
+    let program = fuse(lower(&graph, &state_dict([&blanks]), &[graph.output()])?);
     let rows: Vec<Listed> = match tier {
         Some(tier) => listing(&program, args.batch, tier),
         None => processor_listing(program),

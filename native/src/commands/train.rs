@@ -7,8 +7,8 @@ use rekindle_core::model::Model;
 use rekindle_core::train::metrics::Report;
 use rekindle_core::train::mlp::MlpRecipe;
 use rekindle_core::train::{
-    ClassWeights, FeatureCache, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, Split,
-    cross_validate, evaluate, judge, stratified_split,
+    ClassWeights, Examples, FeatureCache, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, Split,
+    TrainError, cross_validate, evaluate, judge, stratified_split,
 };
 use serde_json::{Map, Value, json};
 
@@ -131,7 +131,8 @@ fn train(
         Some(report) => report.clone(),
         None => {
             let examples = cache.plain(&split.valid);
-            let logits = pollster::block_on(evaluate(&fitted, &examples, model.device()))?;
+            let logits =
+                pollster::block_on(evaluate(&fitted, &examples, model.slot(), model.device()))?;
             judge(&logits, &examples.labels, classes)?
         }
     };
@@ -141,7 +142,7 @@ fn train(
     let mut trained = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
     trained.card.recipe = recipe_card(args, &recipe, &model)?;
     trained.card.provenance = provenance(&origin, dataset, &cache);
-    let bytes = pollster::block_on(trained.save())?;
+    let bytes = trained.save()?;
     let model_path = run.write(runs::MODEL, &bytes)?;
     run.write(
         runs::RECIPE,
@@ -283,14 +284,17 @@ fn cross_validated(
     let mut progress = context
         .console
         .start("folds", Unit::Items, Some(folds as u64));
-    let logits = pollster::block_on(cross_validate(
-        recipe,
+    let (slot, device, seed) = (model.slot(), model.device(), args.seed);
+    let answer = async |train, valid: &Examples| {
+        let fitted = rekindle_core::train::fit(recipe, train, classes, slot, seed, device).await?;
+        evaluate(&fitted, valid, slot, device).await
+    };
+    let logits = pollster::block_on(cross_validate::<TrainError>(
         cache,
         classes,
         folds,
-        model.slot(),
-        args.seed,
-        model.device(),
+        seed,
+        answer,
         |_| {
             progress.advance();
             !context.interrupt.is_raised()
@@ -356,7 +360,7 @@ fn fit(
             run.append_metrics(&json!({ "step": step.done, "loss": loss }))?;
         }
         if step.finished {
-            return Ok(trainer.head());
+            return Ok(pollster::block_on(trainer.head())?);
         }
         context.interrupt.check()?;
     }

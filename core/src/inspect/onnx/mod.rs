@@ -7,19 +7,13 @@
 mod proto;
 mod write;
 
-use std::collections::BTreeMap;
-
 use thiserror::Error;
 
-use crate::device::DeviceError;
 use crate::graph::Graph;
 use crate::model::{METADATA_KEY, Model};
-use crate::weights::collect;
+use crate::weights::StateDict;
 use proto::{Message, value_info};
 use write::Writer;
-
-/// The tensors of a state_dict: shape and numbers by name.
-pub(super) type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
 /// Why a network could not be written.
 #[derive(Debug, Error)]
@@ -32,12 +26,6 @@ pub enum OnnxError {
         /// What it would take.
         bytes: u64,
     },
-    /// The device failed to hand the numbers back.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// The head is of a kind that the network has no room for.
-    #[error(transparent)]
-    Input(#[from] crate::backbone::UnsupportedInput),
     /// A step whose numbers the model does not hold.
     #[error("the model has no tensor called '{name}'")]
     Missing {
@@ -57,27 +45,25 @@ const LARGEST: u64 = (1 << 31) - 1;
 ///
 /// # Errors
 ///
-/// When the model is larger than the format allows, or the device fails.
-pub async fn export(model: &Model) -> Result<Vec<u8>, OnnxError> {
+/// When the model is larger than the format allows.
+pub fn export(model: &Model) -> Result<Vec<u8>, OnnxError> {
     let bytes = 4 * model.parameters() as u64;
     if bytes > LARGEST {
         return Err(OnnxError::TooLarge { bytes });
     }
-    let graph = model.graph()?;
-    let tensors = collect(model.tensors()).await?;
+    let tensors = model.state_dict();
     let card = serde_json::to_string(&model.card).unwrap_or_default();
-    file(&graph, &tensors, &card)
+    file(model.graph(), &tensors, &card)
 }
 
-fn file(graph: &Graph, tensors: &Tensors, card: &str) -> Result<Vec<u8>, OnnxError> {
+fn file(graph: &Graph, tensors: &StateDict<'_>, card: &str) -> Result<Vec<u8>, OnnxError> {
     let mut writer = Writer::new(graph, tensors);
     let logits = writer.network()?;
-    let classes = graph.stages().last().map_or(&[][..], |stage| &stage.shape);
     let body = writer
         .finish(&logits, "logits")
         .text(2, "rekindle")
         .message(11, &value_info("image", &graph.image()))
-        .message(12, &value_info("logits", classes));
+        .message(12, &value_info("logits", graph.shape()));
     if body.len() as u64 > LARGEST {
         return Err(OnnxError::TooLarge {
             bytes: body.len() as u64,

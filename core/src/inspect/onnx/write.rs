@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::OnnxError;
 use super::proto::{Attribute, Element, Message, node, tensor};
-use super::{OnnxError, Tensors};
 use crate::graph::{
     Attention, Conv, Graph, LayerId, LayerKind, Neighbourhood, Node, Nonlinearity, Op, Packing,
     Padding, Part, Pool, RelativeBias, log_offsets, relative_position_index, shift_mask,
 };
+use crate::weights::StateDict;
 
 use Attribute::{Float, Int, Ints};
 
@@ -17,7 +18,7 @@ type Name = String;
 /// Writes a graph's nodes and constants.
 pub(super) struct Writer<'a> {
     graph: &'a Graph,
-    tensors: &'a Tensors,
+    tensors: &'a StateDict<'a>,
     body: Message,
     /// What has been written of the constants, by name.
     constants: BTreeMap<Name, ()>,
@@ -27,7 +28,7 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(graph: &'a Graph, tensors: &'a Tensors) -> Self {
+    pub fn new(graph: &'a Graph, tensors: &'a StateDict<'a>) -> Self {
         Self {
             graph,
             tensors,
@@ -268,12 +269,10 @@ impl<'a> Writer<'a> {
         let names = self.graph.layers()[layer.0].parameters();
         let (_, weight) = self.values(&names[0].0)?;
         let bias = match names.get(1) {
-            Some((name, _)) => Some(self.values(name)?.1.clone()),
+            Some((name, _)) => Some(self.values(name)?.1),
             None => None,
         };
-        let weight = weight.clone();
-        let name = names[0].0.clone();
-        Ok(self.projected(x, &name, &weight, bias.as_deref()))
+        Ok(self.projected(x, &names[0].0, weight, bias))
     }
 
     /// `x · weightᵀ + bias` over the last axis; `weight` is PyTorch's `[out, in]`.
@@ -458,12 +457,12 @@ impl<'a> Writer<'a> {
         keyless: Option<usize>,
     ) -> Result<Name, OnnxError> {
         let names = self.graph.layers()[layer.0].parameters();
-        let weight = self.values(&names[0].0)?.1.clone();
-        let mut bias = self.values(&names[1].0)?.1.clone();
+        let (_, weight) = self.values(&names[0].0)?;
+        let mut bias = self.values(&names[1].0)?.1.to_vec();
         if let Some(width) = keyless {
             bias[width..2 * width].fill(0.0);
         }
-        Ok(self.projected(x, &names[0].0, &weight, Some(&bias)))
+        Ok(self.projected(x, &names[0].0, weight, Some(&bias)))
     }
 
     /// Rows scaled to length one.
@@ -483,7 +482,7 @@ impl<'a> Writer<'a> {
             RelativeBias::None => return Ok(None),
             RelativeBias::Table(layer) => {
                 let name = &self.graph.layers()[layer.0].name;
-                self.values(name)?.1.clone()
+                self.values(name)?.1.to_vec()
             }
             RelativeBias::Continuous { hidden, output } => {
                 let names = |layer: &LayerId| self.graph.layers()[layer.0].parameters();
@@ -604,10 +603,13 @@ impl<'a> Writer<'a> {
 
     // Constants
 
-    fn values(&self, name: &str) -> Result<&'a (Vec<usize>, Vec<f32>), OnnxError> {
-        self.tensors.get(name).ok_or_else(|| OnnxError::Missing {
-            name: name.to_owned(),
-        })
+    fn values(&self, name: &str) -> Result<(&'a [usize], &'a [f32]), OnnxError> {
+        self.tensors
+            .get(name)
+            .copied()
+            .ok_or_else(|| OnnxError::Missing {
+                name: name.to_owned(),
+            })
     }
 
     /// A layer's parameter, under its name in the state_dict.

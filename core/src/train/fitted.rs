@@ -1,0 +1,53 @@
+//! Heads that have been trained.
+
+use super::features::Examples;
+use super::logistic::LinearSolution;
+use crate::backbone::{HeadSlot, HeadStyle};
+use crate::head::{HeadKind, relu_lift};
+use crate::weights::Tensors;
+
+/// A trained head, ready for [`crate::model::Model::with_head`].
+#[derive(Debug, Clone)]
+pub struct Fitted {
+    /// What kind it is, as the model file says it.
+    pub kind: HeadKind,
+    /// Classes it tells apart.
+    pub classes: usize,
+    /// Its numbers under their names in the network's state_dict.
+    pub head: Tensors,
+    /// The linear solution, where that is what it is: a start for the next solve.
+    pub solution: Option<LinearSolution>,
+    /// Solver iterations or epochs.
+    pub iterations: usize,
+    /// The last objective or loss.
+    pub loss: f64,
+}
+
+impl Fitted {
+    /// A linear solution in the shape of the network's own last layer.
+    pub fn linear(solution: LinearSolution, examples: &Examples, slot: HeadSlot) -> Self {
+        let (width, classes) = (examples.width, solution.bias.len());
+        let (lift, shape) = match slot.style {
+            HeadStyle::Linear { .. } => (0.0, vec![classes, width]),
+            HeadStyle::PooledConv => {
+                let (weight, bias) = (&solution.weight, &solution.bias);
+                let lift = relu_lift(weight, bias, &examples.features, width);
+                (lift, vec![classes, width, 1, 1])
+            }
+        };
+        let bias = solution.bias.iter().map(|bias| bias + lift).collect();
+        let name = |leaf: &str| format!("{}.{leaf}", slot.name);
+        let head = Tensors::from([
+            (name("weight"), (shape, solution.weight.clone())),
+            (name("bias"), (vec![classes], bias)),
+        ]);
+        Self {
+            kind: HeadKind::Linear { lift },
+            classes,
+            head,
+            iterations: solution.iterations,
+            loss: solution.objective,
+            solution: Some(solution),
+        }
+    }
+}

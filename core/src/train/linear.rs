@@ -1,0 +1,89 @@
+//! Solving a linear head to its optimum, by its recipe.
+
+use super::features::Examples;
+use super::logistic::{
+    LinearSolution, LogisticError, LogisticOptions, LogisticProblem, LogisticSolver, LogisticState,
+    Progress, Scaling,
+};
+use super::recipe::LinearRecipe;
+
+/// Solves a linear head, an iteration a step, on the processor: all it needs are features.
+pub struct LinearTrainer(LogisticSolver<'static>);
+
+impl LinearTrainer {
+    /// Sets up a solve.
+    ///
+    /// `start` is the solution of a similar problem, such as the same photos and one more: the
+    /// optimum does not depend on it, only the time to get there.
+    ///
+    /// # Errors
+    ///
+    /// When the recipe or the examples make no sense: fewer than two classes with images, features
+    /// that are not finite, weights for another number of classes.
+    pub fn new(
+        recipe: &LinearRecipe,
+        examples: &Examples,
+        classes: usize,
+        start: Option<&LinearSolution>,
+    ) -> Result<Self, LogisticError> {
+        let options = LogisticOptions {
+            c: recipe.c.unwrap_or(1.0),
+            scaling: match recipe.c {
+                Some(_) => Scaling::None,
+                None => Scaling::Global,
+            },
+            class_weights: recipe.class_weights.clone(),
+            ..LogisticOptions::default()
+        };
+        let problem = LogisticProblem::new(
+            examples.features.clone(),
+            examples.width,
+            &examples.labels,
+            classes,
+            options,
+        )?;
+        Ok(Self(match start {
+            Some(solution) => LogisticSolver::warm(problem, solution)?,
+            None => LogisticSolver::new(problem),
+        }))
+    }
+
+    /// One iteration.
+    ///
+    /// # Errors
+    ///
+    /// When the objective overflows.
+    pub fn step(&mut self) -> Result<Progress, LogisticError> {
+        self.0.step()
+    }
+
+    /// Steps to the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`step`](Self::step).
+    pub fn solve(mut self) -> Result<LinearSolution, LogisticError> {
+        while !self.step()?.done() {}
+        Ok(self.solution())
+    }
+
+    /// The solution as it stands.
+    pub fn solution(&self) -> LinearSolution {
+        self.0.solution()
+    }
+
+    /// All that is needed to go on later.
+    pub fn state(&self) -> LogisticState {
+        self.0.state()
+    }
+
+    /// Goes back to a state of a solve with the same recipe and examples.
+    ///
+    /// # Errors
+    ///
+    /// When the state belongs to another problem.
+    pub fn restore(&mut self, state: LogisticState) -> Result<(), LogisticError> {
+        self.0 = LogisticSolver::restore(self.0.problem().clone(), state)?;
+        Ok(())
+    }
+}
