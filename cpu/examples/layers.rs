@@ -235,7 +235,7 @@ impl Case {
                 "{input}→{output} {kernel}×{kernel}/{stride} g{groups} {}×{}",
                 size[0], size[1]
             ),
-            conv: Conv::new(geometry, &weights, &numbers(output), size),
+            conv: Conv::new(geometry, weights[..].into(), &numbers(output), size),
             activation: if tokens {
                 Activation::None
             } else {

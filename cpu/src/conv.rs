@@ -83,6 +83,31 @@ impl ConvGeometry {
     }
 }
 
+/// A layer's weights as they come.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// `[output, input / groups, kernel rows, kernel columns]`, or `[output, input]`.
+    pub numbers: &'a [f32],
+    /// What the numbers of each output are multiplied by; empty if by nothing.
+    pub factors: &'a [f32],
+}
+
+impl<'a> From<&'a [f32]> for Weights<'a> {
+    fn from(numbers: &'a [f32]) -> Self {
+        Self {
+            numbers,
+            factors: &[],
+        }
+    }
+}
+
+impl Weights<'_> {
+    /// The factor of an output.
+    pub(crate) fn factor(&self, output: usize) -> f32 {
+        self.factors.get(output).copied().unwrap_or(1.0)
+    }
+}
+
 /// A convolution's weights, packed for the algorithm that suits its shape.
 #[derive(Debug)]
 pub struct Conv {
@@ -98,21 +123,26 @@ enum Algorithm {
 }
 
 impl Conv {
-    /// Packs weights `[output, input / groups, kernel rows, kernel columns]` and a bias `[output]`, or
-    /// an empty one. `input_size` is the size of the maps that it will see most: it decides the
+    /// Packs weights and a bias `[output]`, or an empty one. `input_size` is the size of the maps that it will see most: it decides the
     /// algorithm, but maps of any size can be run.
     ///
     /// # Panics
     /// If the lengths do not fit the geometry.
     pub fn new(
         geometry: ConvGeometry,
-        weights: &[f32],
+        weights: Weights<'_>,
         bias: &[f32],
         input_size: [usize; 2],
     ) -> Self {
         geometry.check();
         let needed = geometry.output * (geometry.input / geometry.groups) * geometry.taps();
-        assert_eq!(weights.len(), needed, "weights of {geometry:?}");
+        assert_eq!(weights.numbers.len(), needed, "weights of {geometry:?}");
+        assert!(
+            weights.factors.is_empty() || weights.factors.len() == geometry.output,
+            "{} factors for {} channels",
+            weights.factors.len(),
+            geometry.output
+        );
         assert!(
             bias.is_empty() || bias.len() == geometry.output,
             "a bias of {} numbers for {} channels",
@@ -197,11 +227,11 @@ impl Conv {
 pub struct Linear(Conv);
 
 impl Linear {
-    /// Packs weights `[output, input]` and a bias `[output]`, or an empty one.
+    /// Packs weights and a bias `[output]`, or an empty one.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn new(input: usize, output: usize, weights: &[f32], bias: &[f32]) -> Self {
+    pub fn new(input: usize, output: usize, weights: Weights<'_>, bias: &[f32]) -> Self {
         let geometry = ConvGeometry::pointwise(input, output);
         Self(Conv::new(geometry, weights, bias, [1, 1]))
     }

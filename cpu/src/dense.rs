@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::activation::Activation;
-use crate::conv::ConvGeometry;
+use crate::conv::{ConvGeometry, Weights};
 use crate::gemm::{BLOCK, Packed, Product};
 use crate::simd::Level;
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
@@ -102,7 +102,12 @@ fn groups_together(geometry: &ConvGeometry, lanes: usize) -> usize {
 
 impl Dense {
     /// Packs weights `[output, input / groups, kernel rows, kernel columns]`.
-    pub(crate) fn new(level: Level, geometry: ConvGeometry, weights: &[f32], bias: &[f32]) -> Self {
+    pub(crate) fn new(
+        level: Level,
+        geometry: ConvGeometry,
+        weights: Weights<'_>,
+        bias: &[f32],
+    ) -> Self {
         let [kernel_rows, kernel_columns] = geometry.kernel;
         let taps = geometry.taps();
         let whole_rows = geometry.groups == 1
@@ -120,11 +125,12 @@ impl Dense {
                 };
                 let first = group * together * width;
                 let element = |column: usize, tap: usize, k: usize| {
-                    let own = if together == 1 { k } else { k % depth };
-                    if together > 1 && column / width != k / depth {
+                    if column / width != k / depth {
                         return 0.0;
                     }
-                    weights[((first + column) * depth + own) * taps + tap]
+                    let output = first + column;
+                    weights.numbers[(output * depth + k % depth) * taps + tap]
+                        * weights.factor(output)
                 };
                 let width = width * together;
                 if whole_rows {
@@ -133,6 +139,15 @@ impl Dense {
                         let tap = row * kernel_columns + k / geometry.input;
                         element(column, tap, k % geometry.input)
                     })
+                } else if together == 1 {
+                    let length = depth * taps;
+                    let vector = |column| {
+                        let numbers = &weights.numbers[(first + column) * length..][..length];
+                        (numbers, weights.factor(first + column))
+                    };
+                    let mut packed = Packed::zeros(level, taps, depth, width).with_bias(bias);
+                    packed.fill_columns(width, vector);
+                    packed
                 } else {
                     Packed::new(level, taps, depth * together, width, bias, element)
                 }

@@ -5,7 +5,7 @@
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, apply_in_place};
-use crate::conv::ConvGeometry;
+use crate::conv::{ConvGeometry, Weights};
 use crate::simd::{Level, load, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
@@ -61,11 +61,20 @@ impl Depthwise {
     }
 
     /// Packs weights `[channels, 1, kernel rows, kernel columns]`.
-    pub(crate) fn new(level: Level, geometry: ConvGeometry, weights: &[f32], bias: &[f32]) -> Self {
+    pub(crate) fn new(
+        level: Level,
+        geometry: ConvGeometry,
+        weights: Weights<'_>,
+        bias: &[f32],
+    ) -> Self {
         let (channels, taps) = (geometry.output, geometry.taps());
-        let packed = (0..taps * channels)
-            .map(|at| weights[at % channels * taps + at / channels])
-            .collect();
+        let mut packed = vec![0.0; taps * channels];
+        for (channel, own) in weights.numbers.chunks_exact(taps).enumerate() {
+            let factor = weights.factor(channel);
+            for (tap, weight) in own.iter().enumerate() {
+                packed[tap * channels + channel] = weight * factor;
+            }
+        }
         let bias = match bias {
             [] => vec![0.0; channels],
             bias => bias.to_vec(),

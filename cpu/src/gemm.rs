@@ -121,8 +121,7 @@ impl Packed {
         bias: &[f32],
         element: impl Fn(usize, usize, usize) -> f32,
     ) -> Self {
-        let mut packed = Self::zeros(level, taps, depth, columns);
-        packed.bias.as_mut_slice()[..bias.len()].copy_from_slice(bias);
+        let mut packed = Self::zeros(level, taps, depth, columns).with_bias(bias);
         let elements = packed.elements.as_mut_slice();
         for panel in &packed.panels {
             let width = panel.vectors * packed.tiling.lanes;
@@ -138,7 +137,13 @@ impl Packed {
         packed
     }
 
-    /// Overwrites the first columns of a matrix of one tap with vectors, each times a factor.
+    /// The bias of the columns.
+    pub(crate) fn with_bias(mut self, bias: &[f32]) -> Self {
+        self.bias.as_mut_slice()[..bias.len()].copy_from_slice(bias);
+        self
+    }
+
+    /// Overwrites the first columns with vectors, `[depth][taps]`, each times a factor.
     pub(crate) fn fill_columns<'a>(
         &mut self,
         columns: usize,
@@ -146,50 +151,60 @@ impl Packed {
     ) {
         /// Rows and columns that are transposed at a time, in registers.
         const SQUARE: usize = 4;
-        let depth = self.depth;
+        let (taps, depth) = (self.taps, self.depth);
+        let length = taps * depth;
+        let row_of = |at: usize| match taps {
+            1 => at,
+            _ => at % taps * depth + at / taps,
+        };
         let elements = self.elements.as_mut_slice();
         for panel in &self.panels {
             let width = panel.vectors * self.tiling.lanes;
-            let elements = &mut elements[panel.offset..][..width * depth];
+            let elements = &mut elements[panel.offset..][..width * length];
             let columns = panel.columns.min(columns.saturating_sub(panel.column));
             let whole = columns / SQUARE * SQUARE;
             for column in (0..whole).step_by(SQUARE) {
                 let vectors: [_; SQUARE] =
                     std::array::from_fn(|c| vector(panel.column + column + c));
-                let squares = vectors.map(|(vector, _)| vector[..depth].as_chunks::<SQUARE>());
+                let squares = vectors.map(|(vector, _)| vector[..length].as_chunks::<SQUARE>());
                 let target = &mut elements[column..];
-                for k in 0..depth / SQUARE {
+                for k in 0..length / SQUARE {
                     let square = squares.map(|(chunks, _)| chunks[k]);
                     for r in 0..SQUARE {
                         let row: [f32; SQUARE] =
                             std::array::from_fn(|c| square[c][r] * vectors[c].1);
-                        target[(k * SQUARE + r) * width..][..SQUARE].copy_from_slice(&row);
+                        target[row_of(k * SQUARE + r) * width..][..SQUARE].copy_from_slice(&row);
                     }
                 }
-                for k in depth / SQUARE * SQUARE..depth {
+                for k in length / SQUARE * SQUARE..length {
                     for (c, (vector, factor)) in vectors.iter().enumerate() {
-                        target[k * width + c] = vector[k] * factor;
+                        target[row_of(k) * width + c] = vector[k] * factor;
                     }
                 }
             }
             for column in whole..columns {
                 let (vector, factor) = vector(panel.column + column);
                 for (k, from) in vector.iter().enumerate() {
-                    elements[k * width + column] = from * factor;
+                    elements[row_of(k) * width + column] = from * factor;
                 }
             }
         }
     }
 
-    /// Overwrites the rows of a matrix of one tap.
-    pub(crate) fn fill_rows<'a>(&mut self, row: impl Fn(usize) -> &'a [f32]) {
+    /// Overwrites one row of a matrix of one tap.
+    pub(crate) fn fill_row(&mut self, k: usize, row: &[f32]) {
         let elements = self.elements.as_mut_slice();
         for panel in &self.panels {
             let width = panel.vectors * self.tiling.lanes;
-            for k in 0..self.depth {
-                elements[panel.offset + k * width..][..panel.columns]
-                    .copy_from_slice(&row(k)[panel.column..][..panel.columns]);
-            }
+            elements[panel.offset + k * width..][..panel.columns]
+                .copy_from_slice(&row[panel.column..][..panel.columns]);
+        }
+    }
+
+    /// Overwrites the rows of a matrix of one tap.
+    pub(crate) fn fill_rows<'a>(&mut self, row: impl Fn(usize) -> &'a [f32]) {
+        for k in 0..self.depth {
+            self.fill_row(k, row(k));
         }
     }
 

@@ -28,7 +28,7 @@ mod tests;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
-pub use conv::{Conv, ConvGeometry, Linear};
+pub use conv::{Conv, ConvGeometry, Linear, Weights};
 pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
 pub use norm::layer_norm;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};

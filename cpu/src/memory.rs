@@ -1,11 +1,14 @@
 //! Memory that starts at a cache line, so that no vector load straddles two.
 
-#![allow(unsafe_code)] // A slice of lines is read as a slice of elements.
+#![allow(unsafe_code)] // A slice of lines is read as a slice of elements, and zeros are lines.
 
 /// One cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
 struct Line([f32; 16]);
+
+// SAFETY: a line of bytes of zeros is a line of zeros.
+unsafe impl bytemuck::Zeroable for Line {}
 
 /// Elements that start at a cache line.
 #[derive(Clone, Debug, Default)]
@@ -14,7 +17,7 @@ pub(crate) struct Lines(Vec<Line>);
 impl Lines {
     /// At least `length` zeros.
     pub(crate) fn zeros(length: usize) -> Self {
-        Self(vec![Line([0.0; 16]); length.div_ceil(16)])
+        Self(bytemuck::zeroed_vec(length.div_ceil(16)))
     }
 
     /// How many there are: a multiple of a line.

@@ -12,7 +12,7 @@
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, apply_in_place};
-use crate::conv::ConvGeometry;
+use crate::conv::{ConvGeometry, Weights};
 use crate::gemm::{Packed, Product};
 use crate::simd::{Floats, Level, load, splat, store};
 use crate::threads::{Output, chunk, parallel, threads, with_scratch};
@@ -46,8 +46,8 @@ trait Variant {
     const OUTPUTS: usize;
     /// Inputs of a tile, in a row.
     const INPUTS: usize;
-    /// What transforms three taps.
-    const WEIGHTS: &'static [[f64; 3]];
+    /// Transforms three taps, a row or a column: into as many numbers as there are inputs.
+    fn weights(taps: [Together; 3]) -> [Together; MOST_INPUTS];
 
     /// Transforms a row or column of inputs, as many as there are.
     fn input<S: Simd>(x: Line<S>) -> Line<S>;
@@ -62,12 +62,15 @@ struct Two;
 impl Variant for Two {
     const OUTPUTS: usize = 2;
     const INPUTS: usize = 4;
-    const WEIGHTS: &'static [[f64; 3]] = &[
-        [1.0, 0.0, 0.0],
-        [0.5, 0.5, 0.5],
-        [0.5, -0.5, 0.5],
-        [0.0, 0.0, 1.0],
-    ];
+
+    #[inline(always)]
+    fn weights([a, b, c]: [Together; 3]) -> [Together; MOST_INPUTS] {
+        let none = [0.0; TOGETHER];
+        let outer = zip(a, c, |a, c| 0.5 * (a + c));
+        let plus = zip(outer, b, |outer, b| outer + 0.5 * b);
+        let minus = zip(outer, b, |outer, b| outer - 0.5 * b);
+        [a, plus, minus, c, none, none]
+    }
 
     #[inline(always)]
     fn input<S: Simd>([a, b, c, d, ..]: Line<S>) -> Line<S> {
@@ -88,14 +91,20 @@ struct Four;
 impl Variant for Four {
     const OUTPUTS: usize = 4;
     const INPUTS: usize = 6;
-    const WEIGHTS: &'static [[f64; 3]] = &[
-        [1.0 / 4.0, 0.0, 0.0],
-        [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-        [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-        [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-        [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-        [0.0, 0.0, 1.0],
-    ];
+
+    #[inline(always)]
+    fn weights([a, b, c]: [Together; 3]) -> [Together; MOST_INPUTS] {
+        let near = zip(a, c, |a, c| -(a + c) / 6.0);
+        let far = zip(a, c, |a, c| a / 24.0 + c / 6.0);
+        [
+            a.map(|a| a / 4.0),
+            zip(near, b, |near, b| near - b / 6.0),
+            zip(near, b, |near, b| near + b / 6.0),
+            zip(far, b, |far, b| far + b / 12.0),
+            zip(far, b, |far, b| far - b / 12.0),
+            c,
+        ]
+    }
 
     #[inline(always)]
     fn input<S: Simd>([a, b, c, d, e, f]: Line<S>) -> Line<S> {
@@ -170,6 +179,66 @@ fn outputs(geometry: &ConvGeometry, size: [usize; 2]) -> Option<usize> {
     }
 }
 
+/// Filters whose weights are transformed side by side.
+const TOGETHER: usize = 4;
+
+type Together = [f64; TOGETHER];
+
+/// The nine taps of some filters for one input channel.
+fn taps(
+    weights: &Weights<'_>,
+    depth: usize,
+    channel: usize,
+    first: usize,
+    lanes: usize,
+) -> [Together; 9] {
+    let mut taps = [[0.0; TOGETHER]; 9];
+    for lane in 0..lanes {
+        let output = first + lane;
+        let factor = f64::from(weights.factor(output));
+        let own = &weights.numbers[(output * depth + channel) * 9..][..9];
+        for (tap, weight) in taps.iter_mut().zip(own) {
+            tap[lane] = f64::from(*weight) * factor;
+        }
+    }
+    taps
+}
+
+#[inline(always)]
+fn zip(a: Together, b: Together, f: impl Fn(f64, f64) -> f64) -> Together {
+    std::array::from_fn(|lane| f(a[lane], b[lane]))
+}
+
+/// Weights transformed: one matrix for each place of a tile, all places of some filters at a time.
+fn places<T: Variant>(level: Level, geometry: &ConvGeometry, weights: &Weights<'_>) -> Vec<Packed> {
+    let (depth, filters, inputs) = (geometry.input, geometry.output, T::INPUTS);
+    let empty = || Packed::zeros(level, 1, depth, filters);
+    let mut places: Vec<Packed> = (0..inputs * inputs).map(|_| empty()).collect();
+    let mut rows = vec![0.0; inputs * inputs * filters];
+    let lanes = TOGETHER.min(filters);
+    for k in 0..depth {
+        for first in (0..filters).step_by(TOGETHER) {
+            // The last ones are done again where they do not fill a step.
+            let first = first.min(filters - lanes);
+            let taps = taps(weights, depth, k, first, lanes);
+            let across = [0, 3, 6].map(|row| T::weights([taps[row], taps[row + 1], taps[row + 2]]));
+            for x in 0..inputs {
+                let down = T::weights([across[0][x], across[1][x], across[2][x]]);
+                for (y, transformed) in down.iter().take(inputs).enumerate() {
+                    let at = (y * inputs + x) * filters + first;
+                    for (to, from) in rows[at..at + lanes].iter_mut().zip(transformed) {
+                        *to = *from as f32;
+                    }
+                }
+            }
+        }
+        for (place, row) in places.iter_mut().zip(rows.chunks_exact(filters)) {
+            place.fill_row(k, row);
+        }
+    }
+    places
+}
+
 impl Winograd {
     /// Whether it is faster for maps of a size than reading the maps as they are.
     pub(crate) fn suits(geometry: &ConvGeometry, size: [usize; 2]) -> bool {
@@ -180,31 +249,15 @@ impl Winograd {
     pub(crate) fn new(
         level: Level,
         geometry: ConvGeometry,
-        weights: &[f32],
+        weights: Weights<'_>,
         bias: &[f32],
         size: [usize; 2],
     ) -> Self {
         let outputs = outputs(&geometry, size).unwrap_or(4);
-        let matrix = if outputs == 4 {
-            Four::WEIGHTS
-        } else {
-            Two::WEIGHTS
+        let places = match outputs {
+            4 => places::<Four>(level, &geometry, &weights),
+            _ => places::<Two>(level, &geometry, &weights),
         };
-        let inputs = matrix.len();
-        let depth = geometry.input;
-        // All places of one pair of channels at a time, then one matrix per place.
-        let places = (0..inputs * inputs)
-            .map(|place| {
-                let (down, across) = (matrix[place / inputs], matrix[place % inputs]);
-                Packed::new(level, 1, depth, geometry.output, &[], |column, _, k| {
-                    let taps = &weights[(column * depth + k) * 9..][..9];
-                    let row = |y: usize| -> f64 {
-                        (0..3).map(|x| across[x] * f64::from(taps[y * 3 + x])).sum()
-                    };
-                    (0..3).map(|y| down[y] * row(y)).sum::<f64>() as f32
-                })
-            })
-            .collect();
         let bias = match bias {
             [] => vec![0.0; geometry.output],
             bias => bias.to_vec(),

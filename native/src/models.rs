@@ -61,7 +61,7 @@ fn opened(
     let path = Path::new(name);
     if path.is_file() {
         let bytes = read(path)?;
-        return match Model::open(&bytes, device) {
+        return match Model::open(bytes, device) {
             Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
                 .with_context(|| format!("cannot use {} as a model", path.display()))
                 .context(

@@ -69,7 +69,7 @@ fn every_photo_gets_the_answers_that_torch_gives() {
     let golden = Golden::read("real");
     let (names, paths) = listed(&golden, "photos");
     for network in NETWORKS {
-        let model = Model::open(&bytes(network), &Device::flex()).unwrap();
+        let model = Model::open(bytes(network), &Device::flex()).unwrap();
         let index = &golden.tensors[&format!("{network}/top5/index")];
         let logit = &golden.tensors[&format!("{network}/top5/logit")];
         let rows = logits(&model, &crops(&model, &paths));
@@ -99,7 +99,7 @@ fn pooled_features_are_torchs() {
     let golden = Golden::read("real");
     let (_, paths) = listed(&golden, "feature_photos");
     for network in NETWORKS {
-        let model = Model::open(&bytes(network), &Device::flex()).unwrap();
+        let model = Model::open(bytes(network), &Device::flex()).unwrap();
         let crops = crops(&model, &paths);
         let features = pollster::block_on(model.read_features(&crops)).unwrap();
         let error = relative_error(&features, &golden.tensors[&format!("{network}/features")]);
@@ -109,7 +109,7 @@ fn pooled_features_are_torchs() {
 
 #[test]
 fn a_panda_is_a_panda() {
-    let model = Model::open(&bytes("efficientnet_lite0"), &Device::flex()).unwrap();
+    let model = Model::open(bytes("efficientnet_lite0"), &Device::flex()).unwrap();
     let panda = root().join("assets/photos/animal/panda.webp");
     let answers = pollster::block_on(model.predict(&crops(&model, &[panda]), 5)).unwrap();
     assert_eq!(answers[0][0].class, "giant panda");
@@ -117,7 +117,7 @@ fn a_panda_is_a_panda() {
 
 /// Trains a head on a few photos of two classes.
 fn trained(network: &str, recipe: &HeadRecipe, device: &Device) -> (Model, Vec<RgbImage>) {
-    let model = Model::open(&bytes(network), device).unwrap();
+    let model = Model::open(bytes(network), device).unwrap();
     let all = photos();
     let of = |class: &str| {
         all.iter()
@@ -148,7 +148,7 @@ fn a_model_file_keeps_answers_and_bytes() {
             let (model, crops) = trained(network, &recipe, &Device::flex());
             let file = model.save().unwrap();
             assert!(file == model.save().unwrap(), "saved twice, the same bytes");
-            let again = Model::open(&file, &Device::flex()).unwrap();
+            let again = Model::open(file.clone(), &Device::flex()).unwrap();
             assert_eq!(again.card, model.card);
             assert!(
                 file == again.save().unwrap(),
@@ -191,11 +191,11 @@ fn the_wrong_files_are_refused_with_their_reason() {
     let device = Device::flex();
     let lite = bytes("efficientnet_lite0");
     assert!(matches!(
-        Model::open(b"", &device),
+        Model::open(Vec::new(), &device),
         Err(ModelError::Weights(_))
     ));
     assert!(matches!(
-        Model::open(&lite[..lite.len() / 2], &device),
+        Model::open(lite[..lite.len() / 2].to_vec(), &device),
         Err(ModelError::Weights(_))
     ));
 
@@ -212,14 +212,14 @@ fn the_wrong_files_are_refused_with_their_reason() {
         let tensors = file.tensors().iter().map(|(name, view)| {
             (
                 name.clone(),
-                (view.shape().to_vec(), view.to_f32().unwrap()),
+                (view.shape().to_vec(), view.to_f32().unwrap().into()),
             )
         });
         let metadata = [(METADATA_KEY.to_owned(), card)].into();
         let dtype = StorageDtype::F16;
         let tensors = tensors.collect();
         let bytes = write_safetensors(&state_dict([&tensors]), &metadata, dtype);
-        Model::open(&bytes.unwrap(), &device).unwrap_err()
+        Model::open(bytes.unwrap(), &device).unwrap_err()
     };
     let other = with("\"efficientnet_lite0\"", "\"squeezenet1_1\"");
     assert!(matches!(other, ModelError::Mismatch { .. }), "{other}");
@@ -264,7 +264,7 @@ fn wgsl_gives_the_same_answers() {
 
     // A head trained here answers alike there.
     let file = model.save().unwrap();
-    let there = Model::open(&file, &open.device).unwrap();
+    let there = Model::open(file.clone(), &open.device).unwrap();
     for (here, there) in logits(&model, &crops[4..8])
         .iter()
         .zip(logits(&there, &crops[4..8]))

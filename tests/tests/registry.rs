@@ -161,7 +161,7 @@ fn a_model_reads_what_it_wrote_and_writes_it_again() {
         assert_eq!(whole.parameter_count(), model.parameters(), "{name}");
         let bytes = model.save().unwrap();
         drop(model);
-        let reopened = Model::open(&bytes, &device);
+        let reopened = Model::open(bytes.clone(), &device);
         let reopened = reopened.unwrap_or_else(|error| panic!("{name}: {error}"));
         let again = reopened.save().unwrap();
         assert!(bytes == again, "{name}: the same bytes");

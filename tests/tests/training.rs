@@ -36,7 +36,7 @@ fn numbers(backbone: &Backbone, name: &str) -> Vec<f32> {
     let tensors = list(backbone, &|path| backbone.torch_name(&path));
     let wanted = tensors.into_iter().filter(|tensor| tensor.name == name);
     let mut collected = pollster::block_on(collect(wanted.collect())).unwrap();
-    collected.remove(name).unwrap().1
+    collected.remove(name).unwrap().1.to_vec()
 }
 
 /// The batch of a step, as `tests/parity/make_sgd_goldens.py` makes it.

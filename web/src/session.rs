@@ -140,7 +140,7 @@ impl Session {
     ///
     /// When the bytes are not a model file, or a damaged one. The former model stays.
     pub async fn load(&mut self, bytes: Vec<u8>) -> Answer<JsValue> {
-        let model = Model::open(&bytes, &self.open.device).map_err(failed)?;
+        let model = Model::open(bytes, &self.open.device).map_err(failed)?;
         self.project = Project::new(model.backbone_graph().features());
         self.base = Some(model);
         self.fitted = None;

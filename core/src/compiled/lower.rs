@@ -95,7 +95,7 @@ impl Program<'_> {
 pub fn blanks(graph: &Graph) -> Tensors {
     let blank = |(name, shape): (String, Vec<usize>)| {
         let count = shape.iter().product();
-        (name, (shape, vec![1.0; count]))
+        (name, (shape, vec![1.0; count].into()))
     };
     graph.tensors().map(blank).collect()
 }

@@ -7,7 +7,7 @@ use rekindle_cpu as cpu;
 use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
 
 use super::place::{Place, Places, place};
-use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId, Work};
+use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId, Weight, Work};
 use crate::graph::{Conv, Nonlinearity, Pool};
 
 /// A program made ready for the processor.
@@ -362,7 +362,7 @@ fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
             let size = [input_shape.rows, input_shape.columns];
             let geometry = geometry(&conv, input, size);
             Kind::Conv(
-                cpu::Conv::new(geometry, &weight.numbers(), &bias, size),
+                cpu::Conv::new(geometry, given(&weight), &bias, size),
                 ending,
             )
         }
@@ -372,7 +372,7 @@ fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
             ending,
         } => {
             let (input, output) = (weight.count() / bias.len(), bias.len());
-            let linear = cpu::Linear::new(input, output, &weight.numbers(), &bias);
+            let linear = cpu::Linear::new(input, output, given(&weight), &bias);
             Kind::Linear(linear, ending)
         }
         Work::Affine {
@@ -403,6 +403,13 @@ fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
         Work::MergePatches => Kind::MergePatches,
         Work::Gather(order) => Kind::Gather(order),
         Work::Attention(parts) => Kind::Attention(parts),
+    }
+}
+
+fn given<'a>(weight: &'a Weight<'_>) -> cpu::Weights<'a> {
+    cpu::Weights {
+        numbers: weight.plain(),
+        factors: weight.factors(),
     }
 }
 

@@ -190,6 +190,16 @@ impl<'t> Weight<'t> {
         }
     }
 
+    /// The numbers as they are in the tensor.
+    pub fn plain(&self) -> &'t [f32] {
+        self.numbers
+    }
+
+    /// What the numbers of each output are to be multiplied by; empty if by nothing.
+    pub fn factors(&self) -> &[f32] {
+        &self.factors
+    }
+
     /// The numbers, multiplied.
     pub fn numbers(&self) -> Cow<'t, [f32]> {
         let reach = self.numbers.len() / self.factors.len().max(1);

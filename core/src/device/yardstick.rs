@@ -50,7 +50,7 @@ impl Yardstick {
             DeviceClass::Cpu => {
                 let weights = vec![1.0 / side as f32; side * side];
                 Work::Processor {
-                    linear: cpu::Linear::new(side, side, &weights, &[]),
+                    linear: cpu::Linear::new(side, side, weights[..].into(), &[]),
                     input: vec![1.0; side * side],
                     output: vec![0.0; side * side],
                 }

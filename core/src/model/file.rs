@@ -16,8 +16,8 @@ use crate::backbone::{
 use crate::device::DeviceError;
 use crate::graph::Graph;
 use crate::weights::{
-    FillReport, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, state_dict, take,
-    write_safetensors,
+    FillReport, Kept, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, state_dict,
+    take, write_safetensors,
 };
 
 /// The key of the metadata string in a model file.
@@ -137,17 +137,18 @@ impl Model {
         Self::filled(architecture, &card, source, device)
     }
 
-    /// Opens a model file.
+    /// Opens a model file. Its bytes are kept where they hold numbers as we need them.
     ///
     /// # Errors
     ///
     /// When the bytes are not a model file of ours, are damaged, come from a later version, or do not
     /// fill the network they name.
-    pub fn open(bytes: &[u8], device: &Device) -> Result<Self, ModelError> {
-        let file = WeightFile::parse(bytes)?;
+    pub fn open(bytes: Vec<u8>, device: &Device) -> Result<Self, ModelError> {
+        let bytes = Arc::new(bytes);
+        let file = WeightFile::parse(&bytes)?;
         let card = read_card(&file)?;
         let architecture = find(&card.architecture)?;
-        Self::filled(architecture, &card, |_| &file, device)
+        Self::filled(architecture, &card, |_| Kept::new(&file, &bytes), device)
     }
 
     /// Builds the network and takes its tensors, exactly, from what `source` makes of its backbone.

@@ -35,11 +35,11 @@ impl Fitted {
                 (lift, vec![classes, width, 1, 1])
             }
         };
-        let bias = solution.bias.iter().map(|bias| bias + lift).collect();
+        let bias: Vec<f32> = solution.bias.iter().map(|bias| bias + lift).collect();
         let name = |leaf: &str| format!("{}.{leaf}", slot.name);
         let head = Tensors::from([
-            (name("weight"), (shape, solution.weight.clone())),
-            (name("bias"), (vec![classes], bias)),
+            (name("weight"), (shape, solution.weight.clone().into())),
+            (name("bias"), (vec![classes], bias.into())),
         ]);
         Self {
             kind: HeadKind::Linear { lift },

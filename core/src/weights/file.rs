@@ -359,6 +359,10 @@ impl<'a> TensorView<'a> {
             .map_err(|_| WeightsError::OutOfMemory {
                 bytes: self.len.saturating_mul(size_of::<f32>()),
             })?;
+        if let Some(numbers) = self.as_f32() {
+            values.extend_from_slice(numbers);
+            return Ok(values);
+        }
         match self.dtype {
             Dtype::F16 => self.gather(&mut values, |b| f16::from_le_bytes(b).to_f32()),
             Dtype::BF16 => self.gather(&mut values, |b| bf16::from_le_bytes(b).to_f32()),
@@ -374,6 +378,16 @@ impl<'a> TensorView<'a> {
         Ok(values)
     }
 
+    /// The elements where they lie in the file, if that is as this machine has `f32`s.
+    pub(super) fn as_f32(&self) -> Option<&'a [f32]> {
+        let is_here = cfg!(target_endian = "little")
+            && self.dtype == Dtype::F32
+            && self.strides == row_major_strides(&self.shape);
+        let start = is_here.then_some(self.offset * size_of::<f32>())?;
+        let bytes = &self.storage[start..start + self.len * size_of::<f32>()];
+        bytemuck::try_cast_slice(bytes).ok()
+    }
+
     /// Appends every element, decoded, in row-major order. `new` proved that all of them exist.
     fn gather<const N: usize>(&self, values: &mut Vec<f32>, decode: impl Fn([u8; N]) -> f32) {
         let (elements, _) = self.storage.as_chunks::<N>();
@@ -382,14 +396,6 @@ impl<'a> TensorView<'a> {
         }
         if self.strides == row_major_strides(&self.shape) {
             let run = &elements[self.offset..self.offset + self.len];
-            // As they are in memory already, nearly always: a plain copy.
-            if cfg!(target_endian = "little")
-                && self.dtype == Dtype::F32
-                && let Ok(numbers) = bytemuck::try_cast_slice(run.as_flattened())
-            {
-                values.extend_from_slice(numbers);
-                return;
-            }
             values.extend(run.iter().map(|&bytes| decode(bytes)));
             return;
         }

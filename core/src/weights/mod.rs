@@ -19,5 +19,5 @@ pub use names::{
     FillReport, Misshaped, NamedTensor, TensorSource, collect, fill, filled, list, shard_name,
 };
 pub use synthetic::Generated;
-pub use tensors::{StateDict, Tensors, state_dict, take};
+pub use tensors::{Kept, Numbers, StateDict, Tensors, state_dict, take};
 pub use write::{StorageDtype, write_safetensors};

@@ -3,13 +3,13 @@
 //! Module fields mirror torchvision's names, so what is left to say is small: enum variants add no
 //! name, norms call their parameters `weight` and `bias`, and linear layers are stored transposed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param, ParamId};
 use burn::tensor::{DType, Tensor, TensorData, Transaction};
 
-use super::{Tensors, WeightFile, WeightsError};
+use super::{Numbers, Tensors, WeightFile, WeightsError};
 use crate::device::DeviceError;
 
 /// Where [`take`](super::take) and [`fill`] find numbers.
@@ -27,6 +27,15 @@ pub trait TensorSource {
     ///
     /// When the tensor is damaged or not made of numbers.
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError>;
+
+    /// The same, shared with the source where it can be.
+    ///
+    /// # Errors
+    ///
+    /// As [`values`](Self::values).
+    fn numbers(&self, name: &str, shape: &[usize]) -> Result<Numbers, WeightsError> {
+        self.values(name, shape).map(Numbers::from)
+    }
 }
 
 impl<S: TensorSource + ?Sized> TensorSource for &S {
@@ -40,6 +49,10 @@ impl<S: TensorSource + ?Sized> TensorSource for &S {
 
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
         (**self).values(name, shape)
+    }
+
+    fn numbers(&self, name: &str, shape: &[usize]) -> Result<Numbers, WeightsError> {
+        (**self).numbers(name, shape)
     }
 }
 
@@ -205,7 +218,7 @@ pub async fn collect(tensors: Vec<NamedTensor>) -> Result<Tensors, DeviceError> 
         .execute_async()
         .await
         .map_err(DeviceError::execution)?;
-    let mut collected = Tensors::new();
+    let mut collected: BTreeMap<String, (Vec<usize>, Vec<f32>)> = BTreeMap::new();
     for (tensor, data) in tensors.into_iter().zip(data) {
         // Number by number only what is not f32 already: networks have millions.
         let values = match data.dtype() {
@@ -228,7 +241,8 @@ pub async fn collect(tensors: Vec<NamedTensor>) -> Result<Tensors, DeviceError> 
             }
         }
     }
-    Ok(collected)
+    let own = |(name, (shape, values))| (name, (shape, Numbers::from(values)));
+    Ok(collected.into_iter().map(own).collect())
 }
 
 /// The way from the module's root to a parameter, with what each step stands in.

@@ -11,7 +11,7 @@ use safetensors::SafeTensors;
 
 fn tensors() -> Tensors {
     let named = |name: &str, shape: &[usize], values: &[f32]| {
-        (name.to_owned(), (shape.to_vec(), values.to_vec()))
+        (name.to_owned(), (shape.to_vec(), values.to_vec().into()))
     };
     BTreeMap::from([
         named("fc.weight", &[2, 3], &[0.1, -2.5, 3e-7, 65504.0, -0.0, 1.0]),
@@ -78,7 +78,7 @@ fn what_is_written_is_read_back() {
     for (name, (shape, values)) in tensors() {
         let view = read.get(&name).unwrap();
         assert_eq!((view.dtype(), view.shape()), (Dtype::F32, shape.as_slice()));
-        assert_eq!(view.to_f32().unwrap(), values);
+        assert_eq!(view.to_f32().unwrap(), values[..]);
     }
 }
 
@@ -115,7 +115,7 @@ fn a_file_of_nothing_is_a_file() {
 #[test]
 fn what_cannot_be_stored_is_refused_by_name() {
     let refused = |name: &str, shape: &[usize], values: &[f32], dtype| {
-        let tensors = Tensors::from([(name.to_owned(), (shape.to_vec(), values.to_vec()))]);
+        let tensors = Tensors::from([(name.to_owned(), (shape.to_vec(), values.to_vec().into()))]);
         match write_safetensors(&state_dict([&tensors]), &BTreeMap::new(), dtype) {
             Err(WeightsError::Unwritable { name: told, why }) => {
                 assert_eq!(told, name);
@@ -129,7 +129,7 @@ fn what_cannot_be_stored_is_refused_by_name() {
     assert!(refused("__metadata__", &[1], &[1.0], StorageDtype::F32).contains("reserved"));
     assert!(refused("w", &[1], &[65520.0], StorageDtype::F16).contains("65520"));
     // Infinity itself is a value like any other.
-    let tensors = Tensors::from([("w".into(), (vec![1], vec![f32::INFINITY]))]);
+    let tensors = Tensors::from([("w".into(), (vec![1], vec![f32::INFINITY].into()))]);
     assert!(
         write_safetensors(&state_dict([&tensors]), &BTreeMap::new(), StorageDtype::F16).is_ok()
     );

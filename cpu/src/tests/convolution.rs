@@ -1,7 +1,7 @@
 //! Convolutions and linear layers.
 
 use super::{Maps, Random, apply, at_every_level};
-use crate::{Conv, ConvGeometry, Linear};
+use crate::{Conv, ConvGeometry, Linear, Weights};
 
 /// What a convolution should give.
 struct Expected {
@@ -83,11 +83,26 @@ fn check(random: &mut Random, geometry: ConvGeometry, size: [usize; 2], batch: u
     } else {
         random.floats(geometry.output)
     };
+    let factors = match random.below(2) {
+        0 => Vec::new(),
+        _ => random.floats(geometry.output),
+    };
+    let given = Weights {
+        numbers: &weights,
+        factors: &factors,
+    };
     let activation = random.activation();
-    let conv = Conv::new(geometry, &weights, &bias, size);
+    let conv = Conv::new(geometry, given, &bias, size);
     let mut output = Maps::output(random, shape);
     let added = residual.as_ref().map(Maps::view);
     conv.run(input.view(), added, activation, output.view_mut());
+    let mut weights = weights.clone();
+    for (own, factor) in weights
+        .chunks_exact_mut(depth * geometry.taps())
+        .zip(&factors)
+    {
+        own.iter_mut().for_each(|weight| *weight *= factor);
+    }
     let expected = expected(&geometry, &weights, &bias, &input, residual.as_ref(), shape);
     // Winograd's errors are compared with the largest output, the others' with what was added up.
     let (limit, scale) = if conv.algorithm() == "winograd" {
@@ -213,7 +228,7 @@ fn linear_layers_match_their_definition() {
             let from = Maps::random(random, [1, 1, tokens, input]);
             let mut to = Maps::output(random, [1, 1, tokens, output]);
             let residual = (random.below(2) == 0).then(|| Maps::random(random, to.shape));
-            let linear = Linear::new(input, output, &weights, &bias);
+            let linear = Linear::new(input, output, weights[..].into(), &bias);
             let added = residual.as_ref().map(Maps::view);
             linear.run(from.view(), added, activation, to.view_mut());
             let residual = residual.as_ref();
@@ -231,7 +246,12 @@ fn linear_layers_match_their_definition() {
 #[test]
 #[should_panic(expected = "channels of the input")]
 fn an_input_of_other_channels_is_refused() {
-    let conv = Conv::new(ConvGeometry::pointwise(2, 2), &[0.0; 4], &[], [1, 1]);
+    let conv = Conv::new(
+        ConvGeometry::pointwise(2, 2),
+        [0.0; 4][..].into(),
+        &[],
+        [1, 1],
+    );
     let input = Maps::random(&mut Random(1), [1, 1, 1, 3]);
     let mut output = Maps::random(&mut Random(1), [1, 1, 1, 2]);
     conv.run(input.view(), None, super::ACTIVATIONS[0], output.view_mut());
