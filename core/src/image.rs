@@ -89,10 +89,15 @@ impl RgbImage {
     /// As [`RgbImage::new`], for four bytes per pixel.
     pub fn from_rgba(width: u32, height: u32, rgba: &[u8]) -> Result<Self, ImageError> {
         check(width, height, 4, rgba.len())?;
-        let pixels = rgba
-            .chunks_exact(4)
-            .flat_map(|p| [p[0], p[1], p[2]].map(|colour| over_white(colour, p[3])))
-            .collect();
+        let (from, _) = rgba.as_chunks::<4>();
+        let mut pixels = vec![0; from.len() * CHANNELS];
+        let (to, _) = pixels.as_chunks_mut::<CHANNELS>();
+        for (pixel, &[red, green, blue, alpha]) in to.iter_mut().zip(from) {
+            *pixel = match alpha {
+                255 => [red, green, blue],
+                _ => [red, green, blue].map(|colour| over_white(colour, alpha)),
+            };
+        }
         Ok(Self {
             width,
             height,

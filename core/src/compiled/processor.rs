@@ -184,7 +184,9 @@ impl Processor {
         let mut slots = kept.unwrap_or_default();
         slots.resize_with(self.places.slots.len(), Vec::new);
         for (slot, &size) in slots.iter_mut().zip(&self.places.slots) {
-            slot.resize(slot.len().max(batch * size), 0.0);
+            if slot.len() < batch * size {
+                *slot = vec![0.0; batch * size];
+            }
         }
         let image = &mut slots[self.places.values[0].slot];
         fill(&mut image[..batch * self.shapes[0].numbers()]);

@@ -154,17 +154,20 @@ impl Taps {
 ///
 /// The rows of `pixels` are `stride` bytes long and start at the photo's column `first_column`.
 fn resize_rows(pixels: &[u8], stride: usize, first_column: usize, taps: &Taps) -> Vec<u8> {
-    let mut output = Vec::with_capacity(pixels.len() / stride * taps.taps.len() * CHANNELS);
-    for row in pixels.chunks_exact(stride) {
-        for (start, weights) in taps.iter() {
-            let run = &row[(start - first_column) * CHANNELS..][..weights.len() * CHANNELS];
-            let mut sums = [HALF; CHANNELS];
-            for (pixel, weight) in run.chunks_exact(CHANNELS).zip(weights) {
-                for (sum, &value) in sums.iter_mut().zip(pixel) {
-                    *sum += i32::from(value) * weight;
-                }
+    let mut output = vec![0; pixels.len() / stride * taps.taps.len() * CHANNELS];
+    let (targets, _) = output.as_chunks_mut::<CHANNELS>();
+    let rows = pixels.chunks_exact(stride);
+    for (row, targets) in rows.zip(targets.chunks_exact_mut(taps.taps.len())) {
+        let (row, _) = row.as_chunks::<CHANNELS>();
+        for ((start, weights), target) in taps.iter().zip(targets) {
+            let run = &row[start - first_column..][..weights.len()];
+            let (mut red, mut green, mut blue) = (HALF, HALF, HALF);
+            for (pixel, &weight) in run.iter().zip(weights) {
+                red += i32::from(pixel[0]) * weight;
+                green += i32::from(pixel[1]) * weight;
+                blue += i32::from(pixel[2]) * weight;
             }
-            output.extend(sums.map(clip));
+            *target = [clip(red), clip(green), clip(blue)];
         }
     }
     output
