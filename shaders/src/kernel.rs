@@ -16,6 +16,27 @@ pub enum Tier {
 impl Tier {
     /// Every tier, the smallest first.
     pub const ALL: [Self; 4] = [Self::Software, Self::Baseline, Self::Roomy, Self::Full];
+
+    /// The class of an adapter, by what it says of itself: bytes of memory that a workgroup shares, and
+    /// whether it has both half-precision floats and subgroups.
+    pub fn of(is_software: bool, workgroup_memory: usize, has_half_and_subgroups: bool) -> Self {
+        match workgroup_memory >= 32 << 10 {
+            _ if is_software => Self::Software,
+            true if has_half_and_subgroups => Self::Full,
+            true => Self::Roomy,
+            false => Self::Baseline,
+        }
+    }
+
+    /// One word for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Software => "software",
+            Self::Baseline => "baseline",
+            Self::Roomy => "roomy",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// How feature maps and weights lie in memory. Sums are always taken in f32.

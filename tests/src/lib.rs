@@ -130,6 +130,13 @@ pub fn is_nightly() -> bool {
     std::env::var_os("REKINDLE_NIGHTLY").is_some()
 }
 
+/// Whether a long test goes through this network: through all, unless `REKINDLE_NETWORKS` names some, with
+/// commas between. What was cut off can so be taken up again.
+pub fn is_asked_for(network: &str) -> bool {
+    let names = std::env::var("REKINDLE_NETWORKS");
+    names.map_or(true, |names| names.split(',').any(|name| name == network))
+}
+
 /// A folder of its own for a test, gone when dropped.
 pub struct TempDir(PathBuf);
 

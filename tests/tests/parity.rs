@@ -16,7 +16,7 @@ use rekindle_core::graph::{Options, Value};
 use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::neck;
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill, state_dict, take};
-use rekindle_tests::{Golden, is_nightly, relative_error, sample, software_adapter};
+use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, software_adapter};
 
 /// Relative error of a stage, the features or the logits, allowed on burn-flex.
 const ON_THE_PROCESSOR: f64 = 1e-4;
@@ -528,7 +528,8 @@ fn generated_weights_are_the_ones_python_makes() {
 }
 
 /// The same on WGSL, through a software Vulkan adapter: the smallest member of each family at the
-/// small size. With `REKINDLE_NIGHTLY` every member that fits, and those of moderate size at their own.
+/// small size. With `REKINDLE_NIGHTLY` every member that fits, and those of moderate size at their own;
+/// `REKINDLE_NETWORKS` picks some.
 #[test]
 fn on_wgsl_every_family_agrees() {
     /// What a driver made of software does in about ten seconds.
@@ -543,6 +544,7 @@ fn on_wgsl_every_family_agrees() {
     members.sort_by_key(|member| member.macs());
     let mut families = BTreeSet::new();
     members.retain(|member| families.insert(member.family) || is_nightly());
+    members.retain(|member| is_asked_for(member.name));
     for member in members {
         let golden = Golden::read(member.name);
         let mut sizes = sizes(&golden);

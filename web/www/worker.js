@@ -20,6 +20,7 @@ const CANVAS_NOISE = {
 };
 
 let session = null;
+let usesAdapter = false;
 let tail = Promise.resolve();
 
 self.onmessage = ({ data }) => {
@@ -59,8 +60,10 @@ const operations = {
     const adapter = device === "auto" ? await probeWebGpu() : { usable: false, reason: "" };
     const engine = await startEngine(device === "webgpu" || adapter.usable ? "gpu" : "cpu");
     session = await engine.Session.open(device, adapter.usable, adapter.reason);
+    const opened = session.device();
+    usesAdapter = opened.kind === "webgpu";
     const warnings = canvasAddsNoise() ? [CANVAS_NOISE] : [];
-    return { value: { device: session.device(), warnings } };
+    return { value: { device: opened, warnings } };
   },
 
   load: async (bytes) => ({ value: await session.load(bytes) }),
@@ -112,7 +115,7 @@ const operations = {
 
 /**
  * Starts one of the two builds of the engine: "gpu" drives graphics adapters and the CPU, "cpu" only the
- * CPU and is a quarter of its size.
+ * CPU and is a twentieth of its size.
  */
 async function startEngine(build) {
   const folder = new URL(`./pkg/${build}/`, import.meta.url);
@@ -167,7 +170,7 @@ function pictureOf(source) {
 
 /** Whether the picture may go straight to the graphics adapter, without being read back. */
 function onAdapter(picture) {
-  return session.device().kind === "webgpu" && !(picture instanceof ImageData);
+  return usesAdapter && !(picture instanceof ImageData);
 }
 
 /** A picture's pixels in main memory; it is not resized unless it is enormous. The picture is used up. */

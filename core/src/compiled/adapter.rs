@@ -7,7 +7,7 @@ use burn::tensor::ops::PadMode;
 use burn::tensor::{DType, Device, Int, Tensor};
 
 use super::precision::Precision;
-use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId};
+use super::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId};
 use super::upload::Upload;
 use crate::device::DeviceError;
 use crate::graph::{Nonlinearity, Pool};
@@ -17,23 +17,14 @@ use crate::kernels::{self, FrozenConv};
 #[derive(Debug)]
 pub struct Adapter {
     shapes: Vec<Shape>,
-    jobs: Vec<Job>,
+    jobs: Vec<Job<Kind>>,
     outputs: Vec<ValueId>,
     /// How often each value is taken.
     uses: Vec<usize>,
     precision: Precision,
 }
 
-/// A step with its numbers on the device.
-#[derive(Debug)]
-struct Job {
-    name: String,
-    macs: u64,
-    kind: Kind,
-    inputs: Vec<ValueId>,
-    output: ValueId,
-}
-
+/// What a step does, with its numbers on the device.
 #[derive(Debug)]
 pub(super) enum Kind {
     /// As many filters at a time as fit into one of the device's bindings.
@@ -76,25 +67,16 @@ pub(super) struct Scores {
 
 impl Adapter {
     /// Puts a program's numbers on the device, in the order in which kernels read them.
-    pub fn new(program: Program<'_>, device: &Device, precision: Precision) -> Self {
+    pub fn new(mut program: Program<'_>, device: &Device, precision: Precision) -> Self {
         let upload = Upload { device, precision };
-        let macs = program.macs();
-        let shapes = program.shapes;
-        let mut uses = vec![0; shapes.len()];
+        let mut uses = vec![0; program.shapes.len()];
         let read = program.steps.iter().flat_map(|step| &step.inputs);
         for &value in read.chain(&program.outputs) {
             uses[value] += 1;
         }
-        let jobs = program.steps.into_iter().zip(macs).map(|(step, macs)| Job {
-            name: step.name,
-            macs,
-            kind: upload.put(step.work, shapes[step.inputs[0]]),
-            inputs: step.inputs,
-            output: step.output,
-        });
         Self {
-            jobs: jobs.collect(),
-            shapes,
+            jobs: program.jobs(|_, work, shape| upload.put(work, shape)),
+            shapes: program.shapes,
             outputs: program.outputs,
             uses,
             precision,

@@ -5,8 +5,8 @@ use rekindle_shaders::{Kernel, Storage};
 
 use super::processor::Processor;
 use super::program::{Ending, Program, Shape, Work};
+use crate::device::Tier;
 use crate::graph::Conv;
-use crate::kernels::Tier;
 use crate::kernels::choice::{Sizes, epilogue};
 
 /// A step and the kernel that does it.

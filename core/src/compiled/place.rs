@@ -73,7 +73,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies
     let fresh: BTreeSet<ValueId> = program
         .steps
         .iter()
-        .filter(|step| !is_view(&step.work))
+        .filter(|step| !matches!(step.work, Work::Reshape | Work::Chunk { .. }))
         .map(|step| step.output)
         .collect();
     // The last join first: what DenseNet joins early is the beginning of what it joins later.
@@ -98,7 +98,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies
             let free = !made_in_place.contains(&value)
                 && !kept.contains(&value)
                 && !apart.contains(&value)
-                && (fresh.contains(&value) || is_join(program, value));
+                && fresh.contains(&value);
             if free {
                 views[value] = View {
                     buffer: target.buffer,
@@ -134,11 +134,6 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies
         }
     }
     (views, copies)
-}
-
-fn is_join(program: &Program<'_>, value: ValueId) -> bool {
-    let maker = program.steps.iter().find(|step| step.output == value);
-    maker.is_some_and(|step| matches!(step.work, Work::Concat))
 }
 
 /// Gives buffers to slots, so that as few numbers as possible are held at once.

@@ -7,14 +7,14 @@ use rekindle_cpu as cpu;
 use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
 
 use super::place::{Place, Places, place};
-use super::program::{Ending, Program, SelfAttention, Shape, Timing, ValueId, Weight, Work};
+use super::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId, Weight, Work};
 use crate::graph::{Conv, Nonlinearity, Pool};
 
 /// A program made ready for the processor.
 #[derive(Debug)]
 pub struct Processor {
     shapes: Vec<Shape>,
-    jobs: Vec<Job>,
+    jobs: Vec<Job<Kind>>,
     outputs: Vec<ValueId>,
     places: Places,
     /// Images that go through together.
@@ -30,16 +30,7 @@ type Workspace = Vec<Vec<f32>>;
 /// the cache, but weights must not be fetched from memory for every image anew.
 const WEIGHTS_PER_IMAGE: usize = 8 << 20;
 
-/// A step with its numbers packed.
-#[derive(Debug)]
-struct Job {
-    name: String,
-    macs: u64,
-    kind: Kind,
-    inputs: Vec<ValueId>,
-    output: ValueId,
-}
-
+/// What a step does, with its numbers packed.
 #[derive(Debug)]
 enum Kind {
     Conv(cpu::Conv, Ending),
@@ -68,27 +59,16 @@ enum Kind {
 
 impl Processor {
     /// Packs a program's weights and finds a place for its values.
-    pub fn new(program: Program<'_>) -> Self {
+    pub fn new(mut program: Program<'_>) -> Self {
         let mut places = place(&program);
         let together = program.weights().div_ceil(WEIGHTS_PER_IMAGE).max(1);
-        let macs = program.macs();
-        let shapes = program.shapes;
-        let jobs = program.steps.into_iter().enumerate().map(|(index, step)| {
-            let kind = match step.work {
-                Work::Concat => Kind::Concat(places.copies.remove(&index).unwrap_or_default()),
-                work => pack(work, shapes[step.inputs[0]]),
-            };
-            Job {
-                name: step.name,
-                macs: macs[index],
-                kind,
-                inputs: step.inputs,
-                output: step.output,
-            }
+        let jobs = program.jobs(|index, work, shape| match work {
+            Work::Concat => Kind::Concat(places.copies.remove(&index).unwrap_or_default()),
+            work => pack(work, shape),
         });
         Self {
-            jobs: jobs.collect(),
-            shapes,
+            jobs,
+            shapes: program.shapes,
             outputs: program.outputs,
             places,
             together,
@@ -236,7 +216,7 @@ impl Processor {
         slots[place.slot] = written;
     }
 
-    fn work(&self, job: &Job, batch: usize, slots: &mut [Vec<f32>]) {
+    fn work(&self, job: &Job<Kind>, batch: usize, slots: &mut [Vec<f32>]) {
         let place = self.places.values[job.output];
         let shape = self.shapes[job.output];
         match &job.kind {

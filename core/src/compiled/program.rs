@@ -237,6 +237,17 @@ pub struct SelfAttention {
     pub mask: Option<Vec<f32>>,
 }
 
+/// A step made ready for a device: what it does there is a `K`.
+#[derive(Debug)]
+pub(super) struct Job<K> {
+    pub name: String,
+    /// Multiply-adds for one image.
+    pub macs: u64,
+    pub kind: K,
+    pub inputs: Vec<ValueId>,
+    pub output: ValueId,
+}
+
 /// How long one step took.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Timing {
@@ -261,8 +272,25 @@ impl Program<'_> {
         self.steps.iter().map(count).sum()
     }
 
+    /// The steps as jobs: `ready` is given each one's number, its work and the shape of its first input.
+    pub(super) fn jobs<K>(
+        &mut self,
+        mut ready: impl FnMut(usize, Work<'_>, Shape) -> K,
+    ) -> Vec<Job<K>> {
+        let macs = self.macs();
+        let steps = std::mem::take(&mut self.steps).into_iter().zip(macs);
+        let jobs = steps.enumerate().map(|(index, (step, macs))| Job {
+            name: step.name,
+            macs,
+            kind: ready(index, step.work, self.shapes[step.inputs[0]]),
+            inputs: step.inputs,
+            output: step.output,
+        });
+        jobs.collect()
+    }
+
     /// Multiply-adds of each step, for one image.
-    pub(super) fn macs(&self) -> Vec<u64> {
+    fn macs(&self) -> Vec<u64> {
         let count = |step: &Step| {
             let positions = self.shapes[step.output].positions();
             match &step.work {

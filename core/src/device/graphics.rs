@@ -150,21 +150,11 @@ impl AdapterInfo {
             shader_f16,
             subgroups,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            tier: Tier::of(kind, limits, shader_f16 && subgroups),
-        }
-    }
-}
-
-impl Tier {
-    fn of(kind: AdapterKind, limits: Limits, half_and_subgroups: bool) -> Self {
-        let roomy = limits.workgroup_memory >= 32 << 10
-            && limits.workgroup_threads >= 256
-            && limits.max_binding >= 1 << 30;
-        match (kind, roomy, half_and_subgroups) {
-            (AdapterKind::Software, _, _) => Self::Software,
-            (_, true, true) => Self::Full,
-            (_, true, false) => Self::Roomy,
-            _ => Self::Baseline,
+            tier: Tier::of(
+                kind == AdapterKind::Software,
+                limits.workgroup_memory as usize,
+                shader_f16 && subgroups,
+            ),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a graphics adapter says of itself.
 
-use serde::Serialize;
+pub use rekindle_shaders::Tier;
+use serde::{Serialize, Serializer};
 
 /// A graphics adapter.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -21,7 +22,8 @@ pub struct AdapterInfo {
     pub subgroups: bool,
     /// Time stamps on the adapter's own clock.
     pub timestamps: bool,
-    /// How capable it is, in one word.
+    /// The class of adapter that kernels are tiled for.
+    #[serde(serialize_with = "by_name")]
     pub tier: Tier,
 }
 
@@ -54,16 +56,6 @@ pub struct Limits {
     pub workgroup_threads: u32,
 }
 
-/// A capability tier: what kernels may count on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Tier {
-    /// Software: wants register tiles and no workgroup memory.
-    Software,
-    /// WebGPU's default limits: 256 threads, 16 KiB shared, 128 MiB bindings. Phones.
-    Baseline,
-    /// More room than that, as integrated and desktop GPUs have.
-    Roomy,
-    /// Room, 16-bit floats and subgroups.
-    Full,
+fn by_name<S: Serializer>(tier: &Tier, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(tier.name())
 }

@@ -23,16 +23,11 @@ pub(super) fn tier(tensor: &CubeTensor) -> Tier {
     }
     let properties = tensor.client.properties();
     // A software adapter is no card.
-    if properties.identity.physical.is_none() {
-        return Tier::Software;
-    }
+    let is_software = properties.identity.physical.is_none();
     let half = properties.supports_type(ElemType::Float(FloatKind::F16));
     let subgroups = properties.features.plane.contains(Plane::Ops);
-    match properties.hardware.max_shared_memory_size >= 32 << 10 {
-        true if half && subgroups => Tier::Full,
-        true => Tier::Roomy,
-        false => Tier::Baseline,
-    }
+    let shared = properties.hardware.max_shared_memory_size;
+    Tier::of(is_software, shared, half && subgroups)
 }
 
 #[cfg(test)]
@@ -54,20 +49,29 @@ pub(super) fn storage(tensor: &CubeTensor) -> Storage {
     }
 }
 
-/// An output on the device of `like`, stored as it is. Tests find what a kernel forgets to write: it is not
-/// a number.
+/// An output on the device of `like`, stored as it is.
 pub(super) fn output<const D: usize>(like: &CubeTensor, shape: [usize; D]) -> CubeTensor {
+    output_of(like, shape, like.dtype)
+}
+
+/// An output on the device of `like`, of another type. Tests find what a kernel forgets to write: it is not a
+/// number.
+pub(super) fn output_of<const D: usize>(
+    like: &CubeTensor,
+    shape: [usize; D],
+    dtype: DType,
+) -> CubeTensor {
     let (client, device) = (like.client.clone(), like.device.clone());
     let shape = Shape::new(shape);
     if cfg!(test) {
-        let kind = match storage(like) {
-            Storage::F16 => FloatKind::F16,
-            Storage::F32 => FloatKind::F32,
+        let kind = match dtype {
+            DType::F16 => FloatKind::F16,
+            _ => FloatKind::F32,
         };
         let poison = InputScalar::new(f32::NAN, ElemType::Float(kind));
-        return full_device_dtype(client, shape, device, poison, like.dtype);
+        return full_device_dtype(client, shape, device, poison, dtype);
     }
-    empty_device_contiguous_dtype(client, device, shape, like.dtype)
+    empty_device_contiguous_dtype(client, device, shape, dtype)
 }
 
 /// The same tensor with its axes in another order; its memory stays.

@@ -40,7 +40,6 @@ pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};
 #[cfg(feature = "gpu")]
 pub use pixels::of_frame;
 pub use pixels::{normalise, views};
-pub use rekindle_shaders::Tier;
 #[cfg(feature = "gpu")]
 pub use tokens::{attention, layer_norm};
 pub use upsample::upsample_bilinear;

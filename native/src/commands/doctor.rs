@@ -118,7 +118,7 @@ fn describe(findings: &Findings) -> String {
                 adapter.name.clone(),
                 format!("{:?}", adapter.kind).to_lowercase(),
                 adapter.api.clone(),
-                format!("{:?}", adapter.tier).to_lowercase(),
+                adapter.tier.name().to_owned(),
                 format!("{} MiB", adapter.limits.max_binding >> 20),
                 if adapter.shader_f16 { "yes" } else { "no" }.to_owned(),
                 adapter.driver.clone(),

@@ -1,8 +1,7 @@
 //! `rekindle doctor --kernels`: which kernel does each layer of a network.
 
 use rekindle_core::compiled::{Listed, blanks, fuse, listing, lower, processor_listing};
-use rekindle_core::device::{DeviceClass, Tier};
-use rekindle_core::kernels;
+use rekindle_core::device::Tier;
 use rekindle_core::weights::state_dict;
 use serde_json::json;
 
@@ -69,24 +68,17 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
 }
 
 /// The class of the chosen device; `None` for the processor.
-fn of_device(context: &Context) -> anyhow::Result<Option<kernels::Tier>> {
-    let open = context.open_device()?;
-    let tier = open.info.adapter.as_ref().map(|adapter| adapter.tier);
-    Ok(match (open.info.kind, tier) {
-        (DeviceClass::Cpu, _) | (_, None) => None,
-        (_, Some(Tier::Software)) => Some(kernels::Tier::Software),
-        (_, Some(Tier::Baseline)) => Some(kernels::Tier::Baseline),
-        (_, Some(Tier::Roomy)) => Some(kernels::Tier::Roomy),
-        (_, Some(Tier::Full)) => Some(kernels::Tier::Full),
-    })
+fn of_device(context: &Context) -> anyhow::Result<Option<Tier>> {
+    let adapter = context.open_device()?.info.adapter;
+    Ok(adapter.map(|adapter| adapter.tier))
 }
 
-fn of_choice(choice: TierChoice) -> Option<kernels::Tier> {
+fn of_choice(choice: TierChoice) -> Option<Tier> {
     match choice {
         TierChoice::Cpu => None,
-        TierChoice::Software => Some(kernels::Tier::Software),
-        TierChoice::Baseline => Some(kernels::Tier::Baseline),
-        TierChoice::Roomy => Some(kernels::Tier::Roomy),
-        TierChoice::Full => Some(kernels::Tier::Full),
+        TierChoice::Software => Some(Tier::Software),
+        TierChoice::Baseline => Some(Tier::Baseline),
+        TierChoice::Roomy => Some(Tier::Roomy),
+        TierChoice::Full => Some(Tier::Full),
     }
 }

@@ -6,7 +6,7 @@ use super::OnnxError;
 use super::proto::{Attribute, Element, Message, node, tensor};
 use crate::graph::{
     Attention, Conv, Graph, LayerId, LayerKind, Neighbourhood, Node, Nonlinearity, Op, Packing,
-    Padding, Part, Pool, RelativeBias, log_offsets, relative_position_index, shift_mask,
+    Part, Pool, RelativeBias, log_offsets, relative_position_index, shift_mask,
 };
 use crate::weights::StateDict;
 
@@ -196,24 +196,8 @@ impl<'a> Writer<'a> {
         layer: LayerId,
         shape: &[usize],
     ) -> Result<Name, OnnxError> {
-        let pads = match conv.padding {
-            Padding::Symmetric([rows, columns]) => [rows, columns, rows, columns],
-            Padding::Same => {
-                let total = |axis: usize| {
-                    let (kernel, stride) = (conv.kernel[axis], conv.stride[axis]);
-                    let input = shape[1 + axis];
-                    let reach = (input.div_ceil(stride) - 1) * stride + kernel;
-                    reach.saturating_sub(input)
-                };
-                let (rows, columns) = (total(0), total(1));
-                [
-                    rows / 2,
-                    columns / 2,
-                    rows - rows / 2,
-                    columns - columns / 2,
-                ]
-            }
-        };
+        let [rows, columns] = conv.padding_of([shape[1], shape[2]]);
+        let pads = [rows.0, columns.0, rows.1, columns.1];
         let both = |pair: [usize; 2]| pair.iter().map(|&n| n as i64).collect::<Vec<_>>();
         let attributes = [
             Ints("kernel_shape", both(conv.kernel)),

@@ -2,13 +2,12 @@
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::{DType, Device, Int, Shape, Tensor, TensorData};
+use burn::tensor::{DType, Device, Int, Tensor, TensorData};
 use burn_cubecl::Cube;
-use burn_cubecl::ops::numeric::empty_device_contiguous_dtype;
 use rekindle_shaders::{PixelView, Pixels};
 
 use crate::image::RgbImage;
-use crate::kernels::adapter::tier;
+use crate::kernels::adapter::{output_of, tier};
 use crate::kernels::frame::Frame;
 use crate::kernels::launch::{launch, made_one};
 use crate::preprocess::{Interpolation, PhotoAt, Preset, View};
@@ -127,13 +126,8 @@ impl PixelOps for Cube {
         views: IntTensor<Self>,
         operation: Pixels,
     ) -> FloatTensor<Self> {
-        let [batch, height, width] = [operation.batch, operation.height, operation.width];
-        let maps = empty_device_contiguous_dtype(
-            pixels.client.clone(),
-            pixels.device.clone(),
-            Shape::new([batch as usize, height as usize, width as usize, 3]),
-            DType::F32,
-        );
+        let shape = [operation.batch, operation.height, operation.width, 3];
+        let maps = output_of(&pixels, shape.map(|side| side as usize), DType::F32);
         let kernel = made_one(&operation, tier(&pixels), Pixels::kernel);
         launch(&kernel, &[&pixels, &views, &maps]);
         maps
