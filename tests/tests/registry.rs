@@ -171,6 +171,31 @@ fn a_model_reads_what_it_wrote_and_writes_it_again() {
     }
 }
 
+/// WebGPU's default `maxStorageBufferBindingSize` is 128 MiB: what is larger is kept in parts.
+#[test]
+fn every_parameter_fits_into_a_binding_of_webgpu() {
+    let mut in_parts = Vec::new();
+    for architecture in architectures() {
+        let side = architecture.input_size;
+        let graph = architecture.graph([3, side, side], &Options::default());
+        for layer in graph.unwrap().layers() {
+            let shards = layer.shards();
+            for (name, shape) in layer.parameters() {
+                let bytes = shape.iter().product::<usize>() * size_of::<f32>();
+                let network = architecture.name;
+                assert!(shape[0].is_multiple_of(shards), "{network}: {name}");
+                assert!(bytes / shards <= 128 << 20, "{network}: {name} of {bytes}");
+                if shards > 1 && name.ends_with("weight") {
+                    in_parts.push(format!("{network} {name}"));
+                }
+            }
+        }
+    }
+    println!("in parts: {}", in_parts.join(", "));
+    assert!(in_parts.iter().any(|name| name.starts_with("vgg16 ")));
+    assert!(in_parts.iter().any(|name| name.starts_with("regnet_y_128gf ")));
+}
+
 /// A published file as it is: old names, and tensors of auxiliary classifiers that nobody asked for.
 struct Published {
     names: Vec<String>,

@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use super::adapter::{Kind, Scores};
 use super::precision::Precision;
 use super::program::{SelfAttention, Shape, Work};
+use crate::graph::LARGEST_BINDING;
 use crate::kernels::FrozenConv;
 
 /// Where numbers go, and how they are kept there.
@@ -28,25 +29,19 @@ impl Upload<'_> {
             } => {
                 let size = [input.rows, input.columns];
                 let kernel = [channels / conv.groups, conv.kernel[0], conv.kernel[1]];
-                let all = self.part(&weight.numbers(), &bias, kernel, conv.options(size), size);
-                Kind::Conv(vec![all], ending)
+                let options = conv.options(size);
+                let parts = self.parts(&weight.numbers(), &bias, kernel, &options, size);
+                Kind::Conv(parts, ending)
             }
             Work::Linear {
                 weight,
                 bias,
                 ending,
             } => {
-                let weight = weight.numbers();
-                let reach = weight.len() / bias.len();
-                // As many outputs at a time as WebGPU's default limits bind.
-                const MOST: usize = (128 << 20) / size_of::<f32>();
-                let each = (MOST / reach).clamp(1, bias.len());
-                let parts = weight.chunks(each * reach).zip(bias.chunks(each));
+                let kernel = [weight.count() / bias.len(), 1, 1];
                 let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-                let parts = parts.map(|(weight, bias)| {
-                    self.part(weight, bias, [reach, 1, 1], options.clone(), [1, 1])
-                });
-                Kind::Conv(parts.collect(), ending)
+                let parts = self.parts(&weight.numbers(), &bias, kernel, &options, [1, 1]);
+                Kind::Conv(parts, ending)
             }
             Work::Affine {
                 scale,
@@ -117,13 +112,35 @@ impl Upload<'_> {
         }
     }
 
+    /// `[filters, C / groups, rows, columns]`, as many filters at a time as WebGPU's default limits
+    /// bind. A convolution in groups is not cut: each group has inputs of its own, and the largest of
+    /// the zoo takes half a binding.
+    fn parts(
+        &self,
+        weight: &[f32],
+        bias: &[f32],
+        kernel: [usize; 3],
+        options: &ConvOptions<2>,
+        size: [usize; 2],
+    ) -> Vec<FrozenConv> {
+        let reach = kernel.iter().product::<usize>();
+        let each = match options.groups {
+            1 => LARGEST_BINDING / size_of::<f32>() / reach,
+            _ => bias.len(),
+        };
+        let each = each.clamp(1, bias.len());
+        let parts = weight.chunks(each * reach).zip(bias.chunks(each));
+        let parts = parts.map(|(weight, bias)| self.part(weight, bias, kernel, options, size));
+        parts.collect()
+    }
+
     /// `[filters, C / groups, rows, columns]` as the kernels read it.
     fn part(
         &self,
         weight: &[f32],
         bias: &[f32],
         kernel: [usize; 3],
-        options: ConvOptions<2>,
+        options: &ConvOptions<2>,
         size: [usize; 2],
     ) -> FrozenConv {
         let [channels, rows, columns] = kernel;
@@ -138,7 +155,7 @@ impl Upload<'_> {
             }
         }
         let weight = self.numbers(turned, [rows, columns, channels, filters]);
-        FrozenConv::new(weight, self.vector(bias.to_vec()), options, size)
+        FrozenConv::new(weight, self.vector(bias.to_vec()), options.clone(), size)
     }
 
     fn vector(&self, values: Vec<f32>) -> Tensor<1> {

@@ -11,7 +11,7 @@ use burn::tensor::{Device, Tensor};
 use super::op::{Conv, Padding};
 
 /// WebGPU's `maxStorageBufferBindingSize` where a device promises no more, in bytes.
-const LARGEST_BINDING: usize = 128 << 20;
+pub(crate) const LARGEST_BINDING: usize = 128 << 20;
 
 /// A layer of a graph, by its place in [`super::Graph::layers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -136,13 +136,18 @@ impl LayerSpec {
             .sum()
     }
 
-    /// Into how many layers side by side a linear map is split, so that each weight fits into a buffer
-    /// of WebGPU's default limits. One for all but AlexNet's and VGG's first.
+    /// Into how many layers side by side a linear map or a dense convolution is split, so that each
+    /// weight fits into a buffer of WebGPU's default limits. One for all but AlexNet's and VGG's first
+    /// linear layer and RegNet-Y-128GF's last convolutions.
     pub fn shards(&self) -> usize {
-        let LayerKind::Linear { input, output, .. } = self.kind else {
-            return 1;
+        let (output, reach) = match &self.kind {
+            LayerKind::Linear { input, output, .. } => (*output, *input),
+            LayerKind::Conv { input, conv } if conv.groups == 1 => {
+                (conv.filters, input * conv.kernel[0] * conv.kernel[1])
+            }
+            _ => return 1,
         };
-        let bytes = input * output * size_of::<f32>();
+        let bytes = output * reach * size_of::<f32>();
         let mut shards = bytes.div_ceil(LARGEST_BINDING).max(1);
         while !output.is_multiple_of(shards) {
             shards += 1;
@@ -154,7 +159,8 @@ impl LayerSpec {
     pub fn init(&self, device: &Device) -> Layer {
         match &self.kind {
             LayerKind::Conv { input, conv } => {
-                let config = Conv2dConfig::new([*input, conv.filters], conv.kernel)
+                let shards = self.shards();
+                let config = Conv2dConfig::new([*input, conv.filters / shards], conv.kernel)
                     .with_stride(conv.stride)
                     .with_dilation(conv.dilation)
                     .with_groups(conv.groups)
@@ -166,7 +172,10 @@ impl LayerSpec {
                             PaddingConfig2d::Explicit(rows, columns, rows, columns)
                         }
                     });
-                Layer::Conv(config.init(device))
+                match shards {
+                    1 => Layer::Conv(config.init(device)),
+                    n => Layer::ConvShards((0..n).map(|_| config.init(device)).collect()),
+                }
             }
             LayerKind::BatchNorm { channels, norm } => Layer::BatchNorm(
                 BatchNormConfig::new(*channels)
@@ -188,7 +197,7 @@ impl LayerSpec {
                 let config = LinearConfig::new(*input, output / shards).with_bias(*bias);
                 match shards {
                     1 => Layer::Linear(config.init(device)),
-                    n => Layer::Shards((0..n).map(|_| config.init(device)).collect()),
+                    n => Layer::LinearShards((0..n).map(|_| config.init(device)).collect()),
                 }
             }
             LayerKind::Table(shape) => {
@@ -209,6 +218,8 @@ impl LayerSpec {
 pub enum Layer {
     /// A convolution.
     Conv(Conv2d),
+    /// A convolution in parts, each of which makes some of the channels.
+    ConvShards(Vec<Conv2d>),
     /// Batch norm.
     BatchNorm(BatchNorm),
     /// Layer norm.
@@ -216,7 +227,7 @@ pub enum Layer {
     /// A linear map.
     Linear(Linear),
     /// A linear map in parts, each of which makes some of the outputs.
-    Shards(Vec<Linear>),
+    LinearShards(Vec<Linear>),
     /// A bare vector.
     Vector(Param<Tensor<1>>),
     /// A bare matrix.

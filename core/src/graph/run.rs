@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use burn::module::{Module, RunningState};
+use burn::nn::BatchNorm;
 use burn::nn::conv::Conv2d;
-use burn::nn::{BatchNorm, Linear};
 use burn::tensor::activation::{
     gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
 };
@@ -278,6 +278,10 @@ impl Network {
         match op {
             Op::Conv(conv, layer) => Activation::Map(match self.layer(*layer) {
                 Layer::Conv(layer) => convolve(conv, layer, x.map()),
+                Layer::ConvShards(shards) => {
+                    let map = x.map();
+                    side_by_side(shards, 1, |shard| convolve(conv, shard, map.clone()))
+                }
                 other => wrong(other),
             }),
             Op::BatchNorm(layer) => match self.layer(*layer) {
@@ -294,7 +298,10 @@ impl Network {
             }),
             Op::Linear(layer) => match self.layer(*layer) {
                 Layer::Linear(linear) => each_rank!(x, x => linear.forward(x)),
-                Layer::Shards(shards) => each_rank!(x, x => side_by_side(shards, x)),
+                Layer::LinearShards(shards) => each_rank!(x, x => {
+                    let channels = x.shape().num_dims() - 1;
+                    side_by_side(shards, channels, |shard| shard.forward(x.clone()))
+                }),
                 other => wrong(other),
             },
             Op::Activate(function) => each_rank!(x, x => activate(*function, x)),
@@ -523,10 +530,13 @@ fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
     maps.reshape(shape)
 }
 
-/// A linear map whose outputs are made in parts.
-fn side_by_side<const D: usize>(shards: &[Linear], x: Tensor<D>) -> Tensor<D> {
-    let parts = shards.iter().map(|shard| shard.forward(x.clone()));
-    Tensor::cat(parts.collect(), D - 1)
+/// What the parts of a layer make, put together along an axis.
+fn side_by_side<S, const D: usize>(
+    shards: &[S],
+    axis: usize,
+    part: impl FnMut(&S) -> Tensor<D>,
+) -> Tensor<D> {
+    Tensor::cat(shards.iter().map(part).collect(), axis)
 }
 
 fn wrong(layer: &Layer) -> ! {
