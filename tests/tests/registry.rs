@@ -193,7 +193,11 @@ fn every_parameter_fits_into_a_binding_of_webgpu() {
     }
     println!("in parts: {}", in_parts.join(", "));
     assert!(in_parts.iter().any(|name| name.starts_with("vgg16 ")));
-    assert!(in_parts.iter().any(|name| name.starts_with("regnet_y_128gf ")));
+    assert!(
+        in_parts
+            .iter()
+            .any(|name| name.starts_with("regnet_y_128gf "))
+    );
 }
 
 /// A published file as it is: old names, and tensors of auxiliary classifiers that nobody asked for.

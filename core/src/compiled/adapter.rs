@@ -10,7 +10,7 @@ use super::precision::Precision;
 use super::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId};
 use super::upload::Upload;
 use crate::device::DeviceError;
-use crate::graph::{Nonlinearity, Pool};
+use crate::graph::{LARGEST_BINDING, Nonlinearity, Pool};
 use crate::kernels::{self, FrozenConv};
 
 /// A program made ready for a device of Burn's.
@@ -21,6 +21,7 @@ pub struct Adapter {
     outputs: Vec<ValueId>,
     /// How often each value is taken.
     uses: Vec<usize>,
+    images_at_once: usize,
     precision: Precision,
 }
 
@@ -74,16 +75,30 @@ impl Adapter {
         for &value in read.chain(&program.outputs) {
             uses[value] += 1;
         }
+        let jobs = program.jobs(|_, work, shape| upload.put(work, shape));
+        let shapes = program.shapes;
+        let values = shapes.iter().map(|shape| shape.numbers());
+        let scratch = jobs.iter().map(|job| job.kind.scratch(shapes[job.output]));
+        // Numbers of 16 bits are cast to 32 where Burn sums them up.
+        let largest = size_of::<f32>() * values.chain(scratch).max().unwrap_or(1);
         Self {
-            jobs: program.jobs(|_, work, shape| upload.put(work, shape)),
-            shapes: program.shapes,
+            jobs,
+            shapes,
             outputs: program.outputs,
             uses,
+            images_at_once: (LARGEST_BINDING / largest.max(1)).max(1),
             precision,
         }
     }
 
-    /// Runs a batch. Nothing is waited for: what comes back is on the device.
+    /// The largest batch of which everything in between fits into bindings of WebGPU's default limits.
+    /// Where an adapter has more to give, this many keep it busy.
+    pub fn images_at_once(&self) -> usize {
+        self.images_at_once
+    }
+
+    /// Runs a batch of no more than [`images_at_once`](Self::images_at_once). Nothing is waited for: what
+    /// comes back is on the device.
     ///
     /// # Shapes
     ///
@@ -189,6 +204,22 @@ impl Kind {
             | Self::Positions(_)
             | Self::MergePatches
             | Self::Gather(..) => "move",
+        }
+    }
+
+    /// Numbers of the largest buffer for each image beside what comes in and goes out.
+    fn scratch(&self, output: Shape) -> usize {
+        match self {
+            Self::Conv(parts, _) => {
+                let size = [output.rows, output.columns];
+                let parts = parts.iter().map(|part| part.scratch(size));
+                parts.max().unwrap_or(0)
+            }
+            Self::Attention(scores) if !scores.is_plain => {
+                let parts = &scores.parts;
+                parts.windows * parts.heads * parts.tokens * parts.tokens
+            }
+            _ => 0,
         }
     }
 

@@ -163,14 +163,31 @@ pub enum DeviceError {
         "this device has no half-precision floats (WebGPU's shader-f16); leave --precision at full"
     )]
     NoHalf,
+    /// A tensor that no buffer of the device can hold.
+    #[error(
+        "the device has no buffer of {} MiB: take fewer images at a time, or smaller ones",
+        .bytes.div_ceil(1 << 20)
+    )]
+    TooLarge {
+        /// Its bytes.
+        bytes: u64,
+    },
     /// The device failed while it worked: lost, or out of memory.
     #[error("the device failed: {0}")]
     Execution(String),
 }
 
 impl DeviceError {
-    pub(crate) fn execution(error: impl std::fmt::Display) -> Self {
-        Self::Execution(error.to_string())
+    /// From what Burn says of a failure. It has no kind for buffers that are too large, only the words of
+    /// CubeCL's `BufferTooBig` at the end of a chain.
+    pub fn execution(error: impl fmt::Display) -> Self {
+        let text = error.to_string();
+        let refused = text.split_once("can't allocate buffer of size: ");
+        let bytes = refused.and_then(|(_, rest)| rest.lines().next()?.trim().parse().ok());
+        match bytes {
+            Some(bytes) => Self::TooLarge { bytes },
+            None => Self::Execution(text),
+        }
     }
 }
 
@@ -210,6 +227,16 @@ pub async fn open(preference: Preference) -> Result<OpenDevice, DeviceError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_buffer_that_is_too_large_is_told_by_its_size() {
+        let chain =
+            "An IO error happened\nCaused by:\n  can't allocate buffer of size: 157286400\n\n";
+        let error = DeviceError::execution(chain);
+        assert!(error.to_string().contains("150 MiB"), "{error}");
+        let other = DeviceError::execution("lost");
+        assert_eq!(other.to_string(), "the device failed: lost");
+    }
 
     #[test]
     fn preferences_are_read_as_people_write_them() {

@@ -14,6 +14,7 @@ mod sketch;
 
 pub use attention::{log_offsets, relative_position_index, shift_mask};
 pub use init::{Init, InitRules, Scratch};
+#[cfg(feature = "gpu")]
 pub(crate) use layer::LARGEST_BINDING;
 pub use layer::{Layer, LayerId, LayerKind, LayerSpec, Norm};
 pub use op::{

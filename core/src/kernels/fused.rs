@@ -83,12 +83,32 @@ impl FrozenConv {
         self.bias.dims()[0]
     }
 
+    /// Numbers of the largest buffer for each image beside its input and output.
+    ///
+    /// # Shapes
+    ///
+    /// - output: rows and columns of the maps that come out
+    pub fn scratch(&self, [rows, columns]: [usize; 2]) -> usize {
+        if !self.is_transformed() {
+            return 0;
+        }
+        // A tile of so many numbers, of which the window's three rows leave this side.
+        let [numbers, _, channels, filters] = self.weight.dims();
+        let side = numbers.isqrt() - 2;
+        rows.div_ceil(side) * columns.div_ceil(side) * numbers * channels.max(filters)
+    }
+
+    /// Whether the weights are Winograd's.
+    fn is_transformed(&self) -> bool {
+        self.weight.dims()[0] != self.kernel[0]
+    }
+
     /// What it is, for tables.
     pub fn kind(&self) -> &'static str {
-        let [rows, _, channels, filters] = self.weight.dims();
+        let [_, _, channels, filters] = self.weight.dims();
         match self.kernel {
             [1, 1] => "1x1",
-            [kernel, _] if kernel != rows => "winograd",
+            _ if self.is_transformed() => "winograd",
             _ if channels == 1 && self.options.groups == filters => "depthwise",
             _ => "conv",
         }

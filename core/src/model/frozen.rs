@@ -67,11 +67,18 @@ fn compiled(
     }
 }
 
-/// What an adapter puts out for a batch, on the host.
+/// What an adapter puts out for batches one after the other, on the host.
 #[cfg(feature = "gpu")]
-async fn read(adapter: &Adapter, batch: Tensor<4>) -> Result<Vec<f32>, DeviceError> {
-    let output = adapter.run(batch.permute([0, 2, 3, 1])).remove(0);
-    let data = output.into_data_async().await;
+async fn read(
+    adapter: &Adapter,
+    batches: impl Iterator<Item = Tensor<4>>,
+) -> Result<Vec<f32>, DeviceError> {
+    let outputs = batches.map(|batch| adapter.run(batch.permute([0, 2, 3, 1])).remove(0));
+    let outputs: Vec<_> = outputs.collect();
+    if outputs.is_empty() {
+        return Ok(Vec::new());
+    }
+    let data = Tensor::cat(outputs, 0).into_data_async().await;
     Ok(data
         .map_err(DeviceError::execution)?
         .iter::<f32>()
@@ -121,7 +128,10 @@ impl Model {
                 Ok(processor.run(crops.len(), write).remove(0))
             }
             #[cfg(feature = "gpu")]
-            Compiled::Adapter(adapter) => read(adapter, self.batch(crops)).await,
+            Compiled::Adapter(adapter) => {
+                let some = crops.chunks(adapter.images_at_once());
+                read(adapter, some.map(|crops| self.batch(crops))).await
+            }
         }
     }
 
@@ -143,7 +153,10 @@ impl Model {
                 Ok(processor.run(count, write).remove(0))
             }
             #[cfg(feature = "gpu")]
-            Compiled::Adapter(adapter) => read(adapter, batch).await,
+            Compiled::Adapter(adapter) => {
+                let some = batch.split(adapter.images_at_once(), 0);
+                read(adapter, some.into_iter()).await
+            }
         }
     }
 

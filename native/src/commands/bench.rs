@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use rekindle_core::compiled::{Precision, Timing};
-use rekindle_core::device::{Multiplier, OpenDevice, Yardstick};
+use rekindle_core::device::{DeviceError, Multiplier, OpenDevice, Yardstick};
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels;
 use rekindle_core::model::Model;
@@ -84,7 +84,8 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
                 }
                 // As the network was written down, nothing folded or fused.
                 KernelChoice::Burn => {
-                    let logits = model.forward(model.batch(&crops)).into_data_async().await?;
+                    let logits = model.forward(model.batch(&crops)).into_data_async().await;
+                    let logits = logits.map_err(DeviceError::execution)?;
                     // Burn reads back what is looked at, when it is looked at.
                     std::hint::black_box(logits.iter::<f32>().last());
                 }
