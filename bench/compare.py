@@ -2,7 +2,7 @@
 
 Two tables:
 
-* forward passes of ResNet-18 and EfficientNet-Lite0, images a second at batch 1 and 8;
+* forward passes of six networks, milliseconds an image at batch 1 and 8;
 * from a folder of photos to a trained head: `rekindle train` and a plain torchvision-style loop with
   the same backbone, trained until it reaches the same accuracy on the same held-out photos.
 

@@ -1,4 +1,4 @@
-//! The web crate in a real browser: `wasm-pack test --headless --chrome web`.
+//! The web crate in a real browser: part of `cargo xtask test`.
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 #![cfg(target_family = "wasm")]

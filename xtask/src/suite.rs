@@ -154,37 +154,22 @@ fn page(workspace: &Workspace) -> Result<Finished> {
     page::build(workspace).map(|size| Finished::new(&size))
 }
 
-/// `wasm-pack test` of the build that can do both, in the page's profile: in its own two Burn would be
-/// compiled once more.
+/// The web crate's own tests, of the build that can do both, in the page's profile: in its own two Burn would
+/// be compiled once more. wasm-bindgen's runner opens them in Chromium, with the arguments of
+/// `web/webdriver.json`.
 fn web_crate(workspace: &Workspace) -> Result<Finished> {
     let browser = tools::browser(workspace)?;
+    let runner = tools::wasm_bindgen(workspace)?.join("wasm-bindgen-test-runner");
     let wasm = Wasm::find_or_install(workspace)?;
-    let folders = [
-        tools::wasm_bindgen(workspace)?,
-        tools::wasm_pack(workspace)?,
-    ];
-    let wasm_pack = folders[1].join("wasm-pack");
-
-    let mut command = program(wasm_pack, workspace);
-    wasm.choose(&mut command);
-    tools::put_on_path(&mut command, folders.iter().map(PathBuf::as_path))?;
+    let mut command = wasm.cargo(workspace, "test", Build::Gpu);
     command
         .envs(environment(workspace)?)
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
+        .env("CHROMEDRIVER", browser.driver)
+        .env("WASM_BINDGEN_TEST_ONLY_WEB", "1")
         .env("WASM_BINDGEN_TEST_TIMEOUT", BROWSER_TEST_SECONDS);
-    // `no-install`: it takes the wasm-bindgen of the PATH and downloads nothing.
-    command.args([
-        "test",
-        "--mode",
-        "no-install",
-        "--headless",
-        "--chrome",
-        "--chromedriver",
-    ]);
-    command
-        .arg(browser.driver)
-        .args(["web", "--profile", Build::Gpu.profile()]);
     let mut finished = Finished::new("");
-    finished.add("wasm-pack", run_tests(&mut command)?);
+    finished.add("the web crate", run_tests(&mut command)?);
     Ok(finished)
 }
 

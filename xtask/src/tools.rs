@@ -1,4 +1,4 @@
-//! The tools the browser side needs: wasm-bindgen, wasm-pack, Chromium, Node.
+//! The tools the browser side needs: wasm-bindgen, Chromium, Node.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,16 +10,13 @@ use crate::system::{first_of, install_debian, vulkan, which};
 use crate::wasm::Wasm;
 use crate::workspace::Workspace;
 
-/// The version that is installed, and whose arguments we rely on.
-const WASM_PACK: &str = "0.15.1";
-
 /// The browser tests ask modules for their folder, which older versions of Node do not tell.
 const OLDEST_NODE: (u32, u32) = (20, 11);
 
 /// What is installed where there is no Node, or an older one.
 const NODE: &str = "22.23.3";
 
-/// A browser and the driver through which wasm-pack steers it.
+/// A browser and the driver through which wasm-bindgen's test runner steers it.
 pub struct Browser {
     pub chromium: PathBuf,
     pub driver: PathBuf,
@@ -27,14 +24,13 @@ pub struct Browser {
 
 /// Gets everything, and reports at the end what could not be had.
 pub fn set_up_all(workspace: &Workspace) -> Result<()> {
-    let steps: [(&str, Result<()>); 7] = [
+    let steps: [(&str, Result<()>); 6] = [
         ("a Vulkan driver", vulkan(workspace)),
         (
             "the wasm32 target",
             Wasm::find_or_install(workspace).map(|_| ()),
         ),
         ("wasm-bindgen", wasm_bindgen(workspace).map(|_| ())),
-        ("wasm-pack", wasm_pack(workspace).map(|_| ())),
         ("Node", node(workspace).map(|_| ())),
         ("Chromium", browser(workspace).map(|_| ())),
         ("Playwright", playwright(workspace)),
@@ -59,51 +55,41 @@ pub fn set_up_all(workspace: &Workspace) -> Result<()> {
 /// The folder with `wasm-bindgen` and its test runner, of exactly the version in `Cargo.lock`:
 /// the two halves of wasm-bindgen only understand each other at the same version.
 pub fn wasm_bindgen(workspace: &Workspace) -> Result<PathBuf> {
+    const PACKAGE: &str = "wasm-bindgen-cli";
+    const BINARY: &str = "wasm-bindgen";
     let version = workspace.locked_version("wasm-bindgen")?;
-    cargo_install(workspace, "wasm-bindgen-cli", "wasm-bindgen", &version)
-}
-
-/// The folder with `wasm-pack`.
-pub fn wasm_pack(workspace: &Workspace) -> Result<PathBuf> {
-    cargo_install(workspace, "wasm-pack", "wasm-pack", WASM_PACK)
-}
-
-/// Installs a program of a package at one version, unless it is there, and returns its folder.
-fn cargo_install(
-    workspace: &Workspace,
-    package: &str,
-    binary: &str,
-    version: &str,
-) -> Result<PathBuf> {
-    if let Some(folder) = which(binary).as_deref().and_then(Path::parent)
-        && reports_version(&folder.join(binary), version)
+    if let Some(folder) = which(BINARY).as_deref().and_then(Path::parent)
+        && reports_version(&folder.join(BINARY), &version)
     {
         return Ok(folder.to_path_buf());
     }
     let root = workspace
         .cache()
         .join("tools")
-        .join(format!("{package}-{version}"));
+        .join(format!("{PACKAGE}-{version}"));
     let folder = root.join("bin");
-    if reports_version(&folder.join(binary), version) {
+    if reports_version(&folder.join(BINARY), &version) {
         return Ok(folder);
     }
-    println!("{package} {version} is not here yet: building it from its source");
+    println!("{PACKAGE} {version} is not here yet: building it from its source");
     let install = |locked: &[&str]| {
         let mut command = cargo(workspace);
         command
-            .args(["install", package, "--version", version, "--root"])
+            .args(["install", PACKAGE, "--version", &version, "--root"])
             .arg(&root)
             .args(locked);
-        // Its own folder: its dependencies are other versions, and nothing of it is needed later.
-        run(command.env("CARGO_TARGET_DIR", workspace.cache().join("tools/build")))
+        // Its own folder: its dependencies are other versions, and nothing of it is needed later. It
+        // runs for seconds, so minutes of optimisation would not come back.
+        run(command
+            .env("CARGO_TARGET_DIR", workspace.cache().join("tools/build"))
+            .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "1"))
     };
     // A lock file can name a version that a mirror of the registry has not got (yet).
     install(&["--locked"])
         .or_else(|_| install(&[]))
         .map_err(|error| {
             Missing(format!(
-                "{package} {version} could not be installed: {error:#}"
+                "{PACKAGE} {version} could not be installed: {error:#}"
             ))
         })?;
     Ok(folder)
