@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::{Condvar, Mutex};
+use std::sync::Mutex;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rekindle_core::backbone::{
@@ -260,34 +260,8 @@ fn sizes(golden: &Golden) -> Vec<String> {
     sizes
 }
 
-/// Networks run side by side while they have no more parameters together: each holds its numbers several
-/// times, and the large ones take gigabytes.
-const PARAMETERS_AT_ONCE: u64 = 60_000_000;
-
-/// A network's share of [`PARAMETERS_AT_ONCE`], until it is dropped.
-struct Turn(u64);
-
-static RUNNING: Mutex<u64> = Mutex::new(0);
-static ENDED: Condvar = Condvar::new();
-
-impl Turn {
-    /// Waits until there is room; the largest run alone.
-    fn of(architecture: &Architecture) -> Self {
-        let share = architecture.params().min(PARAMETERS_AT_ONCE);
-        let running = RUNNING.lock().unwrap_or_else(|e| e.into_inner());
-        let is_full = |running: &mut u64| *running + share > PARAMETERS_AT_ONCE;
-        let running = ENDED.wait_while(running, is_full);
-        *running.unwrap_or_else(|e| e.into_inner()) += share;
-        Self(share)
-    }
-}
-
-impl Drop for Turn {
-    fn drop(&mut self) {
-        *RUNNING.lock().unwrap_or_else(|e| e.into_inner()) -= self.0;
-        ENDED.notify_all();
-    }
-}
+/// The large networks hold gigabytes each: one at a time.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
 
 /// Compares an architecture at both sizes, or, when it is large, at as many as there is time for.
 fn on_the_processor(name: &str) {
@@ -297,7 +271,7 @@ fn on_the_processor(name: &str) {
     // MaxViT takes multiples of 224 only, and torchvision's takes squares only.
     let expected = if name == "maxvit_t" { 1 } else { 2 };
     assert_eq!(sizes.len(), expected, "{name}: so many sizes");
-    let _turn = Turn::of(architecture);
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     let is_huge = architecture.params() > MANY_PARAMETERS;
     let is_slow = architecture.macs() > MANY_MACS;
     for (index, size) in sizes.iter().enumerate() {
@@ -458,10 +432,15 @@ fn position_embeddings_are_interpolated_as_torchvision_does() {
     let logits = golden.tensors.remove("interpolated/logits").unwrap();
     golden.tensors.clear();
     golden.tensors.insert("96x96/logits".to_owned(), logits);
-    let architecture = find("vit_b_16").unwrap();
-    let _turn = Turn::of(architecture);
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     let device = Device::flex();
-    let errors = errors(architecture, &golden, "96x96", &Interpolated, &device);
+    let errors = errors(
+        find("vit_b_16").unwrap(),
+        &golden,
+        "96x96",
+        &Interpolated,
+        &device,
+    );
     let [(_, error)] = errors[..] else {
         panic!("the logits were compared")
     };
@@ -483,7 +462,7 @@ fn inception_branches_are_torchvisions() {
             let data = TensorData::new(Generated::input(&shape), shape);
             Tensor::<4>::from_data(data, &device)
         };
-        let _turn = Turn::of(architecture);
+        let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
         let network = |options: Options| {
             let backbone = architecture.backbone([3, side, side], &options, &device);
             let backbone = backbone.unwrap();
@@ -551,22 +530,20 @@ fn generated_weights_are_the_ones_python_makes() {
 /// The same on WGSL, through a software Vulkan adapter: the smallest member of each family at the
 /// small size. With `REKINDLE_NIGHTLY` every member, and those of moderate size at their own too;
 /// `REKINDLE_NETWORKS` picks some.
-///
-/// Tests start in the order of their names. This one takes longest, and should not be the last.
 #[test]
-fn adapters_agree_with_torch_in_every_family() {
+fn on_wgsl_every_family_agrees() {
     /// What a driver made of software does in about ten seconds.
     const MODERATE_MACS: u64 = 6_000_000_000;
     let Some(open) = software_adapter() else {
         return;
     };
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     let mut members: Vec<_> = architectures().collect();
     members.sort_by_key(|member| member.macs());
     let mut families = BTreeSet::new();
     members.retain(|member| families.insert(member.family) || is_nightly());
     members.retain(|member| is_asked_for(member.name));
     for member in members {
-        let _turn = Turn::of(member);
         let golden = Golden::read(member.name);
         let mut sizes = sizes(&golden);
         if !is_nightly() || member.macs() > MODERATE_MACS {
@@ -589,17 +566,16 @@ fn in_half_precision_networks_agree_to_a_hundredth() {
         println!("skipped: this adapter has no half-precision floats");
         return;
     }
+    let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     for name in [
         "squeezenet1_1",
         "mobilenet_v3_small",
         "vit_tiny_patch16_224",
     ] {
-        let architecture = find(name).unwrap();
-        let _turn = Turn::of(architecture);
         let golden = Golden::read(name);
         let size = &sizes(&golden)[0];
         let errors = compiled_errors(
-            architecture,
+            find(name).unwrap(),
             &golden,
             size,
             &Generated,
