@@ -87,7 +87,7 @@ impl Wasm {
     }
 
     /// Makes a command use this toolchain.
-    pub fn choose(&self, command: &mut Command) {
+    fn choose(&self, command: &mut Command) {
         if let Some(toolchain) = self.toolchain {
             command.env("RUSTUP_TOOLCHAIN", toolchain);
         }
