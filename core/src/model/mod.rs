@@ -2,13 +2,17 @@
 
 mod adapt;
 mod card;
+mod cause;
 mod channels;
 mod file;
 mod frozen;
+mod renames;
 #[cfg(feature = "burn")]
 mod steps;
 
+pub use adapt::{Purpose, Reading};
 pub use card::{FORMAT, ModelCard, imagenet_classes};
+pub use cause::Cause;
 pub use channels::{Channels, port_kernels};
 pub use file::{METADATA_KEY, ModelError, read_card};
 
