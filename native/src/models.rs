@@ -10,7 +10,7 @@ use rekindle_core::graph::Scratch;
 use rekindle_core::model::{
     Cause, Channels, Model, ModelCard, ModelError, Purpose, Reading, read_card,
 };
-use rekindle_core::weights::{WeightFile, is_average};
+use rekindle_core::weights::{WeightFile, WeightsError, is_average};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{GreyChoice, PictureArgs, PrecisionChoice};
@@ -249,10 +249,27 @@ fn from_file(
         Some(part) => WeightFile::parse_part(&bytes, part),
         None => WeightFile::parse(&bytes),
     };
-    let file = parsed.map_err(ModelError::from).with_context(unusable)?;
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    if part == Some("") {
+        let what = format!("nothing stands behind the # in {}#", path.display());
+        let help = "name a dictionary of the file after the #, or leave the # out";
+        return Err(Failure::new(ExitCode::Usage, what).with_help(help).into());
+    }
+    let file = parsed
+        .map_err(|error| match error {
+            // Bare numbers, which only the name tells from anything else.
+            WeightsError::NotAWeightFile { .. } if is_tensorflow_data(&file_name) => {
+                WeightsError::NotAWeightFile {
+                    found: "a TensorFlow checkpoint's numbers",
+                    help: TENSORFLOW,
+                }
+            }
+            error => error,
+        })
+        .map_err(ModelError::from)
+        .with_context(unusable)?;
     let own = read_card(&file).ok();
     let own = own.filter(|own| own.architecture == architecture.name);
-    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
     let hash = hash_file(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut origin = origin("file", &file_name, &hash.to_string());
     if !file.part().is_empty() {
@@ -306,6 +323,20 @@ fn from_file(
         })?;
     tell(path, &file, &reading, context);
     Ok((model, origin))
+}
+
+/// What to do with TensorFlow's files.
+const TENSORFLOW: &str = "TensorFlow and Keras name and order weights in their own way: take the same network's \
+     PyTorch weights (.pth or .safetensors; `rekindle models` lists those that are published)";
+
+/// Whether a file bears the name that TensorFlow gives to the numbers of a checkpoint:
+/// `model.ckpt.data-00000-of-00001`.
+fn is_tensorflow_data(name: &str) -> bool {
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let shard = name.rsplit_once(".data-").map(|(_, shard)| shard);
+    shard
+        .and_then(|shard| shard.split_once("-of-"))
+        .is_some_and(|(at, of)| digits(at) && digits(of))
 }
 
 /// The keys of the dictionaries that were not taken.
@@ -382,16 +413,20 @@ fn published(
         let name = name.unwrap_or_default();
         let path = Path::new(name);
         if path.join("saved_model.pb").is_file() {
-            let what = format!("{name} is a TensorFlow SavedModel, whose weights are not read here");
-            let help = "TensorFlow and Keras name and order weights in their own way: take the same network's \
-                        PyTorch weights (.pth or .safetensors)";
-            return Failure::new(ExitCode::Data, what).with_help(help).into();
+            let what =
+                format!("{name} is a TensorFlow SavedModel, whose weights are not read here");
+            return Failure::new(ExitCode::Data, what)
+                .with_help(TENSORFLOW)
+                .into();
         }
         if path.is_dir() {
             let help = "name the .pth or .safetensors file in it";
-            return Failure::new(ExitCode::Data, format!("{name} is a folder, not a weight file"))
-                .with_help(help)
-                .into();
+            return Failure::new(
+                ExitCode::Data,
+                format!("{name} is a folder, not a weight file"),
+            )
+            .with_help(help)
+            .into();
         }
         Failure::new(
             ExitCode::Usage,

@@ -152,7 +152,9 @@ impl<'a> Adapted<'a> {
                 false => {
                     is_replaced(&name)
                         || is_idle(&name)
-                        || purpose == Purpose::NewHead && is_elsewhere(&name)
+                        || purpose == Purpose::NewHead
+                            && adapted.renames.is_found
+                            && is_elsewhere(&name)
                 }
             };
             match leave {

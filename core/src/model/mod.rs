@@ -7,8 +7,11 @@ mod channels;
 mod file;
 mod frozen;
 mod renames;
+mod renames;
 #[cfg(feature = "burn")]
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub use adapt::{Purpose, Reading};
 pub use card::{FORMAT, ModelCard, imagenet_classes};

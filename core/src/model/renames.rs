@@ -37,6 +37,8 @@ pub(super) struct Renames {
     pub copies: Vec<String>,
     /// The file's names that do not begin with the prefix.
     pub beside: Vec<String>,
+    /// Whether most of the network is there at all.
+    pub is_found: bool,
 }
 
 /// How much of a network lies under a prefix.
@@ -95,6 +97,7 @@ impl Renames {
         let mut renames = Self {
             copies: copies.collect(),
             prefix: prefix.to_owned(),
+            is_found: best.is_some(),
             ..Self::default()
         };
         for (name, original, _) in &file {
@@ -153,6 +156,7 @@ impl Renames {
             let part_of: BTreeMap<usize, &String> = groups.keys().copied().zip(parts).collect();
             let mut renames = Self {
                 prefix: prefix.to_owned(),
+                is_found: true,
                 ..Self::default()
             };
             for (name, original, _) in file {

@@ -69,7 +69,7 @@ impl Dtype {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WeightsError {
     /// The bytes are something else altogether.
-    #[error("this is not a weight file but {found}")]
+    #[error("this is no PyTorch or safetensors file but {found}")]
     NotAWeightFile {
         /// What the bytes look like.
         found: &'static str,

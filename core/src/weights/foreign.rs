@@ -188,7 +188,7 @@ fn hdf5(bytes: &[u8]) -> Known {
 fn protocol_buffer(bytes: &[u8]) -> Option<Known> {
     /// Enough to come to ONNX's graph, behind whatever metadata.
     const MOST_FIELDS: usize = 256;
-    let (mut first, mut numbers, mut at) = (None, Vec::new(), 0);
+    let (mut first, mut numbers, mut lengths, mut at) = (None, Vec::new(), Vec::new(), 0);
     while at < bytes.len() && numbers.len() < MOST_FIELDS {
         // A file that is cut short still begins as what it is.
         let Some(field) = field(bytes, &mut at) else {
@@ -196,12 +196,22 @@ fn protocol_buffer(bytes: &[u8]) -> Option<Known> {
         };
         first.get_or_insert(field);
         numbers.push((field.number, field.varint.is_some()));
+        lengths.push((field.number, field.content.len()));
     }
     let first = first?;
+    let longest = |number: u64| {
+        let of_number = lengths.iter().filter(|(found, _)| *found == number);
+        of_number
+            .map(|(_, length)| *length)
+            .max()
+            .unwrap_or_default()
+    };
     let has = |number: u64, is_varint: bool| numbers.contains(&(number, is_varint));
     match (first.number, first.varint) {
-        // ModelProto: `ir_version`, then names, `graph` (7), `opset_import` (8).
-        (1, Some(_)) if has(7, false) || has(8, false) => Some(("an ONNX model", COMPILED)),
+        // ModelProto: `ir_version`, then names, `graph` (7), which is most of it, `opset_import` (8).
+        (1, Some(_)) if 2 * longest(7) > bytes.len() || has(7, false) && has(8, false) => {
+            Some(("an ONNX model", COMPILED))
+        }
         // `specificationVersion`, `description`, and one of the kinds of model from 200 on.
         (1, Some(_))
             if numbers
