@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::ModelCard;
 use super::channels::{ADAPTER, Channels, port_kernels};
-use super::renames::{Renames, Wanted, parts, unwrapped};
+use super::renames::{Renames, Wanted, first, parts, unwrapped};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
 use crate::graph::{Graph, Op};
 use crate::weights::{TensorSource, WeightsError, all_finite, is_average};
@@ -61,11 +61,6 @@ enum Positions {
         to: usize,
         heads: usize,
     },
-}
-
-/// The first of the names that lead to a tensor.
-fn first(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
 }
 
 impl<'a> Adapted<'a> {

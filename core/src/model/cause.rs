@@ -1,7 +1,9 @@
 //! Why a file does not fit a network, most likely.
 
+use std::collections::BTreeSet;
+
 use super::ModelCard;
-use super::renames::{Renames, Wanted, parts};
+use super::renames::{Renames, Wanted, first, parts, unwrapped};
 use crate::backbone::{Architecture, architectures};
 use crate::weights::{FillReport, TensorSource};
 
@@ -86,15 +88,19 @@ impl Cause {
         {
             return Self::Transformers;
         }
-        match report.filled + report.misshaped.len() {
-            0 => Self::OtherNames,
-            _ => Self::Unknown,
+        let graph = architecture.published_graph();
+        let known: BTreeSet<String> = graph.tensors().map(|(name, _)| name).collect();
+        match file
+            .iter()
+            .any(|(name, _)| known.contains(&unwrapped(name)))
+        {
+            true => Self::Unknown,
+            false => Self::OtherNames,
         }
     }
 
     /// Whether a name begins as one of the network's does.
     fn is_part(architecture: &Architecture, name: &str) -> bool {
-        let first = |name: &str| name.split('.').next().map(str::to_owned);
         let graph = architecture.published_graph();
         let mut tensors = graph.tensors();
         tensors.any(|(known, _)| first(&known) == first(name))
@@ -113,14 +119,25 @@ impl Cause {
                 equal,
                 other.modern_name,
             );
-            let fits = wanted.iter().all(|(name, shape)| {
-                let original = renames.names.get(name);
-                let found = original.and_then(|name| {
-                    let mut file = file.iter();
-                    file.find(|(found, _)| found == name)
+            let shape_of = |name: &String| {
+                let original = renames.names.get(name)?;
+                let mut file = file.iter();
+                file.find(|(found, _)| found == original)
+                    .map(|(_, shape)| shape)
+            };
+            // All of the network, and no more in any part of it: EfficientNet is its Lite with more in between.
+            let fits = wanted
+                .iter()
+                .all(|(name, shape)| shape_of(name) == Some(shape))
+                && renames.names.keys().all(|name| {
+                    let is_part = || parts.iter().any(|part| part == first(name));
+                    let is_constant = || graph.constants().iter().any(|c| c.name == *name);
+                    wanted.contains_key(name)
+                        || name.ends_with("num_batches_tracked")
+                        || first(name) == first(other.head.name)
+                        || is_constant()
+                        || !is_part()
                 });
-                found.is_some_and(|(_, found)| found == shape)
-            });
             fits.then_some((wanted.len(), other))
         });
         match fitting.max_by_key(|(tensors, _)| *tensors) {

@@ -178,11 +178,16 @@ impl Renames {
     }
 }
 
+/// The first of the names that lead to a tensor.
+pub(super) fn first(name: &str) -> &str {
+    name.split('.').next().unwrap_or(name)
+}
+
 /// The first names of a network's tensors, each once, in its own order.
 pub(super) fn parts(graph: &Graph) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
     for (name, _) in graph.tensors() {
-        let part = name.split('.').next().unwrap_or(&name);
+        let part = first(&name);
         if !parts.iter().any(|known| known == part) {
             parts.push(part.to_owned());
         }

@@ -246,6 +246,13 @@ fn the_network_that_a_file_belongs_to_is_named() {
     assert_eq!(cause("resnet18", &larger), Cause::OtherNetwork("resnet34"));
     let cut = larger.renamed(|name| Some(name.replace("layer1", "stage1")));
     assert_eq!(cause("resnet18", &cut), Cause::Unknown);
+    let mut more = File::of("efficientnet_lite0");
+    assert_eq!(
+        cause("resnet18", &more),
+        Cause::OtherNetwork("efficientnet_lite0")
+    );
+    more.insert("blocks.0.0.se.conv_reduce.weight", &[8, 32, 1, 1]);
+    assert_eq!(cause("efficientnet_b0", &more), Cause::OtherNames);
     let other = File::of("squeezenet1_1").renamed(|name| Some(format!("{name}.x")));
     assert_eq!(cause("resnet18", &other), Cause::OtherNames);
 }
