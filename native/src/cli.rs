@@ -88,7 +88,8 @@ pub enum Command {
 #[derive(Debug, Clone, Args)]
 pub struct WeightArgs {
     /// Weights for the network: a name such as IMAGENET1K_V2, a .pth or .safetensors file, or
-    /// `random` for none. The network's default weights when not given.
+    /// `random` for none. FILE#KEY takes one of several dictionaries in a file, such as
+    /// `checkpoint.pth#state_dict_ema`. The network's default weights when not given.
     #[arg(long, value_name = "WEIGHTS")]
     pub weights: Option<String>,
 }

@@ -2,13 +2,19 @@
 
 mod adapt;
 mod card;
+mod cause;
 mod channels;
 mod file;
 mod frozen;
+mod renames;
 #[cfg(feature = "burn")]
 mod steps;
+#[cfg(test)]
+mod tests;
 
+pub use adapt::{Purpose, Reading};
 pub use card::{FORMAT, ModelCard, imagenet_classes};
+pub use cause::Cause;
 pub use channels::{Channels, port_kernels};
 pub use file::{METADATA_KEY, ModelError, read_card};
 

@@ -92,6 +92,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
         format: WeightFormat::Safetensors,
         metadata: header.metadata,
         tensors,
+        part: String::new(),
+        parts: Vec::new(),
     })
 }
 

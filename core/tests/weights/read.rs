@@ -45,10 +45,17 @@ fn fixture(name: &str) -> &'static [u8] {
 }
 
 #[derive(serde::Deserialize)]
-struct Expected {
+pub struct Expected {
     dtype: String,
-    shape: Vec<usize>,
-    values: Vec<f32>,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+/// The tensors of the files whose names begin so.
+pub fn expected(kind: &str) -> BTreeMap<String, Expected> {
+    let all = include_str!("../fixtures/weights/expected.json");
+    let mut all: BTreeMap<String, BTreeMap<String, Expected>> = serde_json::from_str(all).unwrap();
+    all.remove(kind).unwrap()
 }
 
 fn dtype_of(name: &str) -> Dtype {

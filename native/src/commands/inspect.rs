@@ -7,7 +7,7 @@ use rekindle_core::backbone::{Architecture, find};
 use rekindle_core::graph::Graph;
 use rekindle_core::head::HeadKind;
 use rekindle_core::inspect::Freezing;
-use rekindle_core::model::{ModelCard, read_card, whole_graph};
+use rekindle_core::model::{ModelCard, ModelError, read_card, whole_graph};
 use rekindle_core::weights::WeightFile;
 
 use crate::cli::InspectArgs;
@@ -77,7 +77,12 @@ fn published(architecture: &Architecture) -> anyhow::Result<ModelCard> {
 
 fn card_of(path: &Path) -> anyhow::Result<ModelCard> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file = WeightFile::parse(&bytes)
-        .with_context(|| format!("cannot use {} as a model", path.display()))?;
-    read_card(&file).with_context(|| format!("cannot use {} as a model", path.display()))
+    let card = || {
+        let file = WeightFile::parse(&bytes)?;
+        let card = read_card(&file)?;
+        // Nobody computes with them here, but what is said of a damaged file is not worth much.
+        file.check_numbers()?;
+        Ok::<_, ModelError>(card)
+    };
+    card().with_context(|| format!("cannot use {} as a model", path.display()))
 }
