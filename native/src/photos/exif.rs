@@ -46,7 +46,7 @@ mod tests {
             block.extend(value);
         } else {
             block.extend(number(26, 4));
-            block.extend([number(0, 4), number(6, width)].concat()[4..].to_vec());
+            block.extend([number(0, 4), number(6, width)].concat());
         }
         block
     }
@@ -54,7 +54,15 @@ mod tests {
     #[test]
     fn any_integer_type_in_either_byte_order_turns_the_picture() {
         let kinds = [
-            (1, 1), (3, 2), (4, 4), (6, 1), (8, 2), (9, 4), (13, 4), (16, 8), (17, 8),
+            (1, 1),
+            (3, 2),
+            (4, 4),
+            (6, 1),
+            (8, 2),
+            (9, 4),
+            (13, 4),
+            (16, 8),
+            (17, 8),
         ];
         for (kind, width) in kinds {
             for big_endian in [false, true] {

@@ -115,14 +115,14 @@ impl<'a> Directory<'a> {
     pub(super) fn integers(&self, tag: u16) -> Option<Vec<i64>> {
         let entry = self.find(tag)?;
         let (width, is_signed) = match entry.kind {
-            1 => (1, false),            // BYTE
-            3 => (2, false),            // SHORT
-            4 | 13 => (4, false),       // LONG, IFD
-            16 | 18 => (8, false),      // LONG8, IFD8
-            6 => (1, true),             // SBYTE
-            8 => (2, true),             // SSHORT
-            9 => (4, true),             // SLONG
-            17 => (8, true),            // SLONG8
+            1 => (1, false),       // BYTE
+            3 => (2, false),       // SHORT
+            4 | 13 => (4, false),  // LONG, IFD
+            16 | 18 => (8, false), // LONG8, IFD8
+            6 => (1, true),        // SBYTE
+            8 => (2, true),        // SSHORT
+            9 => (4, true),        // SLONG
+            17 => (8, true),       // SLONG8
             _ => return None,
         };
         if entry.count > MOST_NUMBERS {

@@ -175,11 +175,17 @@ mod tests {
     fn memory_is_the_limit_until_the_user_names_a_number_of_pixels() {
         let usual = Limits::default();
         let refused = |result| matches!(result, Err(PhotoProblem::TooLarge { .. }));
-        assert!(usual.admit(1_000_000, 1, 3_000_000).is_ok(), "no side is too long");
+        assert!(
+            usual.admit(1_000_000, 1, 3_000_000).is_ok(),
+            "no side is too long"
+        );
         assert!(usual.admit(12_000, 9_000, 12_000 * 9_000 * 7).is_ok());
         assert!(refused(usual.admit(60_000, 60_000, 60_000 * 60_000 * 6)));
         assert!(refused(usual.admit(u64::MAX, 2, u64::MAX)));
-        assert!(matches!(usual.admit(0, 5, 0), Err(PhotoProblem::Corrupt(_))));
+        assert!(matches!(
+            usual.admit(0, 5, 0),
+            Err(PhotoProblem::Corrupt(_))
+        ));
         let raised = Limits::with_max_pixels(Some(3_600_000_000));
         assert!(raised.admit(60_000, 60_000, 60_000 * 60_000 * 6).is_ok());
         let lowered = Limits::with_max_pixels(Some(100));

@@ -44,7 +44,11 @@ impl<'a> Pnm<'a> {
         };
         let mut words = Words::new(bytes, 2);
         let (width, height) = (words.next()?, words.next()?);
-        let max = if kind == Kind::Bitmap { 1 } else { words.next()? };
+        let max = if kind == Kind::Bitmap {
+            1
+        } else {
+            words.next()?
+        };
         if !(1..=65_535).contains(&max) {
             return Err(PhotoProblem::Corrupt(format!("a greatest value of {max}")));
         }

@@ -308,7 +308,11 @@ mod tests {
         };
         let padded = |head: &[u8]| [head, &[0; 200]].concat();
         let cases: [(&[u8], &str, &str); 12] = [
-            (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC", "heif-convert"),
+            (
+                b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+                "HEIC",
+                "heif-convert",
+            ),
             (b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif", "AVIF", "avifdec"),
             (b"\0\0\0\x0cJXL \r\n\x87\n", "JPEG XL", "djxl"),
             (b"\0\0\0\x0cjP  \r\n\x87\n", "JPEG 2000", "opj_decompress"),
@@ -323,7 +327,10 @@ mod tests {
         ];
         for (head, name, help) in cases {
             let found = named(&padded(head));
-            assert!(found.0.contains(name) && found.1.contains(help), "{found:?}");
+            assert!(
+                found.0.contains(name) && found.1.contains(help),
+                "{found:?}"
+            );
         }
     }
 

@@ -70,7 +70,9 @@ pub(super) struct Tiff<'a> {
 
 /// What the first samples of a pixel mean.
 enum Colours {
-    Grey { is_inverted: bool },
+    Grey {
+        is_inverted: bool,
+    },
     Rgb,
     /// Red, green and blue of each index.
     Palette(Vec<[u8; 3]>),
@@ -110,7 +112,9 @@ impl<'a> Tiff<'a> {
     pub(super) fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, PhotoProblem> {
         let directory = Directory::first(bytes).ok_or(PhotoProblem::Truncated)?;
         // The first picture of a raw file is a small preview.
-        let is_preview = directory.integer(tag::NEW_SUBFILE_TYPE).is_some_and(|t| t & 1 == 1);
+        let is_preview = directory
+            .integer(tag::NEW_SUBFILE_TYPE)
+            .is_some_and(|t| t & 1 == 1);
         let has_more = directory.integer(tag::SUB_IFDS).is_some();
         if directory.raw(tag::DNG_VERSION).is_some() || (is_preview && has_more) {
             return Err(PhotoProblem::Foreign(Foreign::CameraRaw));
@@ -125,7 +129,9 @@ impl<'a> Tiff<'a> {
         let compression = compression(number(tag::COMPRESSION, 1))?;
         let samples = usize::try_from(number(tag::SAMPLES_PER_PIXEL, 1)).unwrap_or(0);
         if !(1..=16).contains(&samples) {
-            return Err(unsupported(format!("a TIFF with {samples} samples a pixel")));
+            return Err(unsupported(format!(
+                "a TIFF with {samples} samples a pixel"
+            )));
         }
         let bits = bits(&directory)?;
         let colours = colours(&directory, compression, bits)?;
@@ -264,7 +270,13 @@ impl<'a> Tiff<'a> {
             Compression::Jpeg => {
                 let transform = matches!(self.colours, Colours::YCbCrInJpeg);
                 let tables = self.directory.raw(tag::JPEG_TABLES);
-                Some(jpeg::samples(tables, stored, (width, height), samples, transform)?)
+                Some(jpeg::samples(
+                    tables,
+                    stored,
+                    (width, height),
+                    samples,
+                    transform,
+                )?)
             }
         }
         .unwrap_or_default();
@@ -272,7 +284,10 @@ impl<'a> Tiff<'a> {
             return Err(PhotoProblem::Truncated);
         }
         if self.bits == 16 && !self.directory.is_big_endian() {
-            data.as_chunks_mut::<2>().0.iter_mut().for_each(|pair| pair.reverse());
+            data.as_chunks_mut::<2>()
+                .0
+                .iter_mut()
+                .for_each(|pair| pair.reverse());
         }
         if self.has_predictor {
             for row in data.chunks_exact_mut(row_len) {
@@ -318,7 +333,10 @@ impl<'a> Tiff<'a> {
         let pixels = width as usize * height as usize;
         let mut out = zeroed(pixels * if has_alpha { 4 } else { 3 })?;
         let step = if has_alpha { 4 } else { 3 };
-        for (to, from) in out.chunks_exact_mut(step).zip(kept.chunks_exact(self.samples)) {
+        for (to, from) in out
+            .chunks_exact_mut(step)
+            .zip(kept.chunks_exact(self.samples))
+        {
             let mut colour = self.colours.rgb(from);
             if has_alpha {
                 let alpha = from[channels];
@@ -414,7 +432,9 @@ fn colours(
     bits: usize,
 ) -> Result<Colours, PhotoProblem> {
     if compression == Compression::Jpeg && bits != 8 {
-        return Err(unsupported(format!("a TIFF with JPEG of {bits} bits a sample")));
+        return Err(unsupported(format!(
+            "a TIFF with JPEG of {bits} bits a sample"
+        )));
     }
     let colours = match directory.integer(tag::PHOTOMETRIC).unwrap_or(0) {
         0 => Colours::Grey { is_inverted: true },
@@ -438,7 +458,9 @@ fn colours(
     };
     let is_narrow = matches!(colours, Colours::Grey { .. } | Colours::Palette(_));
     if bits < 8 && !is_narrow {
-        return Err(unsupported(format!("a TIFF with colours of {bits} bits a sample")));
+        return Err(unsupported(format!(
+            "a TIFF with colours of {bits} bits a sample"
+        )));
     }
     Ok(colours)
 }
@@ -528,7 +550,10 @@ fn pack_bits(stored: &[u8], wanted: usize) -> Vec<u8> {
             }
             count => {
                 let Some(&byte) = tail.first() else { break };
-                data.extend(std::iter::repeat_n(byte, 1 + usize::from(count.unsigned_abs())));
+                data.extend(std::iter::repeat_n(
+                    byte,
+                    1 + usize::from(count.unsigned_abs()),
+                ));
                 run = 0..1;
             }
         }

@@ -18,22 +18,34 @@ pub(super) struct WebP<'a> {
 }
 
 impl<'a> WebP<'a> {
-    /// Walks the chunks of a file. Metadata that are announced and missing, damaged or cut off are left
-    /// out: they are no reason to refuse a picture that is whole.
+    /// Walks the chunks of a file. Metadata that are announced and missing, or damaged, are left out:
+    /// they are no reason to refuse a picture that is whole.
     ///
     /// # Errors
-    /// [`PhotoProblem::Truncated`] if the file ends before the picture does.
+    /// [`PhotoProblem::Truncated`] if the file ends before its header says, or before the picture does.
     pub(super) fn open(bytes: &'a [u8]) -> Result<Self, PhotoProblem> {
+        let &[_, _, _, _, a, b, c, d, ..] = bytes else {
+            return Err(PhotoProblem::Truncated);
+        };
+        // What is cut off may be how the picture has to be turned.
+        let announced = u64::from(u32::from_le_bytes([a, b, c, d])) + 8;
+        if (bytes.len() as u64) < announced {
+            return Err(PhotoProblem::Truncated);
+        }
         let mut picture: Vec<&[u8]> = Vec::new();
         let mut orientation = Orientation::NoTransforms;
-        let (mut header, mut is_lossless, mut has_alpha, mut has_frames) = (None, false, false, false);
+        let (mut header, mut is_lossless, mut has_alpha, mut has_frames) =
+            (None, false, false, false);
         let mut is_whole = false;
         let mut at = 12;
         while let Some(head) = bytes.get(at..at + 8) {
             let name = &head[..4];
             let size = u32::from_le_bytes([head[4], head[5], head[6], head[7]]) as usize;
             let body = bytes.get(at + 8..at.saturating_add(8).saturating_add(size));
-            let end = at.saturating_add(8).saturating_add(size).saturating_add(size & 1);
+            let end = at
+                .saturating_add(8)
+                .saturating_add(size)
+                .saturating_add(size & 1);
             let whole = &bytes[at..end.min(bytes.len())];
             match (name, body) {
                 (b"VP8X", Some(body)) if body.len() >= 10 => header = Some(body),
@@ -65,18 +77,14 @@ impl<'a> WebP<'a> {
             return Err(PhotoProblem::Truncated);
         }
         let Some(header) = header else {
-            let riff = u32::from_le_bytes([bytes[4], bytes[5], bytes[6], bytes[7]]);
-            let bytes = if u64::from(riff) + 8 == bytes.len() as u64 {
-                Cow::Borrowed(bytes)
-            } else {
-                Cow::Owned(written(&picture)?)
-            };
+            let bytes = Cow::Borrowed(bytes);
             return Ok(Self { bytes, orientation });
         };
         let mut header = header[..10].to_vec();
         let is_animated = has_frames && header[0] & IS_ANIMATED != 0;
         let keep_alpha = header[0] & HAS_ALPHA != 0 && (is_animated || is_lossless || has_alpha);
-        header[0] = if keep_alpha { HAS_ALPHA } else { 0 } | if is_animated { IS_ANIMATED } else { 0 };
+        header[0] =
+            if keep_alpha { HAS_ALPHA } else { 0 } | if is_animated { IS_ANIMATED } else { 0 };
         let header = [b"VP8X\x0a\0\0\0", &header[..]].concat();
         picture.insert(0, &header);
         let bytes = Cow::Owned(written(&picture)?);
@@ -86,7 +94,10 @@ impl<'a> WebP<'a> {
 
 /// A file of these chunks.
 fn written(chunks: &[&[u8]]) -> Result<Vec<u8>, PhotoProblem> {
-    let len: usize = chunks.iter().map(|chunk| chunk.len() + chunk.len() % 2).sum();
+    let len: usize = chunks
+        .iter()
+        .map(|chunk| chunk.len() + chunk.len() % 2)
+        .sum();
     let mut file = Vec::new();
     file.try_reserve_exact(len + 12)
         .map_err(|_| PhotoProblem::OutOfMemory)?;

@@ -1,7 +1,9 @@
 //! Pictures by way of their coefficients: taken apart and put together again where the decoder does not take
 //! a file as it is. Nothing is lost on that way; it costs memory and time, and few files need it.
 
-use libjpeg_turbo_rs::{JpegCoefficients, PixelFormat, read_coefficients, write_coefficients_optimized};
+use libjpeg_turbo_rs::{
+    JpegCoefficients, PixelFormat, read_coefficients, write_coefficients_optimized,
+};
 
 use super::super::PhotoProblem;
 use super::outline::{DQT, EOI, Frame, Outline, SOI, SOS, Segments};
@@ -47,7 +49,10 @@ pub(super) fn joined(bytes: &[u8], frame: &Frame) -> Result<JpegCoefficients, Ph
                     let components = listed.iter().map(|&c| &frame.components[c]);
                     let across = components.clone().map(|c| c.across).max().unwrap_or(1);
                     let down = components.map(|c| c.down).max().unwrap_or(1);
-                    (units_x * 8 * usize::from(across), units_y * 8 * usize::from(down))
+                    (
+                        units_x * 8 * usize::from(across),
+                        units_y * 8 * usize::from(down),
+                    )
                 };
                 let mut file = tables.clone();
                 file.extend(header(frame, &listed, size)?);
@@ -124,7 +129,10 @@ fn empty(
         restart_interval: 0,
         ..part.clone()
     };
-    let sample = part.components.first().ok_or_else(|| corrupt("no component"))?;
+    let sample = part
+        .components
+        .first()
+        .ok_or_else(|| corrupt("no component"))?;
     for (number, listed) in frame.components.iter().enumerate() {
         let mut component = sample.clone();
         component.blocks_x = units_x * usize::from(listed.across);
@@ -147,8 +155,12 @@ fn empty(
 
 /// The inks of a picture of four components whose black is stored coarser than the finest of the others:
 /// the decoder only brings three components to one size, so it is run twice, with black as the last of three.
-pub(super) fn inks(bytes: &[u8], outline: &Outline, pixels: usize) -> Result<Vec<u8>, PhotoProblem> {
-    let mut whole = if outline.in_parts {
+pub(super) fn inks(
+    bytes: &[u8],
+    outline: &Outline,
+    pixels: usize,
+) -> Result<Vec<u8>, PhotoProblem> {
+    let mut whole = if outline.is_split {
         joined(bytes, outline.frame()?)?
     } else {
         read_coefficients(bytes).map_err(problem)?
@@ -157,7 +169,9 @@ pub(super) fn inks(bytes: &[u8], outline: &Outline, pixels: usize) -> Result<Vec
         return Err(corrupt("four components announced"));
     }
     // As libjpeg sorts them: CMYK without Adobe's marker or with its 0, otherwise YCCK.
-    let is_ycck = whole.adobe_transform.is_some_and(|transform| transform != 0);
+    let is_ycck = whole
+        .adobe_transform
+        .is_some_and(|transform| transform != 0);
     let black = whole.components.pop();
     whole.saw_jfif_marker = false;
     whole.adobe_transform = Some(u8::from(is_ycck));

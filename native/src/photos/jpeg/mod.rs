@@ -14,7 +14,7 @@ use std::borrow::Cow;
 
 use image::metadata::Orientation;
 use libjpeg_turbo_rs::{
-    DecodeLimits, Decoder, JpegError, PixelFormat, ResyncAction, RestartResyncStrategy,
+    DecodeLimits, Decoder, JpegError, PixelFormat, RestartResyncStrategy, ResyncAction,
 };
 
 use self::outline::{EOI, MOST_SCANS, Outline, SOI, Segments};
@@ -40,6 +40,9 @@ impl<'a> Jpeg<'a> {
         let (width, height) = (u32::from(frame.width), u32::from(frame.height));
         let memory = frame.memory(&outline);
         limits.admit(u64::from(width), u64::from(height), memory)?;
+        if !frame.can_be_whole(&outline) {
+            return Err(PhotoProblem::Truncated);
+        }
         Ok(Self {
             memory,
             size: (width, height),
@@ -167,14 +170,9 @@ pub(super) fn samples(
     decoded(&outline.mended(&file)?, &outline, format)
 }
 
-/// A buffer of zeros, or an error where the allocator would abort.
+/// A buffer of zeros, or an error where the allocator would abort. What is not written to costs nothing.
 pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, PhotoProblem> {
-    let mut buffer = Vec::new();
-    buffer
-        .try_reserve_exact(len)
-        .map_err(|_| PhotoProblem::OutOfMemory)?;
-    buffer.resize(len, 0);
-    Ok(buffer)
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| PhotoProblem::OutOfMemory)
 }
 
 fn corrupt(why: &str) -> PhotoProblem {

@@ -65,7 +65,12 @@ impl<'a> Segments<'a> {
                 EOI => {
                     let end = self.at;
                     let body = end..end;
-                    return Ok(Segment { code, start, body, end });
+                    return Ok(Segment {
+                        code,
+                        start,
+                        body,
+                        end,
+                    });
                 }
                 _ => {}
             }
@@ -82,7 +87,12 @@ impl<'a> Segments<'a> {
                 self.at = end_of_scan(bytes, self.at).ok_or(PhotoProblem::Truncated)?;
             }
             let end = self.at;
-            return Ok(Segment { code, start, body, end });
+            return Ok(Segment {
+                code,
+                start,
+                body,
+                end,
+            });
         }
     }
 }
@@ -190,11 +200,15 @@ impl Frame {
             return Err(corrupt("a frame without pixels"));
         }
         if self.height == 0 {
-            return Err(unsupported("a JPEG that tells its height after its picture"));
+            return Err(unsupported(
+                "a JPEG that tells its height after its picture",
+            ));
         }
         if !matches!(self.components.len(), 1 | 3 | 4) {
             let count = self.components.len();
-            return Err(unsupported(format!("a JPEG with {count} colour components")));
+            return Err(unsupported(format!(
+                "a JPEG with {count} colour components"
+            )));
         }
         let sampling = |c: &Component| (1..=4).contains(&c.across) && (1..=4).contains(&c.down);
         if !self.components.iter().all(sampling) {
@@ -219,17 +233,21 @@ impl Frame {
         if !self.components.iter().all(|c| c.is_coded) {
             return Err(corrupt("a colour component is missing"));
         }
-        // A block takes two bits at least, so what cannot be there is refused before memory is taken.
-        if matches!(self.code, 0xc0 | 0xc1) && outline.coded * 8 < 2 * self.blocks() {
-            return Err(PhotoProblem::Truncated);
-        }
         Ok(())
     }
 
     /// Whether black is stored with fewer samples than the finest ink.
     pub(super) fn has_coarse_black(&self) -> bool {
         let finest = self.finest();
-        self.components.get(3).is_some_and(|c| (c.across, c.down) != finest)
+        self.components
+            .get(3)
+            .is_some_and(|c| (c.across, c.down) != finest)
+    }
+
+    /// Whether the file is long enough for its picture: a block of sequential Huffman coding takes two
+    /// bits at least. So what cannot be there is refused before memory is taken for it.
+    pub(super) fn can_be_whole(&self, outline: &Outline) -> bool {
+        !matches!(self.code, 0xc0 | 0xc1) || outline.coded * 8 >= 2 * self.blocks()
     }
 
     /// Bytes that decoding holds at its height: planes of samples, what is upsampled, coefficients where
@@ -275,6 +293,8 @@ pub(super) struct Outline {
     coded: u64,
     /// Whether scans of a sequential Huffman file hold some of several components.
     pub(super) in_parts: bool,
+    /// Whether scans of a sequential Huffman file hold one or some of several components.
+    pub(super) is_split: bool,
     /// Whether there is anything between segments, or markers where none belong.
     has_strays: bool,
     /// Whether quantisation tables come after the first scan.
@@ -291,6 +311,7 @@ impl Outline {
             scans: 0,
             coded: 0,
             in_parts: false,
+            is_split: false,
             has_strays: false,
             has_late_tables: false,
             end: 2,
@@ -344,16 +365,21 @@ impl Outline {
     }
 
     /// Takes note of the header of a scan.
-    fn scan(&mut self, body: &[u8], tables: &[Option<Range<usize>>; 4]) -> Result<(), PhotoProblem> {
+    fn scan(
+        &mut self,
+        body: &[u8],
+        tables: &[Option<Range<usize>>; 4],
+    ) -> Result<(), PhotoProblem> {
         self.scans += 1;
         let Some(frame) = &mut self.frame else {
             return Err(corrupt("a scan before the frame"));
         };
         let (&count, rest) = body.split_first().ok_or_else(|| corrupt("an empty scan"))?;
         let all = frame.components.len();
-        let is_part = 1 < count && usize::from(count) < all;
         let is_huffman_sequential = matches!(frame.code, 0xc0 | 0xc1);
-        self.in_parts |= is_part && is_huffman_sequential;
+        let is_split = is_huffman_sequential && usize::from(count) < all;
+        self.is_split |= is_split;
+        self.in_parts |= is_split && count > 1;
         for entry in rest.chunks_exact(2).take(usize::from(count)) {
             for component in frame.components.iter_mut().filter(|c| c.id == entry[0]) {
                 if !component.is_coded {
@@ -428,7 +454,8 @@ fn quantisation_tables(bytes: &[u8], body: Range<usize>) -> Vec<Range<usize>> {
 mod tests {
     use super::*;
 
-    const HEADER: &[u8] = b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08\0\x01\0\x01\x01\x01\x11\0";
+    const HEADER: &[u8] =
+        b"\xff\xd8\xff\xe0\x00\x04ab\xff\xc0\x00\x0b\x08\0\x01\0\x01\x01\x01\x11\0";
     const SCAN: &[u8] = b"\xff\xda\x00\x08\x01\x01\0\0\x3f\0\x12\xff\x00\x34\xff\xd0\x56\xff\xd9";
 
     pub(super) fn mended(file: &[u8]) -> Result<Cow<'_, [u8]>, PhotoProblem> {
