@@ -347,7 +347,7 @@ mod tests {
                 }
             }
         }
-        assert!(seen > 40, "only {seen} pictures");
+        assert!(seen > 200, "only {seen} pictures");
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
@@ -374,7 +374,12 @@ mod tests {
         {
             let bytes = fs::read(fixtures().join(&entry.file)).unwrap();
             let whole = decode_bytes(&bytes, &Limits::default()).unwrap();
-            for len in 0..bytes.len() {
+            // Of a number in text nothing tells that digits are missing at its end.
+            let certain = match bytes[..2] {
+                [b'P', b'2' | b'3'] => bytes.len() - 5,
+                _ => bytes.len(),
+            };
+            for len in 0..certain {
                 if decode_bytes(&bytes[..len], &Limits::default()).is_ok_and(|image| image != whole)
                 {
                     wrong.push(format!(
