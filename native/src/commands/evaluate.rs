@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use rekindle_core::head::HeadKind;
 use rekindle_core::model::{Model, PhotoHashes, imagenet_class_of_synset, imagenet_classes};
 use rekindle_core::train::judge;
 use rekindle_core::train::metrics::Report;
@@ -44,6 +45,11 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     introduce(args, &dataset, context);
     let places = vocabulary.places_of_classes(&dataset)?;
     let trained_on = trained_on(&model, &args.model);
+    if trained_on.is_none() && !matches!(model.card.head, HeadKind::Original) {
+        context
+            .console
+            .note("the model does not tell which photos it was trained on");
+    }
     let seen = trained_on.map(|photos| warn_of_trained_photos(&photos, &dataset));
 
     let classes = &model.card.classes;

@@ -124,6 +124,12 @@ fn train(
         None => None,
     };
     let split = divide(args, dataset, &cache)?;
+    if validated.is_none() && split.valid.is_empty() {
+        print_warning(
+            "nothing is held back to measure the accuracy on, since no class has two photos",
+            Some("add photos, or judge the model by `rekindle evaluate` on others"),
+        );
+    }
     let fitting = Instant::now();
     let fitted = fit(
         &recipe, &cache, &split, classes, &model, args.seed, run, context,
@@ -163,6 +169,7 @@ fn train(
         "classes": dataset.classes,
         "images": cache.len(),
         "skipped": dataset.skipped.len(),
+        "unused": dataset.unused,
         "measured_on": measured,
         "accuracy": accuracy,
         "cv_accuracy": validated.as_ref().and_then(|report| report.accuracy),
@@ -210,14 +217,21 @@ fn train(
     } else {
         let shown = rows(&held_out);
         print_text(&class_table(&held_out, &dataset.classes, shown))?;
+        let held = if held_out.images == 1 {
+            "photo"
+        } else {
+            "photos"
+        };
         let measured = match measured.as_deref() {
-            Some("cross-validation") => format!("{} photos by cross-validation", held_out.images),
-            Some("held-out photos") => format!("{} held-out photos", held_out.images),
-            Some(place) => format!("{} photos of {place}", held_out.images),
-            None => "nothing, since no class has a photo to hold back".to_owned(),
+            Some("cross-validation") => {
+                format!(" on {} {held} by cross-validation", held_out.images)
+            }
+            Some("held-out photos") => format!(" on {} held-out {held}", held_out.images),
+            Some(place) => format!(" on {} {held} of {place}", held_out.images),
+            None => ": nothing was held back to measure it on".to_owned(),
         };
         print_text(&format!(
-            "accuracy {} on {measured}, trained on {} photos in {train_seconds:.1} s",
+            "accuracy {}{measured}, trained on {} photos in {train_seconds:.1} s",
             share(accuracy),
             split.train.len(),
         ))?;

@@ -447,7 +447,8 @@ impl Reader<'_> {
             let entries = self.walker.list(folder)?;
             // An archive unpacked twice has the whole set once more inside.
             let copy = !self.sort(&entries)?.parts.is_empty();
-            if copy || (entries.photos.is_empty() && has_train) {
+            let named_alike = part_of(&name_of(folder)?).is_some();
+            if copy || named_alike || (entries.photos.is_empty() && has_train) {
                 left.push(self.place(folder));
             } else {
                 rivals.push(folder);
@@ -457,7 +458,8 @@ impl Reader<'_> {
         if !rivals.is_empty() {
             return Err(self.ambiguous(
                 format!("{} beside {beside}", names(rivals.iter().copied())),
-                "move all class folders into train/ (and val/), or all of them out of it",
+                "move all class folders into train/ (and val/), or all of them out of it; move what is no \
+                 class away",
             ));
         }
         if !left.is_empty() {

@@ -98,6 +98,8 @@ pub struct Dataset {
     pub other_files: usize,
     /// The parts that hold class folders, in order, each with its place under the folder.
     pub parts: Vec<(Split, String)>,
+    /// Photos of parts that were set aside.
+    pub unused: usize,
     /// How the folder was understood, where that is not plain to see.
     pub remarks: Vec<Remark>,
     /// The part that a model is measured on, or all of them; nothing if the photos are to be learnt.
@@ -122,17 +124,12 @@ impl Dataset {
         found.map_or_else(|| format!("{}/", split.name()), |(_, place)| place.clone())
     }
 
-    /// Sets the photos of one part aside and says how many they were.
+    /// Sets the photos of one part aside and says how many are unused now.
     pub fn set_aside(&mut self, split: Split) -> usize {
         let before = self.items.len();
         self.items.retain(|item| item.split != Some(split));
-        before - self.items.len()
-    }
-
-    /// Indices into [`Dataset::items`] of the photos of one part.
-    pub fn indices_of(&self, split: Split) -> Vec<usize> {
-        let belongs = |(index, item): (usize, &Item)| (item.split == Some(split)).then_some(index);
-        self.items.iter().enumerate().filter_map(belongs).collect()
+        self.unused += before - self.items.len();
+        self.unused
     }
 
     /// A hash of the whole data set: of the places and contents of all usable photos, in sorted

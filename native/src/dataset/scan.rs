@@ -282,6 +282,7 @@ impl Scan<'_> {
             skipped,
             other_files,
             parts,
+            unused: 0,
             remarks,
             measured,
             strict: self.options.strict,

@@ -73,6 +73,11 @@ impl Folder {
     }
 }
 
+fn indices_of(dataset: &Dataset, split: Split) -> Vec<usize> {
+    let belongs = |&index: &usize| dataset.items[index].split == Some(split);
+    (0..dataset.items.len()).filter(belongs).collect()
+}
+
 fn places(dataset: &Dataset) -> Vec<(&str, usize, Option<Split>)> {
     dataset
         .items
@@ -125,9 +130,9 @@ fn train_and_val_folders_divide_the_data_whatever_they_are_called() {
         let folder = Folder::with(&files.iter().map(String::as_str).collect::<Vec<_>>());
         let dataset = folder.scan().unwrap();
         assert_eq!(dataset.classes, ["a", "b"]);
-        assert_eq!(dataset.indices_of(Split::Train).len(), 2);
-        assert_eq!(dataset.indices_of(Split::Val).len(), 1);
-        assert_eq!(dataset.indices_of(Split::Test).len(), 1);
+        assert_eq!(indices_of(&dataset, Split::Train).len(), 2);
+        assert_eq!(indices_of(&dataset, Split::Val).len(), 1);
+        assert_eq!(indices_of(&dataset, Split::Test).len(), 1);
         assert_eq!(dataset.other_files, 1);
         assert!(
             dataset
@@ -406,6 +411,9 @@ fn a_thousand_classes_are_no_trouble() {
     let dataset = folder.scan().unwrap();
     assert_eq!((dataset.classes.len(), dataset.items.len()), (1_000, 1_000));
     assert_eq!(dataset.items[999].class, 999);
+    let warnings = dataset.warnings();
+    assert_eq!(warnings.len(), 6, "not one for each class");
+    assert!(warnings.contains(&Warning::MoreFewPhotos { classes: 995 }));
 }
 
 #[test]

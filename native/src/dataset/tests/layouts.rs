@@ -36,8 +36,8 @@ fn classes_a_level_too_deep_are_found_and_said() {
     let folder = folder_of(&files);
     let dataset = folder.scan().unwrap();
     assert_eq!(dataset.classes, scenes);
-    assert_eq!(dataset.indices_of(Split::Train).len(), 2);
-    assert_eq!(dataset.indices_of(Split::Test).len(), 2);
+    assert_eq!(indices_of(&dataset, Split::Train).len(), 2);
+    assert_eq!(indices_of(&dataset, Split::Test).len(), 2);
     let expected = [
         "seg_pred/ holds 2 photos in no class folder: left alone",
         "seg_train/ is taken as train/, seg_test/ is taken as test/",
@@ -96,7 +96,7 @@ fn parts_go_by_their_usual_names() {
         let dataset = folder.scan().unwrap();
         assert_eq!(dataset.classes, ["a", "b"], "{train}");
         for split in [Split::Train, Split::Val, Split::Test] {
-            assert_eq!(dataset.indices_of(split).len(), 2, "{train}");
+            assert_eq!(indices_of(&dataset, split).len(), 2, "{train}");
         }
         assert_eq!(dataset.place_of(Split::Val), format!("{val}/"));
     }
@@ -226,7 +226,7 @@ fn two_folders_of_one_part_are_refused_unless_one_is_empty() {
     }
     let folder = folder_of(&filled(&["train", "val"], &["a", "b"]));
     folder.folder("validation/a");
-    assert_eq!(folder.scan().unwrap().indices_of(Split::Val).len(), 2);
+    assert_eq!(indices_of(&folder.scan().unwrap(), Split::Val).len(), 2);
 }
 
 #[test]
@@ -240,6 +240,17 @@ fn an_archive_unpacked_twice_counts_once() {
         remarks(&dataset),
         ["chest_xray/ beside train/, test/ is left alone"]
     );
+}
+
+#[test]
+fn folders_named_a_little_like_parts_are_left_alone_beside_parts() {
+    // As fruits-360 unpacks.
+    let mut files = filled(&["Training", "Test"], &["Apple", "Pear"]);
+    files.push("test-multiple_fruits/1.png".to_owned());
+    let dataset = folder_of(&files).scan().unwrap();
+    assert_eq!(dataset.items.len(), 4);
+    let said = "test-multiple_fruits/ beside Training/, Test/ is left alone";
+    assert_eq!(remarks(&dataset), [said]);
 }
 
 #[test]
