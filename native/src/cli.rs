@@ -262,17 +262,33 @@ pub struct PredictArgs {
 pub struct EvaluateArgs {
     /// A model file.
     pub model: String,
-    /// The folder: one folder of photos a class.
+    /// The folder: one folder of photos a class, with or without test/, val/ and train/ above them.
     pub dir: PathBuf,
     /// Which photos are read.
     #[command(flatten)]
     pub photos: PhotoArgs,
+    /// Which part of a divided folder to measure on: test/ when not given, else val/, else train/.
+    #[arg(long, value_enum, value_name = "PART")]
+    pub split: Option<PartChoice>,
     /// Fail on photos that cannot be read instead of skipping them.
     #[arg(long)]
     pub strict: bool,
     /// End with exit code 1 when the accuracy is below this.
     #[arg(long, value_name = "SHARE")]
     pub min_accuracy: Option<f64>,
+}
+
+/// The parts of a divided folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PartChoice {
+    /// Photos to learn from.
+    Train,
+    /// Photos to compare trainings on.
+    Val,
+    /// Photos kept for the end.
+    Test,
+    /// All of them.
+    All,
 }
 
 /// A network to look into, and which of it trains.

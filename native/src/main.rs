@@ -14,6 +14,7 @@ mod report;
 mod runs;
 mod serve;
 mod ui;
+mod walk;
 
 use std::process::ExitCode;
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Channels;
+use super::{Channels, PhotoHashes};
 use crate::backbone::{Architecture, HeadSlot, PretrainedWeights};
 use crate::graph::Options;
 use crate::head::HeadKind;
@@ -40,6 +40,10 @@ pub struct ModelCard {
     /// Where weights and photos came from: hashes, versions, counts.
     #[serde(default)]
     pub provenance: Map<String, Value>,
+    /// The photos that the head was trained on, where they are known and no more than
+    /// [`PhotoHashes::MOST`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<PhotoHashes>,
 }
 
 impl ModelCard {
@@ -56,6 +60,7 @@ impl ModelCard {
             head: HeadKind::Original,
             recipe: Map::new(),
             provenance: Map::new(),
+            trained_on: None,
         }
     }
 
@@ -90,9 +95,55 @@ pub fn imagenet_classes() -> Vec<String> {
         .collect()
 }
 
+/// The ImageNet class that a WordNet id such as `n02123045` names, by its place among
+/// [`imagenet_classes`]; the ids ascend with the classes. What follows the id after a `-`, `_` or space
+/// (`n02123045-tabby`) is a name for people.
+pub fn imagenet_class_of_synset(name: &str) -> Option<usize> {
+    let (id, rest) = name.strip_prefix('n')?.split_at_checked(8)?;
+    if !(rest.is_empty() || rest.starts_with(['-', '_', ' '])) {
+        return None;
+    }
+    include_str!("imagenet_synsets.txt")
+        .split_ascii_whitespace()
+        .position(|known| known == id)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wordnet_ids_name_imagenet_classes() {
+        // timm 1.0's imagenet_synset_to_lemma.txt.
+        let classes = imagenet_classes();
+        for (id, lemma) in [
+            ("n01440764", "tench"),
+            ("n02012849", "crane bird"),
+            ("n02123045", "tabby"),
+            ("n02510455", "giant panda"),
+            ("n03126707", "crane"),
+            ("n15075141", "toilet tissue"),
+            ("n02085620-Chihuahua", "Chihuahua"),
+        ] {
+            let class = imagenet_class_of_synset(id).unwrap();
+            assert_eq!(classes[class], lemma, "{id}");
+        }
+        let table = include_str!("imagenet_synsets.txt");
+        let ids: Vec<&str> = table.split_ascii_whitespace().collect();
+        assert!(ids.len() == 1000 && ids.is_sorted());
+        for no in [
+            "n0212304",
+            "n021230455",
+            "02123045",
+            "n00000000",
+            "n",
+            "",
+            "nut",
+            "n0212304é",
+        ] {
+            assert_eq!(imagenet_class_of_synset(no), None, "{no}");
+        }
+    }
 
     #[test]
     fn there_are_a_thousand_imagenet_classes_in_order() {

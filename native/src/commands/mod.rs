@@ -10,6 +10,7 @@ mod export;
 mod inspect;
 mod kernels;
 mod list;
+mod measured;
 mod predict;
 mod serve;
 mod summary;

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
-use rekindle_core::model::Model;
+use rekindle_core::model::{Model, PhotoHashes};
 use rekindle_core::train::MlpRecipe;
 use rekindle_core::train::metrics::Report;
 use rekindle_core::train::{
@@ -12,9 +12,10 @@ use rekindle_core::train::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Context, percent, print_json, print_text, table};
+use super::measured::{accuracy_gate, class_table, left_out, share};
+use super::{Context, print_json, print_text};
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
-use crate::dataset::{self, Dataset, ScanOptions, Skipped, scan};
+use crate::dataset::{self, Dataset, Item, ScanOptions, scan};
 use crate::features::{self, Views};
 use crate::models::{self, Origin};
 use crate::report::{self, Page};
@@ -32,6 +33,8 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
     introduce(&dataset, context);
+    set_unused_aside(args, &mut dataset, context);
+    check_folds(args, &dataset)?;
 
     // The run folder first: a disk that cannot be written to is found out before the work.
     let head_name = if args.head == HeadChoice::Mlp {
@@ -122,6 +125,12 @@ fn train(
         None => None,
     };
     let split = divide(args, dataset, &cache)?;
+    if validated.is_none() && split.valid.is_empty() {
+        print_warning(
+            "nothing is held back to measure the accuracy on, since no class has two photos",
+            Some("add photos, or judge the model by `rekindle evaluate` on others"),
+        );
+    }
     let fitting = Instant::now();
     let fitted = fit(
         &recipe, &cache, &split, classes, &model, args.seed, run, context,
@@ -137,23 +146,22 @@ fn train(
             judge(&logits, &examples.labels, classes)?
         }
     };
-    let accuracy = held_out.accuracy.unwrap_or(f64::NAN);
+    let accuracy = held_out.accuracy;
 
     // What is known goes into the model file and into the run folder.
     let mut trained = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
     trained.card.recipe = recipe_card(args, &recipe, &model)?;
     trained.card.provenance = provenance(&origin, dataset, &cache);
+    let photos = PhotoHashes::new(split.train.iter().map(|&row| dataset.items[row].hash.0));
+    let (in_card, in_manifest) = runs::keep_hashes(photos);
+    trained.card.trained_on = in_card;
     let bytes = trained.save()?;
     let model_path = run.write(runs::MODEL, &bytes)?;
     run.write(
         runs::RECIPE,
         toml::to_string_pretty(&trained.card.recipe)?.as_bytes(),
     )?;
-    let measured = if validated.is_some() {
-        "cross-validation"
-    } else {
-        "held-out photos"
-    };
+    let measured = measured_on(validated.is_some(), &split, dataset);
     let summary = json!({
         "run": run.folder(),
         "model": model_path,
@@ -162,6 +170,7 @@ fn train(
         "classes": dataset.classes,
         "images": cache.len(),
         "skipped": dataset.skipped.len(),
+        "unused": dataset.unused,
         "measured_on": measured,
         "accuracy": accuracy,
         "cv_accuracy": validated.as_ref().and_then(|report| report.accuracy),
@@ -179,7 +188,12 @@ fn train(
         "device": device.info,
         "seed": args.seed,
         "weights": origin,
-        "data": { "sha256": dataset.data_hash().to_string(), "images": cache.len(), "skipped": dataset.skipped },
+        "data": {
+            "sha256": dataset.data_hash().to_string(),
+            "images": cache.len(),
+            "skipped": dataset.skipped,
+            "trained_on": in_manifest,
+        },
         "model_sha256": sha256(&bytes),
         "recipe": trained.card.recipe,
         "result": summary,
@@ -191,7 +205,7 @@ fn train(
     )?;
     let page = Page {
         title: models::title(&trained.card),
-        measured,
+        measured: measured.as_deref().unwrap_or("nothing was held back"),
         report: &held_out,
         classes: &dataset.classes,
         facts: &summary,
@@ -202,21 +216,105 @@ fn train(
     if context.global.json {
         print_json(&summary)?;
     } else {
-        print_text(&class_table(&held_out, &dataset.classes))?;
+        let shown = rows(&held_out);
+        print_text(&class_table(&held_out, &dataset.classes, shown))?;
+        let held = if held_out.images == 1 {
+            "photo"
+        } else {
+            "photos"
+        };
+        let measured = match measured.as_deref() {
+            Some("cross-validation") => {
+                format!(" on {} {held} by cross-validation", held_out.images)
+            }
+            Some("held-out photos") => format!(" on {} held-out {held}", held_out.images),
+            Some(place) => format!(" on {} {held} of {place}", held_out.images),
+            None => ": nothing was held back to measure it on".to_owned(),
+        };
         print_text(&format!(
-            "accuracy {} on {} {}, trained on {} photos in {train_seconds:.1} s",
-            percent(accuracy),
-            held_out.images,
-            if validated.is_some() {
-                "photos by cross-validation"
-            } else {
-                "held-out photos"
-            },
+            "accuracy {}{measured}, trained on {} photos in {train_seconds:.1} s",
+            share(accuracy),
             split.train.len(),
         ))?;
         print_text(&format!("saved {}", model_path.display()))?;
     }
     accuracy_gate(accuracy, args.min_accuracy)
+}
+
+/// What the figures are measured on, as `--json` names it; nothing if there is nothing to measure on.
+fn measured_on(crossed: bool, split: &Split, dataset: &Dataset) -> Option<String> {
+    if crossed {
+        return Some("cross-validation".to_owned());
+    }
+    let first = *split.valid.first()?;
+    Some(match dataset.items[first].split {
+        Some(part) if part != dataset::Split::Train => dataset.place_of(part),
+        _ => "held-out photos".to_owned(),
+    })
+}
+
+/// The classes that a table shows: those with photos, and some of the others.
+fn rows(report: &Report) -> Vec<usize> {
+    const WITHOUT_PHOTOS: usize = 20;
+    let mut without = 0;
+    let mut shown = |class: &usize| {
+        let empty = report.per_class[*class].support == 0;
+        without += usize::from(empty);
+        !empty || without <= WITHOUT_PHOTOS
+    };
+    (0..report.per_class.len())
+        .filter(|class| shown(class))
+        .collect()
+}
+
+/// Photos in test/ are not touched where others measure: they are for the end.
+fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) {
+    let has = |split| dataset.items.iter().any(|item| item.split == Some(split));
+    if !has(dataset::Split::Test) || !(args.folds.is_some() || has(dataset::Split::Val)) {
+        return;
+    }
+    let place = dataset.place_of(dataset::Split::Test);
+    let photos = match dataset.set_aside(dataset::Split::Test) {
+        1 => "1 photo".to_owned(),
+        photos => format!("{photos} photos"),
+    };
+    context.console.note(&format!(
+        "{place} ({photos}) is not used here: `rekindle evaluate MODEL {}` measures on it",
+        args.dir.display()
+    ));
+}
+
+/// Folds that cannot be made are refused before any photo is looked at.
+fn check_folds(args: &TrainArgs, dataset: &Dataset) -> anyhow::Result<()> {
+    let Some(folds) = args.folds else {
+        return Ok(());
+    };
+    let photos = dataset.items.len();
+    let usage = |message: String, help: &str| {
+        Err(Failure::new(ExitCode::Usage, message)
+            .with_help(help)
+            .into())
+    };
+    if folds > photos {
+        return usage(
+            format!("--folds {folds} with {photos} photos: some folds would hold none"),
+            "use no more folds than there are photos, 5 or 10 as a rule",
+        );
+    }
+    // Each fold is answered by a head that has seen the others, two classes of them at least.
+    if dataset
+        .counts()
+        .iter()
+        .filter(|count| count.total() >= 2)
+        .count()
+        < 2
+    {
+        return usage(
+            "--folds needs two classes with two photos or more".to_owned(),
+            "add photos, or leave out --folds",
+        );
+    }
+    Ok(())
 }
 
 fn introduce(dataset: &Dataset, context: &Context) {
@@ -243,6 +341,9 @@ fn introduce(dataset: &Dataset, context: &Context) {
         count => context
             .console
             .note(&format!("{count} other files are left alone")),
+    }
+    for remark in &dataset.remarks {
+        context.console.note(&remark.to_string());
     }
     for warning in dataset.warnings() {
         print_warning(&warning.to_string(), Some(warning.help()));
@@ -314,12 +415,11 @@ fn divide(args: &TrainArgs, dataset: &Dataset, cache: &FeatureCache) -> anyhow::
             valid: Vec::new(),
         });
     }
-    if dataset.is_divided() {
-        let train = dataset.indices_of(dataset::Split::Train);
-        let mut valid = dataset.indices_of(dataset::Split::Val);
-        if valid.is_empty() {
-            valid = dataset.indices_of(dataset::Split::Test);
-        }
+    // What is left of a divided folder is train/ and one part to measure on, or train/ alone.
+    let is_train = |item: &Item| item.split.is_none_or(|part| part == dataset::Split::Train);
+    let (train, valid): (Vec<usize>, Vec<usize>) =
+        (0..cache.len()).partition(|&row| is_train(&dataset.items[row]));
+    if !valid.is_empty() {
         return Ok(Split { train, valid });
     }
     let classes = dataset.classes.len();
@@ -411,41 +511,4 @@ fn provenance(origin: &Origin, dataset: &Dataset, cache: &FeatureCache) -> Map<S
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     dataset::FileHash(sha2::Sha256::digest(bytes).into()).to_string()
-}
-
-/// The line about a photo that was skipped.
-pub fn left_out(skipped: &Skipped) -> String {
-    format!("skipped {}: {}", skipped.path, skipped.reason)
-}
-
-/// Precision, recall and what each class is mostly taken for.
-pub fn class_table(report: &Report, classes: &[String]) -> String {
-    let mut table = table(&["class", "photos", "precision", "recall", "taken for"]);
-    for (index, (class, scores)) in classes.iter().zip(&report.per_class).enumerate() {
-        let row = &report.confusion.rows()[index];
-        let mistaken = (0..classes.len())
-            .filter(|&other| other != index && row[other] > 0)
-            .max_by_key(|&other| row[other])
-            .map(|other| format!("{} ({})", classes[other], row[other]));
-        table.add_row(vec![
-            class.clone(),
-            scores.support.to_string(),
-            percent(scores.precision),
-            percent(scores.recall),
-            mistaken.unwrap_or_default(),
-        ]);
-    }
-    table.to_string()
-}
-
-/// Exit code 1 when the accuracy is below what was asked for.
-pub fn accuracy_gate(accuracy: f64, least: Option<f64>) -> anyhow::Result<ExitCode> {
-    match least {
-        Some(least) if accuracy.is_nan() || accuracy < least => Err(Failure::new(
-            ExitCode::GateFailed,
-            format!("the accuracy {accuracy:.3} is below --min-accuracy {least}"),
-        )
-        .into()),
-        _ => Ok(ExitCode::Ok),
-    }
 }

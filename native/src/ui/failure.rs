@@ -18,6 +18,7 @@ use crate::interrupt::Interrupted;
 use crate::photos::PhotoError;
 use crate::runs::RunError;
 use crate::serve::ServeError;
+use crate::walk::WalkError;
 
 /// An error of the program itself: what happened, what to do about it, and how the program should
 /// end.
@@ -77,6 +78,8 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
         Some((ExitCode::Data, error.help().map(Into::into)))
     } else if let Some(error) = error.downcast_ref::<DatasetError>() {
         Some((error.exit_code(), error.help()))
+    } else if let Some(error) = error.downcast_ref::<WalkError>() {
+        Some((error.exit_code(), error.help().map(Into::into)))
     } else if let Some(error) = error.downcast_ref::<FetchError>() {
         Some((error.exit_code(), error.help()))
     } else if let Some(error) = error.downcast_ref::<RunError>() {
