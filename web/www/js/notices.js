@@ -1,6 +1,6 @@
 // Messages that stay until they are read: what happened, and what to do about it.
 
-import { $, h, icon } from "./dom.js";
+import { $, h, icon, plural } from "./dom.js";
 
 const shown = new Map();
 
@@ -47,9 +47,24 @@ export function dismiss(key) {
 
 /** Shows an error from anywhere in the page. */
 export function notifyError(error, options = {}) {
-  // After a crash every call fails for the same reason, which is said once.
-  if (error.kind === "crash" && shown.has("crash")) return;
+  // What was called off is no error, and a crash, after which every call fails, is said once.
+  if (["cancelled", "closed", "crash"].includes(error.kind)) return;
   notify("error", error.message, { help: error.help, ...options });
+}
+
+/** One notice for all the photos of a batch that could not be read. */
+export function reportUnread(failures, total) {
+  const unread = failures.filter(({ error }) => !["cancelled", "closed", "crash"].includes(error.kind));
+  if (unread.length === 0) return;
+  if (unread.length === 1) {
+    notifyError(unread[0].error, { key: "unread" });
+    return;
+  }
+  notify("error", `${unread.length} of ${plural(total, "photo")} could not be read.`, {
+    help: "The others are in.",
+    details: unread.map(({ name, error }) => `${name}: ${error.message}`),
+    key: "unread",
+  });
 }
 
 /** Asks before something is lost. Resolves to true when the answer is yes. */
