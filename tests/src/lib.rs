@@ -106,14 +106,17 @@ pub fn program() -> PathBuf {
     program
 }
 
-/// Opens the software GPU; `None` where the tests were told that there is none. A process can open it
-/// once.
+/// Opens the adapter that WGSL is tested on: the software one, or a real GPU where `REKINDLE_TEST_ADAPTER` names
+/// it (`gpu`, `gpu:1`). `None` where the tests were told that there is none. A process can open it once.
 ///
 /// # Panics
 ///
 /// When there is none and nobody said so.
-pub fn software_adapter() -> Option<OpenDevice> {
-    match pollster::block_on(device::open(Preference::Software)) {
+pub fn test_adapter() -> Option<OpenDevice> {
+    let named = std::env::var("REKINDLE_TEST_ADAPTER");
+    let preference = named.map_or(Ok(Preference::Software), |name| name.parse());
+    let preference = preference.unwrap_or_else(|error| panic!("REKINDLE_TEST_ADAPTER: {error}"));
+    match pollster::block_on(device::open(preference)) {
         Ok(open) => Some(open),
         Err(error) if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() => {
             println!("skipped, as asked: {error}");

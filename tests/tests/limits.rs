@@ -10,7 +10,7 @@ use rekindle_core::model::Model;
 use rekindle_core::random::Random;
 use rekindle_core::train::{Classifier, Sgd, SgdConfig};
 use rekindle_core::weights::Generated;
-use rekindle_tests::{relative_error, software_adapter};
+use rekindle_tests::{relative_error, test_adapter};
 
 /// A network with generated weights, which takes images of 224 pixels.
 fn model(device: &Device) -> Model {
@@ -32,7 +32,7 @@ fn photos(count: usize) -> Vec<RgbImage> {
 /// fails on an adapter must not be seen by another.
 #[test]
 fn large_batches_are_answered_in_parts_and_trained_on_or_refused() {
-    let Some(open) = software_adapter() else {
+    let Some(open) = test_adapter() else {
         return;
     };
     let limits = open.info.adapter.as_ref().unwrap().limits;

@@ -16,7 +16,7 @@ use rekindle_core::graph::{Options, Value};
 use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::neck;
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill, state_dict, take};
-use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, software_adapter};
+use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, test_adapter};
 
 /// Relative error of a stage, the features or the logits, allowed on burn-flex.
 const ON_THE_PROCESSOR: f64 = 1e-4;
@@ -132,12 +132,7 @@ fn compiled_errors(
     let [height, width] = parse(size);
     let image = [3, height, width];
     let card = |features: Value| {
-        Head::describe(
-            &HeadKind::Original,
-            architecture.head,
-            features,
-            IMAGENET_CLASSES,
-        )
+        HeadKind::Original.describe(architecture.head, features, IMAGENET_CLASSES)
     };
     let graph = architecture
         .graph_with(image, &Options::default(), |image| image, card)
@@ -534,7 +529,7 @@ fn generated_weights_are_the_ones_python_makes() {
 fn on_wgsl_every_family_agrees() {
     /// What a driver made of software does in about ten seconds.
     const MODERATE_MACS: u64 = 6_000_000_000;
-    let Some(open) = software_adapter() else {
+    let Some(open) = test_adapter() else {
         return;
     };
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
@@ -559,7 +554,7 @@ fn on_wgsl_every_family_agrees() {
 /// Frozen networks with numbers of 16 bits: three decimal digits each, through all their layers.
 #[test]
 fn in_half_precision_networks_agree_to_a_hundredth() {
-    let Some(open) = software_adapter() else {
+    let Some(open) = test_adapter() else {
         return;
     };
     if !open.device.supports_dtype(DType::F16) {

@@ -16,7 +16,7 @@ use rekindle_core::neck;
 use rekindle_core::postprocess::softmax;
 use rekindle_core::train::{FeatureCache, HeadRecipe, fit};
 use rekindle_core::weights::{StorageDtype, WeightFile, state_dict, write_safetensors};
-use rekindle_tests::{Golden, photos, relative_error, root, software_adapter};
+use rekindle_tests::{Golden, photos, relative_error, root, test_adapter};
 
 const NETWORKS: [&str; 2] = ["squeezenet1_1", "efficientnet_lite0"];
 
@@ -238,7 +238,7 @@ fn the_wrong_files_are_refused_with_their_reason() {
 /// Everything that needs the software adapter, in one test: it is opened once a process.
 #[test]
 fn wgsl_gives_the_same_answers() {
-    let Some(open) = software_adapter() else {
+    let Some(open) = test_adapter() else {
         return;
     };
 

@@ -8,7 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rekindle_core::backbone::{Architecture, Backbone, architectures, find};
 use rekindle_core::graph::{Options, Scratch};
-use rekindle_core::head::{Head, HeadKind};
+use rekindle_core::head::HeadKind;
 use rekindle_core::model::Model;
 use rekindle_core::preprocess::Interpolation;
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill};
@@ -426,7 +426,7 @@ fn untrained_networks_are_drawn_as_torchvision_draws_them() {
             [3, side, side],
             &options,
             |image| image,
-            |features| Head::describe(&HeadKind::Original, slot, features, 1000),
+            |features| HeadKind::Original.describe(slot, features, 1000),
         );
         let whole = whole.unwrap();
         let graph = architecture.graph([3, side, side], &options).unwrap();

@@ -9,7 +9,7 @@ use rekindle_core::head::{Head, HeadKind};
 use rekindle_core::random::{Random, hash};
 use rekindle_core::train::{Classifier, Sgd, SgdConfig};
 use rekindle_core::weights::{Generated, collect, fill, list};
-use rekindle_tests::{root, software_adapter};
+use rekindle_tests::{root, test_adapter};
 use serde_json::Value;
 
 const CLASSES: usize = 1000;
@@ -110,7 +110,7 @@ fn mobilenet_v3_small_follows_pytorch_on_the_processor() {
 
 #[test]
 fn both_follow_pytorch_on_wgsl() {
-    let Some(adapter) = software_adapter() else {
+    let Some(adapter) = test_adapter() else {
         return;
     };
     follows_pytorch("resnet18", &adapter.device, 1e-3);

@@ -10,11 +10,8 @@ use crate::page;
 use crate::process::{Counts, Missing, cargo, program, run, run_tests, seconds};
 use crate::system;
 use crate::tools;
-use crate::wasm::{Build, Wasm};
+use crate::wasm::Wasm;
 use crate::workspace::{NATIVE, Workspace};
-
-/// How long one test in the browser may take: a software adapter is slow.
-const BROWSER_TEST_SECONDS: &str = "600";
 
 /// A part of the suite, done.
 struct Part {
@@ -154,20 +151,18 @@ fn page(workspace: &Workspace) -> Result<Finished> {
     page::build(workspace).map(|size| Finished::new(&size))
 }
 
-/// The web crate's own tests, of the build that can do both, in the page's profile: in its own two Burn would
-/// be compiled once more. wasm-bindgen's runner opens them in Chromium, with the arguments of
-/// `web/webdriver.json`.
+/// The web crate's own tests, just as `wasm-pack test --headless --chrome web` builds and runs them: in the dev
+/// profile, without Burn, in Chromium with the arguments of `web/webdriver.json`, within the runner's own time.
 fn web_crate(workspace: &Workspace) -> Result<Finished> {
     let browser = tools::browser(workspace)?;
     let runner = tools::wasm_bindgen(workspace)?.join("wasm-bindgen-test-runner");
     let wasm = Wasm::find_or_install(workspace)?;
-    let mut command = wasm.cargo(workspace, "test", Build::Gpu);
+    let mut command = wasm.test(workspace);
     command
         .envs(environment(workspace)?)
         .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", runner)
         .env("CHROMEDRIVER", browser.driver)
-        .env("WASM_BINDGEN_TEST_ONLY_WEB", "1")
-        .env("WASM_BINDGEN_TEST_TIMEOUT", BROWSER_TEST_SECONDS);
+        .env("WASM_BINDGEN_TEST_ONLY_WEB", "1");
     let mut finished = Finished::new("");
     finished.add("the web crate", run_tests(&mut command)?);
     Ok(finished)

@@ -93,16 +93,23 @@ impl Wasm {
         }
     }
 
-    /// `cargo SUBCOMMAND` for a build of the web crate on wasm32, in the profile that page and tests
-    /// share.
+    /// `cargo SUBCOMMAND` for a build of the web crate on wasm32, in the page's profile.
     pub fn cargo(&self, workspace: &Workspace, subcommand: &str, build: Build) -> Command {
         let mut command = cargo(workspace);
         self.choose(&mut command);
         command.args([subcommand, "--package", "rekindle-web"]);
         command.args(["--target", TARGET, "--profile", build.profile()]);
-        if build == Build::Cpu {
-            command.arg("--no-default-features");
+        if build == Build::Gpu {
+            command.args(["--features", "gpu"]);
         }
+        command
+    }
+
+    /// `cargo test` for the web crate, in the profile and with the features that `wasm-pack test` takes.
+    pub fn test(&self, workspace: &Workspace) -> Command {
+        let mut command = cargo(workspace);
+        self.choose(&mut command);
+        command.args(["test", "--package", "rekindle-web", "--target", TARGET]);
         command
     }
 

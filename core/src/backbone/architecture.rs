@@ -1,8 +1,10 @@
 //! What is known of each network by name: its size, its head's place, the weights people publish.
 
+#[cfg(feature = "burn")]
 use burn::tensor::Device;
 use thiserror::Error;
 
+#[cfg(feature = "burn")]
 use super::Backbone;
 use super::{
     alexnet, convnext, densenet, efficientnet, efficientnet_lite, inception, maxvit, mnasnet,
@@ -131,6 +133,7 @@ impl Architecture {
     /// # Errors
     ///
     /// When the network cannot take such images.
+    #[cfg(feature = "burn")]
     pub fn backbone(
         &self,
         image: [usize; 3],

@@ -1,7 +1,7 @@
 //! The networks other people pretrained, each an ordered list of stages.
 //!
-//! A backbone turns images into an [`Activation`]; what happens after it (pooling, the head) is the
-//! business of [`crate::neck`] and [`crate::head`]. The one idea that carries freezing, caching,
+//! A backbone turns images into maps, tokens or features; what happens after it (pooling, the head) is the
+//! business of `neck` and [`crate::head`]. The one idea that carries freezing, caching,
 //! feature maps and discriminative rates is that every backbone is a list of named [`Stage`]s, each
 //! of which can run alone: nobody writes those per architecture.
 //!
@@ -35,4 +35,6 @@ pub use architecture::{
 };
 pub use position::{interpolate_position_embedding, interpolate_relative_bias};
 
-pub use crate::graph::{Activation, Network as Backbone, Stage};
+pub use crate::graph::Stage;
+#[cfg(feature = "burn")]
+pub use crate::graph::{Activation, Network as Backbone};

@@ -5,27 +5,29 @@
 //! left that only training needs; [`fuse()`] folds batch norms and learnt factors into the weights
 //! before them and lets a step apply the activation and add the residual that follow it. A program
 //! then runs on the [`Processor`], with packed weights and buffers that are reused, or on a graphics
-//! `Adapter` (with the feature `gpu`), with weights laid out for our kernels and nothing read back in
+//! `Adapter` (with the feature `burn`), with weights laid out for our kernels and nothing read back in
 //! between.
 //!
-//! A network in training never comes here: it keeps its exact steps ([`crate::graph::Network`]).
+//! A network in training never comes here: it keeps its exact steps (`graph::Network`).
 
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 mod adapter;
 mod fuse;
+#[cfg(feature = "burn")]
 mod listing;
 mod lower;
 mod place;
 mod precision;
 mod processor;
 mod program;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 mod upload;
 mod windows;
 
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 pub use adapter::Adapter;
 pub use fuse::fuse;
+#[cfg(feature = "burn")]
 pub use listing::{Listed, listing, processor_listing};
 pub use lower::{CompileError, blanks, lower};
 pub use precision::Precision;

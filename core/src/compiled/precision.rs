@@ -1,6 +1,6 @@
 //! How the numbers of frozen networks are kept on graphics adapters.
 
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 use burn::tensor::DType;
 use serde::Serialize;
 
@@ -16,7 +16,7 @@ pub enum Precision {
     Half,
 }
 
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 impl Precision {
     pub(super) fn dtype(self) -> DType {
         match self {

@@ -3,36 +3,49 @@
 //! [`open`] honours a [`Preference`], checks that what it opened computes correctly
 //! ([`self_test()`]), and says what it is. "Auto" takes a real GPU if there is one, otherwise the
 //! processor; a software adapter is used only when asked for, because it is slower than the
-//! processor's own path. Without the feature `gpu` there is only the processor.
+//! processor's own path. Without the feature `burn` there is only the processor.
 
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 mod graphics;
 mod probe;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 mod self_test;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 mod yardstick;
 
-#[cfg(all(feature = "gpu", not(target_family = "wasm")))]
+#[cfg(all(feature = "burn", not(target_family = "wasm")))]
 pub use graphics::adapters;
 pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 pub use self_test::{SelfTest, self_test};
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 pub use yardstick::{Multiplier, Yardstick};
 
 use std::fmt;
 use std::str::FromStr;
 
+#[cfg(feature = "burn")]
 pub use burn::tensor::Device;
 /// The graphics interface beneath, for whoever fills a [`Frame`].
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 pub use burn::tensor::wgpu::wgpu;
 use serde::Serialize;
 use thiserror::Error;
 
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 use crate::kernels::Frame;
+
+/// The processor: without the feature `burn` there is no other.
+#[cfg(not(feature = "burn"))]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Device;
+
+#[cfg(not(feature = "burn"))]
+impl Device {
+    fn flex() -> Self {
+        Self
+    }
+}
 
 /// Which device a person asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -87,11 +100,11 @@ pub struct OpenDevice {
     /// What it is.
     pub info: DeviceInfo,
     /// wgpu's own device and queue; the processor has none.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "burn")]
     graphics: Option<(wgpu::Device, wgpu::Queue)>,
 }
 
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 impl OpenDevice {
     /// A place on the adapter for a picture of this size; `None` on the processor, and where it is larger than
     /// the adapter's textures.
@@ -200,9 +213,19 @@ pub fn cpu() -> OpenDevice {
             name: "processor".to_owned(),
             adapter: None,
         },
-        #[cfg(feature = "gpu")]
+        #[cfg(feature = "burn")]
         graphics: None,
     }
+}
+
+/// Whether the device may keep a frozen network's numbers in 16 bits.
+pub(crate) fn has_half(device: &Device) -> bool {
+    #[cfg(feature = "burn")]
+    if *device != Device::flex() {
+        return device.supports_dtype(burn::tensor::DType::F16);
+    }
+    let _ = device;
+    false
 }
 
 /// Opens a device, and makes sure that it computes correctly.
@@ -213,11 +236,11 @@ pub fn cpu() -> OpenDevice {
 ///
 /// When there is no such device, the driver refuses, or the self-test fails.
 pub async fn open(preference: Preference) -> Result<OpenDevice, DeviceError> {
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "burn")]
     if let Some(adapter) = graphics::open(preference).await? {
         return Ok(adapter);
     }
-    #[cfg(not(feature = "gpu"))]
+    #[cfg(not(feature = "burn"))]
     if matches!(preference, Preference::Gpu(_) | Preference::Software) {
         return Err(DeviceError::NoGraphics);
     }

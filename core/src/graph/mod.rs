@@ -8,18 +8,26 @@
 mod attention;
 mod init;
 mod layer;
+#[cfg(feature = "burn")]
+mod module;
 mod op;
+#[cfg(feature = "burn")]
 mod run;
+#[cfg(feature = "burn")]
+mod scores;
 mod sketch;
 
 pub use attention::{log_offsets, relative_position_index, shift_mask};
 pub use init::{Init, InitRules, Scratch};
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 pub(crate) use layer::LARGEST_BINDING;
-pub use layer::{Layer, LayerId, LayerKind, LayerSpec, Norm};
+pub use layer::{LayerId, LayerKind, LayerSpec, Norm};
+#[cfg(feature = "burn")]
+pub use module::Layer;
 pub use op::{
     Attention, Conv, Neighbourhood, Nonlinearity, Op, Packing, Padding, Pool, RelativeBias,
 };
+#[cfg(feature = "burn")]
 pub use run::{Activation, Network};
 pub use sketch::{AttentionParts, Options, PositionBias, Value, sketch};
 

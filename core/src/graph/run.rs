@@ -12,7 +12,8 @@ use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d, linear, max_pool2d};
 use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
-use super::attention::{self, Scores};
+use super::attention::log_offsets;
+use super::scores::{self, Scores};
 use super::{
     Attention, Conv, Graph, Layer, LayerId, Nonlinearity, Op, Part, Pool, RelativeBias, Stage,
 };
@@ -379,7 +380,7 @@ impl Network {
                     Activation::Tokens(self.attend(attention, tokens, None))
                 }
                 Activation::Map(map) => {
-                    Activation::Map(attention::in_windows(attention, map, |tokens, mask| {
+                    Activation::Map(scores::in_windows(attention, map, |tokens, mask| {
                         self.attend(attention, tokens, mask)
                     }))
                 }
@@ -407,11 +408,11 @@ impl Network {
             None => bias,
         };
         let projected = linear(tokens, weight, Some(bias));
-        let [q, k, v] = attention::unpack(projected, parts.packing, parts.heads);
+        let [q, k, v] = scores::unpack(projected, parts.packing, parts.heads);
         let scores = match parts.logit_scale {
             Some(scale) => {
                 let scale = self.block(scale).clamp_max(100.0_f64.ln()).exp();
-                let cosine = attention::unit(q).matmul(attention::unit(k).swap_dims(2, 3));
+                let cosine = scores::unit(q).matmul(scores::unit(k).swap_dims(2, 3));
                 cosine * scale.unsqueeze::<4>()
             }
             None => (q * parts.scale).matmul(k.swap_dims(2, 3)),
@@ -462,14 +463,14 @@ impl Network {
                     panic!("a continuous bias is made by linear layers")
                 };
                 let device = hidden.weight.device();
-                let offsets = attention::log_offsets(side);
+                let offsets = log_offsets(side);
                 let rows = offsets.len() / 2;
                 let offsets = Tensor::<2>::from_data(TensorData::new(offsets, [rows, 2]), &device);
                 let table = output.forward(relu(hidden.forward(offsets)));
                 sigmoid(table) * 16.0
             }
         };
-        Some(attention::gather_bias(table, side, parts.heads))
+        Some(scores::gather_bias(table, side, parts.heads))
     }
 
     fn layer(&self, layer: LayerId) -> &Layer {

@@ -8,7 +8,6 @@ use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, backend_extension};
 use burn::tensor::Tensor;
-#[cfg(feature = "gpu")]
 use {
     super::adapter::{laid_out, output, runs_wgsl, tier, turned},
     super::conv::{CHANNELS_FIRST, CHANNELS_LAST},
@@ -58,7 +57,7 @@ pub(crate) struct ByBatchGradients<B: Backend> {
 }
 
 /// The operation, for each backend. Its default is Burn's own, which is the processor's.
-#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
+#[backend_extension(Cube, Flex, Autodiff)]
 pub(crate) trait BatchNormOps: Backend {
     fn by_batch(
         x: FloatTensor<Self>,
@@ -194,7 +193,6 @@ impl<B: BatchNormOps, C: CheckpointStrategy> BatchNormOps for Autodiff<B, C> {
     }
 }
 
-#[cfg(feature = "gpu")]
 impl BatchNormOps for Cube {
     fn by_batch(
         x: FloatTensor<Self>,

@@ -54,7 +54,6 @@ impl Sizes {
     }
 
     /// The output's shape, channels last.
-    #[cfg(feature = "gpu")]
     pub fn output(&self) -> [usize; 4] {
         let Window { rows, columns } = self.window;
         [

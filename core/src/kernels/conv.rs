@@ -13,7 +13,6 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
-#[cfg(feature = "gpu")]
 use {
     super::adapter::{laid_out, output, runs_wgsl, tier, turned},
     super::choice::{Forward, Sizes},
@@ -56,7 +55,7 @@ pub fn conv2d(
 }
 
 /// The operation, for each backend. Its default is Burn's own, which is the processor's.
-#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
+#[backend_extension(Cube, Flex, Autodiff)]
 pub(crate) trait ConvOps: Backend {
     /// The convolution, without a bias.
     fn convolve(
@@ -149,24 +148,19 @@ impl<B: ConvOps, C: CheckpointStrategy> ConvOps for Autodiff<B, C> {
 }
 
 /// What makes of a tensor's order `[N, C, H, W]` channels last.
-#[cfg(feature = "gpu")]
 pub(super) const CHANNELS_LAST: [usize; 4] = [0, 2, 3, 1];
 /// And back.
-#[cfg(feature = "gpu")]
 pub(super) const CHANNELS_FIRST: [usize; 4] = [0, 3, 1, 2];
 
-#[cfg(feature = "gpu")]
 fn sizes(x: &CubeTensor, weight: &CubeTensor, options: &ConvOptions<2>) -> Sizes {
     let [filters, _, rows, columns] = weight.shape().dims();
     Sizes::new(x.shape().dims(), filters, [rows, columns], options)
 }
 
-#[cfg(feature = "gpu")]
 fn suits(x: &CubeTensor) -> bool {
     runs_wgsl(x) && x.dtype == DType::F32
 }
 
-#[cfg(feature = "gpu")]
 impl ConvOps for Cube {
     fn convolve(
         x: FloatTensor<Self>,

@@ -8,7 +8,6 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, TensorMetadata, backend_extension};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Shape, Tensor};
-#[cfg(feature = "gpu")]
 use {
     super::adapter::{laid_out, output, runs_wgsl, tier, turned},
     super::conv::{CHANNELS_FIRST, CHANNELS_LAST},
@@ -32,7 +31,7 @@ pub fn upsample_bilinear(x: Tensor<4>, size: [usize; 2], align_corners: bool) ->
 }
 
 /// The operation, for each backend. Its default is Burn's own, which is the processor's.
-#[backend_extension(Cube: cfg(feature = "gpu"), Flex, Autodiff)]
+#[backend_extension(Cube, Flex, Autodiff)]
 pub(crate) trait UpsampleOps: Backend {
     fn upsample(x: FloatTensor<Self>, size: [usize; 2], align_corners: bool) -> FloatTensor<Self> {
         Self::interpolate(x, size, options(align_corners))
@@ -107,7 +106,6 @@ impl<B: UpsampleOps, C: CheckpointStrategy> UpsampleOps for Autodiff<B, C> {
     }
 }
 
-#[cfg(feature = "gpu")]
 fn resampling(shape: [usize; 4], size: [usize; 2], align_corners: bool) -> Bilinear {
     let [batch, channels, height, width] = shape.map(|length| length as u32);
     Bilinear {
@@ -121,7 +119,6 @@ fn resampling(shape: [usize; 4], size: [usize; 2], align_corners: bool) -> Bilin
     }
 }
 
-#[cfg(feature = "gpu")]
 impl UpsampleOps for Cube {
     fn upsample(x: FloatTensor<Self>, size: [usize; 2], align_corners: bool) -> FloatTensor<Self> {
         if !runs_wgsl(&x) || x.dtype != DType::F32 {

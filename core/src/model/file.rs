@@ -3,17 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use burn::tensor::Device;
 use thiserror::Error;
 
 use super::adapt::Adapted;
 use super::frozen::Frozen;
-use super::part::Part;
 use super::{FORMAT, Model, ModelCard, whole_graph};
 use crate::backbone::{
     Architecture, PretrainedWeights, UnknownArchitecture, UnsupportedInput, find,
 };
-use crate::device::DeviceError;
+use crate::device::{Device, DeviceError};
 use crate::graph::Graph;
 use crate::weights::{
     FillReport, Kept, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, state_dict,
@@ -188,16 +186,18 @@ impl Model {
             architecture,
             graph: Arc::new(graph),
             backbone_graph: Arc::new(backbone_graph),
-            backbone: Part::new(backbone),
-            head: Part::new(head),
+            backbone: Arc::new(backbone),
+            head: Arc::new(head),
             device: device.clone(),
             frozen: Frozen::default(),
+            #[cfg(feature = "burn")]
+            modules: super::steps::Modules::default(),
         })
     }
 
     /// All parameters and running statistics under their PyTorch names.
     pub fn state_dict(&self) -> StateDict<'_> {
-        state_dict([self.backbone.tensors(), self.head.tensors()])
+        state_dict([&*self.backbone, &*self.head])
     }
 
     /// The bytes of the model's file. The same model gives the same bytes.

@@ -3,10 +3,11 @@
 use std::ops::Range;
 use std::sync::{Arc, OnceLock};
 
+#[cfg(feature = "burn")]
 use burn::tensor::Tensor;
 
 use super::Model;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 use crate::compiled::Adapter;
 use crate::compiled::{Precision, Processor, Program, Timing, fuse, lower};
 use crate::device::DeviceError;
@@ -26,7 +27,7 @@ pub(super) struct Frozen {
 #[derive(Debug)]
 pub(super) enum Compiled {
     Processor(Processor),
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "burn")]
     Adapter(Adapter),
 }
 
@@ -68,8 +69,8 @@ fn compiled(
 }
 
 /// What an adapter puts out for batches one after the other, on the host.
-#[cfg(feature = "gpu")]
-async fn read(
+#[cfg(feature = "burn")]
+pub(super) async fn read(
     adapter: &Adapter,
     batches: impl Iterator<Item = Tensor<4>>,
 ) -> Result<Vec<f32>, DeviceError> {
@@ -89,7 +90,7 @@ impl Model {
     /// The network to its pooled features, compiled now if this is the first question.
     pub(super) fn to_features(&self) -> Result<&Compiled, DeviceError> {
         compiled(&self.frozen.features, || {
-            let tensors = state_dict([self.backbone.tensors()]);
+            let tensors = state_dict([&*self.backbone]);
             let is_tokens = self.backbone_graph.shape().len() == 2;
             let program = self.program(&self.backbone_graph, &tensors)?;
             Ok(self.placed(program.pooled(is_tokens)))
@@ -113,8 +114,7 @@ impl Model {
         lower(graph, tensors, &[graph.output()]).map_err(DeviceError::execution)
     }
 
-    /// What a compiled network says of some crops. Here is nothing of Burn unless there are graphics
-    /// adapters: the page's small module has none of it.
+    /// What a compiled network says of some crops.
     pub(super) async fn ask(
         &self,
         compiled: &Compiled,
@@ -127,7 +127,7 @@ impl Model {
                 };
                 Ok(processor.run(crops.len(), write).remove(0))
             }
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "burn")]
             Compiled::Adapter(adapter) => {
                 let some = crops.chunks(adapter.images_at_once());
                 read(adapter, some.map(|crops| self.batch(crops))).await
@@ -135,36 +135,11 @@ impl Model {
         }
     }
 
-    /// The same of a batch on the device, `[N, C, H, W]`.
-    pub(super) async fn ask_of(
-        &self,
-        compiled: &Compiled,
-        batch: Tensor<4>,
-    ) -> Result<Vec<f32>, DeviceError> {
-        match compiled {
-            Compiled::Processor(processor) => {
-                let [count, ..] = batch.dims();
-                let data = batch.permute([0, 2, 3, 1]).into_data_async().await;
-                let values: Vec<f32> = data.map_err(DeviceError::execution)?.iter().collect();
-                let each = values.len() / count;
-                let write = |some: Range<usize>, images: &mut [f32]| {
-                    images.copy_from_slice(&values[some.start * each..some.end * each]);
-                };
-                Ok(processor.run(count, write).remove(0))
-            }
-            #[cfg(feature = "gpu")]
-            Compiled::Adapter(adapter) => {
-                let some = batch.split(adapter.images_at_once(), 0);
-                read(adapter, some.into_iter()).await
-            }
-        }
-    }
-
     /// The program with its numbers where the model's device wants them.
     fn placed(&self, program: Program<'_>) -> Compiled {
         let program = fuse(program);
-        #[cfg(feature = "gpu")]
-        if self.device != burn::tensor::Device::flex() {
+        #[cfg(feature = "burn")]
+        if self.device != crate::device::cpu().device {
             let precision = self.frozen.precision;
             return Compiled::Adapter(Adapter::new(program, &self.device, precision));
         }
@@ -187,7 +162,7 @@ impl Model {
                 let write = |images: &mut [f32]| self.normalised(crops, images);
                 Ok(processor.profile(crops.len(), write, clock))
             }
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "burn")]
             Compiled::Adapter(adapter) => {
                 let images = self.batch(crops).permute([0, 2, 3, 1]);
                 adapter.profile(images, &self.device).await

@@ -5,7 +5,8 @@ mod card;
 mod channels;
 mod file;
 mod frozen;
-mod part;
+#[cfg(feature = "burn")]
+mod steps;
 
 pub use card::{FORMAT, ModelCard, imagenet_classes};
 pub use channels::{Channels, port_kernels};
@@ -13,24 +14,20 @@ pub use file::{METADATA_KEY, ModelError, read_card};
 
 use std::sync::Arc;
 
-use burn::tensor::Device;
+#[cfg(feature = "burn")]
 pub use burn::tensor::Tensor;
 
 use frozen::Frozen;
-use part::Part;
+#[cfg(feature = "burn")]
+use steps::Modules;
 
-use crate::backbone::{Activation, Architecture, Backbone, HeadSlot, UnsupportedInput};
+use crate::backbone::{Architecture, HeadSlot, UnsupportedInput};
 use crate::compiled::Precision;
-use crate::device::DeviceError;
+use crate::device::{self, Device, DeviceError};
 use crate::graph::{Graph, LayerId};
-use crate::head::{Head, HeadKind};
+use crate::head::HeadKind;
 use crate::image::RgbImage;
-use crate::kernels;
-#[cfg(feature = "gpu")]
-use crate::kernels::Frame;
-use crate::neck;
 use crate::postprocess::{Prediction, top_k};
-use crate::preprocess::View;
 use crate::weights::Tensors;
 
 /// The whole network that a card speaks of as data, from images of this height and width to the
@@ -49,7 +46,7 @@ pub fn whole_graph(
         [card.channels.count(), height, width],
         &card.options(),
         |image| card.channels.describe(image),
-        |features| Head::describe(&card.head, slot, features, classes),
+        |features| card.head.describe(slot, features, classes),
     )
 }
 
@@ -63,41 +60,19 @@ pub struct Model {
     graph: Arc<Graph>,
     /// From the image to the features.
     backbone_graph: Arc<Graph>,
-    backbone: Part<Backbone>,
-    head: Part<Head>,
+    /// The numbers of each under their names in the state_dict.
+    backbone: Arc<Tensors>,
+    head: Arc<Tensors>,
     device: Device,
     frozen: Frozen,
+    #[cfg(feature = "burn")]
+    modules: Modules,
 }
 
 impl Model {
     /// The network's entry in the registry.
     pub fn architecture(&self) -> &'static Architecture {
         self.architecture
-    }
-
-    /// The backbone, as it can be trained and run step by step. It is put on the device when it is asked
-    /// for first.
-    pub fn backbone(&self) -> &Backbone {
-        self.backbone.module(|tensors| {
-            let graph = Arc::clone(&self.backbone_graph);
-            Backbone::filled(graph, tensors, &self.device)
-        })
-    }
-
-    /// The head, likewise.
-    pub fn head(&self) -> &Head {
-        let (slot, classes) = (self.slot(), self.card.classes.len());
-        let features = self.backbone_graph.features();
-        self.head.module(|tensors| {
-            Head::filled(
-                &self.card.head,
-                slot,
-                features,
-                classes,
-                tensors,
-                &self.device,
-            )
-        })
     }
 
     /// The head's place in the network's state_dict.
@@ -156,7 +131,7 @@ impl Model {
             Ok(graph) => Arc::new(graph),
             Err(error) => unreachable!("the backbone took such images: {error}"),
         };
-        let of_backbone = self.backbone.tensors();
+        let of_backbone = &self.backbone;
         for (name, shape) in graph.tensors() {
             let found = of_backbone.get(&name).or_else(|| head.get(&name));
             let found = found.map(|(shape, _)| &shape[..]);
@@ -165,8 +140,10 @@ impl Model {
         Self {
             card,
             graph,
-            head: Part::new(head),
+            head: Arc::new(head),
             frozen: self.frozen.without_head(),
+            #[cfg(feature = "burn")]
+            modules: self.modules.without_head(),
             ..self.clone()
         }
     }
@@ -177,7 +154,7 @@ impl Model {
     ///
     /// When the device has no half-precision floats. The processor has none.
     pub fn with_precision(self, precision: Precision) -> Result<Self, DeviceError> {
-        if precision == Precision::Half && !kernels::has_half(&self.device) {
+        if precision == Precision::Half && !device::has_half(&self.device) {
             return Err(DeviceError::NoHalf);
         }
         Ok(Self {
@@ -191,53 +168,6 @@ impl Model {
         self.frozen.precision()
     }
 
-    /// Puts crops on the device as one normalised batch.
-    ///
-    /// # Shapes
-    ///
-    /// - crops: as [`crate::preprocess::Preset::crop_pixels`] makes them
-    /// - returns: `[N, C, crop, crop]`, as many channels as the network takes
-    pub fn batch(&self, crops: &[RgbImage]) -> Tensor<4> {
-        self.coloured(kernels::normalise(crops, &self.card.preset, &self.device))
-    }
-
-    /// Puts views of whole photos on the device as one batch. On graphics adapters they are cut out, resized
-    /// and mirrored there, within one level in 255 of what [`crate::preprocess::Preset::apply_view`] gives.
-    ///
-    /// # Shapes
-    ///
-    /// As [`batch`](Self::batch).
-    pub fn batch_of_views(&self, photos: &[(&RgbImage, View)]) -> Tensor<4> {
-        self.coloured(kernels::views(photos, &self.card.preset, &self.device))
-    }
-
-    /// What the network sees of a picture that lies on the adapter; nothing is read back. `None` if the picture
-    /// is too large for that.
-    ///
-    /// # Shapes
-    ///
-    /// As [`batch`](Self::batch), of one image.
-    #[cfg(feature = "gpu")]
-    pub fn batch_of_frame(&self, frame: &Frame) -> Option<Tensor<4>> {
-        let batch = kernels::of_frame(frame, &View::Plain, &self.card.preset, &self.device);
-        batch.map(|batch| self.coloured(batch))
-    }
-
-    /// Grey pictures have the same in all three channels.
-    fn coloured(&self, batch: Tensor<4>) -> Tensor<4> {
-        batch.narrow(1, 0, self.card.channels.count())
-    }
-
-    /// Pooled features.
-    ///
-    /// # Shapes
-    ///
-    /// - images: `[N, 3, H, W]`
-    /// - returns: `[N, features]`
-    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        neck::pool(self.backbone().forward(images))
-    }
-
     /// Pooled features of some crops, read back.
     ///
     /// # Shapes
@@ -249,30 +179,6 @@ impl Model {
     /// When the device fails.
     pub async fn read_features(&self, crops: &[RgbImage]) -> Result<Vec<f32>, DeviceError> {
         self.ask(self.to_features()?, crops).await
-    }
-
-    /// The same for a batch on the device.
-    ///
-    /// # Errors
-    ///
-    /// When the device fails.
-    pub async fn read_features_of(&self, batch: Tensor<4>) -> Result<Vec<f32>, DeviceError> {
-        self.ask_of(self.to_features()?, batch).await
-    }
-
-    /// Logits, as the network with this file gives them in PyTorch.
-    ///
-    /// # Shapes
-    ///
-    /// - images: `[N, 3, H, W]`
-    /// - returns: `[N, classes]`
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.head().forward(self.backbone().forward(images))
-    }
-
-    /// Logits from what the backbone's last stage put out.
-    pub fn classify(&self, activation: Activation) -> Tensor<2> {
-        self.head().forward(activation)
     }
 
     /// The best `k` classes for each of some crops.
@@ -289,20 +195,6 @@ impl Model {
             return Ok(Vec::new());
         }
         Ok(self.best(self.logits(crops).await?, k))
-    }
-
-    /// The same for a batch on the device.
-    ///
-    /// # Errors
-    ///
-    /// When the device fails.
-    pub async fn predict_of(
-        &self,
-        batch: Tensor<4>,
-        k: usize,
-    ) -> Result<Vec<Vec<Prediction>>, DeviceError> {
-        let logits = self.ask_of(self.to_logits()?, batch).await?;
-        Ok(self.best(self.lowered(&logits), k))
     }
 
     fn best(&self, logits: Vec<Vec<f32>>, k: usize) -> Vec<Vec<Prediction>> {

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use augment::{Augmentation, AugmentationError, CropBox, View};
 use placement::Placement;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 pub(crate) use {placement::PhotoAt, rekindle_shaders::PixelView};
 
 use crate::image::RgbImage;
@@ -291,7 +291,7 @@ impl Preset {
 
     /// The same view, as the kernel that prepares photos on graphics adapters reads it; `None` if its numbers
     /// are too large for the kernel (photos of hundreds of megapixels).
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "burn")]
     pub(crate) fn placed(&self, photo: PhotoAt, view: &View) -> Option<PixelView> {
         let seen = Placement::new(self, photo.size, view);
         seen.on_adapters(photo, self.grey)

@@ -3,7 +3,7 @@
 
 use super::resize::{Side, Span};
 use super::{Preset, View};
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 use {super::resize::vertical_first, rekindle_shaders::PixelView};
 
 /// A view of a photo.
@@ -17,7 +17,7 @@ pub(super) struct Placement {
 }
 
 /// A photo among others on an adapter.
-#[cfg(feature = "gpu")]
+#[cfg(feature = "burn")]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PhotoAt {
     /// Where its first pixel lies.
@@ -95,7 +95,7 @@ impl Placement {
     }
 
     /// For the kernel, whose numbers have 32 bits.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "burn")]
     pub fn on_adapters(&self, photo: PhotoAt, grey: bool) -> Option<PixelView> {
         let sides = [self.columns, self.rows];
         let [width, height] = sides.map(|side| {

@@ -2,41 +2,18 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+use super::error::TrainError;
 use super::features::{Examples, FeatureCache};
 use super::fitted::Fitted;
 use super::linear::LinearTrainer;
 use super::logistic::{LinearSolution, LogisticError, LogisticState};
-use super::metrics::{MetricsError, Predictions, Report};
-use super::mlp::{MlpError, MlpState, MlpTrainer};
+use super::mlp::{MlpState, MlpTrainer};
 use super::recipe::HeadRecipe;
-use super::split::{SplitError, stratified_folds};
 use crate::backbone::HeadSlot;
 use crate::device::DeviceError;
 use crate::head::{Head, HeadKind, MlpConfig};
-use crate::postprocess::softmax;
 use crate::weights::{collect, list};
-
-/// Why a head could not be trained.
-#[derive(Debug, Error)]
-pub enum TrainError {
-    /// The linear solver's trouble.
-    #[error(transparent)]
-    Linear(#[from] LogisticError),
-    /// The two-layer trainer's trouble.
-    #[error(transparent)]
-    Mlp(#[from] MlpError),
-    /// The images cannot be split that way.
-    #[error(transparent)]
-    Split(#[from] SplitError),
-    /// The device failed.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-    /// A state of another kind of training.
-    #[error("this state belongs to a head of another kind")]
-    State,
-}
 
 /// Where training stands.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -271,57 +248,4 @@ pub async fn evaluate(
         .await
         .map_err(DeviceError::execution)?;
     Ok(data.iter::<f32>().collect())
-}
-
-/// Compares logits with the true classes.
-///
-/// # Shapes
-///
-/// - logits: `[N, classes]`, row-major
-///
-/// # Errors
-///
-/// When sizes do not fit or a label is out of range.
-pub fn judge(logits: &[f32], labels: &[usize], classes: usize) -> Result<Report, MetricsError> {
-    let probabilities: Vec<f32> = logits
-        .chunks_exact(classes.max(1))
-        .flat_map(softmax)
-        .collect();
-    Ok(Predictions::new(&probabilities, labels, classes)?.report())
-}
-
-/// Predicts every image by a head that has not seen it: stratified k-fold cross-validation.
-///
-/// `answer` fits a head to the first examples, all views of the images that train, and gives its logits for
-/// the second, the plain views of those held out. `on_fold` hears of each fold as it ends; when it says
-/// `false` the rest is left out and `None` comes back.
-///
-/// # Shapes
-///
-/// - returns: `[images, classes]`, row-major
-///
-/// # Errors
-///
-/// When the images cannot be split into that many folds, or a fold cannot be answered.
-pub async fn cross_validate<E: From<SplitError>>(
-    cache: &FeatureCache,
-    classes: usize,
-    folds: usize,
-    seed: u64,
-    mut answer: impl AsyncFnMut(Examples, &Examples) -> Result<Vec<f32>, E>,
-    mut on_fold: impl FnMut(usize) -> bool,
-) -> Result<Option<Vec<f32>>, E> {
-    let mut logits = vec![0.0; cache.len() * classes];
-    let splits = stratified_folds(cache.labels(), classes, folds, seed)?;
-    for (number, split) in splits.into_iter().enumerate() {
-        let (train, valid) = (cache.all_views(&split.train), cache.plain(&split.valid));
-        let answers = answer(train, &valid).await?;
-        for (row, &image) in answers.chunks_exact(classes).zip(&split.valid) {
-            logits[image * classes..(image + 1) * classes].copy_from_slice(row);
-        }
-        if !on_fold(number + 1) {
-            return Ok(None);
-        }
-    }
-    Ok(Some(logits))
 }

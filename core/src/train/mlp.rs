@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::adamw::{AdamW, AdamWConfig};
 use super::features::Examples;
+use super::recipe::MlpRecipe;
 use crate::device::DeviceError;
 use crate::head::{MlpConfig, MlpHead};
 use crate::random::Random;
@@ -18,30 +19,6 @@ use crate::weights::{Tensors, collect, fill, list};
 
 /// Where the streams of dropout begin; below it are those of the epochs' orders.
 const DROPOUT_STREAMS: u64 = 1 << 32;
-
-/// How the head is trained.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct MlpRecipe {
-    /// Passes over the images.
-    pub epochs: usize,
-    /// Images per step.
-    pub batch: usize,
-    /// The first learning rate; it falls along a half cosine.
-    pub rate: f64,
-    /// Decoupled weight decay.
-    pub weight_decay: f64,
-}
-
-impl Default for MlpRecipe {
-    fn default() -> Self {
-        Self {
-            epochs: 30,
-            batch: 32,
-            rate: 1e-3,
-            weight_decay: 1e-2,
-        }
-    }
-}
 
 /// What one step brought.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -1,34 +1,45 @@
 //! Training a head on frozen features.
 //!
 //! What lies before the head is computed once per image and view ([`FeatureCache`]); then a linear
-//! head is solved to the optimum ([`logistic`], [`lbfgs`]) or a two-layer one is trained ([`mlp`]).
-//! [`HeadTrainer`] is the state machine over both: no clock, no files, every read async. Shells own
+//! head is solved to the optimum ([`logistic`], [`lbfgs`]) or a two-layer one is trained (`mlp`).
+//! `HeadTrainer` is the state machine over both: no clock, no files, every read async. Shells own
 //! loops, progress and signals.
 
+#[cfg(feature = "burn")]
 mod adamw;
 mod class_weights;
+#[cfg(feature = "burn")]
 mod classifier;
+mod error;
 mod features;
 mod fitted;
+#[cfg(feature = "burn")]
 mod head_trainer;
 pub mod lbfgs;
 mod linear;
 pub mod logistic;
 pub mod metrics;
+#[cfg(feature = "burn")]
 pub mod mlp;
 mod recipe;
+#[cfg(feature = "burn")]
 mod sgd;
 mod split;
+mod validate;
 
+#[cfg(feature = "burn")]
 pub use adamw::{AdamW, AdamWConfig};
 pub use class_weights::{ClassWeightError, ClassWeights};
+#[cfg(feature = "burn")]
 pub use classifier::Classifier;
+pub use error::TrainError;
 pub use features::{Examples, FeatureCache, FeatureError};
 pub use fitted::Fitted;
-pub use head_trainer::{
-    HeadTrainer, TrainError, TrainProgress, TrainState, cross_validate, evaluate, fit, judge,
-};
+#[cfg(feature = "burn")]
+pub use head_trainer::{HeadTrainer, TrainProgress, TrainState, evaluate, fit};
 pub use linear::LinearTrainer;
-pub use recipe::{HeadRecipe, LinearRecipe};
+pub use recipe::{HeadRecipe, LinearRecipe, MlpRecipe};
+#[cfg(feature = "burn")]
 pub use sgd::{Sgd, SgdConfig};
 pub use split::{Split, SplitError, stratified_folds, stratified_split};
+pub use validate::{cross_validate, judge};

@@ -3,7 +3,6 @@
 use serde::{Deserialize, Serialize};
 
 use super::class_weights::ClassWeights;
-use super::mlp::MlpRecipe;
 
 /// A head and the way to train it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -69,5 +68,29 @@ impl HeadRecipe {
             Self::Mlp { class_weights, .. } => *class_weights = weights,
         }
         self
+    }
+}
+
+/// How a two-layer head is trained.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct MlpRecipe {
+    /// Passes over the images.
+    pub epochs: usize,
+    /// Images per step.
+    pub batch: usize,
+    /// The first learning rate; it falls along a half cosine.
+    pub rate: f64,
+    /// Decoupled weight decay.
+    pub weight_decay: f64,
+}
+
+impl Default for MlpRecipe {
+    fn default() -> Self {
+        Self {
+            epochs: 30,
+            batch: 32,
+            rate: 1e-3,
+            weight_decay: 1e-2,
+        }
     }
 }

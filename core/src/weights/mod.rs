@@ -2,10 +2,11 @@
 //!
 //! Files are read from bytes ([`WeightFile`]): safetensors, and PyTorch's pickles, which are parsed
 //! and never executed. [`take`] matches tensors to what a network wants by torchvision's names, exactly;
-//! [`fill`] puts them into modules, and [`collect`] reads a module's parameters back under the same
-//! names.
+//! `modules` puts them into Burn's modules, and reads a module's parameters back under the same names.
 
 mod file;
+#[cfg(feature = "burn")]
+mod modules;
 mod names;
 mod pickle;
 mod safetensors;
@@ -15,9 +16,9 @@ mod torch;
 mod write;
 
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
-pub use names::{
-    FillReport, Misshaped, NamedTensor, TensorSource, collect, fill, filled, list, shard_name,
-};
+#[cfg(feature = "burn")]
+pub use modules::{NamedTensor, collect, fill, filled, list, shard_name};
+pub use names::{FillReport, Misshaped, TensorSource};
 pub use synthetic::Generated;
 pub use tensors::{Kept, Numbers, StateDict, Tensors, state_dict, take};
 pub use write::{StorageDtype, write_safetensors};

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Context, print_json, print_text, table};
 use crate::fetch::Places;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, hushed};
 
 /// The findings, as `doctor --json` prints them.
 #[derive(Debug, Serialize)]
@@ -32,12 +32,14 @@ struct Checked {
 }
 
 fn check(preference: Preference) -> Checked {
-    let opened: Result<(OpenDevice, SelfTest), _> = pollster::block_on(async {
-        let open = device::open(preference).await?;
-        let test = device::self_test(&open).await?;
-        Ok::<_, device::DeviceError>((open, test))
-    });
-    match opened {
+    let opened = || {
+        pollster::block_on(async {
+            let open = device::open(preference).await?;
+            let test = device::self_test(&open).await?;
+            Ok::<(OpenDevice, SelfTest), device::DeviceError>((open, test))
+        })
+    };
+    match hushed(opened).0 {
         Ok((open, test)) => Checked {
             device: open.info.name,
             self_test: Some(test),
@@ -58,7 +60,7 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
         version: env!("CARGO_PKG_VERSION"),
         threads: std::thread::available_parallelism().map_or(1, usize::from),
         simd: simd(),
-        adapters: pollster::block_on(device::adapters()),
+        adapters: hushed(|| pollster::block_on(device::adapters())).0,
         auto: check(Preference::Auto),
         chosen: (preference != Preference::Auto).then(|| check(preference)),
         weights: weight_folders(),

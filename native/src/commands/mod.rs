@@ -17,12 +17,12 @@ mod train;
 
 use std::io::{self, Write as _};
 
-use rekindle_core::device::{self, OpenDevice};
+use rekindle_core::device::{self, OpenDevice, Preference};
 use serde::Serialize;
 
 use crate::cli::{Command, Global};
 use crate::interrupt::Interrupt;
-use crate::ui::{Console, ExitCode};
+use crate::ui::{Console, ExitCode, hushed};
 
 /// What every command is given.
 pub struct Context {
@@ -37,7 +37,24 @@ pub struct Context {
 impl Context {
     /// Opens the device that was asked for.
     fn open_device(&self) -> anyhow::Result<OpenDevice> {
-        Ok(pollster::block_on(device::open(self.global.device))?)
+        open_quietly(self.global.device)
+    }
+}
+
+/// Opens a device. What its driver says meanwhile stays off the terminal; it is part of the error if there is one.
+fn open_quietly(preference: Preference) -> anyhow::Result<OpenDevice> {
+    // The processor has no driver.
+    if preference == Preference::Cpu {
+        return Ok(device::cpu());
+    }
+    let (opened, said) = hushed(|| pollster::block_on(device::open(preference)));
+    let said = said.trim();
+    match opened {
+        Err(error) if !said.is_empty() => {
+            let whole = format!("{error} (the graphics driver said: {said})");
+            Err(anyhow::Error::from(error).context(whole))
+        }
+        opened => Ok(opened?),
     }
 }
 

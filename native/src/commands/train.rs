@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use rekindle_core::model::Model;
+use rekindle_core::train::MlpRecipe;
 use rekindle_core::train::metrics::Report;
-use rekindle_core::train::mlp::MlpRecipe;
 use rekindle_core::train::{
     ClassWeights, Examples, FeatureCache, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, Split,
     TrainError, cross_validate, evaluate, judge, stratified_split,

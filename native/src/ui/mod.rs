@@ -4,8 +4,10 @@
 
 mod exit;
 mod failure;
+mod hush;
 mod progress;
 
 pub use exit::ExitCode;
 pub use failure::{Failure, print_error, print_warning};
+pub use hush::hushed;
 pub use progress::{Console, Unit};

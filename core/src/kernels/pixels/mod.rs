@@ -4,12 +4,10 @@
 //! processor's telling is [`Preset`] itself, which is Pillow's arithmetic to the bit; the kernel computes its
 //! weights in floats and may differ by one level in 255.
 
-#[cfg(feature = "gpu")]
 mod on_adapters;
 
 use burn::tensor::{Device, Tensor, TensorData};
 
-#[cfg(feature = "gpu")]
 pub use on_adapters::of_frame;
 
 use crate::image::RgbImage;
@@ -22,7 +20,6 @@ use crate::preprocess::{Preset, View};
 /// - crops: all of them `preset.crop()` pixels square
 /// - returns: `[N, 3, crop, crop]`
 pub fn normalise(crops: &[RgbImage], preset: &Preset, device: &Device) -> Tensor<4> {
-    #[cfg(feature = "gpu")]
     if on_adapters::does(device) {
         return on_adapters::of_crops(crops, preset, device);
     }
@@ -36,7 +33,6 @@ pub fn normalise(crops: &[RgbImage], preset: &Preset, device: &Device) -> Tensor
 ///
 /// Returns `[N, 3, crop, crop]`, an image for each photo with its view.
 pub fn views(photos: &[(&RgbImage, View)], preset: &Preset, device: &Device) -> Tensor<4> {
-    #[cfg(feature = "gpu")]
     if on_adapters::does(device)
         && let Some(batch) = on_adapters::of_views(photos, preset, device)
     {

@@ -7,11 +7,11 @@ use half::f16;
 use rekindle_shaders::Tier;
 
 use super::{adapter, compare_within, numbers, pick, read, tensor};
+use crate::device::has_half;
 use crate::graph::{Nonlinearity, Pool};
 use crate::kernels::adapter::pretend;
 use crate::kernels::{
-    FrozenConv, add, affine, attention, avg_pool, gate, global_average, has_half, layer_norm,
-    max_pool,
+    FrozenConv, add, affine, attention, avg_pool, gate, global_average, layer_norm, max_pool,
 };
 use crate::random::Random;
 

@@ -36,7 +36,8 @@ const ACTIVATIONS: [Option<Nonlinearity>; 9] = [
     Some(Nonlinearity::Tanh),
 ];
 
-/// The software adapter; `None` where the tests were told that there is none.
+/// The software adapter, or a real one where `REKINDLE_TEST_ADAPTER` names it (`gpu`); `None` where the tests
+/// were told that there is none.
 fn adapter() -> Option<Device> {
     opened().map(|open| open.device)
 }
@@ -44,7 +45,9 @@ fn adapter() -> Option<Device> {
 fn opened() -> Option<OpenDevice> {
     // A process opens it once, however many tests ask at the same time.
     static OPENED: OnceLock<Option<OpenDevice>> = OnceLock::new();
-    let open = || match pollster::block_on(device::open(Preference::Software)) {
+    let named = std::env::var("REKINDLE_TEST_ADAPTER");
+    let preference = named.map_or(Preference::Software, |name| name.parse().unwrap());
+    let open = || match pollster::block_on(device::open(preference)) {
         Ok(open) => Some(open),
         Err(error) if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() => {
             println!("skipped, as asked: {error}");
