@@ -26,6 +26,10 @@ export class Rekindle extends EventTarget {
   #record = new Record();
   /** Heads counted by workers before this one. */
   #revisions = 0;
+  /** Settled when all that was asked for so far is on its way to the worker. */
+  #sent = Promise.resolve();
+  /** The same for what an answer must not overtake: not for a file that is still being fetched. */
+  #sentAtOnce = Promise.resolve();
 
   static async start({ device = "auto", base = new URL("./", import.meta.url) } = {}) {
     oneOf(device, DEVICES, "The device");
@@ -57,8 +61,10 @@ export class Rekindle extends EventTarget {
   }
 
   async load(source, onProgress) {
-    const bytes = await bytesOf(source, onProgress);
-    const file = new Blob([bytes]);
+    const { bytes, file } = await this.#inOrder(async () => {
+      const bytes = await bytesOf(source, onProgress);
+      return { bytes, file: new Blob([bytes]) };
+    }, false);
     const info = await this.#call("load", [bytes], { transfer: [bytes.buffer] });
     this.#file = file;
     this.#record.clear();
@@ -68,12 +74,14 @@ export class Rekindle extends EventTarget {
 
   async classify(source, topK = 5, { background = false, signal } = {}) {
     whole(topK, 1, MOST_CLASSES, "topK");
+    const before = this.#sentAtOnce;
     const [picture, transfer] = await portable(source);
+    await before;
     return this.#call(background ? "classifyLater" : "classify", [picture, topK], { transfer, signal });
   }
 
   async addClass(name) {
-    const wanted = className(name);
+    const wanted = await this.#inOrder(() => className(name));
     const id = await this.#call("addClass", [wanted]);
     this.#record.addClass(id, wanted);
     this.#taught("class");
@@ -81,7 +89,7 @@ export class Rekindle extends EventTarget {
   }
 
   async renameClass(id, name) {
-    const [known, wanted] = [identity(id, "class"), className(name)];
+    const [known, wanted] = await this.#inOrder(() => [identity(id, "class"), className(name)]);
     const info = await this.#call("renameClass", [known, wanted]);
     this.#record.renameClass(known, wanted);
     this.#taught("name");
@@ -89,20 +97,24 @@ export class Rekindle extends EventTarget {
   }
 
   async removeClass(id) {
-    const info = await this.#call("removeClass", [identity(id, "class")]);
-    this.#record.removeClass(id);
+    const known = await this.#inOrder(() => identity(id, "class"));
+    const info = await this.#call("removeClass", [known]);
+    this.#record.removeClass(known);
     this.#taught("class");
     this.#show(info);
   }
 
   async classes() {
+    await this.#inOrder(() => {});
     return this.#call("classes");
   }
 
   async addExample(classId, source, { thumbnail = 0, signal } = {}) {
-    identity(classId, "class");
-    whole(thumbnail, 0, LARGEST_THUMBNAIL, "The side of the thumbnail");
-    const [picture, transfer] = await portable(source);
+    const [picture, transfer] = await this.#inOrder(() => {
+      identity(classId, "class");
+      whole(thumbnail, 0, LARGEST_THUMBNAIL, "The side of the thumbnail");
+      return portable(source);
+    });
     const { id, thumbnail: small, features } = await this.#call(
       "addExample",
       [classId, picture, thumbnail],
@@ -114,14 +126,15 @@ export class Rekindle extends EventTarget {
   }
 
   async removeExample(id) {
-    await this.#call("removeExample", [identity(id, "example")]);
-    this.#record.removeExample(id);
+    const known = await this.#inOrder(() => identity(id, "example"));
+    await this.#call("removeExample", [known]);
+    this.#record.removeExample(known);
     this.#taught("example");
   }
 
   async fit(options = {}) {
-    const recipe = fitOptions(options);
     const called = performance.now();
+    const recipe = await this.#inOrder(() => fitOptions(options));
     const { report, info } = await this.#call("fit", [recipe], { signal: options.signal });
     const told = { ...report, milliseconds: performance.now() - called };
     this.#show(info);
@@ -131,18 +144,22 @@ export class Rekindle extends EventTarget {
 
   async crossValidate({ signal, onProgress } = {}) {
     const called = performance.now();
-    const report = await this.#call("crossValidate", [], { signal, onProgress: onProgress && (
-      ({ done, total }) => onProgress(done, total)
-    ) });
+    await this.#inOrder(() => {});
+    const report = await this.#call("crossValidate", [], {
+      signal,
+      onProgress: ({ done, total }) => onProgress?.(done, total),
+    });
     return report && { ...report, milliseconds: performance.now() - called };
   }
 
   async saveModel() {
+    await this.#inOrder(() => {});
     const bytes = await this.#call("saveModel");
     return new Blob([bytes], { type: "application/octet-stream" });
   }
 
   async reset() {
+    await this.#inOrder(() => {});
     const info = await this.#call("reset");
     this.#record.clear();
     this.#taught("all");
@@ -185,6 +202,24 @@ export class Rekindle extends EventTarget {
     const info = await this.#call("restore", [this.#record.snapshot()]);
     this.#taught("all");
     return this.#show(info);
+  }
+
+  /**
+   * Makes something ready to be sent, and resolves to it when all that was asked for before is on its way: what
+   * takes its time (a file that is fetched, a picture that is copied) is not overtaken.
+   */
+  #inOrder(prepare, atOnce = true) {
+    const before = this.#sent;
+    const prepared = (async () => prepare())();
+    const turn = before.then(() => prepared);
+    // Whoever awaits the turn sends before whoever awaits what follows from it.
+    const sent = turn.then(
+      () => {},
+      () => {},
+    );
+    this.#sent = sent;
+    if (atOnce) this.#sentAtOnce = sent;
+    return turn;
   }
 
   #call(op, args, options) {

@@ -9,8 +9,9 @@ const STEPS = 60;
 
 export default async function init() {}
 
-/** What a test may change, in the worker: how long things take, in milliseconds. */
-self.fake = { look: 15, load: 20, step: 0 };
+/** What a test may change, in the worker: how long things take, in milliseconds, and who hears of them. */
+self.fake = { look: 15, load: 20, step: 0, onLook() {}, onFit() {} };
+new BroadcastChannel("fake").onmessage = ({ data }) => Object.assign(self.fake, data);
 
 export class Session {
   #info = null;
@@ -75,6 +76,7 @@ export class Session {
   async classify(rgba, width, height, topK) {
     const head = this.#head;
     const names = this.#names();
+    self.fake.onLook();
     await pause(self.fake.look);
     const logits = apply(head, features(rgba, width, height));
     const probabilities = softmax(logits);
@@ -151,6 +153,7 @@ export class Session {
   }
 
   startFit() {
+    self.fake.onFit();
     const ids = [...this.#classes.keys()];
     if (ids.length < 2) throw failure("train", "only 1 of the classes have images", "Give two classes two photos each.");
     this.#fit = { head: emptyHead(ids), steps: 0 };

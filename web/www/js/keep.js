@@ -139,19 +139,20 @@ export class Keep extends EventTarget {
     this.#changing = this.#changing.then(async () => {
       const { teach } = this.#app;
       $(".path").inert = true;
+      let loaded = null;
       try {
         await teach.hold();
-        const loaded = await change();
-        if (loaded) {
-          teach.discard();
-          await teach.addNames(loaded.file && loaded.info.head !== "original" ? [] : FRESH_CLASSES);
-          this.#savedAt = this.#changes;
-          this.dispatchEvent(new CustomEvent("loaded", { detail: loaded }));
-        }
+        loaded = await change();
+        if (loaded) teach.discard();
       } finally {
         teach.release();
-        $(".path").inert = false;
       }
+      if (loaded) {
+        await teach.addNames(loaded.file && loaded.info.head !== "original" ? [] : FRESH_CLASSES);
+        this.#savedAt = this.#changes;
+        this.dispatchEvent(new CustomEvent("loaded", { detail: loaded }));
+      }
+      $(".path").inert = false;
     });
     return this.#changing;
   }

@@ -136,11 +136,13 @@ export class Look {
     } catch (error) {
       if (look !== this.#looks) return;
       this.#clearAnswer();
-      if (UNREADABLE.includes(error.kind)) {
+      const unreadable = UNREADABLE.includes(error.kind);
+      if (unreadable) {
         this.#clearStage();
         $("#answers-empty").textContent = `“${name}” could not be read.`;
       }
-      notifyError(error, { key: "look" });
+      // The tray says the same of it, once.
+      notifyError(error, { key: unreadable ? "unread" : "look" });
     } finally {
       if (look === this.#looks) this.#stage.classList.remove("busy");
     }

@@ -26,6 +26,11 @@ export class Teach extends EventTarget {
   #slow = 0;
   /** Rises when all is forgotten: what began before must not go on in the new network. */
   #era = 0;
+  /** Settled when the network is not being changed. */
+  #free = Promise.resolve();
+  #letGo = null;
+  /** Settled when the class being added is there. */
+  #adding = Promise.resolve();
 
   constructor(app) {
     super();
@@ -68,13 +73,16 @@ export class Teach extends EventTarget {
     return this.#queue.busy;
   }
 
-  /** Reads no more photos. Resolves when the one being read is in. */
-  hold() {
-    return this.#queue.hold();
+  /** Adds no more classes and reads no more photos. Resolves when what was under way is over. */
+  async hold() {
+    if (!this.#letGo) this.#free = new Promise((resolve) => (this.#letGo = resolve));
+    await Promise.all([this.#adding, this.#queue.hold()]);
   }
 
-  /** Goes on reading after {@link hold}. */
+  /** Goes on after {@link hold}. */
   release() {
+    this.#letGo?.();
+    this.#letGo = null;
     this.#queue.release();
   }
 
@@ -86,11 +94,7 @@ export class Teach extends EventTarget {
 
   /** Makes cards with these names, as far as there are none yet. */
   async addNames(names) {
-    const era = this.#era;
-    for (const name of names) {
-      if (era !== this.#era) return;
-      if (!this.#cardNamed(name)) await this.#addClass(name);
-    }
+    for (const name of names) if (!this.#cardNamed(name)) await this.#addClass(name);
   }
 
   /** Photos from a folder or a drop on no card: each folder is a class. */
@@ -178,10 +182,15 @@ export class Teach extends EventTarget {
     card.remember(id, thumbnail);
   }
 
+  /** The card of a new class; null if there is none, or all has been forgotten meanwhile. */
   async #addClass(name) {
+    const era = this.#era;
+    await this.#free;
+    if (era !== this.#era) return null;
     try {
-      const id = await this.#app.rekindle.addClass(name);
-      return this.#cards.get(id);
+      const adding = this.#app.rekindle.addClass(name);
+      this.#adding = adding.catch(() => {});
+      return this.#cards.get(await adding) ?? null;
     } catch (error) {
       notifyError(error);
       return null;
