@@ -1,7 +1,7 @@
 //! Training a head on frozen features.
 //!
 //! What lies before the head is computed once per image and view ([`FeatureCache`]); then a linear
-//! head is solved to the optimum ([`logistic`], [`lbfgs`]) or a two-layer one is trained (`mlp`).
+//! head is solved to the optimum ([`logistic`]) or a two-layer one is trained (`mlp`).
 //! `HeadTrainer` is the state machine over both: no clock, no files, every read async. Shells own
 //! loops, progress and signals.
 
@@ -15,7 +15,6 @@ mod features;
 mod fitted;
 #[cfg(feature = "burn")]
 mod head_trainer;
-pub mod lbfgs;
 mod linear;
 pub mod logistic;
 pub mod metrics;
