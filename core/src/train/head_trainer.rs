@@ -4,7 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 
 use super::error::TrainError;
-use super::features::{Examples, FeatureCache};
+use super::features::Examples;
 use super::fitted::Fitted;
 use super::linear::LinearTrainer;
 use super::logistic::{LinearSolution, LogisticError, LogisticState};
