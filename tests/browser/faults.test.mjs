@@ -460,6 +460,7 @@ describe("errors that leave nobody alone", () => {
         const notice = page.locator(".notice.error");
         await notice.waitFor();
         assert.match(await notice.textContent(), /stopped unexpectedly.*kept/s);
+        assert.equal(await notice.getByRole("button", { name: "Dismiss" }).count(), 0);
         assert.equal(await page.locator("main").evaluate((main) => main.inert), true);
         await notice.getByRole("button", { name: /^Start again/ }).click();
         await page.waitForSelector("body.ready");

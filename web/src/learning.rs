@@ -108,10 +108,7 @@ pub struct Answer {
 
 impl Answer {
     /// Answers as a network gives them, with the ids of the classes where there are any.
-    pub fn with_ids(
-        predictions: Vec<Prediction>,
-        ids: &[u32],
-    ) -> Vec<Self> {
+    pub fn with_ids(predictions: Vec<Prediction>, ids: &[u32]) -> Vec<Self> {
         let answer = |prediction: Prediction| Self {
             id: ids.get(prediction.index).copied(),
             class: prediction.class,

@@ -308,7 +308,10 @@ mod tests {
         let (mut project, classes, _) = taught();
         for wrong in ["", "  ", "b", " b "] {
             assert!(project.add_class(wrong).is_err(), "{wrong:?}");
-            assert!(project.rename_class(classes[0], wrong).is_err(), "{wrong:?}");
+            assert!(
+                project.rename_class(classes[0], wrong).is_err(),
+                "{wrong:?}"
+            );
         }
         project.rename_class(classes[0], "a").unwrap();
         project.rename_class(classes[0], " z ").unwrap();

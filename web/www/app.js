@@ -167,6 +167,7 @@ function watchOver(app) {
     notify("error", reason.message, {
       help: reason.help,
       key: "crash",
+      stays: reason.kind !== "stall",
       action: {
         label: onAdapter ? "Start again on the CPU" : "Start again",
         run: () => startAgain(onAdapter ? { device: "cpu" } : {}),
@@ -213,5 +214,5 @@ main().catch((error) => {
     parameters.get("device") === "webgpu"
       ? { label: "Use the CPU", run: () => location.assign(onDevice("cpu")) }
       : { label: "Reload", run: () => location.reload() };
-  notify("error", error.message, { help: error.help, key: "start", action });
+  notify("error", error.message, { help: error.help, key: "start", action, stays: true });
 });

@@ -7,8 +7,9 @@ const shown = new Map();
 /**
  * Shows a message. Messages of the same `key` replace one another.
  * @param {"error" | "warning" | "info"} tone
+ * @param {boolean} [options.stays] whether it cannot be put away: without its action nothing works
  */
-export function notify(tone, message, { help, details = [], key = message, action } = {}) {
+export function notify(tone, message, { help, details = [], key = message, action, stays = false } = {}) {
   dismiss(key);
   const notice = h(
     "div",
@@ -29,11 +30,13 @@ export function notify(tone, message, { help, details = [], key = message, actio
         : null,
       action ? h("button", { class: "button small", type: "button", onclick: action.run }, action.label) : null,
     ),
-    h(
-      "button",
-      { class: "button icon-only", type: "button", "aria-label": "Dismiss", onclick: () => dismiss(key) },
-      icon("x"),
-    ),
+    stays
+      ? null
+      : h(
+          "button",
+          { class: "button icon-only", type: "button", "aria-label": "Dismiss", onclick: () => dismiss(key) },
+          icon("x"),
+        ),
   );
   shown.set(key, notice);
   $("#notices").append(notice);
