@@ -15,6 +15,7 @@ mod linear;
 pub mod logistic;
 pub mod metrics;
 pub mod mlp;
+mod photo_space;
 mod recipe;
 mod sgd;
 mod split;
@@ -28,6 +29,7 @@ pub use head_trainer::{
     HeadTrainer, TrainError, TrainProgress, TrainState, cross_validate, evaluate, fit, judge,
 };
 pub use linear::LinearTrainer;
+pub use photo_space::{FoldFits, FoldProgress, HeadFit, PhotoSpace};
 pub use recipe::{HeadRecipe, LinearRecipe};
 pub use sgd::{Sgd, SgdConfig};
 pub use split::{Split, SplitError, stratified_folds, stratified_split};
