@@ -217,7 +217,8 @@ impl Sums<'_> {
         // SAFETY: the caller's; vectors end at `whole`.
         unsafe {
             let output: [*mut f64; C] = std::array::from_fn(|c| {
-                self.output.at((class + c) * self.width + self.stretch.start)
+                self.output
+                    .at((class + c) * self.width + self.stretch.start)
             });
             for at in (0..whole).step_by(lanes) {
                 let mut sums: [Doubles<S>; C] =

@@ -179,8 +179,9 @@ impl Fitting {
         let photos = project.photos();
         let solution = self.fit.solution();
         let all: Vec<usize> = (0..photos.len()).collect();
+        let examples = photos.cache().plain(&all);
         let accuracy = accuracy(
-            &photos.logits(&solution, &all),
+            &solution.logits(&examples.features),
             &positions(photos.labels(), &self.classes),
             self.classes.len(),
         )?;
@@ -189,7 +190,7 @@ impl Fitting {
             objective: solution.objective,
             train_accuracy: accuracy,
         };
-        let fitted = Fitted::linear(solution.clone(), photos.all_features(), base.slot());
+        let fitted = Fitted::linear(solution.clone(), &examples, base.slot());
         let names = project.names(&self.classes);
         let mut model = base.with_head(fitted.kind, fitted.head, names);
         let recipe = HeadRecipe::Linear(self.plan.recipe.clone());
@@ -252,7 +253,7 @@ impl Measuring {
         Ok(Step {
             done: progress.done(),
             iterations: None,
-            folds: Some(progress.fold),
+            folds: Some(progress.done),
         })
     }
 

@@ -158,6 +158,9 @@ pub enum LogisticError {
         /// Iterations completed before.
         iteration: usize,
     },
+    /// The photos are not those that this was set up for.
+    #[error("the photos have changed meanwhile (help: start again)")]
+    Changed,
     /// A saved state contradicts itself or the problem it is restored for.
     #[error("this saved solver state does not fit: {0} (help: start the solve afresh)")]
     State(&'static str),
@@ -183,17 +186,16 @@ impl LinearSolution {
     /// `features` is `[N, F]`, the answer `[N, K]`, both row-major. A last, incomplete row of
     /// `features` is not answered.
     pub fn logits(&self, features: &[f32]) -> Vec<f32> {
-        let dim = self.features();
-        let rows = features.chunks_exact(dim.max(1));
-        let mut logits = Vec::with_capacity(rows.len() * self.bias.len());
-        for row in rows {
-            for (class, &bias) in self.bias.iter().enumerate() {
-                let weight = &self.weight[class * dim..(class + 1) * dim];
-                let products = row
-                    .iter()
-                    .zip(weight)
-                    .map(|(&x, &w)| f64::from(x) * f64::from(w));
-                logits.push((products.sum::<f64>() + f64::from(bias)) as f32);
+        let (dim, classes) = (self.features().max(1), self.bias.len());
+        let rows = features.len() / dim;
+        let weight: Vec<f64> = self.weight.iter().copied().map(f64::from).collect();
+        let mut by_class = vec![0.0; rows * classes];
+        rekindle_cpu::exact_logits(dim, &features[..rows * dim], &weight, &mut by_class);
+        let mut logits = vec![0.0; rows * classes];
+        let classes = by_class.chunks_exact(rows.max(1)).zip(&self.bias);
+        for (class, (of_class, &bias)) in classes.enumerate() {
+            for (row, logit) in logits.chunks_exact_mut(self.bias.len()).zip(of_class) {
+                row[class] = (logit + f64::from(bias)) as f32;
             }
         }
         logits
@@ -266,6 +268,10 @@ impl<'a> LogisticSolver<'a> {
 
     fn cold(problem: LogisticProblem<'a>, among_images: bool) -> Self {
         let (problem, space) = Self::space(problem, among_images);
+        Self::within(problem, space)
+    }
+
+    fn within(problem: LogisticProblem<'a>, space: Space) -> Self {
         let classes = problem.targets.classes;
         let point = vec![0.0; classes * space.dimensions(&problem.rows)];
         Self {
@@ -283,6 +289,71 @@ impl<'a> LogisticSolver<'a> {
             Space::features(&problem.rows, &problem.targets)
         };
         (problem, space)
+    }
+
+    /// Starts from zero weights, among the images, whose inner products are known: `product(a, b)` is
+    /// that of the features of two images, each less the same vector, whichever. Among the features
+    /// where these products are too coarse.
+    pub(super) fn of_products(
+        mut problem: LogisticProblem<'a>,
+        product: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let block = problem.targets.block;
+        problem.targets.block = problem.targets.photos();
+        let Some(space) = Space::of_products(&problem.rows, &problem.targets, product) else {
+            problem.targets.block = block;
+            return Self::of_features(problem);
+        };
+        Self::within(problem, space)
+    }
+
+    /// Starts from zero weights, among the features.
+    pub(super) fn of_features(problem: LogisticProblem<'a>) -> Self {
+        Self::cold(problem, false)
+    }
+
+    /// Whether the weights are sought among the images.
+    pub(super) fn is_among_images(&self) -> bool {
+        matches!(*self.space, Space::Photos { .. })
+    }
+
+    /// The images' mean, weighted.
+    pub(super) fn mean(&self) -> &[f64] {
+        &self.problem.rows.mean
+    }
+
+    /// The weights `[K, F]` and the biases of centred images, of the classes that have images.
+    pub(super) fn centred(&self) -> (Vec<f64>, Vec<f64>) {
+        let (rows, targets) = (&self.problem.rows, &self.problem.targets);
+        let standing = &self.newton.standing;
+        let weight = self.space.weight(rows, targets, &standing.point);
+        (weight, standing.bias.clone())
+    }
+
+    /// Each image's share of each class's weights `[K, N]`, in a measure that does not depend on how
+    /// many images there are. None where weights are sought among the features.
+    pub(super) fn shares(&self) -> Option<Vec<f64>> {
+        let point = self.newton.standing.point.iter();
+        self.is_among_images()
+            .then(|| point.map(|share| share * self.problem.total).collect())
+    }
+
+    /// Starts from such shares, and biases of centred images.
+    pub(super) fn start_from_shares(&mut self, mut shares: Vec<f64>, bias: Vec<f64>) {
+        let total = self.problem.total;
+        shares.iter_mut().for_each(|share| *share /= total);
+        self.newton = Newton::new(shares, bias);
+    }
+
+    /// Starts from weights, where they are sought among the features, and biases of centred images.
+    pub(super) fn start_from_weights(&mut self, weight: &[f64], bias: Vec<f64>) {
+        if let Space::Features { step, .. } = &*self.space {
+            let point = weight.chunks_exact(step.len()).flat_map(|weight| {
+                let pairs = weight.iter().zip(step);
+                pairs.map(|(weight, step)| weight / step)
+            });
+            self.newton = Newton::new(point.collect(), bias);
+        }
     }
 
     /// Starts from the solution of a similar problem, such as the same photos and one more. The
@@ -305,13 +376,7 @@ impl<'a> LogisticSolver<'a> {
         }
         // Any weights can be told by features; not all are mixtures of these images.
         let mut solver = Self::cold(problem, false);
-        if let Space::Features { step, .. } = &*solver.space {
-            let point = weight.chunks_exact(step.len()).flat_map(|weight| {
-                let pairs = weight.iter().zip(step);
-                pairs.map(|(weight, step)| weight / step)
-            });
-            solver.newton = Newton::new(point.collect(), bias);
-        }
+        solver.start_from_weights(&weight, bias);
         Ok(solver)
     }
 
@@ -343,7 +408,9 @@ impl<'a> LogisticSolver<'a> {
             let value = objective(rows, targets, &solver.space, &standing);
             // (NaN is no fingerprint.)
             if !((value - standing.value).abs() <= 1e-9 * standing.value.abs()) {
-                return Err(LogisticError::State("its problem has other data or options"));
+                return Err(LogisticError::State(
+                    "its problem has other data or options",
+                ));
             }
         }
         solver.newton = Newton::restore(standing);
@@ -401,9 +468,6 @@ impl<'a> LogisticSolver<'a> {
             stop: &self.problem.options.stop,
         })
     }
-
-    /// TRACE
-    pub fn trace(&self) -> (usize,f64,f64,f64) { self.newton.trace }
 
     fn progress(&self) -> Progress {
         let standing = &self.newton.standing;

@@ -20,6 +20,7 @@ pub mod logistic;
 pub mod metrics;
 #[cfg(feature = "burn")]
 pub mod mlp;
+mod photo_space;
 mod recipe;
 #[cfg(feature = "burn")]
 mod sgd;
@@ -37,6 +38,7 @@ pub use fitted::Fitted;
 #[cfg(feature = "burn")]
 pub use head_trainer::{HeadTrainer, TrainProgress, TrainState, evaluate, fit};
 pub use linear::LinearTrainer;
+pub use photo_space::{FoldFits, FoldProgress, HeadFit, PhotoSpace};
 pub use recipe::{HeadRecipe, LinearRecipe, MlpRecipe};
 #[cfg(feature = "burn")]
 pub use sgd::{Sgd, SgdConfig};

@@ -40,7 +40,10 @@ fn products_with_a_packed_matrix_are_those_of_f64() {
                             right[c * depth..][..depth].iter().map(wide),
                         );
                         let off = f64::from(output[r * columns + c]) - sum;
-                        assert!(off.abs() <= 2e-6 * size, "{level:?} {rows} {depth} {columns}");
+                        assert!(
+                            off.abs() <= 2e-6 * size,
+                            "{level:?} {rows} {depth} {columns}"
+                        );
                     }
                 }
             }

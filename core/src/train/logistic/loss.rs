@@ -144,8 +144,7 @@ impl Targets {
             .chunks_exact_mut(width)
             .zip(others.chunks_exact(width));
         for (change, others) in rows {
-            for (((mean, change), own), &other) in
-                mean.iter_mut().zip(change).zip(&own).zip(others)
+            for (((mean, change), own), &other) in mean.iter_mut().zip(change).zip(&own).zip(others)
             {
                 *change -= own;
                 *mean += f64::from(other) * *change;

@@ -108,7 +108,6 @@ pub(super) struct Newton {
     pub(super) standing: Standing,
     conjugate: Option<Box<Conjugate>>,
     pub(super) gradient_norm: f64,
-    pub(super) trace: (usize, f64, f64, f64),
 }
 
 impl Newton {
@@ -131,7 +130,6 @@ impl Newton {
             standing,
             conjugate: None,
             gradient_norm: f64::NAN,
-            trace: Default::default(),
         }
     }
 
@@ -220,8 +218,7 @@ impl Newton {
                 iteration: standing.iteration,
             });
         }
-        let (direction, direction_logits) =
-            space.precondition(rows, &residual, &loss.curvature);
+        let (direction, direction_logits) = space.precondition(rows, &residual, &loss.curvature);
         let direction_bias = divided(&residual_bias, &loss.curvature);
         let square = space.inner(&residual, &direction, &direction_logits)
             + dot(&residual_bias, &direction_bias);
@@ -286,7 +283,6 @@ impl Newton {
             standing.status = Status::NoProgress;
             return Ok(());
         };
-        self.trace = (found.gains.len(), t, gain / from, (from - value) / gain);
         add(&mut standing.point, t, &found.step);
         add(&mut standing.bias, t, &found.step_bias);
         add(&mut standing.logits, t, &change);

@@ -110,6 +110,11 @@ impl<'a> LogisticProblem<'a> {
         })
     }
 
+    /// The classes that have images.
+    pub(in crate::train) fn present(&self) -> &[usize] {
+        &self.present
+    }
+
     /// The objective at a given head, as defined at the top of this module. Classes without images
     /// do not count.
     ///

@@ -14,6 +14,10 @@ use super::loss::Targets;
 /// Multiply-adds of one product below which f64 costs nothing worth saving.
 const SMALL: usize = 200_000;
 
+/// A photo's product with itself over the photos' variance, above which f32 keeps too little of what
+/// centring leaves.
+const COARSE: f64 = 1000.0;
+
 /// Features of photos, and what is known of each feature.
 #[derive(Clone, Debug)]
 pub(super) struct Rows<'a> {
@@ -149,6 +153,46 @@ impl Space {
             products: Matrix::of_columns(photos, &products),
             size,
         }
+    }
+
+    /// Among the photos, whose inner products less some vector are known. None where rounding has left
+    /// too little of them: where that vector lies far away.
+    pub(super) fn of_products(
+        rows: &Rows<'_>,
+        targets: &Targets,
+        product: impl Fn(usize, usize) -> f32,
+    ) -> Option<Self> {
+        // Only where all features count the same are products of features products of weights.
+        let penalty = rows.penalty[0];
+        if rows.penalty.iter().any(|other| *other != penalty) {
+            return None;
+        }
+        let variance = rows.variance.iter().sum::<f64>();
+        let photos = targets.photos();
+        let of_mean: Vec<f64> = (0..photos)
+            .map(|a| {
+                let pairs = targets.share.iter().enumerate();
+                pairs
+                    .map(|(b, share)| share * f64::from(product(a, b)))
+                    .sum()
+            })
+            .collect();
+        let of_means: f64 = dot(&of_mean, &targets.share);
+        let largest = (0..photos).fold(0.0f32, |largest, a| largest.max(product(a, a)));
+        if !(variance > 0.0 && f64::from(largest) < COARSE * variance) {
+            return None;
+        }
+        let size = variance / penalty;
+        let mut products = Matrix::zeros(photos, photos);
+        let mut row = vec![0.0f32; photos];
+        for (a, of_a) in of_mean.iter().enumerate() {
+            for (b, (value, of_b)) in row.iter_mut().zip(&of_mean).enumerate() {
+                let centred = f64::from(product(a, b)) - of_a - of_b + of_means;
+                *value = (centred / variance) as f32;
+            }
+            products.set_row(a, &row);
+        }
+        Some(Self::Photos { products, size })
     }
 
     /// Numbers of a class's weights.

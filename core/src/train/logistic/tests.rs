@@ -47,7 +47,9 @@ fn the_gradient_is_the_objectives_finite_difference() {
                 let size = classes * space.dimensions(rows);
                 let mut random = Random::new(2);
                 let mut draw = |count: usize| -> Vec<f64> {
-                    let one = |_| (f64::from(random.uniform()) - 0.5) / if among_images { 99. } else { 1. };
+                    let one = |_| {
+                        (f64::from(random.uniform()) - 0.5) / if among_images { 99. } else { 1. }
+                    };
                     (0..count).map(one).collect()
                 };
                 let (point, bias) = (draw(size), draw(classes));
