@@ -4,9 +4,8 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
 use rekindle_core::train::ClassWeights;
-use rekindle_core::train::lbfgs::{LbfgsOptions, Status};
 use rekindle_core::train::logistic::{
-    LinearSolution, LogisticOptions, LogisticProblem, LogisticSolver, Scaling,
+    LinearSolution, LogisticOptions, LogisticProblem, LogisticSolver, Scaling, Status, StopOptions,
 };
 use rekindle_core::train::metrics::{ConfusionMatrix, Predictions, Scores};
 use serde::Deserialize;
@@ -28,12 +27,12 @@ struct Logistic {
 }
 
 impl Logistic {
-    fn problem(&self, lbfgs: LbfgsOptions) -> LogisticProblem<'_> {
+    fn problem(&self, stop: StopOptions) -> LogisticProblem<'_> {
         let options = LogisticOptions {
             c: self.c,
             scaling: self.scaling,
             class_weights: self.class_weights.clone(),
-            lbfgs,
+            stop,
         };
         LogisticProblem::new(&self.x, self.features, &self.y, self.classes, options).unwrap()
     }
@@ -81,7 +80,7 @@ fn the_objective_is_scikit_learns() {
             objective: 0.0,
             iterations: 0,
         };
-        let problem = golden.problem(LogisticOptions::default().lbfgs);
+        let problem = golden.problem(StopOptions::default());
         let ratio = problem.objective(&theirs).unwrap() / golden.objective;
         assert!(
             (ratio - 1.0).abs() < 1e-8,
@@ -94,8 +93,8 @@ fn the_objective_is_scikit_learns() {
 #[test]
 fn the_default_solve_reaches_scikit_learns_optimum() {
     for (name, golden) in regressions() {
-        let lbfgs = LogisticOptions::default().lbfgs;
-        let head = LogisticSolver::new(golden.problem(lbfgs)).solve().unwrap();
+        let problem = golden.problem(StopOptions::default());
+        let head = LogisticSolver::new(problem).solve().unwrap();
         let off = head.objective / golden.objective - 1.0;
         let probabilities = largest_gap(&head.probabilities(&golden.x), &golden.probabilities);
         println!(
@@ -113,11 +112,11 @@ fn the_default_solve_reaches_scikit_learns_optimum() {
 #[test]
 fn a_tight_solve_finds_scikit_learns_coefficients() {
     for (name, golden) in regressions() {
-        let lbfgs = LbfgsOptions {
-            gradient_tolerance: 1e-12,
-            ..LogisticOptions::default().lbfgs
+        let stop = StopOptions {
+            tolerance: 1e-20,
+            ..StopOptions::default()
         };
-        let mut solver = LogisticSolver::new(golden.problem(lbfgs));
+        let mut solver = LogisticSolver::new(golden.problem(stop));
         let last = loop {
             let progress = solver.step().unwrap();
             if progress.done() {

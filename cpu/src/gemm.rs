@@ -218,6 +218,11 @@ impl Packed {
         self.panels.len()
     }
 
+    /// The first column of a panel.
+    pub(crate) fn first_column(&self, panel: usize) -> usize {
+        self.panels[panel].column
+    }
+
     /// Taps of the reduction.
     pub(crate) fn taps(&self) -> usize {
         self.taps

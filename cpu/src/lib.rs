@@ -1,8 +1,9 @@
 //! The processor's kernels for frozen networks: f32, channels last, on slices.
 //!
-//! Everything here computes forwards only. Weights are packed once, in the order in which the
+//! Networks are computed forwards only. Weights are packed once, in the order in which the
 //! microkernel reads them; maps are read where they lie. What instructions the processor has is found
-//! out when weights are packed or a kernel is called, never in an inner loop.
+//! out when weights are packed or a kernel is called, never in an inner loop. [`Matrix`], [`gram`] and
+//! the products in f64 serve the solver of linear heads.
 //!
 //! From the outside in: [`Conv`] and [`Linear`] choose an algorithm by shape, the dense ones are matrix
 //! products over rows given by pointers, and those are tiles held in registers.
@@ -13,7 +14,9 @@ mod conv;
 mod dense;
 mod depthwise;
 mod elementwise;
+mod exact;
 mod gemm;
+mod matrix;
 mod memory;
 mod norm;
 mod pool;
@@ -30,6 +33,8 @@ pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
 pub use conv::{Conv, ConvGeometry, Linear, Weights};
 pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
+pub use exact::{exact_logits, exact_sums};
+pub use matrix::{Matrix, gram, row_products};
 pub use norm::layer_norm;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};
 pub use threads::{in_pool, parallel};

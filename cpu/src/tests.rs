@@ -4,6 +4,7 @@ mod attention;
 mod convolution;
 mod elementwise;
 mod pooling;
+mod solver;
 
 use crate::simd::Level;
 use crate::{Activation, View, ViewMut};

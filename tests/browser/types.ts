@@ -3,7 +3,10 @@
 import {
   Rekindle,
   RekindleError,
+  type ClassId,
+  type CrossValidation,
   type Device,
+  type ExampleId,
   type FitReport,
   type ModelInfo,
   type Prediction,
@@ -12,8 +15,13 @@ import {
 export async function sortMail(image: HTMLImageElement, camera: HTMLVideoElement): Promise<string> {
   const rekindle = await Rekindle.start({ device: "auto", base: "/rekindle/" });
   const device: Device = rekindle.device;
-  rekindle.addEventListener("crash", ({ detail }) => console.error(detail.message, detail.help));
-  rekindle.addEventListener("fit", (event) => console.log(event.detail.crossValidation?.toFixed(2)));
+  rekindle.addEventListener("crash", async ({ detail }) => {
+    console.error(detail.message, detail.help);
+    await rekindle.restart({ device: "cpu" });
+  });
+  rekindle.addEventListener("stall", ({ detail }) => console.warn(detail.message));
+  rekindle.addEventListener("fit", (event) => console.log(event.detail.trainAccuracy.toFixed(2)));
+  rekindle.addEventListener("taught", ({ detail: { change, classes } }) => console.log(change, classes.length));
 
   const info: ModelInfo = await rekindle.load("models/squeezenet1_1.safetensors", (received, total) =>
     console.log(total === null ? received : received / total),
@@ -21,17 +29,23 @@ export async function sortMail(image: HTMLImageElement, camera: HTMLVideoElement
   console.log(device.kind, info.architecture, rekindle.info?.classes.length);
 
   const predictions: Prediction[] = await rekindle.classify(image);
-  console.log(predictions[0]?.probability);
+  const stop = new AbortController();
+  await rekindle.classify(camera, 3, { background: true, signal: stop.signal });
 
-  const letters: number = await rekindle.addClass("letters");
+  const letters: ClassId = await rekindle.addClass("letters");
   await rekindle.addClass("parcels");
   const { id, thumbnail } = await rekindle.addExample(letters, camera, { thumbnail: 96 });
   if (thumbnail) image.src = URL.createObjectURL(thumbnail);
-  await rekindle.removeExample(id);
+  const example: ExampleId = id;
+  await rekindle.removeExample(example);
+  console.log(predictions[0]?.id === letters, rekindle.taught.map(({ name, examples }) => `${name} ${examples}`));
 
   try {
-    const report: FitReport = await rekindle.fit({ c: 10, classWeights: "balanced", seed: 7 });
-    console.log(report.folds ?? "no folds", report.milliseconds);
+    const report: FitReport = await rekindle.fit({ c: 10, classWeights: "balanced", seed: 7, signal: stop.signal });
+    const measured: CrossValidation | null = await rekindle.crossValidate({
+      onProgress: (done, total) => console.log(done / total),
+    });
+    console.log(report.milliseconds, measured?.accuracy ?? "too few photos", measured?.folds);
   } catch (error) {
     if (error instanceof RekindleError) console.warn(error.kind, error.help ?? "");
   }

@@ -4,7 +4,8 @@ use js_sys::Reflect;
 use rekindle_core::device::DeviceError;
 use rekindle_core::image::ImageError;
 use rekindle_core::model::ModelError;
-use rekindle_core::train::{FeatureError, SplitError, TrainError};
+use rekindle_core::train::logistic::LogisticError;
+use rekindle_core::train::{FeatureError, SplitError};
 use wasm_bindgen::JsValue;
 
 /// What went wrong, sorted by what a page can do about it.
@@ -22,6 +23,15 @@ impl Failure {
             kind: "usage",
             message: message.into(),
             help: Some(help),
+        }
+    }
+
+    /// What cannot happen, said all the same.
+    pub fn unexpected(error: impl std::fmt::Display) -> Self {
+        Self {
+            kind: "unknown",
+            message: error.to_string(),
+            help: None,
         }
     }
 }
@@ -52,7 +62,7 @@ failure_from! {
     DeviceError => "device", Some("Reload the page with ?device=cpu.");
     ModelError => "model", Some("Open a model.safetensors that Rekindle has saved.");
     ImageError => "image", Some("Try another photo.");
-    TrainError => "train", Some("Give at least two classes two photos each.");
+    LogisticError => "train", Some("Give at least two classes two photos each.");
     FeatureError => "train", Some("Reload the page with ?device=cpu.");
     SplitError => "train", Some("Give at least two classes two photos each.");
     serde_wasm_bindgen::Error => "usage", None;

@@ -9,6 +9,7 @@
 mod error;
 #[cfg(feature = "gpu")]
 mod frame;
+mod learning;
 mod project;
 mod session;
 

@@ -1,24 +1,33 @@
-//! What a person has taught so far: classes and examples. Photos are not kept, only their features.
+//! What a person has taught so far: classes and examples, by ids that nothing ever changes or takes up again.
+//! Photos are not kept, only their features.
 
-use rekindle_core::train::FeatureCache;
-use rekindle_core::train::logistic::LinearSolution;
+use rekindle_core::train::{FeatureError, PhotoSpace};
 use serde::Serialize;
+
+use crate::error::Failure;
 
 /// Classes and the features of their examples.
 #[derive(Debug)]
 pub struct Project {
-    classes: Vec<String>,
-    cache: FeatureCache,
-    /// The examples' ids, in the cache's order.
+    classes: Vec<Class>,
+    photos: PhotoSpace,
+    /// The examples' ids, in the photos' order.
     ids: Vec<u32>,
-    next_id: u32,
-    /// The last linear solution, where the next solve starts, as long as the classes are the same.
-    pub last: Option<LinearSolution>,
+    next_class: u32,
+    next_example: u32,
+}
+
+/// A class. Its place in the list is where a fit has it; its id is what it is known by.
+#[derive(Debug)]
+struct Class {
+    id: u32,
+    name: String,
 }
 
 /// A class as the page shows it.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct ClassInfo {
+    id: u32,
     name: String,
     examples: usize,
 }
@@ -28,114 +37,297 @@ impl Project {
     pub fn new(width: usize) -> Self {
         Self {
             classes: Vec::new(),
-            cache: FeatureCache::new(width, 1),
+            photos: PhotoSpace::new(width),
             ids: Vec::new(),
-            next_id: 1,
-            last: None,
+            next_class: 1,
+            next_example: 1,
         }
     }
 
-    /// The names of the classes.
-    pub fn names(&self) -> &[String] {
-        &self.classes
+    /// Nothing taught any more, for features of this width. Ids go on from where they were: who still has an old
+    /// one must not meet a new class with it.
+    pub fn emptied(&self, width: usize) -> Self {
+        Self {
+            next_class: self.next_class,
+            next_example: self.next_example,
+            ..Self::new(width)
+        }
     }
 
-    /// The features.
-    pub fn cache(&self) -> &FeatureCache {
-        &self.cache
+    /// The photos' features, under the ids of their classes.
+    pub fn photos(&self) -> &PhotoSpace {
+        &self.photos
+    }
+
+    /// The same, for a solution to be kept.
+    pub fn photos_mut(&mut self) -> &mut PhotoSpace {
+        &mut self.photos
+    }
+
+    /// The ids of the classes, in the order they were added.
+    pub fn class_ids(&self) -> Vec<u32> {
+        self.classes.iter().map(|class| class.id).collect()
+    }
+
+    /// The names of some classes; one that has gone has none.
+    pub fn names(&self, ids: &[u32]) -> Vec<String> {
+        let name = |id| self.classes.iter().find(|class| class.id == id);
+        ids.iter()
+            .map(|&id| name(id).map_or_else(String::new, |class| class.name.clone()))
+            .collect()
     }
 
     /// The classes with the number of their examples.
     pub fn classes(&self) -> Vec<ClassInfo> {
-        let labels = self.cache.labels();
-        let count = |class| labels.iter().filter(|&&label| label == class).count();
+        let labels = self.photos.labels();
+        let of = |id| labels.iter().filter(move |&&label| label == label_of(id));
         self.classes
             .iter()
-            .enumerate()
-            .map(|(class, name)| ClassInfo {
-                name: name.clone(),
-                examples: count(class),
+            .map(|class| ClassInfo {
+                id: class.id,
+                name: class.name.clone(),
+                examples: of(class.id).count(),
             })
             .collect()
     }
 
-    /// Adds a class and returns its number.
-    pub fn add_class(&mut self, name: String) -> usize {
-        self.last = None;
-        self.classes.push(name);
-        self.classes.len() - 1
+    /// Adds a class and returns its id.
+    ///
+    /// # Errors
+    ///
+    /// When the name is empty or another class has it.
+    pub fn add_class(&mut self, name: &str) -> Result<u32, Failure> {
+        let id = self.next_class;
+        self.restore_class(id, name)?;
+        Ok(id)
     }
 
-    /// Gives a class another name; says whether there is such a class.
-    pub fn rename_class(&mut self, class: usize, name: String) -> bool {
-        self.classes.get_mut(class).map(|old| *old = name).is_some()
+    /// Adds a class that another session had, under the id it had there.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_class`](Self::add_class), and when the id is in use.
+    pub fn restore_class(&mut self, id: u32, name: &str) -> Result<(), Failure> {
+        let name = self.free_name(name, None)?;
+        if self.knows(id) {
+            return Err(in_use("class", id));
+        }
+        self.next_class = self.next_class.max(id.saturating_add(1));
+        self.classes.push(Class { id, name });
+        Ok(())
     }
 
-    /// Forgets a class and its examples; those after it move up. Says whether there was such a class.
-    pub fn remove_class(&mut self, class: usize) -> bool {
-        if class >= self.classes.len() {
-            return false;
+    /// Gives a class another name.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such class, the name is empty, or another class has it.
+    pub fn rename_class(&mut self, id: u32, name: &str) -> Result<(), Failure> {
+        let name = self.free_name(name, Some(id))?;
+        let class = self.classes.iter_mut().find(|class| class.id == id);
+        class.ok_or_else(|| no_class(id))?.name = name;
+        Ok(())
+    }
+
+    /// Forgets a class and its examples.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such class.
+    pub fn remove_class(&mut self, id: u32) -> Result<(), Failure> {
+        self.check(id)?;
+        self.classes.retain(|class| class.id != id);
+        // From the last: those after a photo that goes move up.
+        for position in self.photos.remove_label(label_of(id)).into_iter().rev() {
+            self.ids.remove(position);
         }
-        self.last = None;
-        self.classes.remove(class);
-        for image in (0..self.cache.len()).rev() {
-            match self.cache.labels()[image] {
-                label if label == class => {
-                    self.cache.remove(image);
-                    self.ids.remove(image);
-                }
-                label if label > class => self.cache.relabel(image, label - 1),
-                _ => {}
-            }
-        }
-        true
+        Ok(())
     }
 
     /// Adds an example and returns its id.
     ///
     /// # Errors
     ///
-    /// When the features are not those of this project's network, or not finite.
-    pub fn add_example(
-        &mut self,
-        class: usize,
-        features: &[f32],
-    ) -> Result<u32, rekindle_core::train::FeatureError> {
-        self.cache.push(class, features)?;
-        let id = self.next_id;
-        self.next_id += 1;
-        self.ids.push(id);
+    /// When there is no such class, or the features are not those of this project's network, or not finite.
+    pub fn add_example(&mut self, class: u32, features: &[f32]) -> Result<u32, Failure> {
+        let id = self.next_example;
+        self.restore_example(id, class, features)?;
         Ok(id)
     }
 
-    /// Forgets an example; says whether there was one of that id.
-    pub fn remove_example(&mut self, id: u32) -> bool {
-        let Some(image) = self.ids.iter().position(|&known| known == id) else {
-            return false;
-        };
-        self.ids.remove(image);
-        self.cache.remove(image);
-        true
+    /// Adds an example that another session had, under the id it had there.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_example`](Self::add_example), and when the id is in use.
+    pub fn restore_example(
+        &mut self,
+        id: u32,
+        class: u32,
+        features: &[f32],
+    ) -> Result<(), Failure> {
+        self.check(class)?;
+        if self.ids.contains(&id) {
+            return Err(in_use("example", id));
+        }
+        let pushed: Result<_, FeatureError> = self.photos.push(label_of(class), features);
+        pushed?;
+        self.ids.push(id);
+        self.next_example = self.next_example.max(id.saturating_add(1));
+        Ok(())
     }
+
+    /// Forgets an example.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that id.
+    pub fn remove_example(&mut self, id: u32) -> Result<(), Failure> {
+        let position = self.position(id)?;
+        self.ids.remove(position);
+        self.photos.remove(position);
+        Ok(())
+    }
+
+    /// The features of an example.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that id.
+    pub fn features(&self, id: u32) -> Result<&[f32], Failure> {
+        Ok(self.photos.features(self.position(id)?))
+    }
+
+    /// Whether there is a class of that id.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn check(&self, id: u32) -> Result<(), Failure> {
+        match self.knows(id) {
+            true => Ok(()),
+            false => Err(no_class(id)),
+        }
+    }
+
+    fn knows(&self, id: u32) -> bool {
+        self.classes.iter().any(|class| class.id == id)
+    }
+
+    fn position(&self, id: u32) -> Result<usize, Failure> {
+        let found = self.ids.iter().position(|&known| known == id);
+        found.ok_or_else(|| {
+            let help = "Reload the page if it shows photos that are gone.";
+            Failure::usage(format!("there is no example {id}"), help)
+        })
+    }
+
+    /// A name as it is kept, if no class but `except` has it.
+    fn free_name(&self, name: &str, except: Option<u32>) -> Result<String, Failure> {
+        let name = name.trim();
+        if name.is_empty() {
+            return Err(Failure::usage(
+                "a class needs a name",
+                "Give at least one letter.",
+            ));
+        }
+        let mut others = self.classes.iter().filter(|class| Some(class.id) != except);
+        match others.any(|class| class.name == name) {
+            true => Err(Failure::usage(
+                format!("there is a class “{name}” already"),
+                "Choose another name.",
+            )),
+            false => Ok(name.to_owned()),
+        }
+    }
+}
+
+/// What the photos of a class are labelled with.
+pub fn label_of(class: u32) -> usize {
+    class as usize
+}
+
+fn no_class(id: u32) -> Failure {
+    Failure::usage(format!("there is no class {id}"), "Add the class first.")
+}
+
+fn in_use(what: &str, id: u32) -> Failure {
+    Failure::usage(
+        format!("the id {id} belongs to another {what}"),
+        "Restore into an empty session.",
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn removing_a_class_moves_the_later_ones_up_with_their_examples() {
+    /// Classes a, b and c with two photos each, whose features are 0 to 5.
+    fn taught() -> (Project, Vec<u32>, Vec<u32>) {
         let mut project = Project::new(1);
-        for name in ["a", "b", "c"] {
-            project.add_class(name.to_owned());
-        }
-        let ids: Vec<_> = (0..6)
-            .map(|i| project.add_example(i % 3, &[i as f32]).unwrap())
+        let classes: Vec<_> = ["a", "b", "c"]
+            .map(|name| project.add_class(name).unwrap())
+            .into();
+        let examples = (0..6)
+            .map(|i| project.add_example(classes[i % 3], &[i as f32]).unwrap())
             .collect();
-        assert!(project.remove_class(1));
-        assert_eq!(project.cache().labels(), [0, 1, 0, 1]);
-        assert_eq!(project.cache().plain(&[1, 3]).features, [2.0, 5.0]);
-        assert!(project.remove_example(ids[5]) && !project.remove_example(ids[1]));
-        assert!(!project.remove_class(2));
+        (project, classes, examples)
+    }
+
+    #[test]
+    fn a_class_that_goes_leaves_the_others_their_ids_and_examples() {
+        let (mut project, classes, examples) = taught();
+        project.remove_class(classes[1]).unwrap();
+        assert_eq!(project.class_ids(), [classes[0], classes[2]]);
+        assert_eq!(project.names(&classes), ["a", "", "c"]);
+        assert_eq!(project.features(examples[2]).unwrap(), [2.0]);
+        assert_eq!(project.features(examples[5]).unwrap(), [5.0]);
+        assert!(project.features(examples[1]).is_err());
+        project.remove_example(examples[5]).unwrap();
+        assert!(project.remove_example(examples[1]).is_err());
+        assert!(project.remove_class(classes[1]).is_err());
+        let counts: Vec<_> = project.classes().iter().map(|c| c.examples).collect();
+        assert_eq!(counts, [2, 1]);
+    }
+
+    #[test]
+    fn no_id_is_given_twice() {
+        let (mut project, classes, examples) = taught();
+        project.remove_class(classes[2]).unwrap();
+        assert!(!classes.contains(&project.add_class("c").unwrap()));
+        let mut next = project.emptied(2);
+        assert!(next.classes().is_empty() && next.photos().is_empty());
+        let class = next.add_class("a").unwrap();
+        assert!(!classes.contains(&class));
+        assert!(!examples.contains(&next.add_example(class, &[1.0, 2.0]).unwrap()));
+        assert!(next.add_example(classes[0], &[1.0, 2.0]).is_err());
+    }
+
+    #[test]
+    fn names_are_unique_and_not_empty() {
+        let (mut project, classes, _) = taught();
+        for wrong in ["", "  ", "b", " b "] {
+            assert!(project.add_class(wrong).is_err(), "{wrong:?}");
+            assert!(
+                project.rename_class(classes[0], wrong).is_err(),
+                "{wrong:?}"
+            );
+        }
+        project.rename_class(classes[0], "a").unwrap();
+        project.rename_class(classes[0], " z ").unwrap();
+        assert_eq!(project.names(&classes), ["z", "b", "c"]);
+        assert!(project.rename_class(99, "y").is_err());
+    }
+
+    #[test]
+    fn what_another_session_had_comes_back_under_its_ids() {
+        let mut project = Project::new(1);
+        project.restore_class(7, "a").unwrap();
+        project.restore_example(12, 7, &[3.0]).unwrap();
+        assert!(project.restore_class(7, "b").is_err());
+        assert!(project.restore_example(12, 7, &[4.0]).is_err());
+        assert!(project.restore_example(13, 8, &[4.0]).is_err());
+        assert_eq!(project.add_class("b").map_err(|_| ()), Ok(8));
+        assert_eq!(project.add_example(8, &[1.0]).map_err(|_| ()), Ok(13));
     }
 }

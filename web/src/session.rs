@@ -1,35 +1,39 @@
 //! The class that the page's worker holds.
 
-use js_sys::{Date, Uint8Array};
+use js_sys::{Float32Array, Uint8Array};
 use rekindle_core::device::{self, DeviceClass, OpenDevice, Preference};
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 #[cfg(feature = "gpu")]
 use rekindle_core::model::Tensor;
-use rekindle_core::train::{
-    ClassWeights, Examples, Fitted, HeadRecipe, LinearRecipe, LinearTrainer, TrainError,
-    cross_validate, judge,
-};
-use serde::{Deserialize, Serialize};
-use serde_json::json;
+use rekindle_core::postprocess::Prediction;
+use serde::Serialize;
+use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
-use wasm_bindgen::{JsError, JsValue};
 
 use crate::error::Failure;
+use crate::learning::{Answer as ClassAnswer, FitOptions, Fitting, Head, Measuring};
 use crate::project::Project;
 
 type Answer<T> = Result<T, JsValue>;
 
 /// A device, a model, and what a person has taught it.
+///
+/// Classes and examples are known by ids, which stay what they are whatever happens to others, and are never given
+/// twice. A head that was fitted here belongs to the classes it was fitted on: it goes with the first of them.
 #[wasm_bindgen]
 pub struct Session {
     open: OpenDevice,
     reason: String,
     /// The model as it was opened: its backbone serves every head.
     base: Option<Model>,
-    /// The model with the head that was fitted last.
-    fitted: Option<Model>,
+    /// The head that was fitted last.
+    head: Option<Head>,
+    /// Counts the heads that have answered.
+    revision: u32,
     project: Project,
+    fitting: Option<Fitting>,
+    measuring: Option<Measuring>,
 }
 
 #[derive(Serialize)]
@@ -44,30 +48,14 @@ struct DeviceDescription<'a> {
 struct ModelInfo<'a> {
     architecture: &'a str,
     classes: &'a [String],
+    /// The ids of the classes of a head that was fitted here.
+    class_ids: Option<&'a [u32]>,
     head: &'static str,
+    revision: u32,
     input_size: u32,
     parameters: usize,
     /// The classes a head was trained on here or elsewhere; `null` for the network's own.
     trainable: Option<&'a [String]>,
-}
-
-#[derive(Deserialize, Default)]
-#[serde(rename_all = "camelCase", default)]
-struct FitOptions {
-    c: Option<f64>,
-    class_weights: Option<String>,
-    seed: Option<u32>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct FitReport {
-    iterations: usize,
-    objective: f64,
-    train_accuracy: f64,
-    cross_validation: Option<f64>,
-    folds: Option<usize>,
-    milliseconds: f64,
 }
 
 fn to_js(value: &impl Serialize) -> Answer<JsValue> {
@@ -112,8 +100,11 @@ impl Session {
             open,
             reason,
             base: None,
-            fitted: None,
+            head: None,
+            revision: 0,
             project: Project::new(0),
+            fitting: None,
+            measuring: None,
         })
     }
 
@@ -141,9 +132,9 @@ impl Session {
     /// When the bytes are not a model file, or a damaged one. The former model stays.
     pub async fn load(&mut self, bytes: Vec<u8>) -> Answer<JsValue> {
         let model = Model::open(bytes, &self.open.device).map_err(failed)?;
-        self.project = Project::new(model.backbone_graph().features());
+        self.project = self.project.emptied(model.backbone_graph().features());
         self.base = Some(model);
-        self.fitted = None;
+        self.answer_by(None);
         self.info()
     }
 
@@ -161,7 +152,9 @@ impl Session {
         to_js(&ModelInfo {
             architecture: &card.architecture,
             classes: &card.classes,
+            class_ids: self.head.as_ref().map(|head| &head.classes[..]),
             head,
+            revision: self.revision,
             input_size: card.preset.crop(),
             parameters: model.parameters(),
             trainable: (head != "original").then_some(&card.classes),
@@ -180,10 +173,16 @@ impl Session {
         height: u32,
         top_k: usize,
     ) -> Answer<JsValue> {
-        let model = self.model()?;
+        let model = self.base()?;
         let crop = crop(model, &rgba, width, height)?;
-        let answers = model.predict(&[crop], top_k).await.map_err(failed)?;
-        to_js(&answers.first())
+        let answers = match &self.head {
+            Some(head) => {
+                let features = model.read_features(&[crop]).await.map_err(failed)?;
+                head.answer(&features, top_k)
+            }
+            None => own(model.predict(&[crop], top_k).await.map_err(failed)?),
+        };
+        to_js(&answers)
     }
 
     /// The same for an `ImageBitmap`, whose pixels stay on the graphics adapter; `undefined` where that cannot be
@@ -196,53 +195,70 @@ impl Session {
     pub async fn classify_frame(&self, source: JsValue, top_k: usize) -> Answer<JsValue> {
         #[cfg(feature = "gpu")]
         {
-            let model = self.model()?;
+            let model = self.base()?;
             if let Some(batch) = self.batch(model, &source) {
-                let answers = model.predict_of(batch, top_k).await.map_err(failed)?;
-                return to_js(&answers.first());
+                let answers = match &self.head {
+                    Some(head) => {
+                        let features = model.read_features_of(batch).await.map_err(failed)?;
+                        head.answer(&features, top_k)
+                    }
+                    None => own(model.predict_of(batch, top_k).await.map_err(failed)?),
+                };
+                return to_js(&answers);
             }
         }
         let _ = (source, top_k);
         Ok(JsValue::UNDEFINED)
     }
 
-    /// Adds a class and returns its number.
-    #[wasm_bindgen(js_name = addClass)]
-    pub fn add_class(&mut self, name: String) -> usize {
-        self.project.add_class(name)
-    }
-
-    /// Gives a class another name.
+    /// Adds a class and returns its id.
     ///
     /// # Errors
     ///
-    /// When there is no such class.
+    /// When the name is empty or another class has it.
+    #[wasm_bindgen(js_name = addClass)]
+    pub fn add_class(&mut self, name: String) -> Answer<u32> {
+        self.project.add_class(&name).map_err(failed)
+    }
+
+    /// Adds a class that another session had, under its id there.
+    ///
+    /// # Errors
+    ///
+    /// As [`add_class`](Self::add_class), and when the id is in use.
+    #[wasm_bindgen(js_name = restoreClass)]
+    pub fn restore_class(&mut self, id: u32, name: String) -> Answer<()> {
+        self.project.restore_class(id, &name).map_err(failed)
+    }
+
+    /// Gives a class another name. A head that was fitted on it answers with that from now on.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such class, the name is empty, or another class has it.
     #[wasm_bindgen(js_name = renameClass)]
-    pub fn rename_class(&mut self, class: usize, name: String) -> Answer<()> {
-        if !self.project.rename_class(class, name) {
-            return Err(no_class(class));
-        }
-        // A fitted head keeps its order; only the name it answers with changes.
-        if let Some(fitted) = &mut self.fitted
-            && fitted.card.classes.len() == self.project.names().len()
-        {
-            fitted.card.classes = self.project.names().to_vec();
+    pub fn rename_class(&mut self, id: u32, name: String) -> Answer<()> {
+        self.project.rename_class(id, &name).map_err(failed)?;
+        if let Some(head) = &mut self.head {
+            head.model.card.classes = self.project.names(&head.classes);
         }
         Ok(())
     }
 
-    /// Forgets a class with its examples; those after it move up.
+    /// Forgets a class with its examples. A head that was fitted on it goes, too.
     ///
     /// # Errors
     ///
     /// When there is no such class.
     #[wasm_bindgen(js_name = removeClass)]
-    pub fn remove_class(&mut self, class: usize) -> Answer<()> {
-        if self.project.remove_class(class) {
-            Ok(())
-        } else {
-            Err(no_class(class))
+    pub fn remove_class(&mut self, id: u32) -> Answer<()> {
+        self.project.remove_class(id).map_err(failed)?;
+        self.outdated();
+        let knows = |head: &Head| head.classes.contains(&id);
+        if self.head.as_ref().is_some_and(knows) {
+            self.answer_by(None);
         }
+        Ok(())
     }
 
     /// The classes with the number of their examples.
@@ -262,17 +278,16 @@ impl Session {
     #[wasm_bindgen(js_name = addExample)]
     pub async fn add_example(
         &mut self,
-        class: usize,
+        class: u32,
         rgba: Vec<u8>,
         width: u32,
         height: u32,
     ) -> Answer<u32> {
-        if class >= self.project.names().len() {
-            return Err(no_class(class));
-        }
+        self.project.check(class).map_err(failed)?;
         let model = self.base()?;
         let crop = crop(model, &rgba, width, height)?;
         let features = model.read_features(&[crop]).await.map_err(failed)?;
+        self.outdated();
         self.project.add_example(class, &features).map_err(failed)
     }
 
@@ -282,21 +297,42 @@ impl Session {
     ///
     /// As [`add_example`](Self::add_example).
     #[wasm_bindgen(js_name = addFrame)]
-    pub async fn add_frame(&mut self, class: usize, source: JsValue) -> Answer<Option<u32>> {
-        if class >= self.project.names().len() {
-            return Err(no_class(class));
-        }
+    pub async fn add_frame(&mut self, class: u32, source: JsValue) -> Answer<Option<u32>> {
+        self.project.check(class).map_err(failed)?;
         #[cfg(feature = "gpu")]
         {
             let model = self.base()?;
             if let Some(batch) = self.batch(model, &source) {
                 let features = model.read_features_of(batch).await.map_err(failed)?;
+                self.outdated();
                 let id = self.project.add_example(class, &features);
                 return id.map(Some).map_err(failed);
             }
         }
         let _ = source;
         Ok(None)
+    }
+
+    /// Adds an example that another session had, by its features and under its id there.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such class, the id is in use, or the features are not those of this network.
+    #[wasm_bindgen(js_name = restoreExample)]
+    pub fn restore_example(&mut self, id: u32, class: u32, features: Vec<f32>) -> Answer<()> {
+        self.outdated();
+        let restored = self.project.restore_example(id, class, &features);
+        restored.map_err(failed)
+    }
+
+    /// The features of an example.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of that id.
+    pub fn features(&self, id: u32) -> Answer<Float32Array> {
+        let features = self.project.features(id).map_err(failed)?;
+        Ok(Float32Array::from(features))
     }
 
     /// Forgets an example.
@@ -306,103 +342,105 @@ impl Session {
     /// When there is none of that id.
     #[wasm_bindgen(js_name = removeExample)]
     pub fn remove_example(&mut self, id: u32) -> Answer<()> {
-        if self.project.remove_example(id) {
-            return Ok(());
-        }
-        let help = "Reload the page if it shows photos that are gone.";
-        Err(failed(Failure::usage(
-            format!("there is no example {id}"),
-            help,
-        )))
+        self.outdated();
+        self.project.remove_example(id).map_err(failed)
     }
 
-    /// Fits a linear head to all examples, to the optimum, and measures it by cross-validation.
+    /// Begins to fit a linear head to all examples; [`step_fit`](Self::step_fit) goes on with it.
     ///
     /// # Errors
     ///
-    /// When fewer than two classes have examples.
-    pub async fn fit(&mut self, options: JsValue) -> Answer<JsValue> {
+    /// When fewer than two classes have examples, or the options make no sense.
+    #[wasm_bindgen(js_name = startFit)]
+    pub fn start_fit(&mut self, options: JsValue) -> Answer<()> {
         let options: FitOptions = match options.is_undefined() || options.is_null() {
             true => FitOptions::default(),
             false => serde_wasm_bindgen::from_value(options).map_err(failed)?,
         };
-        let class_weights = match options.class_weights.as_deref() {
-            Some("balanced" | "auto") => ClassWeights::Balanced,
-            _ => ClassWeights::None,
-        };
-        let recipe = LinearRecipe {
-            c: options.c,
-            class_weights,
-        };
-        let seed = u64::from(options.seed.unwrap_or(0));
-        let started = Date::now();
+        self.base()?;
+        self.outdated();
+        let fitting = Fitting::new(&self.project, options.into()).map_err(failed)?;
+        self.fitting = Some(fitting);
+        Ok(())
+    }
 
-        let model = self.base()?;
-        let (cache, classes) = (self.project.cache(), self.project.names().len());
-        let all: Vec<usize> = (0..cache.len()).collect();
-        let examples: Examples = cache.plain(&all);
-        let solve = |examples: &Examples, start| {
-            let trainer = LinearTrainer::new(&recipe, examples, classes, start);
-            trainer.and_then(LinearTrainer::solve)
-        };
-        let solution = solve(&examples, self.project.last.as_ref());
-        let solution = solution.map_err(TrainError::from).map_err(failed)?;
-        let logits = solution.logits(&examples.features);
-        let accuracy = judge(&logits, &examples.labels, classes)
-            .map_err(unexpected)?
-            .accuracy;
-        let milliseconds = Date::now() - started;
+    /// Does a piece of the fit under way.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or the objective overflows.
+    #[wasm_bindgen(js_name = stepFit)]
+    pub fn step_fit(&mut self) -> Answer<JsValue> {
+        let fitting = self.fitting.as_mut().ok_or_else(|| none_under_way("fit"))?;
+        to_js(&fitting.step().map_err(failed)?)
+    }
 
-        // As many folds as the rarest class allows, five at most; fewer than two say nothing.
-        let rarest = (0..classes)
-            .map(|class| {
-                examples
-                    .labels
-                    .iter()
-                    .filter(|&&label| label == class)
-                    .count()
-            })
-            .filter(|&count| count > 0)
-            .min();
-        let folds = rarest
-            .map(|rarest| rarest.min(5))
-            .filter(|&folds| folds >= 2);
-        let mut cross_validation = None;
-        if let Some(folds) = folds {
-            let answer = async |train: Examples, valid: &Examples| {
-                let solution = solve(&train, None)?;
-                Ok::<_, TrainError>(solution.logits(&valid.features))
-            };
-            let logits = cross_validate(cache, classes, folds, seed, answer, |_| true)
-                .await
-                .map_err(failed)?;
-            if let Some(logits) = logits {
-                let report = judge(&logits, cache.labels(), classes).map_err(unexpected)?;
-                cross_validation = report.accuracy;
-            }
-        }
-
-        let fitted = Fitted::linear(solution, &examples, model.slot());
-        let names = self.project.names().to_vec();
-        let mut trained = model.with_head(fitted.kind, fitted.head, names);
-        let recipe = HeadRecipe::Linear(recipe);
-        trained.card.recipe = object(json!({ "head": recipe, "seed": seed }));
-        trained.card.provenance = object(json!({
-            "rekindle": env!("CARGO_PKG_VERSION"),
-            "made_in": "browser",
-            "images": examples.len(),
-        }));
-        let report = FitReport {
-            iterations: fitted.iterations,
-            objective: fitted.loss,
-            train_accuracy: accuracy.unwrap_or(f64::NAN),
-            cross_validation,
-            folds,
-            milliseconds,
-        };
-        self.project.last = fitted.solution;
-        self.fitted = Some(trained);
+    /// Puts the head that was fitted in place.
+    ///
+    /// # Errors
+    ///
+    /// When no fit is under way.
+    #[wasm_bindgen(js_name = finishFit)]
+    pub fn finish_fit(&mut self) -> Answer<JsValue> {
+        let fitting = self.fitting.take().ok_or_else(|| none_under_way("fit"))?;
+        let base = self.base.as_ref().ok_or_else(no_model)?;
+        let (head, report) = fitting.finish(&mut self.project, base).map_err(failed)?;
+        self.answer_by(Some(head));
         to_js(&report)
+    }
+
+    /// Gives up the fit under way, if there is one.
+    #[wasm_bindgen(js_name = dropFit)]
+    pub fn drop_fit(&mut self) {
+        self.fitting = None;
+    }
+
+    /// Begins to measure what the last fit is worth on photos it has not seen, and says in how many folds;
+    /// `undefined` where some class has a single example.
+    ///
+    /// # Errors
+    ///
+    /// When nothing was fitted.
+    #[wasm_bindgen(js_name = startFolds)]
+    pub fn start_folds(&mut self) -> Answer<Option<usize>> {
+        let head = self.head.as_ref().ok_or_else(|| {
+            failed(Failure::usage(
+                "there is no head to measure",
+                "Fit one first.",
+            ))
+        })?;
+        self.measuring = Measuring::new(&self.project, &head.plan).map_err(failed)?;
+        Ok(self.measuring.as_ref().map(Measuring::folds))
+    }
+
+    /// Does a piece of the measurement under way.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or an objective overflows.
+    #[wasm_bindgen(js_name = stepFolds)]
+    pub fn step_folds(&mut self) -> Answer<JsValue> {
+        let measuring = self.measuring.as_mut();
+        let measuring = measuring.ok_or_else(|| none_under_way("measurement"))?;
+        to_js(&measuring.step(&self.project).map_err(failed)?)
+    }
+
+    /// What the measurement came to.
+    ///
+    /// # Errors
+    ///
+    /// When there is none under way.
+    #[wasm_bindgen(js_name = finishFolds)]
+    pub fn finish_folds(&mut self) -> Answer<JsValue> {
+        let measuring = self.measuring.take();
+        let measuring = measuring.ok_or_else(|| none_under_way("measurement"))?;
+        to_js(&measuring.finish(&self.project).map_err(failed)?)
+    }
+
+    /// Gives up the measurement under way, if there is one.
+    #[wasm_bindgen(js_name = dropFolds)]
+    pub fn drop_folds(&mut self) {
+        self.measuring = None;
     }
 
     /// The bytes of the model file: with the head fitted last, or the one the model came with.
@@ -422,8 +460,21 @@ impl Session {
             .base
             .as_ref()
             .map_or(0, |model| model.backbone_graph().features());
-        self.project = Project::new(width);
-        self.fitted = None;
+        self.project = self.project.emptied(width);
+        self.answer_by(None);
+    }
+
+    /// Another head answers from now on.
+    fn answer_by(&mut self, head: Option<Head>) {
+        self.outdated();
+        self.head = head;
+        self.revision += 1;
+    }
+
+    /// What is under way would be of something else.
+    fn outdated(&mut self) {
+        self.fitting = None;
+        self.measuring = None;
     }
 
     /// What the network sees of a picture on the adapter.
@@ -433,17 +484,22 @@ impl Session {
     }
 
     fn base(&self) -> Answer<&Model> {
-        self.base.as_ref().ok_or_else(|| {
-            failed(Failure::usage(
-                "no model is open",
-                "Wait until the model has been loaded.",
-            ))
-        })
+        self.base.as_ref().ok_or_else(no_model)
     }
 
+    /// The network with the head that answers.
     fn model(&self) -> Answer<&Model> {
-        self.fitted.as_ref().map_or_else(|| self.base(), Ok)
+        match &self.head {
+            Some(head) => Ok(&head.model),
+            None => self.base(),
+        }
     }
+}
+
+/// What the head that a model came with says of one photo.
+fn own(predictions: Vec<Vec<Prediction>>) -> Vec<ClassAnswer> {
+    let photo = predictions.into_iter().next().unwrap_or_default();
+    ClassAnswer::with_ids(photo, &[])
 }
 
 fn crop(model: &Model, rgba: &[u8], width: u32, height: u32) -> Answer<RgbImage> {
@@ -451,20 +507,16 @@ fn crop(model: &Model, rgba: &[u8], width: u32, height: u32) -> Answer<RgbImage>
     Ok(model.card.preset.crop_pixels(&image))
 }
 
-fn no_class(class: usize) -> JsValue {
+fn no_model() -> JsValue {
     failed(Failure::usage(
-        format!("there is no class number {class}"),
-        "Add the class first.",
+        "no model is open",
+        "Wait until the model has been loaded.",
     ))
 }
 
-fn unexpected(error: impl std::fmt::Display) -> JsValue {
-    JsError::new(&error.to_string()).into()
-}
-
-fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
-    match value {
-        serde_json::Value::Object(map) => map,
-        _ => serde_json::Map::new(),
-    }
+fn none_under_way(what: &str) -> JsValue {
+    failed(Failure::usage(
+        format!("no {what} is under way"),
+        "Begin it again: something has changed meanwhile.",
+    ))
 }

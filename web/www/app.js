@@ -6,11 +6,10 @@ import { byFolder, filesOfDrop, holdsFiles, isModelFile } from "./js/files.js";
 import { Fit } from "./js/fit.js";
 import { Keep, pickModel } from "./js/keep.js";
 import { Look } from "./js/look.js";
-import { notify, notifyError } from "./js/notices.js";
+import { dismiss, notify, notifyError } from "./js/notices.js";
 import { Teach } from "./js/teach.js";
 import { Rekindle } from "./rekindle.js";
 
-const FRESH_CLASSES = ["Class 1", "Class 2"];
 const parameters = new URLSearchParams(location.search);
 
 async function main() {
@@ -20,7 +19,6 @@ async function main() {
   const picked = listed.then(([models]) => pickModel(models, parameters.get("model")));
   const early = picked.then((model) => fetch(model.file)).catch(() => null);
   const rekindle = await Rekindle.start({ device: deviceChoice() });
-  rekindle.addEventListener("crash", ({ detail }) => crashed(detail, rekindle.device));
   for (const { message, help } of rekindle.warnings) notify("warning", message, { help });
   showDevice(rekindle.device);
 
@@ -29,16 +27,17 @@ async function main() {
   app.look = new Look(app);
   app.fit = new Fit(app);
   app.keep = new Keep(app);
+  watchOver(app);
 
   const [models, samples] = await listed;
   let sampled = false;
   rekindle.addEventListener("model", ({ detail: info }) => {
+    if (!info) return;
     app.keep.draw(info);
     app.look.setModel(info);
   });
+  app.camera.addEventListener("lost", ({ detail }) => notifyError(detail, { key: "camera" }));
   app.keep.addEventListener("loaded", async ({ detail: { info, file } }) => {
-    app.fit.restart();
-    await app.teach.restart(file && info.head !== "original" ? [] : FRESH_CLASSES);
     showOpened(app, info, file);
     setReady(true);
     if (!sampled) {
@@ -81,9 +80,14 @@ function showDevice({ kind, name, reason }) {
   $("#device-kind").textContent = kind === "webgpu" ? "WebGPU" : "CPU";
   $("#device-name").textContent = name;
   $("#device-reason").textContent = reason;
-  document.addEventListener("pointerdown", ({ target }) => {
-    if (!badge.contains(target)) badge.open = false;
-  });
+  for (const link of badge.querySelectorAll("a")) link.href = onDevice(link.dataset.device);
+}
+
+/** This page's address with another device. */
+function onDevice(device) {
+  const wanted = new URLSearchParams(parameters);
+  wanted.set("device", device);
+  return `?${wanted}`;
 }
 
 /** A model file that was opened brings its own classes; they can be taught anew by name. */
@@ -95,7 +99,7 @@ function showOpened(app, info, file) {
     `${file} knows ${info.classes.join(", ")}. It holds no photos: teaching starts a new head.`;
   $("#opened-names").onclick = () => {
     opened.hidden = true;
-    app.teach.restart(info.classes);
+    app.teach.addNames(info.classes);
   };
 }
 
@@ -117,6 +121,10 @@ function acceptDrops(app) {
     hide();
     if (!holdsFiles(event)) return;
     event.preventDefault();
+    if ($("main").inert || $(".path").inert) {
+      notify("warning", "The network is not ready yet.", { help: "Drop the files again when it is.", key: "drop" });
+      return;
+    }
     const found = await filesOfDrop(event.dataTransfer).catch(() => []);
     const files = found.map(({ file }) => file);
     const model = files.find(isModelFile);
@@ -151,19 +159,60 @@ function setReady(ready) {
   $("main").inert = !ready;
 }
 
-function crashed({ message, help }, device) {
-  setReady(false);
-  notify("error", message, {
-    help,
-    key: "crash",
-    action:
-      device?.kind === "webgpu"
-        ? { label: "Reload on the CPU", run: () => location.assign("?device=cpu") }
-        : { label: "Reload", run: () => location.reload() },
+/** A worker that died or fell silent is said, and can be replaced: what was taught is kept. */
+function watchOver(app) {
+  const { rekindle, teach, keep } = app;
+  const offer = (reason) => {
+    const onAdapter = rekindle.device?.kind === "webgpu";
+    notify("error", reason.message, {
+      help: reason.help,
+      key: "crash",
+      stays: reason.kind !== "stall",
+      action: {
+        label: onAdapter ? "Start again on the CPU" : "Start again",
+        run: () => startAgain(onAdapter ? { device: "cpu" } : {}),
+      },
+    });
+  };
+  const startAgain = async (options) => {
+    dismiss("crash");
+    $("#loading").hidden = false;
+    $("#loading-text").textContent = "Starting again";
+    $("#loading-bar").removeAttribute("value");
+    setReady(false);
+    teach.hold();
+    try {
+      const info = await rekindle.restart(options);
+      showDevice(rekindle.device);
+      if (info) setReady(true);
+      else await keep.fetchAgain();
+      teach.release();
+    } catch (error) {
+      offer(error);
+    } finally {
+      $("#loading").hidden = true;
+    }
+  };
+  rekindle.addEventListener("crash", ({ detail }) => {
+    setReady(false);
+    teach.hold();
+    offer(detail);
   });
+  rekindle.addEventListener("stall", ({ detail }) => offer(detail));
+  rekindle.addEventListener("recover", () => dismiss("crash"));
 }
+
+document.addEventListener("pointerdown", ({ target }) => {
+  const badge = $("#device");
+  if (!badge.contains(target)) badge.open = false;
+});
 
 main().catch((error) => {
   $("#loading").hidden = true;
-  notifyError(error, { key: "start", action: { label: "Reload", run: () => location.reload() } });
+  $("#look-lead").textContent = "It did not start.";
+  const action =
+    parameters.get("device") === "webgpu"
+      ? { label: "Use the CPU", run: () => location.assign(onDevice("cpu")) }
+      : { label: "Reload", run: () => location.reload() };
+  notify("error", error.message, { help: error.help, key: "start", action, stays: true });
 });

@@ -10,8 +10,8 @@
  * console.log(await rekindle.classify(document.querySelector("img")));
  * ```
  *
- * `rekindle.js`, `worker.js` and the folder `pkg/` are served from one place, by the page's own
- * origin (browsers refuse workers from elsewhere).
+ * `rekindle.js`, `worker.js` and the folders `rekindle/` and `pkg/` are served from one place, by the
+ * page's own origin (browsers refuse workers from elsewhere).
  */
 
 /** Where the network runs. `auto` takes a real graphics adapter, else the CPU. */
@@ -28,27 +28,45 @@ export interface Device {
 export interface StartOptions {
   /** Default: `"auto"`. `"webgpu"` takes even a software adapter. */
   device?: DeviceChoice;
-  /** The folder that holds `worker.js` and `pkg/`. Default: the folder of `rekindle.js`. */
+  /** The folder that holds `worker.js`, `rekindle/` and `pkg/`. Default: the folder of `rekindle.js`. */
   base?: string | URL;
 }
+
+/**
+ * What a class is known by from {@link Rekindle.addClass} on, whatever happens to its name and to other
+ * classes. An id is never given twice.
+ */
+export type ClassId = number;
+
+/** What a photo is known by from {@link Rekindle.addExample} on. An id is never given twice. */
+export type ExampleId = number;
 
 export interface ModelInfo {
   /** torchvision's or timm's name, for example `"efficientnet_lite0"`. */
   readonly architecture: string;
   /** The names the current head answers with, in order of its outputs. */
   readonly classes: readonly string[];
+  /**
+   * The classes that the current head was fitted on here, in order of its outputs; null for a head that
+   * came with the model file.
+   */
+  readonly classIds: readonly ClassId[] | null;
   /** `"original"`: the head the weights came with (ImageNet). Others were fitted. */
   readonly head: "original" | "linear" | "mlp";
+  /** Rises by one whenever another head answers. A new name for a class leaves it as it is. */
+  readonly revision: number;
   /** Side of the square the network sees, in pixels. */
   readonly inputSize: number;
   /** Number of parameters, head included. */
   readonly parameters: number;
-  /** Names of the parts that were trained, or null for pretrained weights. */
+  /** The classes a head was trained on, here or elsewhere; null for the network's own. */
   readonly trainable: readonly string[] | null;
 }
 
 export interface Prediction {
   readonly class: string;
+  /** The class's id, or null when the head came with the model file. */
+  readonly id: ClassId | null;
   /** Position of the class among the head's outputs. */
   readonly index: number;
   /** Softmax probability, 0 to 1. */
@@ -56,14 +74,29 @@ export interface Prediction {
   readonly logit: number;
 }
 
+export interface ClassifyOptions {
+  /** Let other answers, photos and fits go first. */
+  background?: boolean;
+  /** Calls it off, as long as it waits. */
+  signal?: AbortSignal;
+}
+
 export interface ClassSummary {
+  readonly id: ClassId;
   readonly name: string;
   readonly examples: number;
 }
 
+export interface ExampleOptions {
+  /** Side of a thumbnail to make, in pixels; none by default. */
+  thumbnail?: number;
+  /** Calls it off, as long as it waits. */
+  signal?: AbortSignal;
+}
+
 export interface Example {
   /** Handle for {@link Rekindle.removeExample}. */
-  readonly id: number;
+  readonly id: ExampleId;
   /** A small square JPEG for display, when one was asked for. */
   readonly thumbnail: Blob | null;
 }
@@ -74,23 +107,38 @@ export interface FitOptions {
    * Default: chosen from the size of the features, which suits every network.
    */
   c?: number;
-  /** `"balanced"` weighs each class by the inverse of its share of the examples. */
+  /** `"balanced"` weighs each class by the inverse of its share of the examples. Default: `"none"`. */
   classWeights?: "none" | "balanced";
   /** Decides the cross-validation folds. The same seed and photos give the same numbers. 0 to 2³² − 1. */
   seed?: number;
+  /** Calls the fit off; the head stays the one from before. */
+  signal?: AbortSignal;
 }
 
 export interface FitReport {
+  /** Steps from the last solution, or from none, to the optimum. */
   readonly iterations: number;
   /** Value of the regularised loss at the optimum. */
   readonly objective: number;
   /** Share of the examples that the fitted head names rightly, 0 to 1. */
   readonly trainAccuracy: number;
-  /** Share named rightly by heads that had not seen them, 0 to 1; null with too few examples. */
-  readonly crossValidation: number | null;
-  /** Number of cross-validation folds, or null when there was none. */
-  readonly folds: number | null;
-  /** Time the fit took, without the cross-validation. */
+  /** From the call to the head in place, by the clock. */
+  readonly milliseconds: number;
+}
+
+export interface CrossValidationOptions {
+  /** Calls it off. */
+  signal?: AbortSignal;
+  /** Called as folds are done. */
+  onProgress?: (done: number, total: number) => void;
+}
+
+export interface CrossValidation {
+  /** Share of the examples named rightly by heads that had not seen them, 0 to 1. */
+  readonly accuracy: number;
+  /** As many as the rarest class allows, five at most. */
+  readonly folds: number;
+  /** From the call to the answer, by the clock. */
   readonly milliseconds: number;
 }
 
@@ -109,7 +157,10 @@ export type Picture =
 export class RekindleError extends Error {
   constructor(reason: Problem);
   readonly help: string | undefined;
-  /** `"decode"`, `"heic"`, `"network"`, `"unsupported"`, `"crash"`, or a kind from the core. */
+  /**
+   * `"usage"`, `"cancelled"`, `"decode"`, `"heic"`, `"network"`, `"webgpu"`, `"unsupported"`, `"crash"`, or
+   * a kind from the core.
+   */
   readonly kind: string;
 }
 
@@ -119,18 +170,34 @@ export interface Problem {
   readonly help?: string;
 }
 
+export interface Teaching {
+  /** `"all"` after `load`, `reset` and `restart`. */
+  readonly change: "class" | "name" | "example" | "all";
+  /** What is taught now: {@link Rekindle.taught}. */
+  readonly classes: readonly ClassSummary[];
+}
+
 export interface RekindleEvents {
-  /** The network, its head or a name changed: after `load`, `fit`, `renameClass` and `reset`. */
+  /** The network, its head or a name is another one: after `load`, `fit`, `renameClass`, `removeClass`, `reset`. */
   model: CustomEvent<ModelInfo | null>;
+  /** Classes or examples came, went or were renamed. */
+  taught: CustomEvent<Teaching>;
   /** A head was fitted. */
   fit: CustomEvent<FitReport>;
-  /** The worker stopped for good: every later call fails. Start anew. */
+  /** The worker died: every call fails until {@link Rekindle.restart}. What was taught is kept. */
   crash: CustomEvent<Problem>;
+  /** The worker has been silent for long, though something was asked of it. It may come back. */
+  stall: CustomEvent<Problem>;
+  /** It has come back. */
+  recover: CustomEvent<null>;
 }
 
 /**
- * One network and the classes taught to it. Calls are carried out one after the other, in the order
- * they were made. Every promise may be rejected with a {@link RekindleError}.
+ * One network and the classes taught to it. Every promise may be rejected with a {@link RekindleError}.
+ *
+ * Calls are carried out one after the other, in the order they were made, except that a
+ * {@link Rekindle.classify} overtakes photos and fits that were asked for before it: it waits for one look
+ * at most, and is answered by the head in place then.
  */
 export class Rekindle extends EventTarget {
   private constructor(workerUrl: URL);
@@ -147,9 +214,13 @@ export class Rekindle extends EventTarget {
   /** The network in use, or null before the first {@link load}. */
   readonly info: ModelInfo | null;
 
+  /** What has been taught so far, in the order the classes were added. */
+  readonly taught: readonly ClassSummary[];
+
   /**
    * Loads pretrained weights or a model file made by Rekindle (`.safetensors`), from an address, an
-   * answered request, a file or bytes. Classes and examples taught so far are forgotten.
+   * answered request, a file or bytes. Classes and examples taught so far are forgotten, once the new
+   * network is in place; photos asked for before are read first.
    * @param onProgress called while an address is fetched; `total` is null when the server keeps it to itself.
    */
   load(
@@ -158,34 +229,50 @@ export class Rekindle extends EventTarget {
   ): Promise<ModelInfo>;
 
   /** The `topK` most probable classes, best first, by the current head. Default: 5. */
-  classify(source: Picture, topK?: number): Promise<Prediction[]>;
-
-  /** Adds a class and answers its index. Names are unique. */
-  addClass(name: string): Promise<number>;
-  renameClass(index: number, name: string): Promise<void>;
-  /** Removes a class with its examples; later classes move up by one. */
-  removeClass(index: number): Promise<void>;
-  classes(): Promise<ClassSummary[]>;
+  classify(source: Picture, topK?: number, options?: ClassifyOptions): Promise<Prediction[]>;
 
   /**
-   * Shows the network a photo of a class. Only its features are kept, not its pixels.
-   * @param options.thumbnail side of a thumbnail to make, in pixels; none by default.
+   * Adds a class and answers its id. Names are unique and not empty; they are kept without space around
+   * them, in Unicode's composed form (NFC).
    */
-  addExample(
-    classIndex: number,
-    source: Picture,
-    options?: { thumbnail?: number },
-  ): Promise<Example>;
-  removeExample(id: number): Promise<void>;
+  addClass(name: string): Promise<ClassId>;
+  /** Gives a class another name. A head that was fitted answers with it at once. */
+  renameClass(id: ClassId, name: string): Promise<void>;
+  /** Removes a class with its examples. A head that was fitted on it goes, too. */
+  removeClass(id: ClassId): Promise<void>;
+  /** {@link taught}, as the worker has it, after all that was asked for before. */
+  classes(): Promise<ClassSummary[]>;
 
-  /** Fits a linear head to the examples, to the optimum. The current head is replaced. */
+  /** Shows the network a photo of a class. Only its features are kept, not its pixels. */
+  addExample(classId: ClassId, source: Picture, options?: ExampleOptions): Promise<Example>;
+  removeExample(id: ExampleId): Promise<void>;
+
+  /**
+   * Fits a linear head to the examples, to the optimum, from where the last fit ended. The current head is
+   * replaced. Answers go on between its steps.
+   */
   fit(options?: FitOptions): Promise<FitReport>;
+
+  /**
+   * Measures what the last fit is worth on photos it has not seen, in folds, with the same options. It goes
+   * on while nothing else is asked for; any change of the examples calls it off (kind `"cancelled"`). Null
+   * when a class has only one example.
+   */
+  crossValidate(options?: CrossValidationOptions): Promise<CrossValidation | null>;
 
   /** The network with its current head as one `.safetensors` file, for the command line and PyTorch too. */
   saveModel(): Promise<Blob>;
 
   /** Forgets classes and examples; the head that {@link load} brought is back. */
   reset(): Promise<void>;
+
+  /**
+   * Starts a new worker, after a crash or in place of one that has stalled, opens the same network in it and
+   * teaches it all classes and examples again: they keep their ids. What was under way is rejected, and the
+   * head is the one that {@link load} brought until the next fit.
+   * @param options.device another device than before.
+   */
+  restart(options?: { device?: DeviceChoice }): Promise<ModelInfo | null>;
 
   /** Stops the worker and frees its memory. */
   close(): void;

@@ -1,50 +1,47 @@
 // Rekindle for any web page: a typed facade over the worker that runs the network.
 // Types and documentation: rekindle.d.ts.
 
-/** An error with a sentence that says what happened, and often one that says what to do. */
-export class RekindleError extends Error {
-  constructor({ message, help, kind }) {
-    super(message);
-    this.name = "RekindleError";
-    this.help = help;
-    this.kind = kind ?? "unknown";
-  }
-}
+import { className, fitOptions, identity, oneOf, whole } from "./rekindle/checks.js";
+import { RekindleError } from "./rekindle/error.js";
+import { Link } from "./rekindle/link.js";
+import { Record } from "./rekindle/record.js";
+import { bytesOf, portable } from "./rekindle/source.js";
+
+export { RekindleError };
+
+const DEVICES = ["auto", "webgpu", "cpu"];
+const MOST_CLASSES = 1_000_000;
+const LARGEST_THUMBNAIL = 4096;
 
 export class Rekindle extends EventTarget {
   #worker;
-  #pending = new Map();
-  #nextId = 1;
-  #stopped = null;
+  #choice;
+  #link = null;
+  #restarting = null;
   #device = null;
   #warnings = [];
   #info = null;
+  /** The model file as it was opened, for a new worker. */
+  #file = null;
+  #record = new Record();
+  /** Heads counted by workers before this one. */
+  #revisions = 0;
+  /** Settled when all that was asked for so far is on its way to the worker. */
+  #sent = Promise.resolve();
+  /** The same for what an answer must not overtake: not for a file that is still being fetched. */
+  #sentAtOnce = Promise.resolve();
 
   static async start({ device = "auto", base = new URL("./", import.meta.url) } = {}) {
-    const rekindle = new Rekindle(new URL("worker.js", new URL(base, document.baseURI)));
-    try {
-      const opened = await rekindle.#call("open", [device]);
-      rekindle.#device = opened.device;
-      rekindle.#warnings = opened.warnings;
-    } catch (error) {
-      rekindle.close();
-      throw error;
-    }
+    oneOf(device, DEVICES, "The device");
+    const rekindle = new Rekindle(new URL("worker.js", new URL(base, document.baseURI)), device);
+    await rekindle.#open();
     return rekindle;
   }
 
-  constructor(workerUrl) {
+  constructor(workerUrl, device = "auto") {
     super();
-    this.#worker = new Worker(workerUrl, { type: "module", name: "rekindle" });
-    this.#worker.onmessage = ({ data }) => this.#receive(data);
-    this.#worker.onerror = (event) => {
-      event.preventDefault();
-      this.#stop({
-        kind: "worker",
-        message: `The worker did not start${event.message ? `: ${event.message}` : "."}`,
-        help: "Reload the page. Browsers from before 2023 cannot run module workers.",
-      });
-    };
+    this.#worker = workerUrl;
+    this.#choice = device;
   }
 
   get device() {
@@ -59,178 +56,188 @@ export class Rekindle extends EventTarget {
     return this.#info;
   }
 
+  get taught() {
+    return this.#record.classes;
+  }
+
   async load(source, onProgress) {
-    const bytes = await bytesOf(source, onProgress);
-    this.#info = await this.#call("load", [bytes], [bytes.buffer]);
-    this.#emit("model", this.#info);
-    return this.#info;
+    const { bytes, file } = await this.#inOrder(async () => {
+      const bytes = await bytesOf(source, onProgress);
+      return { bytes, file: new Blob([bytes]) };
+    }, false);
+    const info = await this.#call("load", [bytes], { transfer: [bytes.buffer] });
+    this.#file = file;
+    this.#record.clear();
+    this.#taught("all");
+    return this.#show(info);
   }
 
-  async classify(source, topK = 5) {
+  async classify(source, topK = 5, { background = false, signal } = {}) {
+    whole(topK, 1, MOST_CLASSES, "topK");
+    const before = this.#sentAtOnce;
     const [picture, transfer] = await portable(source);
-    return this.#call("classify", [picture, topK], transfer);
+    await before;
+    return this.#call(background ? "classifyLater" : "classify", [picture, topK], { transfer, signal });
   }
 
-  addClass(name) {
-    return this.#call("addClass", [name]);
+  async addClass(name) {
+    const wanted = await this.#inOrder(() => className(name));
+    const id = await this.#call("addClass", [wanted]);
+    this.#record.addClass(id, wanted);
+    this.#taught("class");
+    return id;
   }
 
-  async renameClass(index, name) {
-    await this.#call("renameClass", [index, name]);
-    await this.#refresh();
+  async renameClass(id, name) {
+    const [known, wanted] = await this.#inOrder(() => [identity(id, "class"), className(name)]);
+    const info = await this.#call("renameClass", [known, wanted]);
+    this.#record.renameClass(known, wanted);
+    this.#taught("name");
+    this.#show(info);
   }
 
-  removeClass(index) {
-    return this.#call("removeClass", [index]);
+  async removeClass(id) {
+    const known = await this.#inOrder(() => identity(id, "class"));
+    const info = await this.#call("removeClass", [known]);
+    this.#record.removeClass(known);
+    this.#taught("class");
+    this.#show(info);
   }
 
-  classes() {
-    return this.#call("classes", []);
+  async classes() {
+    await this.#inOrder(() => {});
+    return this.#call("classes");
   }
 
-  async addExample(classIndex, source, { thumbnail = 0 } = {}) {
-    const [picture, transfer] = await portable(source);
-    return this.#call("addExample", [classIndex, picture, thumbnail], transfer);
+  async addExample(classId, source, { thumbnail = 0, signal } = {}) {
+    const [picture, transfer] = await this.#inOrder(() => {
+      identity(classId, "class");
+      whole(thumbnail, 0, LARGEST_THUMBNAIL, "The side of the thumbnail");
+      return portable(source);
+    });
+    const { id, thumbnail: small, features } = await this.#call(
+      "addExample",
+      [classId, picture, thumbnail],
+      { transfer, signal },
+    );
+    this.#record.addExample(classId, id, features);
+    this.#taught("example");
+    return { id, thumbnail: small };
   }
 
-  removeExample(id) {
-    return this.#call("removeExample", [id]);
+  async removeExample(id) {
+    const known = await this.#inOrder(() => identity(id, "example"));
+    await this.#call("removeExample", [known]);
+    this.#record.removeExample(known);
+    this.#taught("example");
   }
 
   async fit(options = {}) {
-    const report = await this.#call("fit", [options]);
-    await this.#refresh();
-    this.#emit("fit", report);
-    return report;
+    const called = performance.now();
+    const recipe = await this.#inOrder(() => fitOptions(options));
+    const { report, info } = await this.#call("fit", [recipe], { signal: options.signal });
+    const told = { ...report, milliseconds: performance.now() - called };
+    this.#show(info);
+    this.#emit("fit", told);
+    return told;
+  }
+
+  async crossValidate({ signal, onProgress } = {}) {
+    const called = performance.now();
+    await this.#inOrder(() => {});
+    const report = await this.#call("crossValidate", [], {
+      signal,
+      onProgress: ({ done, total }) => onProgress?.(done, total),
+    });
+    return report && { ...report, milliseconds: performance.now() - called };
   }
 
   async saveModel() {
-    const bytes = await this.#call("saveModel", []);
+    await this.#inOrder(() => {});
+    const bytes = await this.#call("saveModel");
     return new Blob([bytes], { type: "application/octet-stream" });
   }
 
   async reset() {
-    await this.#call("reset", []);
-    await this.#refresh();
+    await this.#inOrder(() => {});
+    const info = await this.#call("reset");
+    this.#record.clear();
+    this.#taught("all");
+    this.#show(info);
+  }
+
+  restart({ device = this.#choice } = {}) {
+    this.#restarting ??= this.#startAgain(device).finally(() => (this.#restarting = null));
+    return this.#restarting;
   }
 
   close() {
-    this.#worker.terminate();
-    this.#stop({ kind: "closed", message: "Rekindle was closed." }, false);
+    this.#link?.close();
   }
 
-  async #refresh() {
-    this.#info = await this.#call("info", []);
-    this.#emit("model", this.#info);
-  }
-
-  #call(op, args, transfer = []) {
-    if (this.#stopped) return Promise.reject(new RekindleError(this.#stopped));
-    return new Promise((resolve, reject) => {
-      const id = this.#nextId++;
-      this.#pending.set(id, { resolve, reject });
-      try {
-        this.#worker.postMessage({ id, op, args }, transfer);
-      } catch (error) {
-        this.#pending.delete(id);
-        reject(new RekindleError({ kind: "transfer", message: error.message }));
-      }
+  async #open() {
+    const link = new Link(this.#worker, {
+      onEnd: (reason) => this.#emit("crash", reason),
+      onStall: (reason) => (reason ? this.#emit("stall", reason) : this.#emit("recover", null)),
     });
+    this.#link = link;
+    try {
+      const { device, warnings } = await link.call("open", [this.#choice]);
+      this.#device = device;
+      this.#warnings = warnings;
+    } catch (error) {
+      link.close();
+      throw error;
+    }
   }
 
-  #receive({ id, value, error, event, detail }) {
-    if (event === "crash") return this.#stop(detail);
-    const waiting = this.#pending.get(id);
-    this.#pending.delete(id);
-    if (error) waiting?.reject(new RekindleError(error));
-    else waiting?.resolve(value);
+  async #startAgain(device) {
+    this.#choice = oneOf(device, DEVICES, "The device");
+    this.#link.close();
+    this.#revisions = this.#info?.revision ?? 0;
+    await this.#open();
+    if (!this.#file) return null;
+    const bytes = await bytesOf(this.#file);
+    await this.#call("load", [bytes], { transfer: [bytes.buffer] });
+    const info = await this.#call("restore", [this.#record.snapshot()]);
+    this.#taught("all");
+    return this.#show(info);
   }
 
-  #stop(reason, announce = true) {
-    if (this.#stopped) return;
-    this.#stopped = reason;
-    for (const { reject } of this.#pending.values()) reject(new RekindleError(reason));
-    this.#pending.clear();
-    if (announce) this.#emit("crash", reason);
+  /**
+   * Makes something ready to be sent, and resolves to it when all that was asked for before is on its way: what
+   * takes its time (a file that is fetched, a picture that is copied) is not overtaken.
+   */
+  #inOrder(prepare, atOnce = true) {
+    const before = this.#sent;
+    const prepared = (async () => prepare())();
+    const turn = before.then(() => prepared);
+    // Whoever awaits the turn sends before whoever awaits what follows from it.
+    const sent = turn.then(
+      () => {},
+      () => {},
+    );
+    this.#sent = sent;
+    if (atOnce) this.#sentAtOnce = sent;
+    return turn;
+  }
+
+  #call(op, args, options) {
+    return this.#link.call(op, args, options);
+  }
+
+  /** Takes over what the worker says of its model, and tells it on. */
+  #show(info) {
+    this.#info = info && { ...info, revision: this.#revisions + info.revision };
+    this.#emit("model", this.#info);
+    return this.#info;
+  }
+
+  #taught(change) {
+    this.#emit("taught", { change, classes: this.taught });
   }
 
   #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
-}
-
-/**
- * What can travel to the worker: a blob and raw pixels are copied, a bitmap is handed over. A bitmap of a video's
- * frame or a canvas may lie on the graphics adapter, and stays there.
- */
-async function portable(source) {
-  if (source instanceof Blob || source instanceof ImageData) return [source, []];
-  if (source instanceof HTMLVideoElement && source.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) {
-    throw new RekindleError({
-      kind: "not-ready",
-      message: "The video has no picture yet.",
-      help: "Wait for its “playing” event.",
-    });
-  }
-  try {
-    if (source instanceof HTMLImageElement) await source.decode();
-    const bitmap = await createImageBitmap(source, {
-      colorSpaceConversion: "none",
-      premultiplyAlpha: "none",
-    });
-    return [bitmap, [bitmap]];
-  } catch (error) {
-    throw new RekindleError({
-      kind: "decode",
-      message: `The picture could not be read: ${error.message}`,
-      help: "Pictures from another site need the attribute crossorigin and that site's consent.",
-    });
-  }
-}
-
-/** Bytes that may be handed over to the worker. A caller's own array is copied, never emptied. */
-async function bytesOf(source, onProgress) {
-  if (source instanceof Uint8Array) return source.slice();
-  if (source instanceof Blob) return new Uint8Array(await source.arrayBuffer());
-  const address = source instanceof Response ? source.url : new URL(source, document.baseURI).href;
-  const name = address.split(/[?#]/)[0].split("/").pop();
-  try {
-    const response = source instanceof Response ? source : await fetch(address);
-    if (response.ok) return await readAll(response, onProgress);
-    throw new RekindleError({
-      kind: "network",
-      message: `The server answered ${response.status} for “${name}”.`,
-      help: "Check that the file lies where the page expects it.",
-    });
-  } catch (error) {
-    if (error instanceof RekindleError) throw error;
-    throw new RekindleError({
-      kind: "network",
-      message: `“${name}” could not be fetched.`,
-      help: "Check the connection and try again.",
-    });
-  }
-}
-
-async function readAll(response, onProgress) {
-  // Content-Length counts compressed bytes; it says nothing of the size when there is an encoding.
-  const encoded = response.headers.has("content-encoding");
-  const total = encoded ? null : Number(response.headers.get("content-length")) || null;
-  const parts = [];
-  let received = 0;
-  const reader = response.body.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) break;
-    parts.push(value);
-    received += value.length;
-    onProgress?.(received, total);
-  }
-  const bytes = new Uint8Array(received);
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
 }

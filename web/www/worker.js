@@ -1,11 +1,15 @@
-// The worker that owns the network. It answers one request at a time, in order: the WebAssembly
-// session holds a borrow across every await, so two calls at once would be refused.
+// The worker that owns the network, and the session in WebAssembly that runs it.
 //
-// In:  { id, op, args }
-// Out: { id, value } | { id, error: { message, help, kind } } | { event: "crash", detail }
+// In:  { id, op, args } | { cancel: id } | { ping }
+// Out: { id, value } | { id, progress } | { id, error: { message, help, kind } } | { pong }
+//      | { event: "alive" } | { event: "crash", detail }
 
-/** Photos larger than this on either side are scaled down: a canvas beyond it fails on phones. */
-const LARGEST_SIDE = 4096;
+import { describe, failure } from "./rekindle/failure.js";
+import { canvasAddsNoise, pictureOf, pixelsOf, thumbnailOf } from "./rekindle/pictures.js";
+import { ANSWER, CHANGE, LATER, LONG, Tasks } from "./rekindle/tasks.js";
+
+/** Milliseconds a fit or a fold goes on before others have their turn: less than a look takes. */
+const SLICE = 12;
 
 /** The smallest module that uses a SIMD instruction; validating it tells whether SIMD works here. */
 const SIMD_MODULE = new Uint8Array([
@@ -19,12 +23,37 @@ const CANVAS_NOISE = {
   help: "Answers may differ a little from those elsewhere. Allow canvas access for this page to avoid it.",
 };
 
+const CALLED_OFF = { kind: "cancelled", message: "This was called off." };
+const OUTDATED = {
+  kind: "cancelled",
+  message: "The examples changed, so that the measurement was called off.",
+  help: "Fit again, then measure.",
+};
+
 let session = null;
 let usesAdapter = false;
-let tail = Promise.resolve();
+
+const tasks = new Tasks((id, outcome) => {
+  const { value, error, progress } = outcome;
+  if (error) {
+    self.postMessage({ id, error: describe(error) });
+    // A trap leaves the session in an unknown state: nothing after it can be trusted.
+    if (error instanceof WebAssembly.RuntimeError) self.postMessage({ event: "crash", detail: describe(error) });
+  } else if ("progress" in outcome) {
+    self.postMessage({ id, progress });
+  } else {
+    self.postMessage({ id, value }, buffersOf(value));
+  }
+});
 
 self.onmessage = ({ data }) => {
-  tail = tail.then(() => answer(data));
+  if (data.ping) return self.postMessage({ pong: true });
+  if (data.cancel) return tasks.cancel(data.cancel, CALLED_OFF);
+  const { id, op, args } = data;
+  const { lane, run, outdates = false } = operations[op];
+  if (outdates) tasks.cancelLater((task) => task.op === "crossValidate", OUTDATED);
+  const drop = () => args.forEach((argument) => argument?.close?.());
+  tasks.add({ id, op, lane, run: () => run(...args), drop });
 };
 
 // A trap inside an async call leaves its promise unsettled and surfaces here instead.
@@ -35,83 +64,147 @@ for (const type of ["error", "unhandledrejection"]) {
   });
 }
 
-async function answer({ id, op, args }) {
+// The page cannot see a worker die, but it sees who holds a lock.
+navigator.locks?.request(self.name, () => {
+  self.postMessage({ event: "alive" });
+  return new Promise(() => {});
+});
+
+/** What can be asked for. `outdates` says that measurements under way would be of something else afterwards. */
+const operations = {
+  open: { lane: CHANGE, run: open },
+
+  load: { lane: CHANGE, outdates: true, run: (bytes) => session.load(bytes) },
+  reset: {
+    lane: CHANGE,
+    outdates: true,
+    run: () => {
+      session.reset();
+      return session.info();
+    },
+  },
+  restore: { lane: CHANGE, outdates: true, run: restore },
+
+  classify: { lane: ANSWER, run: classify },
+  classifyLater: { lane: LATER, run: classify },
+
+  classes: { lane: CHANGE, run: () => session.classes() },
+  addClass: { lane: CHANGE, run: (name) => session.addClass(name) },
+  renameClass: {
+    lane: CHANGE,
+    run: (id, name) => {
+      session.renameClass(id, name);
+      return session.info();
+    },
+  },
+  removeClass: {
+    lane: CHANGE,
+    outdates: true,
+    run: (id) => {
+      session.removeClass(id);
+      return session.info();
+    },
+  },
+
+  addExample: { lane: LONG, outdates: true, run: addExample },
+  removeExample: { lane: CHANGE, outdates: true, run: (id) => session.removeExample(id) },
+
+  fit: { lane: LONG, outdates: true, run: fit },
+  crossValidate: { lane: LATER, run: crossValidate },
+  saveModel: { lane: LONG, run: () => session.saveModel() },
+};
+
+async function open(device) {
+  if (!WebAssembly.validate(SIMD_MODULE)) {
+    throw failure(
+      "unsupported",
+      "This browser has no WebAssembly SIMD, which the network needs.",
+      "Update the browser: Chrome, Edge, Firefox and Safari have had it since 2021 to 2023.",
+    );
+  }
+  const adapter = device === "cpu" ? { found: false, usable: false, reason: "" } : await probeWebGpu();
+  if (device === "webgpu" && !adapter.found) {
+    throw failure(
+      "webgpu",
+      `WebGPU was asked for, but ${adapter.reason}.`,
+      "The processor does it too, only slower. Chrome, Edge and Safari have WebGPU where the system lets them.",
+    );
+  }
+  const engine = await startEngine(device === "webgpu" || adapter.usable ? "gpu" : "cpu");
+  session = await engine.Session.open(device, adapter.usable, adapter.reason);
+  const opened = session.device();
+  usesAdapter = opened.kind === "webgpu";
+  return { device: opened, warnings: canvasAddsNoise() ? [CANVAS_NOISE] : [] };
+}
+
+async function classify(source, topK) {
+  const picture = await pictureOf(source);
   try {
-    const { value, transfer = [] } = (await operations[op](...args)) ?? {};
-    self.postMessage({ id, value: await value }, transfer);
-  } catch (error) {
-    self.postMessage({ id, error: describe(error) });
-    if (error instanceof WebAssembly.RuntimeError) {
-      // A trap leaves the session in an unknown state: nothing after it can be trusted.
-      self.postMessage({ event: "crash", detail: describe(error) });
-    }
+    const answers = onAdapter(picture) ? await session.classifyFrame(picture, topK) : null;
+    if (answers) return answers;
+    const { data, width, height } = pixelsOf(picture);
+    return await session.classify(bytesOf(data), width, height, topK);
+  } finally {
+    picture.close?.();
   }
 }
 
-const operations = {
-  async open(device) {
-    if (!WebAssembly.validate(SIMD_MODULE)) {
-      throw failure(
-        "unsupported",
-        "This browser has no WebAssembly SIMD, which the network needs.",
-        "Update the browser: Chrome, Edge, Firefox and Safari have had it since 2021 to 2023.",
-      );
-    }
-    const adapter = device === "auto" ? await probeWebGpu() : { usable: false, reason: "" };
-    const engine = await startEngine(device === "webgpu" || adapter.usable ? "gpu" : "cpu");
-    session = await engine.Session.open(device, adapter.usable, adapter.reason);
-    const opened = session.device();
-    usesAdapter = opened.kind === "webgpu";
-    const warnings = canvasAddsNoise() ? [CANVAS_NOISE] : [];
-    return { value: { device: opened, warnings } };
-  },
-
-  load: async (bytes) => ({ value: await session.load(bytes) }),
-  info: () => ({ value: session.info() }),
-
-  async classify(source, topK) {
-    const picture = await pictureOf(source);
-    if (onAdapter(picture)) {
-      const answers = await session.classifyFrame(picture, topK);
-      if (answers) {
-        picture.close();
-        return { value: answers };
-      }
-    }
-    const { data, width, height } = pixelsOf(picture);
-    return { value: await session.classify(bytesOf(data), width, height, topK) };
-  },
-
-  addClass: (name) => ({ value: session.addClass(name) }),
-  renameClass: (index, name) => ({ value: session.renameClass(index, name) }),
-  removeClass: (index) => ({ value: session.removeClass(index) }),
-  classes: () => ({ value: session.classes() }),
-
-  async addExample(classIndex, source, thumbnailSide) {
-    const picture = await pictureOf(source);
+async function addExample(classId, source, thumbnailSide) {
+  const picture = await pictureOf(source);
+  try {
     const thumbnail = thumbnailSide > 0 ? await thumbnailOf(picture, thumbnailSide) : null;
-    if (onAdapter(picture)) {
-      const id = await session.addFrame(classIndex, picture);
-      if (id !== undefined) {
-        picture.close();
-        return { value: { id, thumbnail } };
-      }
+    let id = onAdapter(picture) ? await session.addFrame(classId, picture) : undefined;
+    if (id === undefined) {
+      const { data, width, height } = pixelsOf(picture);
+      id = await session.addExample(classId, bytesOf(data), width, height);
     }
-    const { data, width, height } = pixelsOf(picture);
-    const id = await session.addExample(classIndex, bytesOf(data), width, height);
-    return { value: { id, thumbnail } };
-  },
+    return { id, thumbnail, features: session.features(id) };
+  } finally {
+    picture.close?.();
+  }
+}
 
-  removeExample: (id) => ({ value: session.removeExample(id) }),
-  fit: async (options) => ({ value: await session.fit(options) }),
+/** Teaches a fresh session what another one had been taught. */
+function restore({ classes, examples }) {
+  for (const { id, name } of classes) session.restoreClass(id, name);
+  for (const { id, classId, features } of examples) session.restoreExample(id, classId, features);
+  return session.info();
+}
 
-  async saveModel() {
-    const bytes = await session.saveModel();
-    return { value: bytes, transfer: [bytes.buffer] };
-  },
+async function* fit(recipe) {
+  session.startFit(recipe);
+  try {
+    for (let progress; (progress = slice(() => session.stepFit())); ) {
+      if (progress.done) return { report: session.finishFit(), info: session.info() };
+      yield { iterations: progress.iterations };
+    }
+  } finally {
+    session.dropFit();
+  }
+}
 
-  reset: () => ({ value: session.reset() }),
-};
+async function* crossValidate() {
+  const total = session.startFolds();
+  if (total === undefined) return null;
+  try {
+    yield { done: 0, total };
+    for (let progress; (progress = slice(() => session.stepFolds())); ) {
+      if (progress.done) return session.finishFolds();
+      yield { done: progress.folds, total };
+    }
+  } finally {
+    session.dropFolds();
+  }
+}
+
+/** Steps until it is others' turn, or until the end. */
+function slice(step) {
+  const until = performance.now() + SLICE;
+  for (;;) {
+    const progress = step();
+    if (progress.done || performance.now() >= until) return progress;
+  }
+}
 
 /**
  * Starts one of the two builds of the engine: "gpu" drives graphics adapters and the CPU, "cpu" only the
@@ -136,9 +229,9 @@ async function startEngine(build) {
   return engine;
 }
 
-/** Whether WebGPU is worth using: a real adapter with what the engine needs; and if not, why not. */
+/** Whether there is an adapter that the engine can drive, whether it is worth using, and if not, why not. */
 async function probeWebGpu() {
-  const no = (reason) => ({ usable: false, reason });
+  const no = (reason, found = false) => ({ found, usable: false, reason });
   if (!navigator.gpu) return no("this browser has no WebGPU");
   let adapter = null;
   try {
@@ -147,25 +240,18 @@ async function probeWebGpu() {
     return no(`WebGPU did not start: ${error.message}`);
   }
   if (!adapter) return no("WebGPU found no graphics adapter");
+  // Without it CubeCL traps.
+  if (!adapter.features.has("timestamp-query")) {
+    return no("the graphics adapter lacks the WebGPU feature timestamp-query");
+  }
   const info = adapter.info ?? {};
   const software =
     info.isFallbackAdapter ||
     adapter.isFallbackAdapter ||
     /swiftshader|llvmpipe|basic render/i.test(`${info.architecture} ${info.description}`);
-  if (software) return no("WebGPU has only a software adapter here, and the CPU path is faster");
-  if (!adapter.features.has("timestamp-query")) {
-    return no("the graphics adapter lacks the WebGPU feature timestamp-query");
-  }
+  if (software) return no("WebGPU has only a software adapter here, and the CPU path is faster", true);
   const name = info.description || [info.vendor, info.architecture].filter(Boolean).join(" ");
-  return { usable: true, reason: name || "a graphics adapter was found" };
-}
-
-/**
- * A picture as it was stored, upright: no colour conversion, so that the network sees what the command line
- * sees.
- */
-function pictureOf(source) {
-  return source instanceof Blob ? decode(source) : source;
+  return { found: true, usable: true, reason: name || "a graphics adapter was found" };
 }
 
 /** Whether the picture may go straight to the graphics adapter, without being read back. */
@@ -173,109 +259,11 @@ function onAdapter(picture) {
   return usesAdapter && !(picture instanceof ImageData);
 }
 
-/** A picture's pixels in main memory; it is not resized unless it is enormous. The picture is used up. */
-function pixelsOf(bitmap) {
-  if (bitmap instanceof ImageData) return bitmap;
-  try {
-    const scale = Math.min(1, LARGEST_SIDE / Math.max(bitmap.width, bitmap.height));
-    const width = Math.max(1, Math.round(bitmap.width * scale));
-    const height = Math.max(1, Math.round(bitmap.height * scale));
-    const context = drawing(width, height);
-    context.imageSmoothingQuality = "high";
-    context.drawImage(bitmap, 0, 0, width, height);
-    return context.getImageData(0, 0, width, height);
-  } finally {
-    bitmap.close();
-  }
-}
-
-async function decode(blob) {
-  const name = blob.name ? `“${blob.name}”` : "This file";
-  if (blob.size === 0) {
-    throw failure("decode", `${name} is empty.`, "Choose another photo.");
-  }
-  try {
-    return await createImageBitmap(blob, {
-      imageOrientation: "from-image",
-      colorSpaceConversion: "none",
-      premultiplyAlpha: "none",
-    });
-  } catch {
-    if (await isHeic(blob)) {
-      throw failure(
-        "heic",
-        `${name} is a HEIC photo, which this browser cannot read.`,
-        "Export it as JPEG, or on an iPhone choose Settings, Camera, Formats, Most Compatible.",
-      );
-    }
-    throw failure(
-      "decode",
-      `${name} is not a picture this browser can read.`,
-      "JPEG, PNG, WebP, GIF and AVIF work. The file may be damaged or have the wrong ending.",
-    );
-  }
-}
-
-async function isHeic(blob) {
-  const head = new TextDecoder("latin1").decode(await blob.slice(0, 32).arrayBuffer());
-  return head.slice(4, 8) === "ftyp" && /hei[cxms]|hev[cxms]|mif1|msf1/.test(head.slice(8));
-}
-
-/** The centre square of a photo, small, as a JPEG for display only. */
-async function thumbnailOf(picture, side) {
-  const { width, height } = picture;
-  const square = Math.min(width, height);
-  const bitmap = await createImageBitmap(
-    picture,
-    (width - square) >> 1,
-    (height - square) >> 1,
-    square,
-    square,
-    { resizeWidth: side, resizeHeight: side, resizeQuality: "medium" },
-  );
-  const canvas = new OffscreenCanvas(side, side);
-  canvas.getContext("2d").drawImage(bitmap, 0, 0);
-  bitmap.close();
-  return canvas.convertToBlob({ type: "image/jpeg", quality: 0.8 });
-}
-
-/** A canvas in main memory: read-back from a GPU canvas is slow and may round. */
-function drawing(width, height) {
-  return new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-}
-
-/** Writes known pixels and reads them back; privacy modes that add noise are found out this way. */
-function canvasAddsNoise() {
-  const side = 16;
-  const written = new ImageData(side, side);
-  for (let i = 0; i < written.data.length; i += 4) {
-    written.data.set([(i * 7) & 255, (i * 13 + 40) & 255, (i * 29 + 90) & 255, 255], i);
-  }
-  const context = drawing(side, side);
-  context.putImageData(written, 0, 0);
-  const read = context.getImageData(0, 0, side, side);
-  return read.data.some((value, i) => value !== written.data[i]);
-}
-
 function bytesOf(clamped) {
   return new Uint8Array(clamped.buffer, clamped.byteOffset, clamped.byteLength);
 }
 
-function failure(kind, message, help) {
-  return Object.assign(new Error(message), { kind, help });
-}
-
-function describe(error) {
-  if (error instanceof WebAssembly.RuntimeError) {
-    return {
-      kind: "crash",
-      message: "The network stopped unexpectedly.",
-      help: "Reload the page. If it happens again, add ?device=cpu to the address.",
-    };
-  }
-  return {
-    kind: error?.kind ?? "unknown",
-    message: error?.message ?? String(error),
-    help: error?.help,
-  };
+/** What of an answer is handed over rather than copied. */
+function buffersOf(value) {
+  return [value, value?.features].filter((part) => ArrayBuffer.isView(part)).map((part) => part.buffer);
 }

@@ -130,6 +130,20 @@ impl FeatureCache {
         }
     }
 
+    /// All rows, `[images · views, width]`.
+    pub fn rows(&self) -> &[f32] {
+        &self.rows
+    }
+
+    /// The features of an image's plain view.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such image.
+    pub fn row(&self, image: usize) -> &[f32] {
+        &self.rows[image * self.views * self.width..][..self.width]
+    }
+
     /// The plain view of some images: what validation looks at.
     pub fn plain(&self, images: &[usize]) -> Examples {
         self.pick(images, 1)

@@ -7,6 +7,19 @@ use super::logistic::{
 };
 use super::recipe::LinearRecipe;
 
+/// A recipe as the solver takes it.
+pub(super) fn options(recipe: &LinearRecipe) -> LogisticOptions {
+    LogisticOptions {
+        c: recipe.c.unwrap_or(1.0),
+        scaling: match recipe.c {
+            Some(_) => Scaling::None,
+            None => Scaling::Global,
+        },
+        class_weights: recipe.class_weights.clone(),
+        ..LogisticOptions::default()
+    }
+}
+
 /// Solves a linear head, an iteration a step, on the processor: all it needs are features.
 pub struct LinearTrainer(LogisticSolver<'static>);
 
@@ -26,21 +39,12 @@ impl LinearTrainer {
         classes: usize,
         start: Option<&LinearSolution>,
     ) -> Result<Self, LogisticError> {
-        let options = LogisticOptions {
-            c: recipe.c.unwrap_or(1.0),
-            scaling: match recipe.c {
-                Some(_) => Scaling::None,
-                None => Scaling::Global,
-            },
-            class_weights: recipe.class_weights.clone(),
-            ..LogisticOptions::default()
-        };
         let problem = LogisticProblem::new(
             examples.features.clone(),
             examples.width,
             &examples.labels,
             classes,
-            options,
+            options(recipe),
         )?;
         Ok(Self(match start {
             Some(solution) => LogisticSolver::warm(problem, solution)?,

@@ -16,29 +16,37 @@
 //! optimum `W = [-v/2, v/2]`, whose penalty is `¼‖v‖²`, so that `softmax(C) = ½ · binary(2C)`: two
 //! classes at `C` here are scikit-learn's at `2C`.
 //!
-//! The solver works on `u = W / d` with `d_f` near the inverse root of the objective's curvature
-//! along feature `f`, and on features centred on their mean. Both are exact changes of variables:
-//! they leave the optimum alone and let L-BFGS reach it in tens of iterations even where features
-//! differ by orders of magnitude.
+//! The solver is a truncated Newton method ([`Status`] says how it ended). It seeks the weights among
+//! the features, scaled to similar curvature, or, where there are fewer images than features, among
+//! the images: the best weights are a mixture of them, and products then run over the images' inner
+//! products. Features are centred on their mean. All these are exact changes of variables: they leave
+//! the optimum alone.
 //!
-//! Everything runs in `f64`, on one thread and in a fixed order. Of the functions used only `exp`
-//! and `ln` may differ between platforms, in their last bit.
+//! Steps are found with products in f32; values, gradients and how far to go are in f64. On one kind of
+//! processor the same call gives the same numbers, whatever the number of its cores; between two kinds
+//! they may differ in the last bits.
 
+mod exact;
+mod loss;
+mod newton;
 mod problem;
-mod products;
+mod space;
 #[cfg(test)]
 mod tests;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+pub use newton::Status;
 pub use problem::LogisticProblem;
 
-use problem::Workspace;
-use products::log_sum_exp;
+use loss::Targets;
+use newton::{Newton, Setting, Standing};
+use space::{Rows, Space};
 
 use super::class_weights::{ClassWeightError, ClassWeights};
-use super::lbfgs::{Lbfgs, LbfgsError, LbfgsOptions, LbfgsState, Status, norm_inf};
 
 /// What the penalty takes for the size of a feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -67,8 +75,27 @@ pub struct LogisticOptions {
     pub scaling: Scaling,
     /// How much each class counts.
     pub class_weights: ClassWeights,
-    /// When to stop. The solver sees the objective divided by `C` and the images' total weight.
-    pub lbfgs: LbfgsOptions,
+    /// When to stop.
+    pub stop: StopOptions,
+}
+
+/// When a solve is over.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StopOptions {
+    /// Converged after an iteration that was expected to lower the objective by at most this share of
+    /// it. What is left to gain then is less still.
+    pub tolerance: f64,
+    /// Iterations after which to give up.
+    pub max_iterations: usize,
+}
+
+impl Default for StopOptions {
+    fn default() -> Self {
+        Self {
+            tolerance: 1e-10,
+            max_iterations: 200,
+        }
+    }
 }
 
 impl Default for LogisticOptions {
@@ -77,11 +104,7 @@ impl Default for LogisticOptions {
             c: 1.0,
             scaling: Scaling::default(),
             class_weights: ClassWeights::None,
-            lbfgs: LbfgsOptions {
-                gradient_tolerance: 1e-7,
-                scale: 1e-2,
-                ..Default::default()
-            },
+            stop: StopOptions::default(),
         }
     }
 }
@@ -126,9 +149,21 @@ pub enum LogisticError {
     /// Class weights or labels do not fit the classes.
     #[error(transparent)]
     ClassWeights(#[from] ClassWeightError),
-    /// The solve failed.
-    #[error(transparent)]
-    Lbfgs(#[from] LbfgsError),
+    /// The objective is infinite or not a number.
+    #[error(
+        "the objective is not finite at iteration {iteration} (help: look for values in the data \
+         so large that they overflow)"
+    )]
+    NonFinite {
+        /// Iterations completed before.
+        iteration: usize,
+    },
+    /// The photos are not those that this was set up for.
+    #[error("the photos have changed meanwhile (help: start again)")]
+    Changed,
+    /// A saved state contradicts itself or the problem it is restored for.
+    #[error("this saved solver state does not fit: {0} (help: start the solve afresh)")]
+    State(&'static str),
 }
 
 /// A linear head: `logits = x · weightᵀ + bias`.
@@ -151,17 +186,16 @@ impl LinearSolution {
     /// `features` is `[N, F]`, the answer `[N, K]`, both row-major. A last, incomplete row of
     /// `features` is not answered.
     pub fn logits(&self, features: &[f32]) -> Vec<f32> {
-        let dim = self.features();
-        let rows = features.chunks_exact(dim.max(1));
-        let mut logits = Vec::with_capacity(rows.len() * self.bias.len());
-        for row in rows {
-            for (class, &bias) in self.bias.iter().enumerate() {
-                let weight = &self.weight[class * dim..(class + 1) * dim];
-                let products = row
-                    .iter()
-                    .zip(weight)
-                    .map(|(&x, &w)| f64::from(x) * f64::from(w));
-                logits.push((products.sum::<f64>() + f64::from(bias)) as f32);
+        let (dim, classes) = (self.features().max(1), self.bias.len());
+        let rows = features.len() / dim;
+        let weight: Vec<f64> = self.weight.iter().copied().map(f64::from).collect();
+        let mut by_class = vec![0.0; rows * classes];
+        rekindle_cpu::exact_logits(dim, &features[..rows * dim], &weight, &mut by_class);
+        let mut logits = vec![0.0; rows * classes];
+        let classes = by_class.chunks_exact(rows.max(1)).zip(&self.bias);
+        for (class, (of_class, &bias)) in classes.enumerate() {
+            for (row, logit) in logits.chunks_exact_mut(self.bias.len()).zip(of_class) {
+                row[class] = (logit + f64::from(bias)) as f32;
             }
         }
         logits
@@ -192,14 +226,16 @@ impl LinearSolution {
 #[derive(Clone, Debug)]
 pub struct LogisticSolver<'a> {
     problem: LogisticProblem<'a>,
-    lbfgs: Lbfgs,
-    work: Workspace,
+    space: Arc<Space>,
+    newton: Newton,
 }
 
 /// What an interrupted solve needs to go on, besides its problem.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogisticState {
-    lbfgs: LbfgsState,
+    /// Whether the weights are sought among the images.
+    images: bool,
+    standing: Standing,
 }
 
 /// Where a solve stands.
@@ -209,7 +245,7 @@ pub struct Progress {
     pub iteration: usize,
     /// The objective, as defined at the top of this module.
     pub objective: f64,
-    /// The largest entry of the gradient, in the solver's own variables and unit.
+    /// The gradient's length, in the solver's own variables and unit.
     pub gradient_norm: f64,
     /// Whether, and why, the solve is over.
     pub status: Status,
@@ -225,8 +261,99 @@ impl Progress {
 impl<'a> LogisticSolver<'a> {
     /// Starts from zero weights.
     pub fn new(problem: LogisticProblem<'a>) -> Self {
-        let start = vec![0.0; problem.present.len() * (problem.dim + 1)];
-        Self::at(problem, start)
+        let (images, features) = problem.shape();
+        let among_images = images <= features;
+        Self::cold(problem, among_images)
+    }
+
+    fn cold(problem: LogisticProblem<'a>, among_images: bool) -> Self {
+        let (problem, space) = Self::space(problem, among_images);
+        Self::within(problem, space)
+    }
+
+    fn within(problem: LogisticProblem<'a>, space: Space) -> Self {
+        let classes = problem.targets.classes;
+        let point = vec![0.0; classes * space.dimensions(&problem.rows)];
+        Self {
+            problem,
+            space: Arc::new(space),
+            newton: Newton::new(point, vec![0.0; classes]),
+        }
+    }
+
+    fn space(mut problem: LogisticProblem<'a>, images: bool) -> (LogisticProblem<'a>, Space) {
+        let space = if images {
+            problem.targets.block = problem.targets.photos();
+            Space::photos(&problem.rows, problem.targets.photos())
+        } else {
+            Space::features(&problem.rows, &problem.targets)
+        };
+        (problem, space)
+    }
+
+    /// Starts from zero weights, among the images, whose inner products are known: `product(a, b)` is
+    /// that of the features of two images, each less the same vector, whichever. Among the features
+    /// where these products are too coarse.
+    pub(super) fn of_products(
+        mut problem: LogisticProblem<'a>,
+        product: impl Fn(usize, usize) -> f32,
+    ) -> Self {
+        let block = problem.targets.block;
+        problem.targets.block = problem.targets.photos();
+        let Some(space) = Space::of_products(&problem.rows, &problem.targets, product) else {
+            problem.targets.block = block;
+            return Self::of_features(problem);
+        };
+        Self::within(problem, space)
+    }
+
+    /// Starts from zero weights, among the features.
+    pub(super) fn of_features(problem: LogisticProblem<'a>) -> Self {
+        Self::cold(problem, false)
+    }
+
+    /// Whether the weights are sought among the images.
+    pub(super) fn is_among_images(&self) -> bool {
+        matches!(*self.space, Space::Photos { .. })
+    }
+
+    /// The images' mean, weighted.
+    pub(super) fn mean(&self) -> &[f64] {
+        &self.problem.rows.mean
+    }
+
+    /// The weights `[K, F]` and the biases of centred images, of the classes that have images.
+    pub(super) fn centred(&self) -> (Vec<f64>, Vec<f64>) {
+        let (rows, targets) = (&self.problem.rows, &self.problem.targets);
+        let standing = &self.newton.standing;
+        let weight = self.space.weight(rows, targets, &standing.point);
+        (weight, standing.bias.clone())
+    }
+
+    /// Each image's share of each class's weights `[K, N]`, in a measure that does not depend on how
+    /// many images there are. None where weights are sought among the features.
+    pub(super) fn shares(&self) -> Option<Vec<f64>> {
+        let point = self.newton.standing.point.iter();
+        self.is_among_images()
+            .then(|| point.map(|share| share * self.problem.total).collect())
+    }
+
+    /// Starts from such shares, and biases of centred images.
+    pub(super) fn start_from_shares(&mut self, mut shares: Vec<f64>, bias: Vec<f64>) {
+        let total = self.problem.total;
+        shares.iter_mut().for_each(|share| *share /= total);
+        self.newton = Newton::new(shares, bias);
+    }
+
+    /// Starts from weights, where they are sought among the features, and biases of centred images.
+    pub(super) fn start_from_weights(&mut self, weight: &[f64], bias: Vec<f64>) {
+        if let Space::Features { step, .. } = &*self.space {
+            let point = weight.chunks_exact(step.len()).flat_map(|weight| {
+                let pairs = weight.iter().zip(step);
+                pairs.map(|(weight, step)| weight / step)
+            });
+            self.newton = Newton::new(point.collect(), bias);
+        }
     }
 
     /// Starts from the solution of a similar problem, such as the same photos and one more. The
@@ -240,27 +367,17 @@ impl<'a> LogisticSolver<'a> {
         problem: LogisticProblem<'a>,
         from: &LinearSolution,
     ) -> Result<Self, LogisticError> {
-        let mut start = problem.point(from)?;
+        let (weight, mut bias) = problem.weight_of(from)?;
         // A class that had no images before starts level, not from the bias that kept it out.
-        let (dim, classes) = (problem.dim, problem.present.len());
-        for position in 0..classes {
-            if start[position * dim..(position + 1) * dim]
-                .iter()
-                .all(|weight| *weight == 0.0)
-            {
-                start[classes * dim + position] = 0.0;
+        for (weight, bias) in weight.chunks_exact(problem.rows.width).zip(&mut bias) {
+            if weight.iter().all(|weight| *weight == 0.0) {
+                *bias = 0.0;
             }
         }
-        Ok(Self::at(problem, start))
-    }
-
-    fn at(problem: LogisticProblem<'a>, start: Vec<f64>) -> Self {
-        let lbfgs = Lbfgs::new(start, problem.options.lbfgs);
-        Self {
-            problem,
-            lbfgs,
-            work: Workspace::default(),
-        }
+        // Any weights can be told by features; not all are mixtures of these images.
+        let mut solver = Self::cold(problem, false);
+        solver.start_from_weights(&weight, bias);
+        Ok(solver)
     }
 
     /// Takes up a solve where [`LogisticSolver::state`] left it; what follows is bit for bit what
@@ -272,24 +389,32 @@ impl<'a> LogisticSolver<'a> {
         problem: LogisticProblem<'a>,
         state: LogisticState,
     ) -> Result<Self, LogisticError> {
-        let lbfgs = Lbfgs::restore(state.lbfgs, problem.options.lbfgs)?;
-        if lbfgs.point().len() != problem.present.len() * (problem.dim + 1) {
-            return Err(LbfgsError::State("its problem has another size").into());
+        let standing = state.standing;
+        let mut solver = Self::cold(problem, state.images);
+        let (targets, rows) = (&solver.problem.targets, &solver.problem.rows);
+        let classes = targets.classes;
+        let finite = |values: &[f64]| values.iter().all(|value| value.is_finite());
+        let sizes = standing.point.len() == solver.newton.standing.point.len()
+            && standing.bias.len() == classes
+            && (standing.logits.is_empty() || standing.logits.len() == classes * targets.photos());
+        if !sizes {
+            return Err(LogisticError::State("its problem has another size"));
         }
-        let mut work = Workspace::default();
-        if let Some(stored) = lbfgs.value() {
+        if !(finite(&standing.point) && finite(&standing.bias) && finite(&standing.logits)) {
+            return Err(LogisticError::State("a variable is not finite"));
+        }
+        if !standing.logits.is_empty() {
             // The objective is a fingerprint of features, labels and options together.
-            let mut gradient = vec![0.0; lbfgs.point().len()];
-            let value = problem.evaluate(lbfgs.point(), &mut gradient, &mut work);
-            if (value - stored).abs() > 1e-9 * stored.abs() {
-                return Err(LbfgsError::State("its problem has other data or options").into());
+            let value = objective(rows, targets, &solver.space, &standing);
+            // (NaN is no fingerprint.)
+            if !((value - standing.value).abs() <= 1e-9 * standing.value.abs()) {
+                return Err(LogisticError::State(
+                    "its problem has other data or options",
+                ));
             }
         }
-        Ok(Self {
-            problem,
-            lbfgs,
-            work,
-        })
+        solver.newton = Newton::restore(standing);
+        Ok(solver)
     }
 
     /// The regression being solved.
@@ -297,10 +422,12 @@ impl<'a> LogisticSolver<'a> {
         &self.problem
     }
 
-    /// What [`LogisticSolver::restore`] needs, besides the problem.
+    /// What [`LogisticSolver::restore`] needs, besides the problem: how things stood after the last
+    /// iteration that is complete.
     pub fn state(&self) -> LogisticState {
         LogisticState {
-            lbfgs: self.lbfgs.state(),
+            images: matches!(*self.space, Space::Photos { .. }),
+            standing: self.newton.standing.clone(),
         }
     }
 
@@ -309,18 +436,47 @@ impl<'a> LogisticSolver<'a> {
     /// # Errors
     /// If the objective overflows.
     pub fn step(&mut self) -> Result<Progress, LogisticError> {
-        let Self {
-            problem,
-            lbfgs,
-            work,
-        } = self;
-        let status = lbfgs.step(|point, gradient| problem.evaluate(point, gradient, work))?;
-        Ok(Progress {
-            iteration: lbfgs.iteration(),
-            objective: problem.unit * lbfgs.value().unwrap_or(f64::INFINITY),
-            gradient_norm: norm_inf(lbfgs.gradient().unwrap_or_default()),
-            status,
+        let before = self.newton.standing.iteration;
+        let standing = |solver: &Self| {
+            let standing = &solver.newton.standing;
+            (standing.iteration, standing.status.is_done())
+        };
+        while standing(self) == (before, false) {
+            self.piece()?;
+        }
+        Ok(self.progress())
+    }
+
+    /// Does pieces of work until about so many multiply-adds are done, or an iteration is.
+    ///
+    /// # Errors
+    /// As for [`LogisticSolver::step`].
+    pub(super) fn pieces(&mut self, multiply_adds: usize) -> Result<Progress, LogisticError> {
+        let mut done = 0;
+        while done < multiply_adds && !self.newton.standing.status.is_done() {
+            done += self.piece()?;
+        }
+        Ok(self.progress())
+    }
+
+    /// One piece of work; what it cost, in multiply-adds.
+    fn piece(&mut self) -> Result<usize, LogisticError> {
+        self.newton.piece(Setting {
+            rows: &self.problem.rows,
+            targets: &self.problem.targets,
+            space: &self.space,
+            stop: &self.problem.options.stop,
         })
+    }
+
+    fn progress(&self) -> Progress {
+        let standing = &self.newton.standing;
+        Progress {
+            iteration: standing.iteration,
+            objective: self.problem.unit * standing.value,
+            gradient_norm: self.newton.gradient_norm,
+            status: standing.status,
+        }
     }
 
     /// Steps until done.
@@ -334,18 +490,35 @@ impl<'a> LogisticSolver<'a> {
 
     /// The head at the best point so far.
     pub fn solution(&self) -> LinearSolution {
-        let point = self.lbfgs.point();
-        let (weight, bias) = self.problem.head(point);
-        let evaluate = || {
-            let mut gradient = vec![0.0; point.len()];
-            self.problem
-                .evaluate(point, &mut gradient, &mut Workspace::default())
+        let (rows, targets) = (&self.problem.rows, &self.problem.targets);
+        let standing = &self.newton.standing;
+        let exact = self.space.weight(rows, targets, &standing.point);
+        let (weight, bias) = self.problem.head(&exact, &standing.bias);
+        let value = if standing.logits.is_empty() {
+            objective(rows, targets, &self.space, standing)
+        } else {
+            standing.value
         };
         LinearSolution {
             weight,
             bias,
-            objective: self.problem.unit * self.lbfgs.value().unwrap_or_else(evaluate),
-            iterations: self.lbfgs.iteration(),
+            objective: self.problem.unit * value,
+            iterations: standing.iteration,
         }
     }
+}
+
+/// The objective where a solve stands, in the solver's unit, worked out afresh.
+fn objective(rows: &Rows<'_>, targets: &Targets, space: &Space, at: &Standing) -> f64 {
+    let mut logits = space.exact(rows, targets, &at.point);
+    let penalty = space.penalty(rows, &at.point, &at.point, &logits);
+    newton::spread(targets, &mut logits, &at.bias);
+    0.5 * penalty + targets.loss(&logits).value
+}
+
+/// `ln Σ exp`, without overflow.
+fn log_sum_exp(logits: &[f64]) -> f64 {
+    let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let powers = logits.iter().map(|logit| (logit - highest).exp());
+    highest + powers.sum::<f64>().ln()
 }

@@ -1,7 +1,7 @@
 //! Training a head on frozen features.
 //!
 //! What lies before the head is computed once per image and view ([`FeatureCache`]); then a linear
-//! head is solved to the optimum ([`logistic`], [`lbfgs`]) or a two-layer one is trained (`mlp`).
+//! head is solved to the optimum ([`logistic`]) or a two-layer one is trained (`mlp`).
 //! `HeadTrainer` is the state machine over both: no clock, no files, every read async. Shells own
 //! loops, progress and signals.
 
@@ -15,12 +15,12 @@ mod features;
 mod fitted;
 #[cfg(feature = "burn")]
 mod head_trainer;
-pub mod lbfgs;
 mod linear;
 pub mod logistic;
 pub mod metrics;
 #[cfg(feature = "burn")]
 pub mod mlp;
+mod photo_space;
 mod recipe;
 #[cfg(feature = "burn")]
 mod sgd;
@@ -38,6 +38,7 @@ pub use fitted::Fitted;
 #[cfg(feature = "burn")]
 pub use head_trainer::{HeadTrainer, TrainProgress, TrainState, evaluate, fit};
 pub use linear::LinearTrainer;
+pub use photo_space::{FoldFits, FoldProgress, HeadFit, PhotoSpace};
 pub use recipe::{HeadRecipe, LinearRecipe, MlpRecipe};
 #[cfg(feature = "burn")]
 pub use sgd::{Sgd, SgdConfig};

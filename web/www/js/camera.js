@@ -1,10 +1,21 @@
 // The camera, shared by everything on the page that wants to see through it.
 
+/** Milliseconds between two looks whether the camera is still there: not every loss is an event. */
+const WATCH = 500;
+
+/** @fires Camera#lost with what happened, when the camera has gone: nobody sees through it then */
 export class Camera extends EventTarget {
   #stream = null;
   #opening = null;
   #facing = matchMedia("(pointer: coarse)").matches ? "environment" : "user";
   #videos = new Set();
+
+  constructor() {
+    super();
+    setInterval(() => {
+      if (this.#stream?.getVideoTracks().every(({ readyState }) => readyState === "ended")) this.#lose();
+    }, WATCH);
+  }
 
   /** Whether the picture should be shown as in a mirror, which is what people expect of a selfie. */
   get mirrored() {
@@ -36,8 +47,12 @@ export class Camera extends EventTarget {
   async flip() {
     this.#facing = this.#facing === "user" ? "environment" : "user";
     this.#close();
-    await (this.#opening = this.#open());
-    await Promise.all([...this.#videos].map((video) => this.#play(video)));
+    try {
+      await (this.#opening = this.#open());
+      await Promise.all([...this.#videos].map((video) => this.#play(video)));
+    } catch (error) {
+      this.#lose(error);
+    }
   }
 
   async #open() {
@@ -48,9 +63,7 @@ export class Camera extends EventTarget {
         video: { facingMode: this.#facing, width: { ideal: 640 }, height: { ideal: 480 } },
       });
       stream.getVideoTracks()[0].addEventListener("ended", () => {
-        if (stream !== this.#stream) return;
-        this.#stream = null;
-        this.dispatchEvent(new Event("lost"));
+        if (stream === this.#stream) this.#lose();
       });
       if (this.#videos.size === 0) stop(stream);
       else this.#stream = stream;
@@ -72,6 +85,15 @@ export class Camera extends EventTarget {
     }
   }
 
+  #lose(error = LOST) {
+    const videos = [...this.#videos];
+    this.#videos.clear();
+    // An element keeps the last picture otherwise, and somebody would go on looking at it.
+    for (const video of videos) video.srcObject = null;
+    this.#close();
+    this.dispatchEvent(new CustomEvent("lost", { detail: error }));
+  }
+
   #close() {
     if (this.#stream) stop(this.#stream);
     this.#stream = null;
@@ -81,6 +103,11 @@ export class Camera extends EventTarget {
 function stop(stream) {
   for (const track of stream.getTracks()) track.stop();
 }
+
+const LOST = Object.assign(new Error("The camera has gone."), {
+  help: "It was unplugged, or something else has taken it. Photos taken so far are kept.",
+  kind: "camera",
+});
 
 const SENTENCES = {
   NotAllowedError: [

@@ -9,6 +9,9 @@ export const isModelFile = (file) => MODEL_ENDING.test(file.name);
 export const isPhoto = (file) =>
   !file.name.startsWith(".") && (file.type.startsWith("image/") || PHOTO_ENDINGS.test(file.name));
 
+/** A name in the one form names are compared in: folders from macOS come decomposed. */
+export const className = (name) => name.normalize("NFC").trim();
+
 /** Whether something dragged over the page holds files at all. */
 export const holdsFiles = (event) => event.dataTransfer?.types.includes("Files") ?? false;
 
@@ -60,7 +63,7 @@ export function byFolder(found) {
   const classes = new Map();
   for (const { file, folders } of found) {
     if (!isPhoto(file)) continue;
-    const name = folders.at(-1) ?? "";
+    const name = className(folders.at(-1) ?? "");
     if (!classes.has(name)) classes.set(name, []);
     classes.get(name).push(file);
   }

@@ -1,73 +1,104 @@
-// Fitting the head: when there is enough to learn from, at once and again after every change.
+// Fitting the head: when there is enough to learn from, at once and again after every change. The head comes first;
+// what it is worth on photos it has not seen is measured after that, while nothing else is to be done.
 
 import { $, announce, duration, plural, roundPercent } from "./dom.js";
 import { dismiss, notifyError } from "./notices.js";
 
 /** Quiet time after a change before the head is fitted again. */
-const SETTLE = 350;
+const SETTLE = 250;
 const LEAST_EXAMPLES = 2;
 const FEW_EXAMPLES = 5;
 const IMBALANCE = 4;
 
-/** @fires Fit#fitted with the report as its detail */
-export class Fit extends EventTarget {
+export class Fit {
   #app;
   #timer = 0;
+  /** Rises with everything that asks for another head. */
   #version = 0;
-  #running = false;
+  /** What is under way: null, or `{ stop, text }`. */
+  #work = null;
+  /** What the last fit said, and which version it was of. */
   #report = null;
-  #reported = -1;
   #failed = false;
 
   /** @param {{ rekindle: import("../rekindle.js").Rekindle, teach: import("./teach.js").Teach }} app */
   constructor(app) {
-    super();
     this.#app = app;
-    app.teach.addEventListener("change", () => this.#changed());
+    app.teach.addEventListener("change", ({ detail }) => {
+      // A new name asks for no new head.
+      if (detail.change === "name") this.#draw();
+      else this.#changed();
+    });
+    app.teach.addEventListener("busy", () => this.#draw());
+    app.teach.addEventListener("idle", () => this.#schedule());
+    app.rekindle.addEventListener("model", ({ detail: info }) => {
+      // The head has gone, with one of its classes or with the network.
+      if (!info?.classIds) this.#report = null;
+      this.#draw();
+    });
     $("#fit-now").addEventListener("click", () => this.#run());
     for (const control of ["#fit-c", "#fit-weights", "#fit-seed"]) {
       $(control).addEventListener("change", () => this.#changed());
     }
   }
 
-  /** Forgets the last report: the network is another one. */
-  restart() {
-    this.#report = null;
-    this.#version += 1;
-    clearTimeout(this.#timer);
-    this.#draw();
-  }
-
   #changed() {
     this.#version += 1;
     this.#failed = false;
+    this.#work?.stop.abort();
+    this.#schedule();
+  }
+
+  #schedule() {
     clearTimeout(this.#timer);
-    if (this.#ready()) this.#timer = setTimeout(() => this.#run(), SETTLE);
+    if (this.#ready() && this.#report?.version !== this.#version) {
+      this.#timer = setTimeout(() => this.#run(), SETTLE);
+    }
     this.#draw();
   }
 
   async #run() {
     clearTimeout(this.#timer);
-    if (!this.#ready() || this.#running) return;
+    if (!this.#ready() || this.#work) return;
     const version = this.#version;
-    this.#running = true;
+    const stop = new AbortController();
+    this.#work = { stop, text: "Fitting…" };
     this.#failed = false;
     this.#draw();
     try {
-      const report = await this.#app.rekindle.fit(this.#options());
+      await this.#fit(version, stop.signal);
       dismiss("fit");
-      this.#report = report;
-      this.#reported = version;
-      announce(`Fitted in ${duration(report.milliseconds)}.`);
-      this.dispatchEvent(new CustomEvent("fitted", { detail: report }));
     } catch (error) {
-      this.#report = null;
-      this.#failed = true;
-      notifyError(error, { key: "fit" });
+      // Called off by a change, seen from here or not: again.
+      if (error.kind === "cancelled") this.#version += 1;
+      else if (!["closed", "crash"].includes(error.kind)) {
+        this.#report = null;
+        this.#failed = true;
+        notifyError(error, { key: "fit" });
+      }
     }
-    this.#running = false;
+    this.#work = null;
+    if (version !== this.#version) this.#schedule();
+    else this.#draw();
+  }
+
+  async #fit(version, signal) {
+    const { rekindle } = this.#app;
+    const head = await rekindle.fit({ ...this.#options(), signal });
+    this.#report = { version, head, validation: null, checked: false };
+    announce(`Fitted in ${duration(head.milliseconds)}.`);
+    this.#say("Checking it on photos it has not seen…");
+    const validation = await rekindle.crossValidate({
+      signal,
+      onProgress: (done, total) =>
+        this.#say(`Checking it on photos it has not seen: ${done} of ${total} parts done.`),
+    });
+    this.#report = { ...this.#report, validation, checked: true };
+  }
+
+  #say(text) {
+    if (this.#work) this.#work.text = text;
     this.#draw();
-    if (version !== this.#version) this.#changed();
   }
 
   #ready() {
@@ -119,38 +150,29 @@ export class Fit extends EventTarget {
     return options;
   }
 
+  /** @returns {"running" | "checking" | "waiting" | "done" | "ready"} */
+  #state(missing) {
+    const current = this.#report?.version === this.#version;
+    if (this.#work) return current ? "checking" : "running";
+    if (missing.length > 0) return "waiting";
+    return current && this.#report.checked ? "done" : "ready";
+  }
+
   #draw() {
     const missing = this.#missing();
-    const section = $("#fit");
-    const state = this.#running
-      ? "running"
-      : missing.length > 0
-        ? "waiting"
-        : this.#report && this.#reported === this.#version
-          ? "done"
-          : "ready";
-    section.dataset.state = state;
-    $("#fit-now").disabled = state === "running" || !this.#ready();
-    $("#fit-status").textContent = {
-      running: "Fitting…",
+    const state = this.#state(missing);
+    $("#fit").dataset.state = state;
+    $("#fit-now").disabled = this.#work !== null || !this.#ready();
+    const text = {
+      running: this.#work?.text,
+      checking: this.#work?.text,
       waiting: missing.join(" "),
       ready: this.#readyText(),
       done: "Fits again by itself after every change.",
     }[state];
-    const report = this.#report;
-    $("#fit-report").hidden = !report;
-    if (report) {
-      const tested = report.crossValidation !== null;
-      $("#fit-cv-box").hidden = !tested;
-      $("#fit-cv-none").hidden = tested;
-      if (tested) {
-        $("#fit-cv").textContent = roundPercent(report.crossValidation);
-        $("#fit-cv-note").textContent = `right on photos it had not seen (cross-validation in ${report.folds} folds)`;
-      }
-      $("#fit-train").textContent = roundPercent(report.trainAccuracy);
-      $("#fit-time").textContent = duration(report.milliseconds);
-      $("#fit-iterations").textContent = report.iterations.toLocaleString("en");
-    }
+    const old = state === "waiting" && this.#report ? " What stands below is from before the last change." : "";
+    $("#fit-status").textContent = text + old;
+    this.#drawReport();
     const warnings = missing.length === 0 ? this.#warnings() : [];
     $("#fit-warnings").replaceChildren(
       ...warnings.map((text) => {
@@ -159,5 +181,31 @@ export class Fit extends EventTarget {
         return item;
       }),
     );
+  }
+
+  #drawReport() {
+    const report = this.#report;
+    $("#fit-report").hidden = !report;
+    if (!report) {
+      $("#fit-cv-box").hidden = true;
+      $("#fit-cv-none").hidden = true;
+      return;
+    }
+    const { head, validation, checked, version } = report;
+    $("#fit-report").classList.toggle("outdated", version !== this.#version);
+    // While it is measured again the last figure stays, as one of before.
+    $("#fit-cv-box").classList.toggle("outdated", !checked);
+    if (checked) {
+      $("#fit-cv-box").hidden = !validation;
+      $("#fit-cv-none").hidden = Boolean(validation);
+    }
+    if (validation) {
+      $("#fit-cv").textContent = roundPercent(validation.accuracy);
+      $("#fit-cv-note").textContent =
+        `right on photos it had not seen (cross-validation in ${validation.folds} folds, ${duration(validation.milliseconds)})`;
+    }
+    $("#fit-train").textContent = roundPercent(head.trainAccuracy);
+    $("#fit-time").textContent = duration(head.milliseconds);
+    $("#fit-iterations").textContent = head.iterations.toLocaleString("en");
   }
 }

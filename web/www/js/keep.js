@@ -7,6 +7,9 @@ import { confirmLoss, dismiss, notify, notifyError } from "./notices.js";
 /** timm's names where torchvision has no such network; see the registry of the core. */
 const TIMM_NAMES = { efficientnet_lite0: "tf_efficientnet_lite0" };
 
+/** What a fresh start begins with. */
+const FRESH_CLASSES = ["Class 1", "Class 2"];
+
 /** @fires Keep#loaded with `{ info, file }` when another network or model file is in place */
 export class Keep extends EventTarget {
   #app;
@@ -14,6 +17,8 @@ export class Keep extends EventTarget {
   #current = "";
   #savedAt = 0;
   #changes = 0;
+  /** Networks are changed one after the other. */
+  #changing = Promise.resolve();
 
   /** @param {{ rekindle: import("../rekindle.js").Rekindle, teach: import("./teach.js").Teach }} app */
   constructor(app) {
@@ -33,7 +38,7 @@ export class Keep extends EventTarget {
   }
 
   get #unsaved() {
-    return this.#app.teach.exampleCount > 0 && this.#changes > this.#savedAt;
+    return this.#app.teach.photoCount > 0 && this.#changes > this.#savedAt;
   }
 
   /**
@@ -46,6 +51,11 @@ export class Keep extends EventTarget {
       ...models.map(({ name, title, bytes }) => new Option(`${title}, ${megabytes(bytes)}`, name)),
     );
     await this.#load(early.then((response) => response ?? model.file), model.title, model);
+  }
+
+  /** Fetches the network that ought to be in place, where starting again found none. */
+  async fetchAgain() {
+    await this.#fetch(this.#models.find(({ name }) => name === this.#current) ?? this.#models[0]);
   }
 
   /** Opens a model file from the visitor's disk. */
@@ -84,39 +94,67 @@ export class Keep extends EventTarget {
   }
 
   /** @param source anything `Rekindle.load` takes, or a promise of it */
-  async #load(source, title, model) {
-    const progress = $("#loading");
-    const bar = $("#loading-bar");
-    $("#network").disabled = true;
-    progress.hidden = false;
-    $("#loading-text").textContent = `Loading ${title}`;
-    bar.removeAttribute("value");
-    try {
-      const info = await this.#app.rekindle.load(await source, (received, total) => {
-        const size = total ?? model?.bytes ?? received;
-        bar.max = size;
-        bar.value = Math.min(received, size);
-        $("#loading-text").textContent =
-          received < size
-            ? `Loading ${title}: ${megabytes(received)} of ${megabytes(size)}`
-            : `Making ${title} ready`;
-      });
-      dismiss("model");
-      this.#current = model?.name ?? this.#nameFor(info);
-      $("#network").value = this.#current;
-      this.#savedAt = this.#changes + 1;
-      announce(`${title} is ready.`);
-      this.dispatchEvent(new CustomEvent("loaded", { detail: { info, file: model ? null : title } }));
-    } catch (error) {
-      $("#network").value = this.#current;
-      notifyError(error, {
-        key: "model",
-        action: model ? { label: "Try again", run: () => this.#fetch(model) } : undefined,
-      });
-    } finally {
-      progress.hidden = true;
-      $("#network").disabled = false;
-    }
+  #load(source, title, model) {
+    return this.#change(async () => {
+      const progress = $("#loading");
+      const bar = $("#loading-bar");
+      $("#network").disabled = true;
+      progress.hidden = false;
+      $("#loading-text").textContent = `Loading ${title}`;
+      bar.removeAttribute("value");
+      try {
+        const info = await this.#app.rekindle.load(await source, (received, total) => {
+          const size = total ?? model?.bytes ?? received;
+          bar.max = size;
+          bar.value = Math.min(received, size);
+          $("#loading-text").textContent =
+            received < size
+              ? `Loading ${title}: ${megabytes(received)} of ${megabytes(size)}`
+              : `Making ${title} ready`;
+        });
+        dismiss("model");
+        this.#current = model?.name ?? this.#nameFor(info);
+        announce(`${title} is ready.`);
+        return { info, file: model ? null : title };
+      } catch (error) {
+        notifyError(error, {
+          key: "model",
+          action: model ? { label: "Try again", run: () => this.#fetch(model) } : undefined,
+        });
+        return null;
+      } finally {
+        $("#network").value = this.#current;
+        progress.hidden = true;
+        $("#network").disabled = false;
+      }
+    });
+  }
+
+  /**
+   * Puts another network in place, or none of it: photos wait meanwhile, and go on if it came to nothing. What was
+   * taught to the old network is forgotten with it.
+   * @param {() => Promise<{ info: object, file: string | null } | null>} change
+   */
+  #change(change) {
+    this.#changing = this.#changing.then(async () => {
+      const { teach } = this.#app;
+      $(".path").inert = true;
+      let loaded = null;
+      try {
+        await teach.hold();
+        loaded = await change();
+        if (loaded) teach.discard();
+      } finally {
+        teach.release();
+      }
+      if (loaded) {
+        await teach.addNames(loaded.file && loaded.info.head !== "original" ? [] : FRESH_CLASSES);
+        this.#savedAt = this.#changes;
+        this.dispatchEvent(new CustomEvent("loaded", { detail: loaded }));
+      }
+      $(".path").inert = false;
+    });
+    return this.#changing;
   }
 
   async #save() {
@@ -132,12 +170,12 @@ export class Keep extends EventTarget {
     } catch (error) {
       notifyError(error, { key: "saved" });
     } finally {
-      button.disabled = false;
+      this.draw(this.#app.rekindle.info);
     }
   }
 
   async #startOver() {
-    const count = this.#app.teach.exampleCount;
+    const count = this.#app.teach.photoCount;
     const sure =
       count === 0 ||
       (await confirmLoss({
@@ -146,19 +184,20 @@ export class Keep extends EventTarget {
         yes: "Start over",
       }));
     if (!sure) return;
-    try {
-      await this.#app.rekindle.reset();
-      this.#savedAt = this.#changes + 1;
-      const detail = { info: this.#app.rekindle.info, file: null };
-      this.dispatchEvent(new CustomEvent("loaded", { detail }));
-    } catch (error) {
-      notifyError(error);
-    }
+    await this.#change(async () => {
+      try {
+        await this.#app.rekindle.reset();
+        return { info: this.#app.rekindle.info, file: null };
+      } catch (error) {
+        notifyError(error);
+        return null;
+      }
+    });
   }
 
   /** Features of one network mean nothing to another, so what was taught goes when it changes. */
   #mayReplace(what) {
-    const count = this.#app.teach.exampleCount;
+    const count = this.#app.teach.photoCount;
     if (count === 0) return true;
     return confirmLoss({
       title: "Forget what was taught?",

@@ -3,58 +3,65 @@
 import { $, announce, classColour, duration, h, percent, plural, roundPercent } from "./dom.js";
 import { isPhoto } from "./files.js";
 import { dismiss, notify, notifyError } from "./notices.js";
-import { PhotoQueue } from "./queue.js";
+import { Tray } from "./tray.js";
 
 const TOP_K = 5;
 /** A taught head shows all its classes up to this many. */
 const TAUGHT_TOP_K = 10;
-const TRAY_LIMIT = 60;
-/** So many photos of the tray are looked at again when the head changes. */
-const RELABEL = 24;
-const THUMBNAIL = 96;
 /** Pause between two looks at the camera, so that a fast device is not kept at full heat. */
 const LIVE_PAUSE = 40;
+/** What tells of the photo, and not of the engine: it will never be read. */
+const UNREADABLE = ["decode", "heic", "image"];
 
 export class Look {
   #app;
   #stage = $("#stage");
   #photo = $("#stage-photo");
   #video = $("#stage-video");
+  #tray;
   #current = null;
   #live = false;
   #looks = 0;
   #info = null;
-  #tray = [];
-  #queue = new PhotoQueue();
+  /** The answer in view, or null. */
+  #answer = null;
   #rows = [];
 
   /** @param {{ rekindle: import("../rekindle.js").Rekindle, camera: import("./camera.js").Camera }} app */
   constructor(app) {
     this.#app = app;
+    this.#tray = new Tray(app.rekindle, (photo) => this.show(photo, photo.name));
     $("#look-files").addEventListener("change", ({ target }) => {
       this.openFiles([...target.files]);
       target.value = "";
     });
     $("#look-camera").addEventListener("click", () => this.#toggleCamera());
-    $("#look-flip").addEventListener("click", () => app.camera.flip().catch(notifyError));
-    $("#tray-clear").addEventListener("click", () => this.#clearTray());
+    $("#look-flip").addEventListener("click", () => app.camera.flip());
     app.camera.addEventListener("lost", () => this.#live && this.#stopCamera());
-    this.#queue.addEventListener("idle", ({ detail }) => reportUnread(detail.failures, detail.total));
+    app.rekindle.addEventListener("taught", ({ detail }) => {
+      // Classes that moved up have another colour.
+      if (detail.change === "class" && this.#answer) this.#draw(this.#answer);
+    });
   }
 
-  /** The network or its head is another one: say so, and look again. */
+  /** The network, its head or a name is another one: say so, and look again where that tells more. */
   setModel(info) {
-    const headChanged = this.#info?.head !== info.head || !sameNames(this.#info, info);
-    this.#info = info;
+    const sameHead = this.#info?.revision === info.revision;
     const taught = info.head !== "original";
+    const sameClasses = this.#info?.classIds?.join() === info.classIds?.join() && info.classIds;
+    this.#info = info;
     $("#look-title").textContent = taught ? "Live" : "Try it";
     $("#look-lead").textContent = taught
       ? `Answers with your ${plural(info.classes.length, "class", "classes")}.`
       : `Answers with its own ${plural(info.classes.length, "class", "classes")}.`;
     this.#stage.classList.toggle("taught", taught);
-    if (headChanged) this.#drawRows([]);
+    if (sameHead) {
+      this.#rename(info.classes);
+      return;
+    }
+    if (!sameClasses) this.#clearAnswer();
     if (this.#current && !this.#live) this.#look(this.#current.source, this.#current.name);
-    this.#relabelTray();
+    this.#tray.headChanged(info.revision);
   }
 
   /** Lists the bundled photos, and shows the first one so that the page opens with an answer. */
@@ -91,12 +98,12 @@ export class Look {
     }
     dismiss("unread");
     this.show(photos[0], photos[0].name);
-    this.#addToTray(photos);
+    this.#tray.add(photos);
   }
 
   /** Puts a photo on the stage and asks the network about it. */
   async show(blob, name) {
-    if (this.#live) this.#stopCamera();
+    if (this.#live) this.#leaveCamera();
     if (this.#current?.url) URL.revokeObjectURL(this.#current.url);
     const url = URL.createObjectURL(blob);
     this.#current = { source: blob, name, url };
@@ -123,14 +130,19 @@ export class Look {
       const started = performance.now();
       const predictions = await this.#app.rekindle.classify(source, this.#topK());
       if (look !== this.#looks) return;
-      this.#drawAnswer(predictions, performance.now() - started);
+      this.#draw({ predictions, milliseconds: performance.now() - started });
       const [best] = predictions;
       announce(`${name}: ${best.class}, ${percent(best.probability)}.`);
     } catch (error) {
       if (look !== this.#looks) return;
-      this.#drawRows([]);
-      $("#verdict").hidden = true;
-      notifyError(error, { key: "look" });
+      this.#clearAnswer();
+      const unreadable = UNREADABLE.includes(error.kind);
+      if (unreadable) {
+        this.#clearStage();
+        $("#answers-empty").textContent = `“${name}” could not be read.`;
+      }
+      // The tray says the same of it, once.
+      notifyError(error, { key: unreadable ? "unread" : "look" });
     } finally {
       if (look === this.#looks) this.#stage.classList.remove("busy");
     }
@@ -157,10 +169,16 @@ export class Look {
     this.#watch();
   }
 
-  #stopCamera() {
+  #leaveCamera() {
     this.#live = false;
     this.#app.camera.detach(this.#video);
+  }
+
+  /** Back from the camera to the photo there was. */
+  #stopCamera() {
+    this.#leaveCamera();
     this.#setStage(this.#current ? "photo" : "empty");
+    if (!this.#current) this.#clearAnswer();
     if (this.#current) this.#look(this.#current.source, this.#current.name);
   }
 
@@ -175,7 +193,7 @@ export class Look {
         try {
           const started = performance.now();
           const predictions = await this.#app.rekindle.classify(this.#video, this.#topK());
-          if (on()) this.#drawAnswer(predictions, performance.now() - started);
+          if (on()) this.#draw({ predictions, milliseconds: performance.now() - started });
         } catch (error) {
           if (on()) {
             notifyError(error, { key: "look" });
@@ -201,8 +219,10 @@ export class Look {
     $("#look-camera-label").textContent = live ? "Stop camera" : "Camera";
   }
 
-  #drawAnswer(predictions, milliseconds) {
+  #draw(answer) {
+    const { predictions, milliseconds } = answer;
     const [best] = predictions;
+    this.#answer = answer;
     this.#drawRows(predictions);
     const verdict = $("#verdict");
     verdict.hidden = false;
@@ -211,6 +231,36 @@ export class Look {
     $("#verdict-share").textContent = roundPercent(best.probability);
     $("#look-time").textContent = `One look: ${duration(milliseconds)}`;
     $("#dock-answer").textContent = `${best.class} ${roundPercent(best.probability)}`;
+  }
+
+  /** Nothing is said of what is on the stage. */
+  #clearAnswer() {
+    this.#answer = null;
+    this.#drawRows([]);
+    $("#verdict").hidden = true;
+    $("#look-time").textContent = "";
+    $("#dock-answer").textContent = "Look";
+    $("#answers-empty").textContent = "The most probable classes will stand here.";
+  }
+
+  /** Takes the photo off the stage. */
+  #clearStage() {
+    if (this.#current?.url) URL.revokeObjectURL(this.#current.url);
+    this.#current = null;
+    this.#photo.removeAttribute("src");
+    this.#setStage("empty");
+  }
+
+  /** The same answer, by other names. */
+  #rename(names) {
+    if (this.#answer) {
+      const predictions = this.#answer.predictions.map((prediction) => ({
+        ...prediction,
+        class: names[prediction.index],
+      }));
+      this.#draw({ ...this.#answer, predictions });
+    }
+    this.#tray.renamed(names);
   }
 
   /** Updates the rows in place: the bars glide instead of jumping at every camera frame. */
@@ -245,114 +295,11 @@ export class Look {
     $("#answers-empty").hidden = predictions.length > 0;
   }
 
-  #colour(prediction) {
-    return this.#info?.head === "original" ? "var(--ember)" : classColour(prediction.index);
+  #colour({ id, index }) {
+    if (this.#info?.head === "original") return "var(--ember)";
+    const place = this.#app.rekindle.taught.findIndex((taught) => taught.id === id);
+    return classColour(place < 0 ? index : place);
   }
-
-  #addToTray(photos) {
-    for (const photo of photos) {
-      const canvas = h("canvas", { width: THUMBNAIL, height: THUMBNAIL, "aria-hidden": "true" });
-      const label = h("span", { class: "tray-label" }, "…");
-      const button = h(
-        "button",
-        {
-          class: "tray-photo",
-          type: "button",
-          "aria-label": photo.name,
-          onclick: () => this.show(photo, photo.name),
-        },
-        canvas,
-        label,
-      );
-      const entry = { photo, canvas, label, button, drawn: false };
-      this.#tray.push(entry);
-      $("#tray-strip").prepend(button);
-    }
-    while (this.#tray.length > TRAY_LIMIT) this.#tray.shift().button.remove();
-    $("#tray").hidden = this.#tray.length < 2;
-    this.#label(this.#tray.filter((entry) => !entry.drawn));
-  }
-
-  #relabelTray() {
-    this.#queue.cancel();
-    for (const { label } of this.#tray) label.textContent = "…";
-    this.#label(this.#tray.slice(-RELABEL));
-  }
-
-  #label(entries) {
-    if (this.#tray.length < 2) return;
-    this.#queue.add(
-      entries.toReversed().map((entry) => ({
-        name: entry.photo.name,
-        run: async () => {
-          if (!this.#tray.includes(entry)) return;
-          try {
-            if (!entry.drawn) await drawThumbnail(entry.photo, entry.canvas);
-            entry.drawn = true;
-            const [best] = await this.#app.rekindle.classify(entry.photo, 1);
-            entry.label.textContent = best.class;
-            entry.button.title = `${entry.photo.name}: ${best.class}, ${percent(best.probability)}`;
-            entry.button.setAttribute("aria-label", entry.button.title);
-          } catch (error) {
-            this.#tray = this.#tray.filter((other) => other !== entry);
-            entry.button.remove();
-            throw error;
-          }
-        },
-      })),
-    );
-  }
-
-  #clearTray() {
-    this.#queue.cancel();
-    this.#tray = [];
-    $("#tray-strip").replaceChildren();
-    $("#tray").hidden = true;
-  }
-}
-
-/** One notice for all the photos of a batch that could not be read. */
-export function reportUnread(failures, total) {
-  if (failures.length === 0) return;
-  const [{ error }] = failures;
-  if (failures.length === 1 || error.kind === "crash") {
-    notifyError(error, { key: "unread" });
-    return;
-  }
-  notify("error", `${failures.length} of ${plural(total, "photo")} could not be read.`, {
-    help: "The others are in.",
-    details: failures.map(({ name, error }) => `${name}: ${error.message}`),
-    key: "unread",
-  });
-}
-
-async function drawThumbnail(photo, canvas) {
-  let bitmap;
-  try {
-    bitmap = await createImageBitmap(photo, { resizeHeight: THUMBNAIL * 2, resizeQuality: "low" });
-  } catch {
-    // The worker finds out why, and says it in a sentence.
-    return;
-  }
-  const side = Math.min(bitmap.width, bitmap.height);
-  canvas
-    .getContext("2d")
-    .drawImage(
-      bitmap,
-      (bitmap.width - side) / 2,
-      (bitmap.height - side) / 2,
-      side,
-      side,
-      0,
-      0,
-      canvas.width,
-      canvas.height,
-    );
-  bitmap.close();
-}
-
-function sameNames(a, b) {
-  return a?.classes.length === b.classes.length && a.classes.every((name, i) => name === b.classes[i]);
 }
 
 function pause(milliseconds) {

@@ -1,14 +1,15 @@
 // Messages that stay until they are read: what happened, and what to do about it.
 
-import { $, h, icon } from "./dom.js";
+import { $, h, icon, plural } from "./dom.js";
 
 const shown = new Map();
 
 /**
  * Shows a message. Messages of the same `key` replace one another.
  * @param {"error" | "warning" | "info"} tone
+ * @param {boolean} [options.stays] whether it cannot be put away: without its action nothing works
  */
-export function notify(tone, message, { help, details = [], key = message, action } = {}) {
+export function notify(tone, message, { help, details = [], key = message, action, stays = false } = {}) {
   dismiss(key);
   const notice = h(
     "div",
@@ -29,11 +30,13 @@ export function notify(tone, message, { help, details = [], key = message, actio
         : null,
       action ? h("button", { class: "button small", type: "button", onclick: action.run }, action.label) : null,
     ),
-    h(
-      "button",
-      { class: "button icon-only", type: "button", "aria-label": "Dismiss", onclick: () => dismiss(key) },
-      icon("x"),
-    ),
+    stays
+      ? null
+      : h(
+          "button",
+          { class: "button icon-only", type: "button", "aria-label": "Dismiss", onclick: () => dismiss(key) },
+          icon("x"),
+        ),
   );
   shown.set(key, notice);
   $("#notices").append(notice);
@@ -47,9 +50,24 @@ export function dismiss(key) {
 
 /** Shows an error from anywhere in the page. */
 export function notifyError(error, options = {}) {
-  // After a crash every call fails for the same reason, which is said once.
-  if (error.kind === "crash" && shown.has("crash")) return;
+  // What was called off is no error, and a crash, after which every call fails, is said once.
+  if (["cancelled", "closed", "crash"].includes(error.kind)) return;
   notify("error", error.message, { help: error.help, ...options });
+}
+
+/** One notice for all the photos of a batch that could not be read. */
+export function reportUnread(failures, total) {
+  const unread = failures.filter(({ error }) => !["cancelled", "closed", "crash"].includes(error.kind));
+  if (unread.length === 0) return;
+  if (unread.length === 1) {
+    notifyError(unread[0].error, { key: "unread" });
+    return;
+  }
+  notify("error", `${unread.length} of ${plural(total, "photo")} could not be read.`, {
+    help: "The others are in.",
+    details: unread.map(({ name, error }) => `${name}: ${error.message}`),
+    key: "unread",
+  });
 }
 
 /** Asks before something is lost. Resolves to true when the answer is yes. */

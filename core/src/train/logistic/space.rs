@@ -1,0 +1,460 @@
+//! Where the weights are sought: among the features, or among the photos.
+//!
+//! The penalty makes the best weights a mixture of the photos (the representer theorem), so where
+//! there are fewer photos than features they are sought as each photo's coefficient: products then
+//! run over the photos' inner products, `[N, N]`, which never change. Otherwise they are sought as
+//! a number for each feature, scaled so that all have a similar curvature.
+
+use std::ops::Range;
+
+use rekindle_cpu::{Matrix, exact_logits, exact_sums};
+
+use super::loss::Targets;
+
+/// Multiply-adds of one product below which f64 costs nothing worth saving.
+const SMALL: usize = 200_000;
+
+/// A photo's product with itself over the photos' variance, above which f32 keeps too little of what
+/// centring leaves.
+const COARSE: f64 = 1000.0;
+
+/// Features of photos, and what is known of each feature.
+#[derive(Clone, Debug)]
+pub(super) struct Rows<'a> {
+    /// `[N, F]`.
+    pub(super) features: std::borrow::Cow<'a, [f32]>,
+    pub(super) width: usize,
+    /// Each feature's mean over the photos, weighted.
+    pub(super) mean: Vec<f64>,
+    /// Each feature's variance over the photos, weighted.
+    pub(super) variance: Vec<f64>,
+    /// What multiplies `½ W²` for each feature, in the solver's unit.
+    pub(super) penalty: Vec<f64>,
+}
+
+impl Rows<'_> {
+    fn of(&self, photos: Range<usize>) -> &[f32] {
+        &self.features[photos.start * self.width..photos.end * self.width]
+    }
+
+    /// The logits of centred photos under weights, `[blocks, K, block]`.
+    fn logits(&self, targets: &Targets, weight: &[f64]) -> Vec<f64> {
+        let classes = targets.classes;
+        let mut logits = vec![0.0; targets.photos() * classes];
+        let middle: Vec<f64> = weight
+            .chunks_exact(self.width)
+            .map(|weight| dot(weight, &self.mean))
+            .collect();
+        for photos in targets.blocks() {
+            let block = &mut logits[photos.start * classes..photos.end * classes];
+            let width = photos.len();
+            exact_logits(self.width, self.of(photos), weight, block);
+            for (row, middle) in block.chunks_exact_mut(width).zip(&middle) {
+                row.iter_mut().for_each(|logit| *logit -= middle);
+            }
+        }
+        logits
+    }
+
+    /// `Σ_n factors[k, n] · (rows[n] - mean)`; `factors` in blocks.
+    fn sums(&self, targets: &Targets, factors: &[f64]) -> Vec<f64> {
+        let classes = targets.classes;
+        let mut sums = vec![0.0; classes * self.width];
+        let mut total = vec![0.0; classes];
+        for photos in targets.blocks() {
+            let block = &factors[photos.start * classes..photos.end * classes];
+            for (total, row) in total.iter_mut().zip(block.chunks_exact(photos.len())) {
+                *total += row.iter().sum::<f64>();
+            }
+            exact_sums(self.width, self.of(photos), block, &mut sums);
+        }
+        for (sums, total) in sums.chunks_exact_mut(self.width).zip(total) {
+            for (sum, mean) in sums.iter_mut().zip(&self.mean) {
+                *sum -= total * mean;
+            }
+        }
+        sums
+    }
+}
+
+/// Where the weights are sought.
+#[derive(Debug)]
+pub(super) enum Space {
+    /// Among the features.
+    Features {
+        /// `W = u · step` for each feature.
+        step: Vec<f64>,
+        /// Centred features times `step`, a block after the other: `[F, block]` and `[block, F]`.
+        /// None where all products are in f64.
+        blocks: Vec<(Matrix, Matrix)>,
+    },
+    /// Among the photos.
+    Photos {
+        /// Inner products of centred features, each over its penalty, over `size`.
+        products: Matrix,
+        size: f64,
+    },
+}
+
+impl Space {
+    /// Among the features.
+    pub(super) fn features(rows: &Rows<'_>, targets: &Targets) -> Self {
+        // Where all classes are equally likely the loss curves by 1/K along each class, and less
+        // as the fit sharpens.
+        let curvature = 0.05 / targets.classes as f64;
+        let step: Vec<f64> = rows
+            .penalty
+            .iter()
+            .zip(&rows.variance)
+            .map(|(penalty, variance)| (penalty + curvature * variance).sqrt().recip())
+            .collect();
+        let small = targets.photos() * targets.classes * rows.width <= SMALL;
+        let blocks = targets.blocks().take(if small { 0 } else { usize::MAX });
+        let blocks = blocks.map(|photos| {
+            let (count, width) = (photos.len(), rows.width);
+            let mut scaled = vec![0.0f32; count * width];
+            let mut down = Matrix::zeros(count, width);
+            let pairs = scaled
+                .chunks_exact_mut(width)
+                .zip(rows.of(photos).chunks_exact(width));
+            for (index, (scaled, row)) in pairs.enumerate() {
+                for (at, scaled) in scaled.iter_mut().enumerate() {
+                    *scaled = ((f64::from(row[at]) - rows.mean[at]) * step[at]) as f32;
+                }
+                down.set_row(index, scaled);
+            }
+            (Matrix::of_columns(width, &scaled), down)
+        });
+        let blocks = blocks.collect();
+        Self::Features { step, blocks }
+    }
+
+    /// Among the photos, whose inner products are worked out.
+    pub(super) fn photos(rows: &Rows<'_>, photos: usize) -> Self {
+        let size = rows
+            .variance
+            .iter()
+            .zip(&rows.penalty)
+            .map(|(variance, penalty)| variance / penalty)
+            .sum::<f64>();
+        let size = if size > 0.0 { size } else { 1.0 };
+        let scale: Vec<f64> = rows
+            .penalty
+            .iter()
+            .map(|penalty| (penalty * size).sqrt().recip())
+            .collect();
+        let mut scaled = Vec::with_capacity(photos * rows.width);
+        for row in rows.of(0..photos).chunks_exact(rows.width) {
+            let row = row.iter().zip(&rows.mean).zip(&scale);
+            scaled.extend(row.map(|((&x, mean), scale)| ((f64::from(x) - mean) * scale) as f32));
+        }
+        let products = rekindle_cpu::gram(rows.width, &scaled);
+        Self::Photos {
+            products: Matrix::of_columns(photos, &products),
+            size,
+        }
+    }
+
+    /// Among the photos, whose inner products less some vector are known. None where rounding has left
+    /// too little of them: where that vector lies far away.
+    pub(super) fn of_products(
+        rows: &Rows<'_>,
+        targets: &Targets,
+        product: impl Fn(usize, usize) -> f32,
+    ) -> Option<Self> {
+        // Only where all features count the same are products of features products of weights.
+        let penalty = rows.penalty[0];
+        if rows.penalty.iter().any(|other| *other != penalty) {
+            return None;
+        }
+        let variance = rows.variance.iter().sum::<f64>();
+        let photos = targets.photos();
+        let of_mean: Vec<f64> = (0..photos)
+            .map(|a| {
+                let pairs = targets.share.iter().enumerate();
+                pairs
+                    .map(|(b, share)| share * f64::from(product(a, b)))
+                    .sum()
+            })
+            .collect();
+        let of_means: f64 = dot(&of_mean, &targets.share);
+        let largest = (0..photos).fold(0.0f32, |largest, a| largest.max(product(a, a)));
+        if !(variance > 0.0 && f64::from(largest) < COARSE * variance) {
+            return None;
+        }
+        let size = variance / penalty;
+        let mut products = Matrix::zeros(photos, photos);
+        let mut row = vec![0.0f32; photos];
+        for (a, of_a) in of_mean.iter().enumerate() {
+            for (b, (value, of_b)) in row.iter_mut().zip(&of_mean).enumerate() {
+                let centred = f64::from(product(a, b)) - of_a - of_b + of_means;
+                *value = (centred / variance) as f32;
+            }
+            products.set_row(a, &row);
+        }
+        Some(Self::Photos { products, size })
+    }
+
+    /// Numbers of a class's weights.
+    pub(super) fn dimensions(&self, rows: &Rows<'_>) -> usize {
+        match self {
+            Self::Features { .. } => rows.width,
+            Self::Photos { products, .. } => products.columns(),
+        }
+    }
+
+    /// The weights `[K, F]` at a point `[K, dimensions]`.
+    pub(super) fn weight(&self, rows: &Rows<'_>, targets: &Targets, point: &[f64]) -> Vec<f64> {
+        match self {
+            Self::Features { step, .. } => point
+                .chunks_exact(rows.width)
+                .flat_map(|point| point.iter().zip(step).map(|(u, step)| u * step))
+                .collect(),
+            Self::Photos { .. } => {
+                let mut weight = rows.sums(targets, point);
+                for weight in weight.chunks_exact_mut(rows.width) {
+                    let pairs = weight.iter_mut().zip(&rows.penalty);
+                    pairs.for_each(|(weight, penalty)| *weight /= penalty);
+                }
+                weight
+            }
+        }
+    }
+
+    /// The logits at a point, less the biases, in f64.
+    pub(super) fn exact(&self, rows: &Rows<'_>, targets: &Targets, point: &[f64]) -> Vec<f64> {
+        rows.logits(targets, &self.weight(rows, targets, point))
+    }
+
+    /// The penalty's inner product of two points, the second with its logits less the biases.
+    pub(super) fn penalty(&self, rows: &Rows<'_>, a: &[f64], b: &[f64], logits: &[f64]) -> f64 {
+        match self {
+            Self::Photos { .. } => dot(a, logits),
+            Self::Features { step, .. } => {
+                let mut sum = 0.0;
+                for (a, b) in a.chunks_exact(rows.width).zip(b.chunks_exact(rows.width)) {
+                    for feature in 0..rows.width {
+                        let weight = rows.penalty[feature] * step[feature] * step[feature];
+                        sum += weight * a[feature] * b[feature];
+                    }
+                }
+                sum
+            }
+        }
+    }
+
+    /// Turns a residual into the objective's gradient at a point: adds the penalty's, both in f64.
+    /// (Among the photos, the gradient's coefficients are the point's plus the residual.)
+    pub(super) fn gradient(
+        &self,
+        rows: &Rows<'_>,
+        targets: &Targets,
+        point: &[f64],
+        residual: Vec<f64>,
+    ) -> Vec<f64> {
+        match self {
+            Self::Photos { .. } => {
+                let mut gradient = residual;
+                add(&mut gradient, 1.0, point);
+                gradient
+            }
+            Self::Features { step, .. } => {
+                let mut gradient = rows.sums(targets, &residual);
+                let pairs = gradient
+                    .chunks_exact_mut(rows.width)
+                    .zip(point.chunks_exact(rows.width));
+                for (gradient, point) in pairs {
+                    for feature in 0..rows.width {
+                        let penalty = rows.penalty[feature] * step[feature] * point[feature];
+                        gradient[feature] = step[feature] * (gradient[feature] + penalty);
+                    }
+                }
+                gradient
+            }
+        }
+    }
+
+    /// A residual preconditioned, by the diagonal of the Hessian where that is known, and the
+    /// result's logits where products run over photos.
+    pub(super) fn precondition(
+        &self,
+        rows: &Rows<'_>,
+        residual: &[f64],
+        curvature: &[f64],
+    ) -> (Vec<f64>, Vec<f64>) {
+        match self {
+            Self::Photos { products, size } => {
+                let mut logits = vec![0.0; residual.len()];
+                multiply(products, &narrow(residual, products.depth()), &mut logits);
+                logits.iter_mut().for_each(|logit| *logit *= size);
+                (residual.to_vec(), logits)
+            }
+            Self::Features { step, .. } => {
+                let mut point = residual.to_vec();
+                for (point, curvature) in point.chunks_exact_mut(rows.width).zip(curvature) {
+                    for feature in 0..rows.width {
+                        let diagonal = rows.penalty[feature] + curvature * rows.variance[feature];
+                        point[feature] /= diagonal * step[feature] * step[feature];
+                    }
+                }
+                (point, Vec::new())
+            }
+        }
+    }
+
+    /// The inner product of a residual with a preconditioned one.
+    pub(super) fn inner(&self, residual: &[f64], point: &[f64], logits: &[f64]) -> f64 {
+        match self {
+            Self::Photos { .. } => dot(residual, logits),
+            Self::Features { .. } => dot(residual, point),
+        }
+    }
+
+    /// The Hessian's product with a direction (a point, its logits, biases), in f32 where it is
+    /// dear: the point's and the biases' part, and the direction's curvature.
+    pub(super) fn hessian(
+        &self,
+        rows: &Rows<'_>,
+        targets: &Targets,
+        others: &[f32],
+        (point, logits, bias): (&[f64], &[f64], &[f64]),
+    ) -> (Vec<f64>, Vec<f64>, f64) {
+        let classes = targets.classes;
+        let mut product = point.to_vec();
+        let mut of_bias = vec![0.0; classes];
+        let mut curved = self.penalty(rows, point, point, logits);
+        let add_up = |block: &[f64], width: usize, of_bias: &mut [f64]| {
+            for (sum, row) in of_bias.iter_mut().zip(block.chunks_exact(width)) {
+                *sum += row.iter().sum::<f64>();
+            }
+        };
+        match self {
+            Self::Photos { .. } => {
+                let photos = 0..targets.photos();
+                let width = photos.len();
+                let mut change = logits.to_vec();
+                for (row, bias) in change.chunks_exact_mut(width).zip(bias) {
+                    row.iter_mut().for_each(|change| *change += bias);
+                }
+                curved += targets.bend(photos, others, &mut change);
+                add_up(&change, width, &mut of_bias);
+                add(&mut product, 1.0, &change);
+            }
+            Self::Features { step, blocks } => {
+                for product in product.chunks_exact_mut(rows.width) {
+                    for feature in 0..rows.width {
+                        product[feature] *= rows.penalty[feature] * step[feature] * step[feature];
+                    }
+                }
+                let exact = blocks.is_empty();
+                let mut change = if exact {
+                    self.exact(rows, targets, point)
+                } else {
+                    vec![0.0; classes * targets.photos()]
+                };
+                let narrowed = narrow(point, rows.width);
+                for (index, photos) in targets.blocks().enumerate() {
+                    let (width, block) =
+                        (photos.len(), photos.start * classes..photos.end * classes);
+                    let change = &mut change[block.clone()];
+                    if let Some((forward, _)) = blocks.get(index) {
+                        multiply(forward, &narrowed, change);
+                    }
+                    for (row, bias) in change.chunks_exact_mut(width).zip(bias) {
+                        row.iter_mut().for_each(|change| *change += bias);
+                    }
+                    curved += targets.bend(photos, &others[block], change);
+                    add_up(change, width, &mut of_bias);
+                    if let Some((_, back)) = blocks.get(index) {
+                        let mut sums = vec![0.0; classes * rows.width];
+                        multiply(back, &narrow(change, width), &mut sums);
+                        add(&mut product, 1.0, &sums);
+                    }
+                }
+                if exact {
+                    let sums = rows.sums(targets, &change);
+                    for (product, sums) in product
+                        .chunks_exact_mut(rows.width)
+                        .zip(sums.chunks_exact(rows.width))
+                    {
+                        for feature in 0..rows.width {
+                            product[feature] += step[feature] * sums[feature];
+                        }
+                    }
+                }
+            }
+        }
+        (product, of_bias, curved)
+    }
+
+    /// Multiply-adds of one [`hessian`](Self::hessian) and [`precondition`](Self::precondition).
+    pub(super) fn cost(&self, rows: &Rows<'_>, targets: &Targets) -> usize {
+        let each = match self {
+            Self::Photos { products, .. } => products.depth(),
+            Self::Features { .. } => 2 * rows.width,
+        };
+        // A vector's few passes and the softmax cost about as much as so many multiply-adds.
+        targets.photos() * targets.classes * (each + 40)
+    }
+
+    /// Multiply-adds of one [`exact`](Self::exact) product, in f64, which take twice as long.
+    pub(super) fn exact_cost(&self, rows: &Rows<'_>, targets: &Targets) -> usize {
+        let passes = match self {
+            Self::Photos { .. } => 2,
+            Self::Features { .. } => 1,
+        };
+        2 * passes * targets.photos() * targets.classes * rows.width
+    }
+}
+
+/// Rows as f32, each divided by its largest magnitude so that none is lost to f32's range.
+fn narrow(values: &[f64], width: usize) -> (Vec<f32>, Vec<f64>) {
+    let mut narrow = Vec::with_capacity(values.len());
+    let mut factors = Vec::new();
+    for row in values.chunks_exact(width) {
+        let largest = row.iter().fold(0.0f64, |largest, x| largest.max(x.abs()));
+        let factor = if largest > 0.0 { largest } else { 1.0 };
+        narrow.extend(row.iter().map(|x| (x / factor) as f32));
+        factors.push(factor);
+    }
+    (narrow, factors)
+}
+
+/// A product in f32 of what [`narrow`] made.
+fn multiply(matrix: &Matrix, (rows, factors): &(Vec<f32>, Vec<f64>), output: &mut [f64]) {
+    let mut quick = vec![0.0; output.len()];
+    matrix.multiply(rows, &mut quick);
+    let rows = output
+        .chunks_exact_mut(matrix.columns())
+        .zip(quick.chunks_exact(matrix.columns()));
+    for ((output, quick), factor) in rows.zip(factors) {
+        for (output, &quick) in output.iter_mut().zip(quick) {
+            *output = f64::from(quick) * factor;
+        }
+    }
+}
+
+/// The inner product, summed in eight interleaved parts: fast, and always in the same order.
+pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0; 8];
+    let (a, b) = (a.chunks_exact(8), b.chunks_exact(8));
+    let rest: f64 = a
+        .remainder()
+        .iter()
+        .zip(b.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
+    for (a, b) in a.zip(b) {
+        for lane in 0..8 {
+            lanes[lane] += a[lane] * b[lane];
+        }
+    }
+    lanes.iter().sum::<f64>() + rest
+}
+
+/// `target += factor · values`.
+pub(super) fn add(target: &mut [f64], factor: f64, values: &[f64]) {
+    for (target, value) in target.iter_mut().zip(values) {
+        *target += factor * value;
+    }
+}

@@ -1,0 +1,276 @@
+//! Products of features with weights summed in f64: what a solver's optimum is judged by.
+
+#![allow(unsafe_code)] // Vectors are read and written through pointers.
+
+use std::ops::Range;
+
+use macerator::{Simd, Vector, WithSimd};
+
+use crate::simd::Level;
+use crate::threads::{chunk, parallel, threads};
+
+/// Rows that are widened to f64 together: they stay in the second-level cache.
+const ROWS: usize = 16;
+/// Columns whose sums are formed together: so many of `ROWS` rows stay in the first-level cache.
+const STRETCH: usize = 128;
+/// Classes that share what is loaded.
+const TOGETHER: usize = 4;
+
+/// A vector of f64.
+type Doubles<S> = Vector<S, f64>;
+
+/// Where the parts of a parallel region write, each to its own elements.
+#[derive(Clone, Copy)]
+struct Output(*mut f64);
+
+// SAFETY: the pointer is only written through where parts keep to disjoint elements.
+unsafe impl Send for Output {}
+// SAFETY: as above.
+unsafe impl Sync for Output {}
+
+impl Output {
+    fn at(self, offset: usize) -> *mut f64 {
+        self.0.wrapping_add(offset)
+    }
+}
+
+/// `logits[k, n] = rows[n] · weights[k]`, on all cores.
+///
+/// # Shapes
+/// `rows` is `[N, F]`, `weights` `[K, F]` and `logits` `[K, N]`, all row-major, with `F = width`.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn exact_logits(width: usize, rows: &[f32], weights: &[f64], logits: &mut [f64]) {
+    let (count, classes) = (rows.len() / width.max(1), weights.len() / width.max(1));
+    assert_eq!(rows.len(), count * width, "elements of whole rows");
+    assert_eq!(weights.len(), classes * width, "elements of whole weights");
+    assert_eq!(logits.len(), classes * count, "elements of the logits");
+    let level = Level::best();
+    let output = Output(logits.as_mut_ptr());
+    let parts = parts(count.div_ceil(ROWS), count * width * classes);
+    parallel(parts, |part| {
+        let mut wide = vec![0.0; ROWS * width];
+        let mine = chunk(count, ROWS, part, parts);
+        let mut from = mine.start;
+        while from < mine.end {
+            let height = ROWS.min(mine.end - from);
+            level.run(Logits {
+                width,
+                rows: &rows[from * width..][..height * width],
+                wide: &mut wide,
+                weights,
+                output: output.at(from),
+                pitch: count,
+            });
+            from += height;
+        }
+    });
+}
+
+/// `sums[k] += Σ_n factors[k, n] · rows[n]`, on all cores.
+///
+/// # Shapes
+/// `rows` is `[N, F]`, `factors` `[K, N]` and `sums` `[K, F]`, all row-major, with `F = width`.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn exact_sums(width: usize, rows: &[f32], factors: &[f64], sums: &mut [f64]) {
+    let (count, classes) = (rows.len() / width.max(1), sums.len() / width.max(1));
+    assert_eq!(rows.len(), count * width, "elements of whole rows");
+    assert_eq!(factors.len(), classes * count, "elements of the factors");
+    assert_eq!(sums.len(), classes * width, "elements of whole sums");
+    let level = Level::best();
+    let output = Output(sums.as_mut_ptr());
+    let parts = parts(width.div_ceil(STRETCH), count * width * classes);
+    parallel(parts, |part| {
+        let mut wide = [0.0; ROWS * STRETCH];
+        let mine = chunk(width, STRETCH, part, parts);
+        let mut from = mine.start;
+        while from < mine.end {
+            let to = mine.end.min(from + STRETCH);
+            level.run(Sums {
+                width,
+                rows,
+                wide: &mut wide,
+                stretch: from..to,
+                factors,
+                classes,
+                output,
+            });
+            from = to;
+        }
+    });
+}
+
+/// Into how many parts to divide the work: no sum depends on it.
+fn parts(pieces: usize, cost: usize) -> usize {
+    match threads() {
+        1 => 1,
+        threads => (threads * 4).min(cost / 50_000).min(pieces).max(1),
+    }
+}
+
+struct Logits<'a> {
+    width: usize,
+    rows: &'a [f32],
+    wide: &'a mut [f64],
+    weights: &'a [f64],
+    output: *mut f64,
+    pitch: usize,
+}
+
+impl Logits<'_> {
+    /// The inner products of `R` rows with `C` weights, all summed in the same order.
+    ///
+    /// # Safety
+    /// The rows and weights must be there.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const R: usize, const C: usize>(&self, row: usize, class: usize) {
+        let (lanes, width) = (S::lanes64(), self.width);
+        let whole = width / lanes * lanes;
+        let zero: Doubles<S> = macerator::Scalar::splat(0.0f64);
+        let mut sums = [[zero; C]; R];
+        // SAFETY: the caller's; vectors end at `whole`.
+        unsafe {
+            let rows = self.wide.as_ptr().add(row * width);
+            let weights = self.weights.as_ptr().add(class * width);
+            for k in (0..whole).step_by(lanes) {
+                let mut columns = [zero; C];
+                for (c, column) in columns.iter_mut().enumerate() {
+                    *column = S::load_unaligned(weights.add(c * width + k));
+                }
+                for (r, sums) in sums.iter_mut().enumerate() {
+                    let value: Doubles<S> = S::load_unaligned(rows.add(r * width + k));
+                    for (sum, column) in sums.iter_mut().zip(columns) {
+                        *sum = value.mul_add(column, *sum);
+                    }
+                }
+            }
+            for (r, sums) in sums.iter().enumerate() {
+                for (c, sum) in sums.iter().enumerate() {
+                    let mut total = sum.reduce_add();
+                    for k in whole..width {
+                        total += *rows.add(r * width + k) * *weights.add(c * width + k);
+                    }
+                    *self.output.add((class + c) * self.pitch + row + r) = total;
+                }
+            }
+        }
+    }
+}
+
+impl WithSimd for Logits<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        for (wide, &narrow) in self.wide.iter_mut().zip(self.rows) {
+            *wide = f64::from(narrow);
+        }
+        let (count, classes) = (
+            self.rows.len() / self.width.max(1),
+            self.weights.len() / self.width.max(1),
+        );
+        for class in (0..classes).step_by(TOGETHER) {
+            for row in (0..count).step_by(2) {
+                // SAFETY: rows and classes lie below what the caller checked.
+                unsafe {
+                    match (count - row, classes - class) {
+                        (1, 1) => self.tile::<S, 1, 1>(row, class),
+                        (1, 2) => self.tile::<S, 1, 2>(row, class),
+                        (1, 3) => self.tile::<S, 1, 3>(row, class),
+                        (1, _) => self.tile::<S, 1, TOGETHER>(row, class),
+                        (_, 1) => self.tile::<S, 2, 1>(row, class),
+                        (_, 2) => self.tile::<S, 2, 2>(row, class),
+                        (_, 3) => self.tile::<S, 2, 3>(row, class),
+                        _ => self.tile::<S, 2, TOGETHER>(row, class),
+                    }
+                }
+            }
+        }
+    }
+}
+
+struct Sums<'a> {
+    width: usize,
+    rows: &'a [f32],
+    wide: &'a mut [f64; ROWS * STRETCH],
+    stretch: Range<usize>,
+    factors: &'a [f64],
+    classes: usize,
+    output: Output,
+}
+
+impl Sums<'_> {
+    /// Adds `height` widened rows, from number `first` on, to `C` classes' sums.
+    ///
+    /// # Safety
+    /// The classes must be there, and nobody else write to this stretch of them.
+    #[inline(always)]
+    unsafe fn add<S: Simd, const C: usize>(&self, class: usize, first: usize, height: usize) {
+        let (lanes, length) = (S::lanes64(), self.stretch.len());
+        let whole = length / lanes * lanes;
+        let count = self.rows.len() / self.width;
+        let factors: [&[f64]; C] =
+            std::array::from_fn(|c| &self.factors[(class + c) * count + first..][..height]);
+        // SAFETY: the caller's; vectors end at `whole`.
+        unsafe {
+            let output: [*mut f64; C] = std::array::from_fn(|c| {
+                self.output
+                    .at((class + c) * self.width + self.stretch.start)
+            });
+            for at in (0..whole).step_by(lanes) {
+                let mut sums: [Doubles<S>; C] =
+                    std::array::from_fn(|c| S::load_unaligned(output[c].add(at)));
+                for row in 0..height {
+                    let value: Doubles<S> =
+                        S::load_unaligned(self.wide.as_ptr().add(row * STRETCH + at));
+                    for (sum, factors) in sums.iter_mut().zip(factors) {
+                        let factor: Doubles<S> = macerator::Scalar::splat(factors[row]);
+                        *sum = factor.mul_add(value, *sum);
+                    }
+                }
+                for (output, sum) in output.iter().zip(sums) {
+                    S::store_unaligned(output.add(at), sum);
+                }
+            }
+            for at in whole..length {
+                for (output, factors) in output.iter().zip(factors) {
+                    for (row, factor) in factors.iter().enumerate() {
+                        *output.add(at) += factor * self.wide[row * STRETCH + at];
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl WithSimd for Sums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let count = self.rows.len() / self.width;
+        for first in (0..count).step_by(ROWS) {
+            let height = ROWS.min(count - first);
+            for row in 0..height {
+                let narrow = &self.rows[(first + row) * self.width..][self.stretch.clone()];
+                for (wide, &narrow) in self.wide[row * STRETCH..].iter_mut().zip(narrow) {
+                    *wide = f64::from(narrow);
+                }
+            }
+            for class in (0..self.classes).step_by(TOGETHER) {
+                // SAFETY: parts keep to their own stretches.
+                unsafe {
+                    match self.classes - class {
+                        1 => self.add::<S, 1>(class, first, height),
+                        2 => self.add::<S, 2>(class, first, height),
+                        3 => self.add::<S, 3>(class, first, height),
+                        _ => self.add::<S, TOGETHER>(class, first, height),
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+use super::{Level, Random};
+use crate::{Matrix, exact_logits, exact_sums, gram, row_products};
+
+/// `Σ_k a[k] · b[k]` in f64, and the sum of the magnitudes: what rounding is measured by.
+fn dot(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> (f64, f64) {
+    a.zip(b).fold((0.0, 1e-30), |(sum, size), (a, b)| {
+        (sum + a * b, size + (a * b).abs())
+    })
+}
+
+#[test]
+fn products_with_a_packed_matrix_are_those_of_f64() {
+    let mut random = Random(1);
+    for level in Level::all() {
+        let _forced = level.force();
+        for (rows, depth, columns) in [
+            (1, 1, 1),
+            (5, 400, 37),
+            (2, 33, 400),
+            (100, 70, 129),
+            (7, 500, 1),
+            (200, 9, 16),
+        ] {
+            let left = random.floats(rows * depth);
+            let right = random.floats(columns * depth); // column after column
+            let by_columns = Matrix::of_columns(depth, &right);
+            let mut by_rows = Matrix::zeros(depth, columns);
+            for k in 0..depth {
+                let row: Vec<f32> = (0..columns).map(|c| right[c * depth + k]).collect();
+                by_rows.set_row(k, &row);
+            }
+            for matrix in [by_columns, by_rows] {
+                let mut output = vec![f32::NAN; rows * columns];
+                matrix.multiply(&left, &mut output);
+                for r in 0..rows {
+                    for c in 0..columns {
+                        let wide = |at: &f32| f64::from(*at);
+                        let (sum, size) = dot(
+                            left[r * depth..][..depth].iter().map(wide),
+                            right[c * depth..][..depth].iter().map(wide),
+                        );
+                        let off = f64::from(output[r * columns + c]) - sum;
+                        assert!(
+                            off.abs() <= 2e-6 * size,
+                            "{level:?} {rows} {depth} {columns}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn inner_products_of_rows_are_symmetric_and_those_of_f64() {
+    let mut random = Random(2);
+    for level in Level::all() {
+        let _forced = level.force();
+        for (count, depth) in [(1, 3), (50, 37), (131, 260), (300, 8)] {
+            let rows = random.floats(count * depth);
+            let products = gram(depth, &rows);
+            let row = |n: usize| &rows[n * depth..][..depth];
+            let mut one = vec![f32::NAN; count];
+            for n in 0..count {
+                row_products(&rows, row(n), &mut one);
+                for m in 0..count {
+                    let wide = |at: &f32| f64::from(*at);
+                    let (sum, size) = dot(row(n).iter().map(wide), row(m).iter().map(wide));
+                    for found in [products[n * count + m], one[m]] {
+                        assert!((f64::from(found) - sum).abs() <= 2e-6 * size);
+                    }
+                    assert_eq!(products[n * count + m], products[m * count + n]);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn exact_products_are_exact_to_the_last_bits_of_f64() {
+    let mut random = Random(3);
+    for level in Level::all() {
+        let _forced = level.force();
+        for (count, width, classes) in [(1, 1, 1), (37, 29, 5), (16, 128, 4), (83, 300, 7)] {
+            let rows = random.floats(count * width);
+            let wide = |values: Vec<f32>| -> Vec<f64> {
+                values.into_iter().map(|x| f64::from(x) * 1.1).collect()
+            };
+            let weights = wide(random.floats(classes * width));
+            let factors = wide(random.floats(classes * count));
+            let mut logits = vec![f64::NAN; classes * count];
+            exact_logits(width, &rows, &weights, &mut logits);
+            let start = wide(random.floats(classes * width));
+            let mut sums = start.clone();
+            exact_sums(width, &rows, &factors, &mut sums);
+            for k in 0..classes {
+                for n in 0..count {
+                    let row = rows[n * width..][..width].iter().map(|x| f64::from(*x));
+                    let (sum, size) = dot(row, weights[k * width..][..width].iter().copied());
+                    assert!((logits[k * count + n] - sum).abs() <= 1e-14 * size);
+                }
+                for f in 0..width {
+                    let column = (0..count).map(|n| f64::from(rows[n * width + f]));
+                    let (sum, size) = dot(column, factors[k * count..][..count].iter().copied());
+                    let expected = start[k * width + f] + sum;
+                    let off = sums[k * width + f] - expected;
+                    assert!(off.abs() <= 1e-14 * (size + expected.abs()));
+                }
+            }
+        }
+    }
+}

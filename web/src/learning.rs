@@ -1,0 +1,310 @@
+//! Fitting a head and measuring it, a piece at a time: the worker lets answers through in between.
+
+use rekindle_core::model::Model;
+use rekindle_core::postprocess::{Prediction, top_k};
+use rekindle_core::train::logistic::LinearSolution;
+use rekindle_core::train::{
+    ClassWeights, Fitted, FoldFits, HeadFit, HeadRecipe, LinearRecipe, Split, judge,
+    stratified_folds,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::error::Failure;
+use crate::project::{Project, label_of};
+
+/// Folds, where the rarest class has enough photos for them.
+const FOLDS: usize = 5;
+
+/// What a page may say about a fit.
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct FitOptions {
+    c: Option<f64>,
+    class_weights: Option<Weights>,
+    seed: Option<u32>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Weights {
+    None,
+    Balanced,
+}
+
+/// How a head is fitted and measured.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    recipe: LinearRecipe,
+    seed: u64,
+}
+
+impl From<FitOptions> for Plan {
+    fn from(options: FitOptions) -> Self {
+        let class_weights = match options.class_weights {
+            Some(Weights::Balanced) => ClassWeights::Balanced,
+            Some(Weights::None) | None => ClassWeights::None,
+        };
+        Self {
+            recipe: LinearRecipe {
+                c: options.c,
+                class_weights,
+            },
+            seed: u64::from(options.seed.unwrap_or(0)),
+        }
+    }
+}
+
+/// Where a fit or a measurement stands.
+#[derive(Debug, Serialize)]
+pub struct Step {
+    /// Whether there is nothing left to do.
+    done: bool,
+    /// Iterations of a fit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    iterations: Option<usize>,
+    /// Folds that are done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    folds: Option<usize>,
+}
+
+/// What a fit came to.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct FitReport {
+    iterations: usize,
+    objective: f64,
+    train_accuracy: f64,
+}
+
+/// What a measurement came to.
+#[derive(Debug, Serialize)]
+pub struct FoldReport {
+    accuracy: f64,
+    folds: usize,
+}
+
+/// A head that was fitted here. It answers with the classes it was fitted on, by their ids.
+pub struct Head {
+    /// The whole network, for the model file. Answers need its features and the solution only: the backbone is
+    /// compiled once, whatever becomes of the head.
+    pub model: Model,
+    /// The classes, in the order of its outputs.
+    pub classes: Vec<u32>,
+    /// How it was fitted.
+    pub plan: Plan,
+    solution: LinearSolution,
+}
+
+/// A class's share in an answer.
+#[derive(Debug, Serialize)]
+pub struct Answer {
+    class: String,
+    id: Option<u32>,
+    index: usize,
+    probability: f32,
+    logit: f32,
+}
+
+impl Answer {
+    /// Answers as a network gives them, with the ids of the classes where there are any.
+    pub fn with_ids(predictions: Vec<Prediction>, ids: &[u32]) -> Vec<Self> {
+        let answer = |prediction: Prediction| Self {
+            id: ids.get(prediction.index).copied(),
+            class: prediction.class,
+            index: prediction.index,
+            probability: prediction.probability,
+            logit: prediction.logit,
+        };
+        predictions.into_iter().map(answer).collect()
+    }
+}
+
+impl Head {
+    /// The best classes for a photo, by its features.
+    pub fn answer(&self, features: &[f32], k: usize) -> Vec<Answer> {
+        let logits = self.solution.logits(features);
+        Answer::with_ids(top_k(&logits, &self.model.card.classes, k), &self.classes)
+    }
+}
+
+/// A fit under way.
+pub struct Fitting {
+    fit: HeadFit,
+    classes: Vec<u32>,
+    plan: Plan,
+    iterations: usize,
+}
+
+impl Fitting {
+    /// Sets up a fit of all classes to all photos.
+    ///
+    /// # Errors
+    ///
+    /// When fewer than two classes have photos, or the options make no sense.
+    pub fn new(project: &Project, plan: Plan) -> Result<Self, Failure> {
+        let classes = project.class_ids();
+        let labels: Vec<usize> = classes.iter().copied().map(label_of).collect();
+        let fit = project.photos().fit(&plan.recipe, &labels)?;
+        Ok(Self {
+            fit,
+            classes,
+            plan,
+            iterations: 0,
+        })
+    }
+
+    /// Does a piece of it.
+    ///
+    /// # Errors
+    ///
+    /// When the objective overflows.
+    pub fn step(&mut self) -> Result<Step, Failure> {
+        let progress = self.fit.step()?;
+        self.iterations = progress.iteration;
+        Ok(Step {
+            done: progress.done(),
+            iterations: Some(progress.iteration),
+            folds: None,
+        })
+    }
+
+    /// The head, and what it came to. The next fit starts from here.
+    ///
+    /// # Errors
+    ///
+    /// When the labels do not fit the classes.
+    pub fn finish(self, project: &mut Project, base: &Model) -> Result<(Head, FitReport), Failure> {
+        project.photos_mut().keep(&self.fit);
+        let photos = project.photos();
+        let solution = self.fit.solution();
+        let all: Vec<usize> = (0..photos.len()).collect();
+        let examples = photos.cache().plain(&all);
+        let accuracy = accuracy(
+            &solution.logits(&examples.features),
+            &positions(photos.labels(), &self.classes),
+            self.classes.len(),
+        )?;
+        let report = FitReport {
+            iterations: self.iterations,
+            objective: solution.objective,
+            train_accuracy: accuracy,
+        };
+        let fitted = Fitted::linear(solution.clone(), &examples, base.slot());
+        let names = project.names(&self.classes);
+        let mut model = base.with_head(fitted.kind, fitted.head, names);
+        let recipe = HeadRecipe::Linear(self.plan.recipe.clone());
+        model.card.recipe = object(json!({ "head": recipe, "seed": self.plan.seed }));
+        model.card.provenance = object(json!({
+            "rekindle": env!("CARGO_PKG_VERSION"),
+            "made_in": "browser",
+            "images": photos.len(),
+        }));
+        let head = Head {
+            model,
+            classes: self.classes,
+            plan: self.plan,
+            solution,
+        };
+        Ok((head, report))
+    }
+}
+
+/// A measurement under way: heads fitted to a part of the photos name the others.
+pub struct Measuring {
+    fits: FoldFits,
+    classes: Vec<u32>,
+    folds: usize,
+}
+
+impl Measuring {
+    /// Sets one up for heads fitted by this plan; `None` where some class has a single photo.
+    ///
+    /// # Errors
+    ///
+    /// When the photos cannot be divided.
+    pub fn new(project: &Project, plan: &Plan) -> Result<Option<Self>, Failure> {
+        let classes = project.class_ids();
+        let Some(splits) = fold_splits(project, &classes, plan.seed)? else {
+            return Ok(None);
+        };
+        let labels: Vec<usize> = classes.iter().copied().map(label_of).collect();
+        let folds = splits.len();
+        let fits = FoldFits::new(project.photos(), &plan.recipe, &labels, splits);
+        Ok(Some(Self {
+            fits,
+            classes,
+            folds,
+        }))
+    }
+
+    /// How many parts the photos were divided into.
+    pub fn folds(&self) -> usize {
+        self.folds
+    }
+
+    /// Does a piece of it.
+    ///
+    /// # Errors
+    ///
+    /// When the objective of a fold overflows, or the photos have changed meanwhile.
+    pub fn step(&mut self, project: &Project) -> Result<Step, Failure> {
+        let progress = self.fits.step(project.photos())?;
+        Ok(Step {
+            done: progress.done(),
+            iterations: None,
+            folds: Some(progress.done),
+        })
+    }
+
+    /// What it came to.
+    ///
+    /// # Errors
+    ///
+    /// When the labels do not fit the classes.
+    pub fn finish(self, project: &Project) -> Result<FoldReport, Failure> {
+        let labels = positions(project.photos().labels(), &self.classes);
+        Ok(FoldReport {
+            accuracy: accuracy(self.fits.logits(), &labels, self.classes.len())?,
+            folds: self.folds,
+        })
+    }
+}
+
+/// How the photos are divided to be measured: into as many parts as the rarest class allows, five at most. `None`
+/// where that is fewer than two, which would say nothing. The one place where folds are chosen.
+fn fold_splits(
+    project: &Project,
+    classes: &[u32],
+    seed: u64,
+) -> Result<Option<Vec<Split>>, Failure> {
+    let labels = positions(project.photos().labels(), classes);
+    let count = |class| labels.iter().filter(|&&label| label == class).count();
+    let counts = (0..classes.len()).map(count).filter(|&count| count > 0);
+    let folds = counts.min().unwrap_or(0).min(FOLDS);
+    if folds < 2 {
+        return Ok(None);
+    }
+    Ok(Some(stratified_folds(&labels, classes.len(), folds, seed)?))
+}
+
+/// The places of the photos' classes in a list of classes.
+fn positions(labels: &[usize], classes: &[u32]) -> Vec<usize> {
+    let place = |label| classes.iter().position(|&class| label_of(class) == label);
+    labels
+        .iter()
+        .map(|&label| place(label).unwrap_or(classes.len()))
+        .collect()
+}
+
+fn accuracy(logits: &[f32], labels: &[usize], classes: usize) -> Result<f64, Failure> {
+    let report = judge(logits, labels, classes).map_err(Failure::unexpected)?;
+    Ok(report.accuracy.unwrap_or(f64::NAN))
+}
+
+fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+    match value {
+        serde_json::Value::Object(map) => map,
+        _ => serde_json::Map::new(),
+    }
+}
