@@ -5,6 +5,7 @@
 //! [`to_f32`](TensorView::to_f32) copies one, and each view is proved to lie inside its storage first.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use half::{bf16, f16};
 
@@ -13,6 +14,10 @@ use super::{foreign, safetensors, torch};
 
 /// The most dimensions a tensor may have. Image networks use four.
 pub(super) const MAX_RANK: usize = 8;
+
+/// The longest name of a tensor or of a storage, in bytes. A file can say one name many times over at the cost of
+/// saying it once, and each time it is read.
+pub(super) const MAX_NAME: usize = 1024;
 
 /// The most elements a view may have when it repeats elements of a smaller storage (stride zero).
 const MAX_EXPANDED: usize = 1 << 16;
@@ -198,6 +203,16 @@ impl WeightsError {
 
     pub(super) fn unsupported(what: impl Into<String>) -> Self {
         Self::Unsupported { what: what.into() }
+    }
+
+    /// Refuses a name that is longer than any that a network has.
+    pub(super) fn check_name(name: &str) -> Result<(), Self> {
+        if name.len() > MAX_NAME {
+            let what = format!("the length of the name `{}`", shown(name));
+            let limit = MAX_NAME;
+            return Err(Self::TooLarge { what, limit });
+        }
+        Ok(())
     }
 }
 
@@ -556,6 +571,23 @@ fn row_major_strides(shape: &[usize]) -> Vec<usize> {
 pub(super) fn shown(name: &str) -> String {
     let mut text: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if name.chars().nth(80).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// What a parser says of the file, fit for a message: it may quote any amount of it.
+pub(crate) fn quoted(message: impl fmt::Display) -> String {
+    const MOST: usize = 200;
+    let message = message.to_string();
+    let mut text = String::new();
+    for c in message.chars().take(MOST) {
+        match c.is_control() {
+            true => text.extend(c.escape_default()),
+            false => text.push(c),
+        }
+    }
+    if message.chars().nth(MOST).is_some() {
         text.push('…');
     }
     text

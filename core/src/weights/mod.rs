@@ -17,7 +17,7 @@ mod tensors;
 mod torch;
 mod write;
 
-pub(crate) use file::all_finite;
+pub(crate) use file::{all_finite, quoted};
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
 #[cfg(feature = "burn")]
 pub use modules::{NamedTensor, collect, fill, filled, list, shard_name};
