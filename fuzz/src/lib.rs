@@ -28,6 +28,7 @@ pub const TARGETS: &[Target] = &[
     target("legacy", weights::legacy),
     target("pickle", weights::pickle),
     target("card", card::card),
+    target("network", card::network),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {

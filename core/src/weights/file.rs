@@ -254,6 +254,11 @@ impl<'a> WeightFile<'a> {
     }
 
     fn of_part(bytes: &'a [u8], key: Option<&str>) -> Result<Self, WeightsError> {
+        // The length of a safetensors header comes first, and may begin like the mark of another format: one of
+        // 640 bytes like a pickle. That it is far below 2³², and what follows it, settles the matter.
+        if let [_, _, _, _, 0, 0, 0, 0, b'{', ..] = bytes {
+            return Self::of_safetensors(bytes, key);
+        }
         // A tar archive has its mark in the header of the first member, after a name of 100 bytes and more.
         if bytes.get(257..262) == Some(b"ustar") {
             return Err(WeightsError::unsupported(
@@ -263,14 +268,16 @@ impl<'a> WeightFile<'a> {
         match bytes {
             [b'P', b'K', 3, 4, ..] => torch::parse_zip(bytes, key),
             [0x80, 2..=5, ..] => torch::parse_legacy(bytes, key),
-            [_, _, _, _, _, _, _, _, b'{', ..] => {
-                let file = safetensors::parse(bytes)?;
-                match key {
-                    Some(key) => file.narrowed(key),
-                    None => Ok(file),
-                }
-            }
+            [_, _, _, _, _, _, _, _, b'{', ..] => Self::of_safetensors(bytes, key),
             _ => Err(foreign::refuse(bytes)),
+        }
+    }
+
+    fn of_safetensors(bytes: &'a [u8], key: Option<&str>) -> Result<Self, WeightsError> {
+        let file = safetensors::parse(bytes)?;
+        match key {
+            Some(key) => file.narrowed(key),
+            None => Ok(file),
         }
     }
 

@@ -216,7 +216,6 @@ fn state_dict<'a>(
                 return Err(WeightsError::unsupported(what));
             }
         };
-        WeightsError::check_name(name)?;
         let corrupt =
             |what: &str| WeightsError::corrupt(format!("tensor `{}`: {what}", shown(&name)), at);
         let storage = &pickle.storages[tensor.storage];
