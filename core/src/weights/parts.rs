@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{WeightsError, shown};
+use super::file::{MAX_NAME, WeightsError, shown};
 use super::pickle::{Entries, Pickle, Value, ValueId};
 
 /// Where training scripts put the weights in a checkpoint, the usual place first.
@@ -232,6 +232,7 @@ fn of_module(
     let mut open = vec![(root, String::new(), 0)];
     while let Some((id, prefix, depth)) = open.pop() {
         visited += 1;
+        work.charge(1)?;
         if visited > MAX_MODULES {
             return Err(too_large(MAX_MODULES));
         }
@@ -242,7 +243,7 @@ fn of_module(
             continue;
         };
         // Four of them are looked up by name.
-        work.charge(1 + attributes.len())?;
+        work.charge(attributes.len())?;
         let part = |name: &str| {
             let part = pickle.entry(attributes, name)?;
             pickle.entries(part)
@@ -257,7 +258,7 @@ fn of_module(
         };
         work.charge(unsaved.len())?;
         let unsaved = unsaved.iter().filter_map(|&name| match pickle.value(name) {
-            Value::Str(name) => Some(*name),
+            Value::Str(name) if name.len() <= MAX_NAME => Some(*name),
             _ => None,
         });
         let unsaved: BTreeSet<&str> = unsaved.collect();

@@ -287,6 +287,44 @@ fn flags_that_many_tensors_share_are_charged_to_each() {
 }
 
 #[test]
+fn what_a_checkpoint_says_many_times_over_is_read_a_limited_number_of_times() {
+    let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ\
+        K\0K\x04\x85K\x01\x85\x89}tRq\x000";
+    let short = |text: &str| [&[b'U', text.len() as u8][..], text.as_bytes()].concat();
+    // In memo 1 a dictionary of ten thousand tensors, all the same one.
+    let mut shared = tensor.to_vec();
+    shared.extend(b"}(");
+    for number in 0..10_000 {
+        shared.extend([&short(&number.to_string())[..], b"h\0"].concat());
+    }
+    shared.extend(b"uq\x010");
+    // Modules that have all of them as parameters, or as buffers, or hold one more such module.
+    for part in ["_parameters", "_buffers"] {
+        let mut modules = shared.clone();
+        modules.extend([b"}(U\x08_modules}", &short(part)[..], b"h\x01uq\x020cmine\nNet\nq\x030}("].concat());
+        for number in 0..1000 {
+            let name = short(&format!("net{number}"));
+            modules.extend([&name[..], b"h\x03)\x81h\x02b"].concat());
+        }
+        modules.push(b'u');
+        assert!(error(&object(&modules)).contains("number of entries"), "{part}");
+    }
+    // A module that is made of itself, a thousand times.
+    let mut made = b"cmine\nNet\nq\x010]q\x020}(".to_vec();
+    for number in 0..1000 {
+        let name = short(&format!("net{number}"));
+        made.extend([&name[..], b"h\x01h\x02\x85R"].concat());
+    }
+    made.push(b'u');
+    assert!(read_all(&object(&made)).is_err());
+    // One long name, as often as there are instructions.
+    let mut names = [tensor.as_slice(), b"X\0\x04\0\0", &[b'n'; 1024], b"q\x010}("].concat();
+    names.extend(b"h\x01h\0".repeat(62_000));
+    names.push(b'u');
+    assert!(error(&object(&names)).contains("number of entries"));
+}
+
+#[test]
 fn names_longer_than_any_networks_are_refused() {
     let name = "n".repeat(2000);
     let in_pickle = [b"X\xD0\x07\0\0", name.as_bytes()].concat();
