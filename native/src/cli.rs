@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle_core::device::Preference;
 
+use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
@@ -84,6 +85,19 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Bounds on the photos that the command reads.
+    pub fn limits(&self) -> Limits {
+        let photos = match self {
+            Self::Train(args) => args.photos,
+            Self::Predict(args) => args.photos,
+            Self::Evaluate(args) => args.photos,
+            _ => PhotoArgs::default(),
+        };
+        Limits::with_max_pixels(photos.max_pixels)
+    }
+}
+
 /// Which pretrained weights to start from.
 #[derive(Debug, Clone, Args)]
 pub struct WeightArgs {
@@ -92,6 +106,28 @@ pub struct WeightArgs {
     /// `checkpoint.pth#state_dict_ema`. The network's default weights when not given.
     #[arg(long, value_name = "WEIGHTS")]
     pub weights: Option<String>,
+}
+
+/// Which photos are read.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct PhotoArgs {
+    /// Most pixels that a photo may have, as 400000000 or 400M, however much memory that takes. When not
+    /// given, memory is the limit: 2 GiB to decode a photo, enough for a phone's 200 megapixels.
+    #[arg(long, value_name = "N", value_parser = parse_pixels)]
+    pub max_pixels: Option<u64>,
+}
+
+/// `400000000`, or `400M` for as many million.
+fn parse_pixels(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['M', 'm']) {
+        Some(digits) => (digits, 1_000_000),
+        None => (text, 1),
+    };
+    let pixels = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    match pixels {
+        None | Some(0) => Err(format!("'{text}' is no number of pixels")),
+        Some(pixels) => Ok(pixels),
+    }
 }
 
 /// What a network is given, where that is not what it was trained on.
@@ -142,6 +178,9 @@ pub struct TrainArgs {
     /// What it is given.
     #[command(flatten)]
     pub pictures: PictureArgs,
+    /// Which photos are read.
+    #[command(flatten)]
+    pub photos: PhotoArgs,
     /// The new head.
     #[arg(long, value_enum, default_value_t = HeadChoice::Linear)]
     pub head: HeadChoice,
@@ -207,6 +246,9 @@ pub struct PredictArgs {
     /// The network's weights, when it is given by name.
     #[command(flatten)]
     pub weights: WeightArgs,
+    /// Which photos are read.
+    #[command(flatten)]
+    pub photos: PhotoArgs,
     /// How many classes to show.
     #[arg(long, short = 'k', default_value_t = 5)]
     pub top: usize,
@@ -222,6 +264,9 @@ pub struct EvaluateArgs {
     pub model: String,
     /// The folder: one folder of photos a class.
     pub dir: PathBuf,
+    /// Which photos are read.
+    #[command(flatten)]
+    pub photos: PhotoArgs,
     /// Fail on photos that cannot be read instead of skipping them.
     #[arg(long)]
     pub strict: bool,

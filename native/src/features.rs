@@ -137,6 +137,7 @@ fn stream(
             .collect()
     };
     let options = DecodeOptions {
+        limits: context.limits,
         ahead: 4 * BATCH,
         ..DecodeOptions::default()
     };

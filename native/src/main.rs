@@ -35,12 +35,14 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ui::ExitCode> {
     let interrupt = Interrupt::install().context("cannot listen for Ctrl-C")?;
     let console = Console::new(cli.global.quiet);
+    let limits = cli.command.limits();
     commands::run(
         cli.command,
         &commands::Context {
             global: cli.global,
             console,
             interrupt,
+            limits,
         },
     )
 }

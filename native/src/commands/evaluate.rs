@@ -14,9 +14,9 @@ use crate::ui::{ExitCode, Failure, print_warning};
 /// Classifies a labelled folder and prints accuracy, per-class figures and confusions.
 pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let options = ScanOptions {
+        limits: context.limits,
         strict: args.strict,
         for_evaluation: true,
-        ..Default::default()
     };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
     let device = context.open_device()?;

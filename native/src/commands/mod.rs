@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::cli::{Command, Global};
 use crate::interrupt::Interrupt;
+use crate::photos::Limits;
 use crate::ui::{Console, ExitCode, hushed, plain};
 
 /// What every command is given.
@@ -32,6 +33,8 @@ pub struct Context {
     pub console: Console,
     /// Ctrl-C.
     pub interrupt: Interrupt,
+    /// Bounds on each photo.
+    pub limits: Limits,
 }
 
 impl Context {

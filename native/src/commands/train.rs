@@ -26,6 +26,7 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     check(args)?;
     let options = ScanOptions {
+        limits: context.limits,
         strict: args.strict,
         ..Default::default()
     };

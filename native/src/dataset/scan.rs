@@ -196,7 +196,7 @@ fn examine(path: &Path, limits: &Limits) -> Result<FileHash, PhotoProblem> {
     });
     let hash = hash.map_err(PhotoProblem::from_io)?;
     match content {
-        Some(Content::Foreign(name)) => Err(PhotoProblem::Unsupported(name.into())),
+        Some(Content::Foreign(format)) => Err(PhotoProblem::Foreign(format)),
         Some(Content::Other(name)) => Err(PhotoProblem::NotAnImage(name)),
         Some(Content::Image(_)) | None => Ok(hash),
     }

@@ -5,6 +5,9 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+use super::limits::Bound;
+use super::sniff::{Foreign, help_with_other};
+
 /// A photo that could not be used, and why.
 #[derive(Debug, Error)]
 #[error("{problem}: {}", path.display())]
@@ -66,13 +69,18 @@ pub enum PhotoProblem {
     /// An image, but not of a kind that is read here.
     #[error("{0} is not supported")]
     Unsupported(String),
-    /// More pixels than the limits allow.
-    #[error("the picture of {width}×{height} pixels is larger than allowed")]
+    /// A known format that is not read here.
+    #[error("{} is not supported", .0.name())]
+    Foreign(Foreign),
+    /// More than the limits allow.
+    #[error("the picture of {width}×{height} pixels is larger than allowed: {bound}")]
     TooLarge {
         /// Width the header claims.
         width: u64,
         /// Height the header claims.
         height: u64,
+        /// What was allowed.
+        bound: Bound,
     },
     /// More bytes than the limits allow.
     #[error("the file of {} MiB is larger than allowed", bytes / (1024 * 1024))]
@@ -103,7 +111,7 @@ impl PhotoProblem {
             Self::Empty => "empty",
             Self::Truncated => "truncated",
             Self::NotAnImage(_) => "not_an_image",
-            Self::Unsupported(_) => "unsupported_format",
+            Self::Unsupported(_) | Self::Foreign(_) => "unsupported_format",
             Self::TooLarge { .. } => "too_large",
             Self::FileTooLarge { .. } => "file_too_large",
             Self::OutOfMemory => "out_of_memory",
@@ -120,11 +128,14 @@ impl PhotoProblem {
             Self::Empty | Self::Truncated | Self::Corrupt(_) => {
                 Some("copy or download the photo again")
             }
-            Self::NotAnImage(_) => {
-                Some("replace the file by the picture it should be, or delete it")
-            }
-            Self::Unsupported(_) => Some("convert it to JPEG or PNG first"),
-            Self::TooLarge { .. } | Self::FileTooLarge { .. } | Self::OutOfMemory => {
+            Self::NotAnImage(what) => Some(help_with_other(what)),
+            Self::Unsupported(_) => Some("convert it to an ordinary JPEG or PNG first"),
+            Self::Foreign(format) => Some(format.help()),
+            Self::TooLarge { .. } | Self::FileTooLarge { .. } => Some(
+                "scale the picture down first (networks see a few hundred pixels a side), or raise \
+                 the limit with --max-pixels, where there is memory for it",
+            ),
+            Self::OutOfMemory => {
                 Some("scale the picture down first: networks see a few hundred pixels a side")
             }
             Self::NotFound | Self::BadLink | Self::NotAFile | Self::Io(_) => None,

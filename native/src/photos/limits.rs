@@ -1,50 +1,108 @@
 //! How much a single photo, and all photos in flight together, may cost.
 
+use std::fmt;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::PhotoProblem;
 
+/// Bytes that decoding one photo may hold, where the user says nothing else.
+const MEMORY: u64 = 2 << 30;
+
+/// Size of a file that is read, in bytes, where the user says nothing else.
+const FILE: u64 = 1 << 30;
+
 /// Bounds on one photo. They are checked against the header, before anything of the picture's size
 /// is allocated.
+///
+/// The bound is memory, not a side or a number of pixels: a phone's 200 megapixels in an ordinary JPEG
+/// take 1.2 GiB, the same as 16-bit RGBA with alpha would take 2.8 GiB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest side, in pixels.
-    pub max_side: u32,
-    /// Width × height, in pixels.
-    pub max_pixels: u64,
+    /// Width × height, in pixels, where the user chose a bound (`--max-pixels`); then memory is theirs to
+    /// have.
+    pub max_pixels: Option<u64>,
+    /// What decoding may hold at its height, in bytes, where the user chose no bound.
+    pub max_memory: u64,
     /// Size of the file, in bytes.
     pub max_file_bytes: u64,
-    /// What one decoder may allocate for itself, in bytes.
-    pub max_alloc: u64,
 }
 
 impl Default for Limits {
-    /// A 100-megapixel camera fits; the "decompression bombs" that claim 60 000 × 60 000 do not.
+    /// Any phone's or camera's photo fits; the "decompression bombs" that claim 60 000 × 60 000 do not.
     fn default() -> Self {
         Self {
-            max_side: 65_535,
-            max_pixels: 100_000_000,
-            max_file_bytes: 256 * 1024 * 1024,
-            max_alloc: 1024 * 1024 * 1024,
+            max_pixels: None,
+            max_memory: MEMORY,
+            max_file_bytes: FILE,
         }
     }
 }
 
 impl Limits {
-    /// Checks the dimensions a header claims.
+    /// Bounds that the user chose: at most so many pixels; the usual ones for `None`.
+    pub fn with_max_pixels(max_pixels: Option<u64>) -> Self {
+        let file = max_pixels.unwrap_or(0).saturating_mul(8);
+        Self {
+            max_pixels,
+            max_file_bytes: FILE.max(file),
+            ..Self::default()
+        }
+    }
+
+    /// Checks what a header claims: the sides in pixels, and the bytes that decoding would hold.
     ///
     /// # Errors
     /// [`PhotoProblem::TooLarge`] beyond the limits, [`PhotoProblem::Corrupt`] for a side of no
     /// pixels.
-    pub fn check(&self, width: u64, height: u64) -> Result<(), PhotoProblem> {
+    pub fn admit(&self, width: u64, height: u64, memory: u64) -> Result<(), PhotoProblem> {
         if width == 0 || height == 0 {
             return Err(PhotoProblem::Corrupt(format!("{width}×{height} pixels")));
         }
-        let side = u64::from(self.max_side);
-        if width > side || height > side || width.saturating_mul(height) > self.max_pixels {
-            return Err(PhotoProblem::TooLarge { width, height });
+        let bound = match self.max_pixels {
+            Some(allowed) if width.saturating_mul(height) > allowed => Bound::Pixels { allowed },
+            None if memory > self.max_memory => Bound::Memory {
+                needed: memory,
+                allowed: self.max_memory,
+            },
+            _ => return Ok(()),
+        };
+        Err(PhotoProblem::TooLarge {
+            width,
+            height,
+            bound,
+        })
+    }
+}
+
+/// The bound that a picture is beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The user's.
+    Pixels {
+        /// Width × height at most, in pixels.
+        allowed: u64,
+    },
+    /// The usual one.
+    Memory {
+        /// Bytes that decoding would hold.
+        needed: u64,
+        /// Bytes that it may hold.
+        allowed: u64,
+    },
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        match *self {
+            Self::Pixels { allowed } => write!(f, "at most {allowed} pixels are allowed"),
+            Self::Memory { needed, allowed } => write!(
+                f,
+                "decoding it would take {:.1} GiB of memory, and {:.0} GiB are allowed",
+                gib(needed),
+                gib(allowed)
+            ),
         }
-        Ok(())
     }
 }
 
@@ -114,23 +172,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sides_and_pixels_are_limited_separately() {
-        let limits = Limits::default();
-        assert!(limits.check(65_535, 1).is_ok());
-        assert!(limits.check(10_000, 10_000).is_ok());
+    fn memory_is_the_limit_until_the_user_names_a_number_of_pixels() {
+        let usual = Limits::default();
+        let refused = |result| matches!(result, Err(PhotoProblem::TooLarge { .. }));
+        assert!(
+            usual.admit(1_000_000, 1, 3_000_000).is_ok(),
+            "no side is too long"
+        );
+        assert!(usual.admit(12_000, 9_000, 12_000 * 9_000 * 7).is_ok());
+        assert!(refused(usual.admit(60_000, 60_000, 60_000 * 60_000 * 6)));
+        assert!(refused(usual.admit(u64::MAX, 2, u64::MAX)));
         assert!(matches!(
-            limits.check(65_536, 1),
-            Err(PhotoProblem::TooLarge { .. })
+            usual.admit(0, 5, 0),
+            Err(PhotoProblem::Corrupt(_))
         ));
-        assert!(matches!(
-            limits.check(60_000, 60_000),
-            Err(PhotoProblem::TooLarge { .. })
-        ));
-        assert!(matches!(
-            limits.check(u64::MAX, 2),
-            Err(PhotoProblem::TooLarge { .. })
-        ));
-        assert!(matches!(limits.check(0, 5), Err(PhotoProblem::Corrupt(_))));
+        let raised = Limits::with_max_pixels(Some(3_600_000_000));
+        assert!(raised.admit(60_000, 60_000, 60_000 * 60_000 * 6).is_ok());
+        let lowered = Limits::with_max_pixels(Some(100));
+        assert!(lowered.admit(10, 10, 300).is_ok() && refused(lowered.admit(101, 1, 303)));
+        assert_eq!(Limits::with_max_pixels(None), usual);
     }
 
     #[test]

@@ -10,12 +10,18 @@
 //! - [`decode_stream`] decodes many, each within [`Limits`], on all cores, in order, within a memory
 //!   budget.
 
+mod colour;
 mod decode;
 mod error;
+mod exif;
+mod ifd;
 mod jpeg;
 mod limits;
 mod parallel;
+mod pnm;
 mod sniff;
+mod tiff;
+mod webp;
 
 pub use decode::open_regular;
 pub use error::{PhotoError, PhotoProblem};
