@@ -33,7 +33,8 @@ pub fn card(bytes: &[u8]) {
 /// The network of a card: a byte each for the architecture, the head, the channels and the options, two for the
 /// side of the picture, eight for the hidden layer; the rest is a name to look up.
 pub fn network(bytes: &[u8]) {
-    let Some((&[which, head, channels, options, low, high], rest)) = bytes.split_first_chunk() else {
+    let Some((&[which, head, channels, options, low, high], rest)) = bytes.split_first_chunk()
+    else {
         return;
     };
     let (hidden, name) = rest.split_first_chunk().unwrap_or((&[1; 8], rest));

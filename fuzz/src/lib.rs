@@ -5,6 +5,7 @@
 //! call them on the seeds, cut and flipped, and on every input that ever broke one (`findings/`).
 
 mod card;
+mod pictures;
 mod seeds;
 mod weights;
 
@@ -29,6 +30,15 @@ pub const TARGETS: &[Target] = &[
     target("pickle", weights::pickle),
     target("card", card::card),
     target("network", card::network),
+    target("content", pictures::content),
+    target("exif", pictures::exif),
+    target("jpeg", pictures::jpeg),
+    target("png", pictures::png),
+    target("webp", pictures::webp),
+    target("gif", pictures::gif),
+    target("bmp", pictures::bmp),
+    target("tiff", pictures::tiff),
+    target("pnm", pictures::pnm),
 ];
 
 const fn target(name: &'static str, run: fn(&[u8])) -> Target {
@@ -68,7 +78,11 @@ macro_rules! main {
 /// would speak to the terminal, and no flood.
 fn is_plain(text: impl Display) {
     let text = text.to_string();
-    assert!(!text.is_empty() && text.len() < 4096, "{} bytes", text.len());
+    assert!(
+        !text.is_empty() && text.len() < 4096,
+        "{} bytes",
+        text.len()
+    );
     assert!(!text.contains(char::is_control), "{text:?}");
 }
 

@@ -36,7 +36,9 @@ fn every_target_survives_its_seeds_whole_cut_and_changed() {
                 survives(target, &seed[..at], || format!("seed {number} cut to {at}"));
                 let mut changed = seed.clone();
                 changed[at] ^= 1 << (at % 8);
-                survives(target, &changed, || format!("seed {number} changed at {at}"));
+                survives(target, &changed, || {
+                    format!("seed {number} changed at {at}")
+                });
             }
         }
     }

@@ -7,7 +7,6 @@ mod channels;
 mod file;
 mod frozen;
 mod renames;
-mod renames;
 #[cfg(feature = "burn")]
 mod steps;
 #[cfg(test)]

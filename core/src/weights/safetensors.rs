@@ -50,8 +50,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
         ));
     };
     let data_start = LENGTH_BYTES + header_len;
-    let mut header: Header<'_> = serde_json::from_slice(header)
-        .map_err(|e| WeightsError::corrupt(format!("the header says: {}", quoted(e)), LENGTH_BYTES))?;
+    let mut header: Header<'_> = serde_json::from_slice(header).map_err(|e| {
+        WeightsError::corrupt(format!("the header says: {}", quoted(e)), LENGTH_BYTES)
+    })?;
 
     header.tensors.sort_by_key(|(_, info)| info.data_offsets);
     let mut tensors = BTreeMap::new();

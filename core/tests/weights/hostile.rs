@@ -301,13 +301,23 @@ fn what_a_checkpoint_says_many_times_over_is_read_a_limited_number_of_times() {
     // Modules that have all of them as parameters, or as buffers, or hold one more such module.
     for part in ["_parameters", "_buffers"] {
         let mut modules = shared.clone();
-        modules.extend([b"}(U\x08_modules}", &short(part)[..], b"h\x01uq\x020cmine\nNet\nq\x030}("].concat());
+        modules.extend(
+            [
+                b"}(U\x08_modules}",
+                &short(part)[..],
+                b"h\x01uq\x020cmine\nNet\nq\x030}(",
+            ]
+            .concat(),
+        );
         for number in 0..1000 {
             let name = short(&format!("net{number}"));
             modules.extend([&name[..], b"h\x03)\x81h\x02b"].concat());
         }
         modules.push(b'u');
-        assert!(error(&object(&modules)).contains("number of entries"), "{part}");
+        assert!(
+            error(&object(&modules)).contains("number of entries"),
+            "{part}"
+        );
     }
     // A module that is made of itself, a thousand times.
     let mut made = b"cmine\nNet\nq\x010]q\x020}(".to_vec();
@@ -318,7 +328,13 @@ fn what_a_checkpoint_says_many_times_over_is_read_a_limited_number_of_times() {
     made.push(b'u');
     assert!(read_all(&object(&made)).is_err());
     // One long name, as often as there are instructions.
-    let mut names = [tensor.as_slice(), b"X\0\x04\0\0", &[b'n'; 1024], b"q\x010}("].concat();
+    let mut names = [
+        tensor.as_slice(),
+        b"X\0\x04\0\0",
+        &[b'n'; 1024],
+        b"q\x010}(",
+    ]
+    .concat();
     names.extend(b"h\x01h\0".repeat(62_000));
     names.push(b'u');
     assert!(error(&object(&names)).contains("number of entries"));
@@ -340,7 +356,13 @@ fn names_longer_than_any_networks_are_refused() {
     for file in [
         tensor(&in_pickle, b"U\x010"),
         tensor(b"U\x01w", &in_pickle),
-        zip(&[stored("a/data.pkl", &zip_pickle("0")), stored(name.leak(), b"")], None),
+        zip(
+            &[
+                stored("a/data.pkl", &zip_pickle("0")),
+                stored(name.leak(), b""),
+            ],
+            None,
+        ),
         safetensors(&format!(r#"{{"{}":{entry}}}"#, "n".repeat(2000)), b""),
     ] {
         let told = error(&file);
