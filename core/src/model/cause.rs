@@ -112,13 +112,8 @@ impl Cause {
             let graph = other.published_graph();
             let wanted: Wanted = graph.tensors().collect();
             let equal = |_: &str, found: &[usize], wanted: &[usize]| found == wanted;
-            let renames = Renames::new(
-                &wanted,
-                &parts(&graph),
-                file.to_vec(),
-                equal,
-                other.modern_name,
-            );
+            let parts = parts(&graph);
+            let renames = Renames::new(&wanted, &parts, file.to_vec(), equal, other.modern_name);
             let shape_of = |name: &String| {
                 let original = renames.names.get(name)?;
                 let mut file = file.iter();

@@ -121,12 +121,8 @@ fn whatever_stands_in_front_of_the_names_is_taken_off() {
             let (model, reading) = read.unwrap();
             assert_eq!(reading.prefix, said);
             assert!(reading.aside.is_empty(), "{reading:?}");
-            assert_eq!(
-                model.backbone.tensors(),
-                plain.backbone.tensors(),
-                "{prefix}"
-            );
-            let is_same = model.head.tensors() == plain.head.tensors();
+            assert_eq!(model.backbone, plain.backbone, "{prefix}");
+            let is_same = model.head == plain.head;
             assert_eq!(is_same, purpose == Purpose::Answer);
         }
     }
@@ -136,7 +132,7 @@ fn whatever_stands_in_front_of_the_names_is_taken_off() {
         old.then(|| name.replace("stage3.", "stage3.module."))
     });
     let (model, _) = read("shufflenet_v2_x0_5", &parts, Purpose::Answer).unwrap();
-    assert_eq!(model.backbone.tensors(), plain.backbone.tensors());
+    assert_eq!(model.backbone, plain.backbone);
 }
 
 #[test]
@@ -153,7 +149,7 @@ fn numbered_children_are_read_as_the_networks_parts() {
     let mut numbered = numbered;
     numbered.insert("1.4.weight", &[512, 1024]);
     let (model, reading) = read("shufflenet_v2_x0_5", &numbered, Purpose::NewHead).unwrap();
-    assert_eq!(model.backbone.tensors(), plain.backbone.tensors());
+    assert_eq!(model.backbone, plain.backbone);
     assert_eq!(reading.aside, ["1.4.weight"]);
 }
 
@@ -170,7 +166,7 @@ fn a_head_of_any_size_or_none_serves_where_a_new_one_is_trained() {
     rebuilt.insert("projector.0.weight", &[9, 512]);
     for file in [&bare, &seven, &rebuilt, &seven.prefixed("module.model.")] {
         let (model, _) = read("squeezenet1_1", file, Purpose::NewHead).unwrap();
-        assert_eq!(model.backbone.tensors(), plain.backbone.tensors());
+        assert_eq!(model.backbone, plain.backbone);
     }
     let cause = |file| misfit("squeezenet1_1", file, Purpose::Answer).1;
     assert_eq!(cause(&bare), Cause::OtherHead { classes: None });
