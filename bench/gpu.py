@@ -114,6 +114,7 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--runs", type=int, default=20)
     parser.add_argument("--train", action="store_true", help="training steps too")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=list(MODES), help="PyTorch's; compiling takes a minute a network")
     args = parser.parse_args()
     device = torch.device(args.torch)
     name = torch.cuda.get_device_name() if device.type == "cuda" else device.type
@@ -140,9 +141,9 @@ def main():
                 if layer["name"].endswith("conv2") and layer["gflops"]:
                     share = 100 * layer["gflops"] / found["peak_gflops"]
                     print(f"    {layer['name']:20} {layer['ms']:8.3f} ms {share:5.0f} % of the peak")
-        for title, mode in MODES.items():
+        for title in args.modes:
             try:
-                row(f"PyTorch, {title}", *pytorch(args, network, mode, device))
+                row(f"PyTorch, {title}", *pytorch(args, network, MODES[title], device))
             except Exception as error:  # a mode that this machine lacks is no reason to stop
                 print(f"  PyTorch, {title}: {type(error).__name__}: {str(error).splitlines()[0][:120]}")
 

@@ -399,7 +399,7 @@ mod tests {
     fn flipped_bits_never_panic() {
         for entry in expected() {
             let bytes = fs::read(fixtures().join(&entry.file)).unwrap();
-            for at in 0..bytes.len().min(200) {
+            for at in (0..bytes.len().min(300)).step_by(5) {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << (at % 8);
                 let result = decode_bytes(&damaged, &Limits::default());

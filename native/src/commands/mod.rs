@@ -17,7 +17,7 @@ mod train;
 
 use std::io::{self, Write as _};
 
-use rekindle_core::device::{self, OpenDevice, Preference};
+use rekindle_core::device::{self, DeviceError, OpenDevice, Preference};
 use serde::Serialize;
 
 use crate::cli::{Command, Global};
@@ -51,10 +51,11 @@ fn open_quietly(preference: Preference) -> anyhow::Result<OpenDevice> {
         return Ok(device::cpu());
     }
     let (opened, said) = hushed(|| pollster::block_on(device::open(preference)));
-    let said = said.trim();
+    // A driver that refuses may have said why. Where there is no adapter, there is nothing to say.
+    let said: Vec<&str> = said.lines().map(str::trim).collect();
     match opened {
-        Err(error) if !said.is_empty() => {
-            let whole = format!("{error} (the graphics driver said: {said})");
+        Err(error @ DeviceError::Open(_)) if !said.is_empty() => {
+            let whole = format!("{error} (its driver said: {})", said.join("; "));
             Err(anyhow::Error::from(error).context(whole))
         }
         opened => Ok(opened?),

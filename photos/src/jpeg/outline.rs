@@ -17,7 +17,7 @@ const APP1: u8 = 0xe1;
 
 /// Scans of one picture. Encoders make about ten; a file of thousands of empty ones would keep a decoder
 /// busy for minutes.
-pub(super) const MOST_SCANS: usize = 500;
+pub(super) const MOST_SCANS: usize = 256;
 
 /// One marker of a file, with its segment.
 pub(super) struct Segment {
