@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Writes the odd little pictures that `native/src/photos` must read or refuse, and what Pillow sees in them.
+"""Writes the odd little pictures that `photos/` must read or refuse, and what Pillow sees in them.
 
     python3 tests/parity/make_photo_fixtures.py
 
 Made with Pillow 13.0.0 and numpy 2.4.6 (see tests/parity/requirements.txt). The output lies in
-native/tests/fixtures/photos: the pictures, and expected.json with one entry a picture:
+photos/tests/fixtures: the pictures, and expected.json with one entry a picture:
 
     good  {"file", "width", "height", "tolerance", "rgb"}   rgb: hexadecimal, row by row; "" = size only
     bad   {"file", "kind"}                                  kind: as `PhotoError::kind()` names it
@@ -29,7 +29,7 @@ import zlib
 import numpy
 from PIL import Image, ImageOps
 
-OUT = pathlib.Path(__file__).resolve().parents[2] / "native" / "tests" / "fixtures" / "photos"
+OUT = pathlib.Path(__file__).resolve().parents[2] / "photos" / "tests" / "fixtures"
 WIDTH, HEIGHT = 20, 12
 
 LOSSY_WEBP, ROUNDED, EXACT = 1, 1, 0

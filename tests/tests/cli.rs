@@ -666,7 +666,7 @@ fn the_number_of_pixels_is_bounded_where_photos_are_read_and_nowhere_else() {
         shell.fails(&[&predict[..], &[nonsense]].concat(), 2, &["pixels"]);
     }
     // 60 000 × 60 000 pixels from a header: refused by the memory they would take, and named.
-    let bomb = root().join("native/tests/fixtures/photos/bomb.ppm");
+    let bomb = root().join("photos/tests/fixtures/bomb.ppm");
     let words = ["60000×60000", "GiB of memory", "--max-pixels"];
     shell.fails(&["predict", "squeezenet1_1", text(&bomb)], 3, &words);
     // Allowed, it is found to be too short before that memory is taken.

@@ -15,8 +15,8 @@ use crate::backbone::{
 use crate::device::{Device, DeviceError};
 use crate::graph::Graph;
 use crate::weights::{
-    FillReport, Kept, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, state_dict,
-    take, write_safetensors,
+    FillReport, Kept, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, quoted,
+    state_dict, take, write_safetensors,
 };
 
 /// The key of the metadata string in a model file.
@@ -267,15 +267,13 @@ pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
     }
     let json = file.metadata().get(METADATA_KEY);
     let json = json.ok_or(ModelError::NoCard)?;
-    let damaged = |error: serde_json::Error| ModelError::Card(error.to_string());
+    let damaged = |error: serde_json::Error| ModelError::Card(quoted(error));
     // The version first: a later layout need not parse as this one.
     let Version { format } = serde_json::from_str(json).map_err(damaged)?;
     if format > FORMAT {
         return Err(ModelError::Newer { found: format });
     }
     let card: ModelCard = serde_json::from_str(json).map_err(damaged)?;
-    if card.classes.is_empty() {
-        return Err(ModelError::Card("it names no classes".to_owned()));
-    }
+    card.check().map_err(ModelError::Card)?;
     Ok(card)
 }

@@ -5,6 +5,7 @@
 //! [`to_f32`](TensorView::to_f32) copies one, and each view is proved to lie inside its storage first.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use half::{bf16, f16};
 
@@ -13,6 +14,10 @@ use super::{foreign, safetensors, torch};
 
 /// The most dimensions a tensor may have. Image networks use four.
 pub(super) const MAX_RANK: usize = 8;
+
+/// The longest name of a tensor or of a storage, in bytes. A file can say one name many times over at the cost of
+/// saying it once, and each time it is read.
+pub(super) const MAX_NAME: usize = 1024;
 
 /// The most elements a view may have when it repeats elements of a smaller storage (stride zero).
 const MAX_EXPANDED: usize = 1 << 16;
@@ -199,6 +204,16 @@ impl WeightsError {
     pub(super) fn unsupported(what: impl Into<String>) -> Self {
         Self::Unsupported { what: what.into() }
     }
+
+    /// Refuses a name that is longer than any that a network has.
+    pub(super) fn check_name(name: &str) -> Result<(), Self> {
+        if name.len() > MAX_NAME {
+            let what = format!("the length of the name `{}`", shown(name));
+            let limit = MAX_NAME;
+            return Err(Self::TooLarge { what, limit });
+        }
+        Ok(())
+    }
 }
 
 /// A weight file opened over its bytes.
@@ -239,6 +254,11 @@ impl<'a> WeightFile<'a> {
     }
 
     fn of_part(bytes: &'a [u8], key: Option<&str>) -> Result<Self, WeightsError> {
+        // The length of a safetensors header comes first, and may begin like the mark of another format: one of
+        // 640 bytes like a pickle. That it is far below 2³², and what follows it, settles the matter.
+        if let [_, _, _, _, 0, 0, 0, 0, b'{', ..] = bytes {
+            return Self::of_safetensors(bytes, key);
+        }
         // A tar archive has its mark in the header of the first member, after a name of 100 bytes and more.
         if bytes.get(257..262) == Some(b"ustar") {
             return Err(WeightsError::unsupported(
@@ -248,14 +268,16 @@ impl<'a> WeightFile<'a> {
         match bytes {
             [b'P', b'K', 3, 4, ..] => torch::parse_zip(bytes, key),
             [0x80, 2..=5, ..] => torch::parse_legacy(bytes, key),
-            [_, _, _, _, _, _, _, _, b'{', ..] => {
-                let file = safetensors::parse(bytes)?;
-                match key {
-                    Some(key) => file.narrowed(key),
-                    None => Ok(file),
-                }
-            }
+            [_, _, _, _, _, _, _, _, b'{', ..] => Self::of_safetensors(bytes, key),
             _ => Err(foreign::refuse(bytes)),
+        }
+    }
+
+    fn of_safetensors(bytes: &'a [u8], key: Option<&str>) -> Result<Self, WeightsError> {
+        let file = safetensors::parse(bytes)?;
+        match key {
+            Some(key) => file.narrowed(key),
+            None => Ok(file),
         }
     }
 
@@ -556,6 +578,23 @@ fn row_major_strides(shape: &[usize]) -> Vec<usize> {
 pub(super) fn shown(name: &str) -> String {
     let mut text: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if name.chars().nth(80).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// What a parser says of the file, fit for a message: it may quote any amount of it.
+pub(crate) fn quoted(message: impl fmt::Display) -> String {
+    const MOST: usize = 200;
+    let message = message.to_string();
+    let mut text = String::new();
+    for c in message.chars().take(MOST) {
+        match c.is_control() {
+            true => text.extend(c.escape_default()),
+            false => text.push(c),
+        }
+    }
+    if message.chars().nth(MOST).is_some() {
         text.push('…');
     }
     text

@@ -17,8 +17,8 @@ mod tensors;
 mod torch;
 mod write;
 
-pub(crate) use file::all_finite;
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
+pub(crate) use file::{all_finite, quoted};
 #[cfg(feature = "burn")]
 pub use modules::{NamedTensor, collect, fill, filled, list, shard_name};
 pub use names::{FillReport, Misshaped, TensorSource};

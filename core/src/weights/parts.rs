@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{WeightsError, shown};
+use super::file::{MAX_NAME, WeightsError, shown};
 use super::pickle::{Entries, Pickle, Value, ValueId};
 
 /// Where training scripts put the weights in a checkpoint, the usual place first.
@@ -32,11 +32,16 @@ const MAX_DEPTH: usize = 6;
 const MAX_MODULE_DEPTH: usize = 64;
 const MAX_MODULES: usize = 1 << 16;
 
+/// How much of a file is read through in search of its dictionaries: entries, and names by the line of 64 bytes.
+/// What is shared counts as often as it is met. A checkpoint of a network of ten thousand tensors with its average
+/// and its optimiser takes some hundred thousand.
+const MOST_WORK: usize = 1 << 20;
+
 /// How many times the layers of another dictionary make one too small for a network.
 const SMALL: usize = 4;
 
-/// The longest name that is followed, in bytes.
-const MAX_NAME: usize = 512;
+/// The longest path of names that is followed into modules, in bytes.
+const LONGEST_PATH: usize = 512;
 
 /// A dictionary of tensors in a weight file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,6 +67,7 @@ pub(super) struct Dictionary {
 /// All dictionaries of tensors, the one that is meant when nobody says otherwise first.
 pub(super) fn dictionaries(pickle: &Pickle<'_>) -> Result<Vec<Dictionary>, WeightsError> {
     let mut found = Vec::new();
+    let mut work = Work(0);
     let mut seen = BTreeSet::new();
     let mut open = vec![(pickle.root_id(), Vec::new())];
     while let Some((id, path)) = open.pop() {
@@ -71,14 +77,14 @@ pub(super) fn dictionaries(pickle: &Pickle<'_>) -> Result<Vec<Dictionary>, Weigh
         let value = pickle.value(id);
         let tensors = match pickle.entries(value) {
             Some(entries) => {
-                for (name, id) in named(pickle, entries) {
+                for (name, id) in named(pickle, entries, &mut work)? {
                     if path.len() < MAX_DEPTH {
                         open.push((id, [&path[..], &[name]].concat()));
                     }
                 }
-                direct(pickle, entries)
+                direct(pickle, entries, &mut work)?
             }
-            None => of_module(pickle, id)?,
+            None => of_module(pickle, id, &mut work)?,
         };
         if !tensors.is_empty() {
             found.push((path, tensors));
@@ -151,37 +157,72 @@ pub fn is_average(name: &str) -> bool {
     words.iter().any(|word| averages.contains(&word.as_str()))
 }
 
+/// What has been done in search of dictionaries. A file can say of one long dictionary or name as often as it
+/// likes that it is part of something else, at the cost of a few bytes.
+struct Work(usize);
+
+impl Work {
+    /// Counts entries or names that are read through, and stops a file that asks for too many.
+    fn charge(&mut self, amount: usize) -> Result<(), WeightsError> {
+        self.0 = self.0.saturating_add(amount);
+        if self.0 > MOST_WORK {
+            return Err(WeightsError::TooLarge {
+                what: "the number of entries in the dictionaries of the file".into(),
+                limit: MOST_WORK,
+            });
+        }
+        Ok(())
+    }
+
+    /// Counts a name that is copied.
+    fn name(&mut self, name: &str) -> Result<(), WeightsError> {
+        WeightsError::check_name(name)?;
+        self.charge(name.len() / 64)
+    }
+}
+
 /// The entries that go by a name, which may lead to more.
 fn named<'p>(
     pickle: &'p Pickle<'_>,
     entries: &'p Entries,
-) -> impl Iterator<Item = (&'p str, ValueId)> {
-    entries.iter().filter_map(|&(key, value)| {
+    work: &mut Work,
+) -> Result<impl Iterator<Item = (&'p str, ValueId)>, WeightsError> {
+    work.charge(entries.len())?;
+    Ok(entries.iter().filter_map(|&(key, value)| {
         let leads_on = matches!(pickle.value(value), Value::Dict(_) | Value::Object(_));
         match pickle.value(key) {
-            Value::Str(name) if leads_on && name.len() <= MAX_NAME => Some((*name, value)),
+            Value::Str(name) if leads_on && name.len() <= LONGEST_PATH => Some((*name, value)),
             _ => None,
         }
-    })
+    }))
 }
 
 /// The tensors among some entries. Of equal names the last counts, as in Python.
-fn direct(pickle: &Pickle<'_>, entries: &Entries) -> Vec<(String, ValueId)> {
-    let tensors =
-        entries.iter().filter_map(
-            |&(key, value)| match (pickle.value(key), pickle.value(value)) {
-                (Value::Str(name), Value::Tensor(_) | Value::StrangeTensor(_)) => {
-                    Some(((*name).to_owned(), value))
-                }
-                _ => None,
-            },
-        );
-    tensors.collect()
+fn direct(
+    pickle: &Pickle<'_>,
+    entries: &Entries,
+    work: &mut Work,
+) -> Result<Vec<(String, ValueId)>, WeightsError> {
+    work.charge(entries.len())?;
+    let mut tensors = Vec::new();
+    for &(key, value) in entries {
+        if let (Value::Str(name), Value::Tensor(_) | Value::StrangeTensor(_)) =
+            (pickle.value(key), pickle.value(value))
+        {
+            work.name(name)?;
+            tensors.push(((*name).to_owned(), value));
+        }
+    }
+    Ok(tensors)
 }
 
 /// What `state_dict()` of a pickled module would hold: its parameters, its buffers, and those of the
 /// modules in it. Nothing for other objects.
-fn of_module(pickle: &Pickle<'_>, root: ValueId) -> Result<Vec<(String, ValueId)>, WeightsError> {
+fn of_module(
+    pickle: &Pickle<'_>,
+    root: ValueId,
+    work: &mut Work,
+) -> Result<Vec<(String, ValueId)>, WeightsError> {
     let too_large = |limit| WeightsError::TooLarge {
         what: "the nesting of modules in the file".into(),
         limit,
@@ -191,6 +232,7 @@ fn of_module(pickle: &Pickle<'_>, root: ValueId) -> Result<Vec<(String, ValueId)
     let mut open = vec![(root, String::new(), 0)];
     while let Some((id, prefix, depth)) = open.pop() {
         visited += 1;
+        work.charge(1)?;
         if visited > MAX_MODULES {
             return Err(too_large(MAX_MODULES));
         }
@@ -200,6 +242,8 @@ fn of_module(pickle: &Pickle<'_>, root: ValueId) -> Result<Vec<(String, ValueId)
             open.extend(pickle.made_of(value).map(|inner| (inner, prefix, depth)));
             continue;
         };
+        // Four of them are looked up by name.
+        work.charge(attributes.len())?;
         let part = |name: &str| {
             let part = pickle.entry(attributes, name)?;
             pickle.entries(part)
@@ -212,21 +256,25 @@ fn of_module(pickle: &Pickle<'_>, root: ValueId) -> Result<Vec<(String, ValueId)
             Some(Value::List(names) | Value::Tuple(names)) => &names[..],
             _ => &[],
         };
-        let is_unsaved = |name: &str| {
-            let mut unsaved = unsaved.iter().map(|&name| pickle.value(name));
-            unsaved.any(|unsaved| matches!(unsaved, Value::Str(unsaved) if *unsaved == name))
-        };
-        for (name, value) in direct(pickle, part("_parameters").unwrap_or_default()) {
+        work.charge(unsaved.len())?;
+        let unsaved = unsaved.iter().filter_map(|&name| match pickle.value(name) {
+            Value::Str(name) if name.len() <= MAX_NAME => Some(*name),
+            _ => None,
+        });
+        let unsaved: BTreeSet<&str> = unsaved.collect();
+        let parameters = part("_parameters").unwrap_or_default();
+        let buffers = part("_buffers").unwrap_or_default();
+        let own = direct(pickle, parameters, work)?.into_iter();
+        let mut buffers = direct(pickle, buffers, work)?;
+        buffers.retain(|(name, _)| !unsaved.contains(name.as_str()));
+        for (name, value) in own.chain(buffers) {
+            work.name(&prefix)?;
             tensors.push((format!("{prefix}{name}"), value));
         }
-        for (name, value) in direct(pickle, part("_buffers").unwrap_or_default()) {
-            if !is_unsaved(&name) {
-                tensors.push((format!("{prefix}{name}"), value));
-            }
-        }
-        for (name, module) in named(pickle, part("_modules").unwrap_or_default()) {
+        let modules = part("_modules").unwrap_or_default();
+        for (name, module) in named(pickle, modules, work)? {
             let prefix = format!("{prefix}{name}.");
-            if depth == MAX_MODULE_DEPTH || prefix.len() > MAX_NAME {
+            if depth == MAX_MODULE_DEPTH || prefix.len() > LONGEST_PATH {
                 return Err(too_large(MAX_MODULE_DEPTH));
             }
             open.push((module, prefix, depth + 1));

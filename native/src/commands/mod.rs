@@ -24,7 +24,7 @@ use serde::Serialize;
 use crate::cli::{Command, Global};
 use crate::interrupt::Interrupt;
 use crate::photos::Limits;
-use crate::ui::{Console, ExitCode, hushed};
+use crate::ui::{Console, ExitCode, hushed, plain};
 
 /// What every command is given.
 pub struct Context {
@@ -95,7 +95,7 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Prints text to stdout.
 fn print_text(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", plain(text))?;
     Ok(out.flush()?)
 }
 

@@ -11,7 +11,7 @@ use rekindle_core::inspect::onnx::OnnxError;
 use rekindle_core::model::{Cause, ModelError};
 use rekindle_core::train::TrainError;
 
-use super::ExitCode;
+use super::{ExitCode, plain};
 use crate::dataset::DatasetError;
 use crate::fetch::FetchError;
 use crate::interrupt::Interrupted;
@@ -204,7 +204,7 @@ fn print_lines(label: &str, message: &str, help: Option<&str>) {
         text += &format!("help: {help}\n");
     }
     // Where stderr is closed there is nobody left to tell.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let _ = io::stderr().lock().write_all(plain(&text).as_bytes());
 }
 
 /// The whole chain on one line; a cause that its error already quotes is not said twice.

@@ -2,7 +2,7 @@
 
 use super::super::file::WeightsError;
 use super::globals::{Global, global};
-use super::{ClassId, Machine, Object, StorageSpec, TensorSpec, Value, ValueId};
+use super::{ClassId, Entries, Machine, Object, StorageSpec, TensorSpec, Value, ValueId};
 
 impl<'a> Machine<'a> {
     /// Puts a function or class on the stack.
@@ -73,10 +73,15 @@ impl<'a> Machine<'a> {
                 &[extents] => return Ok(extents),
                 _ => return Err(corrupt("a torch.Size of several arguments")),
             },
-            Global::RebuildTensor => match self.tensor(args, at)? {
-                Some(tensor) => Value::Tensor(tensor),
-                None => Value::StrangeTensor(self.intern("torch", "conj or torch.neg")),
-            },
+            Global::RebuildTensor => {
+                let (tensor, flags) = (self.tensor(args, at)?, self.flags(args).len());
+                // PyTorch gives a tensor two flags at most; here all may share one long dictionary of them.
+                self.charge(flags)?;
+                match tensor {
+                    Some(tensor) => Value::Tensor(tensor),
+                    None => Value::StrangeTensor(self.intern("torch", "conj or torch.neg")),
+                }
+            }
             Global::RebuildParameter => match args.first() {
                 Some(&data)
                     if matches!(self.value(data), Value::Tensor(_) | Value::StrangeTensor(_)) =>
@@ -109,7 +114,7 @@ impl<'a> Machine<'a> {
             Value::List(pairs) => pairs.len(),
             _ => return Err(not_pairs()),
         };
-        // The one place where a single instruction copies a list: it is charged by its length.
+        // A single instruction copies a list: it is charged by its length.
         self.charge(count)?;
         let mut dict = Vec::with_capacity(count);
         if let Value::List(pairs) = self.value(pairs) {
@@ -129,7 +134,7 @@ impl<'a> Machine<'a> {
     /// three may be absent. Nothing for a tensor that is stored negated or conjugated.
     fn tensor(&self, args: &[ValueId], at: usize) -> Result<Option<TensorSpec>, WeightsError> {
         let corrupt = |what: &str| WeightsError::corrupt(what, at);
-        let &[storage, offset, shape, strides, ref rest @ ..] = args else {
+        let &[storage, offset, shape, strides, ..] = args else {
             return Err(corrupt("a tensor with too few arguments"));
         };
         let (&Value::Storage(storage), &Value::Int(offset)) =
@@ -139,11 +144,8 @@ impl<'a> Machine<'a> {
         };
         let offset = usize::try_from(offset)
             .map_err(|_| corrupt("a tensor's offset is negative or too large"))?;
-        if let Some(Value::Dict(flags)) = rest.get(2).map(|&flags| self.value(flags))
-            && flags
-                .iter()
-                .any(|&(_, on)| matches!(self.value(on), Value::Bool(true)))
-        {
+        let set = |&(_, on): &(ValueId, ValueId)| matches!(self.value(on), Value::Bool(true));
+        if self.flags(args).iter().any(set) {
             return Ok(None);
         }
         Ok(Some(TensorSpec {
@@ -152,6 +154,15 @@ impl<'a> Machine<'a> {
             shape,
             strides,
         }))
+    }
+
+    /// What the last of a tensor's arguments says of its numbers beside their type: whether they are negated or
+    /// conjugated.
+    fn flags(&self, args: &[ValueId]) -> &Entries {
+        match args.get(6).map(|&flags| self.value(flags)) {
+            Some(Value::Dict(flags)) => flags,
+            _ => &[],
+        }
     }
 
     /// What a persistent id stands for: a storage, or a module's class beside its source.
@@ -190,6 +201,7 @@ impl<'a> Machine<'a> {
         else {
             return Err(corrupt("a persistent id does not name a storage"));
         };
+        WeightsError::check_name(key)?;
         let part = match rest.first().map(|&part| self.value(part)) {
             None | Some(Value::Inert) => None,
             Some(Value::Tuple(part)) => {

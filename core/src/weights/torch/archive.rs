@@ -65,6 +65,7 @@ pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<&str, Entry<'_>>, Weights
     let mut unread = bytes.len();
     for _ in 0..count {
         let header = file.central_header(at)?;
+        WeightsError::check_name(header.name)?;
         let corrupt =
             |why: &str| WeightsError::corrupt(format!("entry `{}` {why}", shown(header.name)), at);
         if header.method != 0 || header.encrypted {

@@ -11,7 +11,7 @@ const ORIENTATION: u16 = 0x0112;
 /// Cameras write it as SHORT; other programs write it as any integer type there is, and all of them are
 /// read. What is damaged, absent or none of the eight numbers turns nothing: metadata are no reason to
 /// refuse a picture that is whole.
-pub(super) fn orientation(block: &[u8]) -> Orientation {
+pub fn orientation(block: &[u8]) -> Orientation {
     let block = match block {
         [b'E', b'x', b'i', b'f', 0, _, rest @ ..] => rest,
         _ => block,

@@ -27,7 +27,6 @@ const HEADER_MEMORY: u64 = 64 << 20;
 ///
 /// # Errors
 /// Whatever is wrong with the file; nothing is ever decoded in part.
-#[cfg(test)]
 pub fn decode_file(path: &Path, limits: &Limits) -> Result<RgbImage, PhotoError> {
     let budget = MemoryBudget::new(u64::MAX);
     decode_within(path, limits, &budget).map(|(image, _)| image)
@@ -37,14 +36,16 @@ pub fn decode_file(path: &Path, limits: &Limits) -> Result<RgbImage, PhotoError>
 ///
 /// # Errors
 /// As for [`decode_file`], without a path to name.
-#[cfg(test)]
 pub fn decode_bytes(bytes: &[u8], limits: &Limits) -> Result<RgbImage, PhotoProblem> {
     decode_bytes_within(bytes, limits, &MemoryBudget::new(u64::MAX)).map(|(image, _)| image)
 }
 
 /// Decodes a file after waiting for its share of `budget`, which is held as long as the permit
-/// lives.
-pub(super) fn decode_within<'b>(
+/// lives; see [`decode_file`].
+///
+/// # Errors
+/// As for [`decode_file`].
+pub fn decode_within<'b>(
     path: &Path,
     limits: &Limits,
     budget: &'b MemoryBudget,
@@ -299,7 +300,7 @@ mod tests {
     }
 
     fn fixtures() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/photos")
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
     }
 
     fn expected() -> Vec<Expected> {

@@ -109,7 +109,7 @@ impl fmt::Display for Bound {
 /// Bytes that photos in flight may hold together. Whoever wants to decode takes a [`Permit`] and
 /// waits for it.
 #[derive(Debug)]
-pub(super) struct MemoryBudget {
+pub struct MemoryBudget {
     total: u64,
     free: Mutex<u64>,
     returned: Condvar,
@@ -117,14 +117,14 @@ pub(super) struct MemoryBudget {
 
 /// A share of a [`MemoryBudget`], given back when dropped.
 #[derive(Debug)]
-pub(super) struct Permit<'a> {
+pub struct Permit<'a> {
     budget: &'a MemoryBudget,
     bytes: u64,
 }
 
 impl MemoryBudget {
     /// A budget of `total` bytes.
-    pub(super) fn new(total: u64) -> Self {
+    pub fn new(total: u64) -> Self {
         Self {
             total,
             free: Mutex::new(total),
@@ -133,7 +133,7 @@ impl MemoryBudget {
     }
 
     /// Waits until `bytes` are free. A photo dearer than the whole budget waits until it is alone.
-    pub(super) fn take(&self, bytes: u64) -> Permit<'_> {
+    pub fn take(&self, bytes: u64) -> Permit<'_> {
         let bytes = bytes.min(self.total);
         // A panic elsewhere cannot leave the counter half-written, so a poisoned lock is still
         // good.
