@@ -33,7 +33,7 @@ pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
 pub use conv::{Conv, ConvGeometry, Linear, Weights};
 pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
-pub use exact::{exact_logits, exact_sums};
+pub use exact::{exact_logits, exact_moments, exact_sums};
 pub use matrix::{Matrix, gram, row_products};
 pub use norm::layer_norm;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};
