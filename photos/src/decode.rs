@@ -106,6 +106,8 @@ fn decode_bytes_within<'b>(
     }
     let format = match sniff(bytes) {
         Content::Image(format) => format,
+        #[cfg(feature = "heif")]
+        Content::Foreign(format) if format.is_read() => return decode_heif(bytes, limits, budget),
         Content::Foreign(format) => return Err(PhotoProblem::Foreign(format)),
         Content::Other(name) => return Err(PhotoProblem::NotAnImage(name)),
     };
@@ -147,6 +149,17 @@ fn decode_tiff<'b>(
     }
     let pixels = image.into_pixels();
     Ok((upright(width, height, pixels, orientation)?, permit))
+}
+
+#[cfg(feature = "heif")]
+fn decode_heif<'b>(
+    bytes: &[u8],
+    limits: &Limits,
+    budget: &'b MemoryBudget,
+) -> Result<(RgbImage, Permit<'b>), PhotoProblem> {
+    let heif = super::heif::Heif::open(bytes, limits)?;
+    let permit = budget.take(heif.memory);
+    Ok((heif.decode()?, permit))
 }
 
 fn decode_pnm<'b>(

@@ -14,6 +14,8 @@ mod colour;
 mod decode;
 mod error;
 mod exif;
+#[cfg(feature = "heif")]
+mod heif;
 mod ifd;
 mod jpeg;
 mod limits;

@@ -41,6 +41,11 @@ pub enum Foreign {
 }
 
 impl Foreign {
+    /// Whether it is read all the same, by a library that was built in.
+    pub fn is_read(self) -> bool {
+        cfg!(feature = "heif") && matches!(self, Self::Heic | Self::Avif)
+    }
+
     /// What it is called; completes "… is not supported".
     pub fn name(self) -> &'static str {
         match self {
@@ -60,11 +65,13 @@ impl Foreign {
             Self::Heic => {
                 "convert it to JPEG first (`heif-convert photo.heic photo.jpg`, or any photo program); \
                  an iPhone takes JPEG with Settings > Camera > Formats > Most Compatible. The web page \
-                 (`rekindle serve`) reads it in browsers that can, such as Safari"
+                 (`rekindle serve`) reads it in browsers that can, such as Safari, and so does a Rekindle \
+                 built with `--features heif`"
             }
             Self::Avif => {
                 "convert it to JPEG or PNG first (`avifdec photo.avif photo.png`, or any photo \
-                 program), or open it in the web page (`rekindle serve`): browsers read AVIF"
+                 program), or open it in the web page (`rekindle serve`): browsers read AVIF, and so does a \
+                 Rekindle built with `--features heif`"
             }
             Self::JpegXl => "convert it to JPEG or PNG first (`djxl photo.jxl photo.png`)",
             Self::Jpeg2000 => {

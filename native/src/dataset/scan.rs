@@ -337,8 +337,10 @@ fn examine(
     });
     Ok(match (hash?, content) {
         (Err(error), _) => Err(PhotoProblem::from_io(error)),
-        (Ok(_), Some(Content::Foreign(format))) => Err(PhotoProblem::Foreign(format)),
+        (Ok(_), Some(Content::Foreign(format))) if !format.is_read() => {
+            Err(PhotoProblem::Foreign(format))
+        }
         (Ok(_), Some(Content::Other(name))) => Err(PhotoProblem::NotAnImage(name)),
-        (Ok(hash), Some(Content::Image(_)) | None) => Ok(hash),
+        (Ok(hash), Some(Content::Image(_) | Content::Foreign(_)) | None) => Ok(hash),
     })
 }
