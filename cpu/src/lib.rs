@@ -19,6 +19,7 @@ mod gemm;
 mod matrix;
 mod memory;
 mod norm;
+mod peak;
 mod pool;
 mod simd;
 mod threads;
@@ -36,6 +37,7 @@ pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, norm
 pub use exact::{exact_logits, exact_moments, exact_sums};
 pub use matrix::{Matrix, gram, row_products};
 pub use norm::layer_norm;
+pub use peak::multiply_adds;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};
 pub use threads::{in_pool, parallel};
 pub use view::{View, ViewMut};

@@ -34,11 +34,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// Where to compute: auto, cpu, gpu, gpu:N or software.
+    /// Where to compute (train, predict, evaluate, compare, bench, doctor): auto, cpu, gpu, gpu:N or
+    /// software.
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     #[arg(value_parser = |text: &str| text.parse::<Preference>().map_err(|e| e.to_string()))]
     pub device: Preference,
-    /// How a network's numbers are kept on a graphics adapter while it answers; sums are taken in 32 bits.
+    /// How a network's numbers are kept on a graphics adapter while it answers (predict, evaluate,
+    /// compare, bench); sums are taken in 32 bits.
     #[arg(long, global = true, value_enum, default_value_t = PrecisionChoice::Full)]
     pub precision: PrecisionChoice,
     /// Print results as JSON on stdout.
@@ -164,6 +166,9 @@ pub enum GreyChoice {
     Adapter,
 }
 
+/// Augmented views of a photo, at most: the crops of one photo are in memory together.
+const MOST_VIEWS: i64 = 1_000;
+
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
@@ -187,15 +192,18 @@ pub struct TrainArgs {
     /// Also measure by k-fold cross-validation; the model is then trained on all photos.
     #[arg(long, value_name = "K")]
     pub folds: Option<usize>,
-    /// Share of the photos held back to measure the accuracy, where the folder has no val/.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
-    pub split: f64,
+    /// Share of the photos held back to measure the accuracy, where the folder has no val/ and there
+    /// are no folds; 0.2 when not given.
+    #[arg(long, value_name = "SHARE")]
+    pub split: Option<f64>,
     /// Seed of everything that is drawn: splits, views, the order of batches.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Augmented views of each photo, beside the plain one.
+    /// Augmented views of each photo, beside the plain one: a head learns from 1 + N views of every
+    /// photo. They follow from the seed and the photo's content, whatever its name.
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub views: usize,
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=MOST_VIEWS))]
+    pub views: u32,
     /// How much each class counts: none, or auto to make up for rare classes.
     #[arg(long, value_enum, default_value_t = ClassWeightChoice::None)]
     pub class_weights: ClassWeightChoice,
@@ -406,7 +414,7 @@ pub struct BenchArgs {
     /// Also measure each layer.
     #[arg(long)]
     pub layers: bool,
-    /// Whose kernels a graphics adapter runs: ours, or Burn's own, step by step.
+    /// Whose kernels run: ours, or Burn's own, step by step and in 32 bits.
     #[arg(long, value_enum, default_value_t = KernelChoice::Ours)]
     pub kernels: KernelChoice,
 }
@@ -432,6 +440,16 @@ pub enum PrecisionChoice {
     Full,
     /// 16 bits: half the memory, for adapters with WebGPU's shader-f16.
     Half,
+}
+
+impl PrecisionChoice {
+    /// The word that stands for it on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Half => "half",
+        }
+    }
 }
 
 /// The classes of adapters that kernels are tiled for.

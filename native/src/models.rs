@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
 use rekindle_core::compiled::Precision;
 use rekindle_core::device::Device;
-use rekindle_core::graph::Scratch;
+use rekindle_core::graph::{Options, Scratch};
 use rekindle_core::model::{
     Cause, Channels, Model, ModelCard, ModelError, Purpose, Reading, read_card,
 };
@@ -62,6 +62,17 @@ fn opened(
 ) -> anyhow::Result<Model> {
     let path = Path::new(name);
     if path.is_file() {
+        if weights.is_some() {
+            return Err(Failure::new(
+                ExitCode::Usage,
+                format!(
+                    "--weights does not apply here: it belongs to a network's name, and {} is a file",
+                    path.display()
+                ),
+            )
+            .with_help("leave --weights out, or give the network's name and the file with --weights")
+            .into());
+        }
         let bytes = read(path)?;
         return match Model::open(bytes, device) {
             Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
@@ -133,6 +144,7 @@ fn named(
     context: &Context,
 ) -> anyhow::Result<(Model, Origin)> {
     let architecture = find(name)?;
+    has_what_is_left_out(architecture, wanted.pictures)?;
     if weights == Some("random") {
         return random(architecture, wanted);
     }
@@ -179,6 +191,48 @@ fn file_and_part(weights: &str) -> Option<(&Path, Option<&str>)> {
         let path = Path::new(&weights[..at]);
         path.is_file().then_some((path, Some(&weights[at + 1..])))
     })
+}
+
+/// Refuses `--bare` and `--small-stem` for a network that they would leave as it is.
+pub fn has_what_is_left_out(
+    architecture: &'static Architecture,
+    pictures: &PictureArgs,
+) -> anyhow::Result<()> {
+    let refuse = |option: &str, to: &str| {
+        Err(Failure::new(
+            ExitCode::Usage,
+            format!(
+                "--{option} does not apply to {}: it belongs to {to}",
+                architecture.name
+            ),
+        )
+        .with_help(format!("leave --{option} out"))
+        .into())
+    };
+    if pictures.bare && architecture.head.bare.is_none() {
+        return refuse(
+            "bare",
+            "networks with hidden layers between the features and the classifier: AlexNet, VGG, \
+             MobileNetV3, MaxViT",
+        );
+    }
+    if pictures.small_stem {
+        let side = architecture.input_size;
+        let work = |small_stem| -> anyhow::Result<u64> {
+            let options = Options {
+                small_stem,
+                ..Options::default()
+            };
+            Ok(architecture.graph([3, side, side], &options)?.macs())
+        };
+        if work(true)? == work(false)? {
+            return refuse(
+                "small-stem",
+                "networks that halve the resolution at their beginning, such as ResNet",
+            );
+        }
+    }
+    Ok(())
 }
 
 fn random(

@@ -179,6 +179,161 @@ fn the_same_training_twice_gives_the_same_bytes_and_two_folders() {
     );
 }
 
+/// The head's weights in a run's model file.
+fn head_of(shell: &Shell, result: &Value) -> Vec<f32> {
+    let model = shell.path(result["model"].as_str().unwrap());
+    let bytes = std::fs::read(model).unwrap();
+    let file = rekindle_core::weights::WeightFile::parse(&bytes).unwrap();
+    let head = file.tensors().get("classifier.1.weight").unwrap();
+    head.to_f32().unwrap()
+}
+
+#[test]
+fn views_follow_from_the_photos_content_not_from_its_name_or_place() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 4);
+    let renamed = shell.path("renamed");
+    for class in ["fish", "windmill"] {
+        std::fs::create_dir_all(renamed.join(class)).unwrap();
+        // In the opposite order, behind one another.
+        for (number, photo) in photos_of(class).into_iter().take(4).enumerate() {
+            let name = format!("{}.webp", 9 - number);
+            copy(&photo, &renamed.join(class).join(name));
+        }
+    }
+    // With folds all photos train, whatever their order.
+    let head = |data: &Path, more: &[&str]| {
+        let plain = [
+            "train",
+            text(data),
+            "--model",
+            "squeezenet1_1",
+            "--folds",
+            "2",
+            "--json",
+        ];
+        head_of(&shell, &shell.json(&[&plain[..], more].concat())[0])
+    };
+    let far = |a: &[f32], b: &[f32]| rekindle_tests::relative_error(a, b);
+    let views = head(&data, &["--views", "1"]);
+    // The same views, summed in another order.
+    assert!(far(&views, &head(&renamed, &["--views", "1"])) < 1e-2);
+    // One view is one augmented view.
+    assert!(far(&views, &head(&data, &[])) > 0.1);
+    assert!(far(&views, &head(&data, &["--views", "1", "--seed", "1"])) > 0.1);
+}
+
+/// A photo as somebody saved it again: smaller, as a JPEG.
+fn saved_again(photo: &Path, to: &Path) {
+    let picture = image::open(photo).unwrap().to_rgb8();
+    let (width, height) = (picture.width() * 2 / 3, picture.height() * 2 / 3);
+    let small = image::imageops::thumbnail(&picture, width, height);
+    let mut bytes = std::fs::File::create(to).unwrap();
+    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 80)
+        .encode_image(&small)
+        .unwrap();
+}
+
+/// A photo as a camera takes it several times: the hand moves a little.
+fn burst(photo: &Path, folder: &Path, frames: u32) {
+    let picture = image::open(photo).unwrap().to_rgb8();
+    let (width, height) = picture.dimensions();
+    for frame in 0..frames {
+        let (left, top) = (width * frame / 150, height * (frame % 3) / 100);
+        let size = [width * 9 / 10, height * 9 / 10];
+        let view = image::imageops::crop_imm(&picture, left, top, size[0], size[1]).to_image();
+        view.save(folder.join(format!("burst_{frame:03}.png")))
+            .unwrap();
+    }
+}
+
+#[test]
+fn copies_near_copies_and_bursts_stay_on_one_side_and_are_counted() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    let train = ["train", text(&data), "--model", "squeezenet1_1", "--json"];
+    let groups = |more: &[&str]| {
+        let output = shell.run(&[&train[..], more].concat());
+        assert!(output.status.success(), "{}", stderr(&output));
+        let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (result, stderr(&output))
+    };
+    // Photos that have nothing to do with one another.
+    assert_eq!(groups(&[]).0["groups"]["groups"], 0);
+
+    let fish = photos_of("fish");
+    copy(&fish[0], &data.join("fish/again.webp"));
+    saved_again(&fish[1], &data.join("fish/smaller.jpg"));
+    burst(&fish[20], &data.join("fish"), 6);
+    let (result, said) = groups(&["--folds", "4"]);
+    let found = &result["groups"];
+    assert_eq!(
+        (&found["groups"], &found["photos"]),
+        (&3.into(), &10.into()),
+        "{found}"
+    );
+    assert_eq!(
+        (&found["copies"], &found["largest"]),
+        (&1.into(), &6.into()),
+        "{found}"
+    );
+    assert!(
+        said.contains("10 photos belong together in 3 groups"),
+        "{said}"
+    );
+
+    // The same picture under two names is said, and stays on one side all the same.
+    saved_again(&fish[2], &data.join("windmill/no_windmill.jpg"));
+    let (_, said) = groups(&[]);
+    assert!(
+        said.contains("of another class: windmill/no_windmill.jpg is like fish/"),
+        "{said}"
+    );
+    std::fs::remove_file(data.join("windmill/no_windmill.jpg")).unwrap();
+
+    // A class that is one recording cannot be measured.
+    for entry in std::fs::read_dir(data.join("fish")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("burst")
+        {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    let (result, said) = groups(&["--folds", "4"]);
+    assert!(said.contains("class `fish` belong together"), "{said}");
+    assert_eq!(result["trained_on"], 14);
+    shell.fails(
+        &[&train[..], &["--folds", "9"]].concat(),
+        3,
+        &["9 folds for 8", "help"],
+    );
+
+    // The folder's own parts stand; that one photo is in both is said.
+    for part in ["train", "val"] {
+        for class in ["fish", "windmill"] {
+            let folder = shell.path("parts").join(part).join(class);
+            std::fs::create_dir_all(&folder).unwrap();
+            let from = if part == "train" { 0 } else { 4 };
+            for photo in &photos_of(class)[from..from + 4] {
+                copy(photo, &folder.join(photo.file_name().unwrap()));
+            }
+        }
+    }
+    saved_again(&fish[0], &shell.path("parts/val/fish/again.jpg"));
+    let output = shell.run(&["train", "parts", "--model", "squeezenet1_1", "--json"]);
+    let said = stderr(&output);
+    assert!(
+        said.contains("1 photo looks the same as photos of another part"),
+        "{said}"
+    );
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["trained_on"], 8);
+}
+
 #[test]
 fn a_two_layer_head_trains_and_predicts() {
     let shell = Shell::new();
@@ -644,6 +799,76 @@ fn nonsense_on_the_command_line_is_a_usage_error() {
     shell.fails(&["train"], 2, &["Usage"]);
 }
 
+/// The whole table is in `native/src/options.rs`; here is what depends on files and networks, and the way out.
+#[test]
+fn options_that_do_not_apply_are_usage_errors_that_say_what_they_belong_to() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    let file = root().join("assets/weights/squeezenet1_1.safetensors");
+    std::fs::create_dir_all(shell.path("parts/train")).unwrap();
+    std::fs::rename(data.join("fish"), shell.path("parts/train/fish")).unwrap();
+    std::fs::rename(data.join("windmill"), shell.path("parts/train/windmill")).unwrap();
+    let cases: [(&[&str], &[&str]); 13] = [
+        (
+            &["train", "data", "--precision", "half"],
+            &["--precision", "predict"],
+        ),
+        (
+            &["--precision", "full", "train", "data"],
+            &["--precision", "predict"],
+        ),
+        (
+            &["train", "data", "--epochs", "3"],
+            &["--epochs", "--head mlp"],
+        ),
+        (&["train", "data", "--lr", "0.1"], &["--lr", "--head mlp"]),
+        (
+            &["train", "data", "--head", "mlp", "--c", "1"],
+            &["--c", "--head linear"],
+        ),
+        (&["train", "parts", "--split", "0.3"], &["--split", "val/"]),
+        (
+            &["train", "parts", "-m", "resnet18", "--bare"],
+            &["--bare", "VGG"],
+        ),
+        (
+            &["train", "parts", "-m", "vgg11", "--small-stem"],
+            &["--small-stem", "ResNet"],
+        ),
+        (&["summary", "resnet18", "--bare"], &["--bare", "VGG"]),
+        (
+            &["predict", text(&file), "x.jpg", "--weights", "random"],
+            &["--weights", "file"],
+        ),
+        (
+            &["predict", "squeezenet1_1", "parts", "--top", "0"],
+            &["--top"],
+        ),
+        (
+            &["evaluate", "squeezenet1_1", "parts", "--min-accuracy", "90"],
+            &["--min-accuracy", "0.9"],
+        ),
+        (
+            &["train", "parts", "--views", "100000"],
+            &["--views", "1000"],
+        ),
+    ];
+    for (arguments, words) in cases {
+        shell.fails(arguments, 2, words);
+    }
+    assert!(!shell.path("runs").exists(), "nothing was begun");
+    // Where it applies, it is obeyed: no processor computes in 16 bits.
+    let compare = [
+        "compare",
+        "squeezenet1_1",
+        "--device",
+        "cpu",
+        "--precision",
+        "half",
+    ];
+    shell.fails(&compare, 4, &["half-precision"]);
+}
+
 #[test]
 fn the_number_of_pixels_is_bounded_where_photos_are_read_and_nowhere_else() {
     let shell = Shell::new();
@@ -1097,6 +1322,7 @@ fn networks_are_compared_side_by_side() {
     assert_eq!(rows[0]["params"], 11_689_512);
     assert_eq!(rows[1]["acc1"], 67.668);
     for row in rows {
+        assert_eq!(row["precision"], "full");
         assert!(row["ms_per_image"].as_f64().unwrap() > 0.0, "{row}");
     }
     if cfg!(target_os = "linux") {
@@ -1196,8 +1422,11 @@ fn a_benchmark_is_data_too() {
     assert_eq!((number("batch"), number("runs")), (2.0, 2.0));
     assert!(number("fastest_ms") <= number("median_ms"));
     assert!(number("ms_per_image") > 0.0 && number("images_per_second") > 0.0);
-    // A network may come near the product it is measured by, and a busy machine may flatter it a little.
-    assert!((0.001..1.5).contains(&number("share_of_peak")));
+    // A share is a share, also where Winograd's method leaves multiplications out.
+    assert!((0.001..=1.0).contains(&number("share_of_peak")));
+    assert!(number("executed_gflops") < number("gflops"));
+    let share = number("executed_gflops") / number("peak_gflops");
+    assert!((share - number("share_of_peak")).abs() < 1e-6);
     assert!(measured["training"]["step_ms"].as_f64().unwrap() > 0.0);
     let layers = measured["layers"].as_array().unwrap();
     assert!(layers.len() > 26);

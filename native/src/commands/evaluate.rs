@@ -9,7 +9,7 @@ use rekindle_core::train::judge;
 use rekindle_core::train::metrics::Report;
 use serde_json::json;
 
-use super::measured::{accuracy_gate, class_table, left_out, share};
+use super::measured::{accuracy_gate, check_gate, class_table, left_out, share};
 use super::{Context, print_json, print_text};
 use crate::cli::{EvaluateArgs, PartChoice};
 use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
@@ -22,6 +22,7 @@ const NAMES: usize = 8;
 
 /// Classifies a labelled folder and prints accuracy, per-class figures and confusions.
 pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    check_gate(args.min_accuracy)?;
     // The model knows what the classes are called, so it comes first; but not before a folder that is not
     // there.
     dataset::check_root(&args.dir)?;

@@ -10,7 +10,8 @@ use rekindle_core::inspect::Freezing;
 use rekindle_core::model::{ModelCard, ModelError, read_card, whole_graph};
 use rekindle_core::weights::WeightFile;
 
-use crate::cli::InspectArgs;
+use crate::cli::{InspectArgs, PictureArgs};
+use crate::models;
 use crate::ui::{ExitCode, Failure};
 
 /// A network as a person asked to see it. No weights are needed for that.
@@ -38,6 +39,11 @@ impl Inspected {
             Some(card) => card.clone(),
             None => published(architecture)?,
         };
+        let pictures = PictureArgs {
+            bare: args.bare,
+            ..PictureArgs::default()
+        };
+        models::has_what_is_left_out(architecture, &pictures)?;
         wanted.bare |= args.bare;
         if let Some(classes) = args.classes {
             if classes == 0 {

@@ -41,6 +41,19 @@ pub fn class_table(
     table.to_string()
 }
 
+/// An accuracy is a share: a gate of 90 would never open, and one that is no number never close.
+pub fn check_gate(least: Option<f64>) -> anyhow::Result<()> {
+    match least {
+        Some(least) if !(0.0..=1.0).contains(&least) => Err(Failure::new(
+            ExitCode::Usage,
+            format!("--min-accuracy is {least}; it must lie between 0 and 1"),
+        )
+        .with_help("90 % is 0.9")
+        .into()),
+        _ => Ok(()),
+    }
+}
+
 /// Exit code 1 when the accuracy is below what was asked for, or could not be measured.
 pub fn accuracy_gate(accuracy: Option<f64>, least: Option<f64>) -> anyhow::Result<ExitCode> {
     let message = match (accuracy, least) {

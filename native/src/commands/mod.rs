@@ -7,6 +7,7 @@ mod diagram;
 mod doctor;
 mod evaluate;
 mod export;
+mod groups;
 mod inspect;
 mod kernels;
 mod list;

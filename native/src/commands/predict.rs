@@ -33,6 +33,9 @@ struct Trouble {
 
 /// Classifies photos and prints the best classes of each.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    if args.top == 0 {
+        return Err(Failure::new(ExitCode::Usage, "--top must be at least 1").into());
+    }
     let Named { paths, unreadable } = expand(&args.images, &context.interrupt)?;
     let device = context.open_device()?;
     let model = models::open(
@@ -41,7 +44,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
         &device.device,
         context,
     )?;
-    let Answers { answers, failed } = features::predict(&model, &paths, args.top.max(1), context)?;
+    let Answers { answers, failed } = features::predict(&model, &paths, args.top, context)?;
 
     let mut answers = answers.into_iter().peekable();
     let mut troubles = failed.iter().peekable();

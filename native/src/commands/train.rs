@@ -7,13 +7,13 @@ use rekindle_core::model::{Model, PhotoHashes};
 use rekindle_core::train::MlpRecipe;
 use rekindle_core::train::metrics::Report;
 use rekindle_core::train::{
-    ClassWeights, Examples, FeatureCache, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, Split,
-    TrainError, cross_validate, evaluate, judge, stratified_split,
+    ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
+    Split, TrainError, cross_validate, evaluate, judge, stratified_folds, stratified_split,
 };
 use serde_json::{Map, Value, json};
 
-use super::measured::{accuracy_gate, class_table, left_out, share};
-use super::{Context, print_json, print_text};
+use super::measured::{accuracy_gate, check_gate, class_table, left_out, share};
+use super::{Context, groups, print_json, print_text};
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
 use crate::dataset::{self, Dataset, Item, ScanOptions, scan};
 use crate::features::{self, Views};
@@ -21,6 +21,9 @@ use crate::models::{self, Origin};
 use crate::report::{self, Page};
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, Unit, print_warning};
+
+/// Share of the photos that is held back unless somebody says otherwise.
+const HELD_BACK: f64 = 0.2;
 
 /// Trains and leaves a run folder behind.
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -32,6 +35,14 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
         ..Default::default()
     };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
+    if args.split.is_some() && dataset.is_divided() {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "--split does not apply here: it belongs to folders without train/, val/ and test/",
+        )
+        .with_help("leave it out: the folder says itself what is held back")
+        .into());
+    }
     introduce(&dataset, context);
     set_unused_aside(args, &mut dataset, context);
     check_folds(args, &dataset)?;
@@ -58,7 +69,10 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
 /// What makes no sense is refused before anything is read.
 fn check(args: &TrainArgs) -> anyhow::Result<()> {
     let usage = |message: &str| Err(Failure::new(ExitCode::Usage, message).into());
-    if !(args.split > 0.0 && args.split < 1.0) {
+    if args
+        .split
+        .is_some_and(|share| !(share > 0.0 && share < 1.0))
+    {
         return usage("--split must lie between 0 and 1");
     }
     if args.folds.is_some_and(|folds| folds < 2) {
@@ -73,10 +87,13 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
     if args.epochs == 0 || args.batch < 2 || args.hidden == Some(0) {
         return usage("--epochs and --hidden must be at least 1, --batch at least 2");
     }
-    if !(args.lr > 0.0 && args.lr.is_finite() && args.weight_decay >= 0.0) {
-        return usage("--lr must be above 0 and --weight-decay not below");
+    if !(args.lr > 0.0 && args.lr.is_finite()) {
+        return usage("--lr must be a number above 0");
     }
-    Ok(())
+    if !(args.weight_decay >= 0.0 && args.weight_decay.is_finite()) {
+        return usage("--weight-decay must be a number, at least 0");
+    }
+    check_gate(args.min_accuracy)
 }
 
 fn train(
@@ -105,9 +122,11 @@ fn train(
 
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let labels: Vec<_> = dataset.items.iter().map(|item| item.class).collect();
+    let keys: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let views = Views {
         augmented: args.views,
         seed: args.seed,
+        keys: &keys,
     };
     let (cache, failed) = features::extract(&model, &paths, &labels, views, context)?;
     dataset.leave_out(&failed)?;
@@ -116,18 +135,22 @@ fn train(
     }
     let features_seconds = started.elapsed().as_secs_f64();
 
+    let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
+    let groups = Groups::find(&cache, Some(&contents));
+    groups::introduce(&groups, dataset, args.folds.is_some(), context);
+
     let recipe = recipe(args);
     let classes = dataset.classes.len();
     let validated = match args.folds {
         Some(folds) => Some(cross_validated(
-            args, folds, &recipe, &cache, classes, &model, context,
+            args, folds, &recipe, &cache, &groups, classes, &model, context,
         )?),
         None => None,
     };
-    let split = divide(args, dataset, &cache)?;
+    let split = divide(args, dataset, &cache, &groups)?;
     if validated.is_none() && split.valid.is_empty() {
         print_warning(
-            "nothing is held back to measure the accuracy on, since no class has two photos",
+            "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together",
             Some("add photos, or judge the model by `rekindle evaluate` on others"),
         );
     }
@@ -150,7 +173,7 @@ fn train(
 
     // What is known goes into the model file and into the run folder.
     let mut trained = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
-    trained.card.recipe = recipe_card(args, &recipe, &model)?;
+    trained.card.recipe = recipe_card(args, &recipe, &model, dataset.is_divided())?;
     trained.card.provenance = provenance(&origin, dataset, &cache);
     let photos = PhotoHashes::new(split.train.iter().map(|&row| dataset.items[row].hash.0));
     let (in_card, in_manifest) = runs::keep_hashes(photos);
@@ -171,6 +194,7 @@ fn train(
         "images": cache.len(),
         "skipped": dataset.skipped.len(),
         "unused": dataset.unused,
+        "groups": groups.counts(),
         "measured_on": measured,
         "accuracy": accuracy,
         "cv_accuracy": validated.as_ref().and_then(|report| report.accuracy),
@@ -374,11 +398,13 @@ fn recipe(args: &TrainArgs) -> HeadRecipe {
     }
 }
 
+#[allow(clippy::too_many_arguments)] // one call, each argument another thing
 fn cross_validated(
     args: &TrainArgs,
     folds: usize,
     recipe: &HeadRecipe,
     cache: &FeatureCache,
+    groups: &Groups,
     classes: usize,
     model: &Model,
     context: &Context,
@@ -391,11 +417,12 @@ fn cross_validated(
         let fitted = rekindle_core::train::fit(recipe, train, classes, slot, seed, device).await?;
         evaluate(&fitted, valid, slot, device).await
     };
-    let logits = pollster::block_on(cross_validate::<TrainError>(
+    let splits = stratified_folds(cache.labels(), groups.of(), classes, folds, seed)
+        .map_err(TrainError::from)?;
+    let held_out = pollster::block_on(cross_validate::<TrainError>(
         cache,
         classes,
-        folds,
-        seed,
+        &splits,
         answer,
         |_| {
             progress.advance();
@@ -403,12 +430,18 @@ fn cross_validated(
         },
     ))?;
     context.interrupt.check()?;
-    let logits = logits.context("the cross-validation was stopped")?;
-    Ok(judge(&logits, cache.labels(), classes)?)
+    let held_out = held_out.context("the cross-validation was stopped")?;
+    let labels = cache.plain(&held_out.images).labels;
+    Ok(judge(&held_out.logits, &labels, classes)?)
 }
 
 /// Which photos train and which are held back. With cross-validation all of them train.
-fn divide(args: &TrainArgs, dataset: &Dataset, cache: &FeatureCache) -> anyhow::Result<Split> {
+fn divide(
+    args: &TrainArgs,
+    dataset: &Dataset,
+    cache: &FeatureCache,
+    groups: &Groups,
+) -> anyhow::Result<Split> {
     if args.folds.is_some() {
         return Ok(Split {
             train: (0..cache.len()).collect(),
@@ -423,12 +456,9 @@ fn divide(args: &TrainArgs, dataset: &Dataset, cache: &FeatureCache) -> anyhow::
         return Ok(Split { train, valid });
     }
     let classes = dataset.classes.len();
-    Ok(stratified_split(
-        cache.labels(),
-        classes,
-        args.split,
-        args.seed,
-    )?)
+    let share = args.split.unwrap_or(HELD_BACK);
+    let split = stratified_split(cache.labels(), groups.of(), classes, share, args.seed);
+    Ok(split.map_err(TrainError::from)?)
 }
 
 #[allow(clippy::too_many_arguments)] // one call, each argument another thing
@@ -472,6 +502,7 @@ fn recipe_card(
     args: &TrainArgs,
     recipe: &HeadRecipe,
     model: &Model,
+    divided: bool,
 ) -> anyhow::Result<Map<String, Value>> {
     let mut card = Map::new();
     card.insert("model".into(), json!(model.card.architecture));
@@ -489,7 +520,12 @@ fn recipe_card(
     card.insert("views".into(), json!(args.views));
     match args.folds {
         Some(folds) => card.insert("folds".into(), json!(folds)),
-        None => card.insert("split".into(), json!(args.split)),
+        // A folder that is divided needs no share.
+        None if divided => None,
+        None => {
+            let share = args.split.unwrap_or(HELD_BACK);
+            card.insert("split".into(), json!(share))
+        }
     };
     let mut head = serde_json::to_value(recipe)?;
     // TOML has no null: what was left to the program is simply not there.
