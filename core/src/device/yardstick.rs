@@ -125,7 +125,7 @@ impl Yardstick {
                     last = Some(kernels::multiply_adds(numbers.clone(), work));
                 }
                 let Some(last) = last else { return Ok(None) };
-                let found = read(last.slice([0..1])).await?;
+                let found = read(last.narrow(0, 0, 1)).await?;
                 // Four numbers a vector, each of which comes to two.
                 let is_right = (found[0] - 8.0 * Peak::CHAINS as f32).abs() < 1e-3;
                 Ok(is_right.then_some(work.operations() * times as f64))

@@ -401,8 +401,8 @@ impl<'a> LogisticSolver<'a> {
         if !standing.logits.is_empty() {
             // The objective is a fingerprint of features, labels and options together.
             let value = objective(rows, targets, &solver.space, &standing);
-            // (NaN is no fingerprint.)
-            if !((value - standing.value).abs() <= 1e-9 * standing.value.abs()) {
+            let difference = (value - standing.value).abs();
+            if difference.is_nan() || difference > 1e-9 * standing.value.abs() {
                 return Err(LogisticError::State(
                     "its problem has other data or options",
                 ));

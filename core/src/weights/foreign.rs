@@ -43,7 +43,7 @@ pub(super) fn refuse_zip<'a>(names: impl Iterator<Item = &'a str> + Clone) -> Op
             .clone()
             .any(|name| name == end || name.strip_suffix(end).is_some_and(|s| s.ends_with('/')))
     };
-    let any = |test: &dyn Fn(&str) -> bool| names.clone().any(|name| test(name));
+    let any = |test: &dyn Fn(&str) -> bool| names.clone().any(test);
     let ends = |ends: &'static [&'static str]| {
         move |name: &str| {
             let name = name.to_ascii_lowercase();

@@ -244,7 +244,7 @@ impl Newton {
         let aim = at.stop.tolerance * standing.value;
         // Among the photos the Hessian is nowhere below the preconditioner.
         let bounded = matches!(space, Space::Photos { .. }) && 0.5 * square <= aim;
-        if !(square > 0.0) || bounded {
+        if square.is_nan() || square <= 0.0 || bounded {
             standing.status = Status::Converged;
             return Ok(());
         }
@@ -399,7 +399,7 @@ impl Conjugate {
         let next_bias = divided(&self.residual_bias, &self.loss.curvature);
         let square =
             space.inner(&self.residual, &next, &logits) + dot(&self.residual_bias, &next_bias);
-        if !(square > 0.0) {
+        if square.is_nan() || square <= 0.0 {
             self.solved = true;
             return;
         }
