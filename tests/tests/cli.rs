@@ -228,10 +228,15 @@ fn saved_again(photo: &Path, to: &Path) {
     let picture = image::open(photo).unwrap().to_rgb8();
     let (width, height) = (picture.width() * 2 / 3, picture.height() * 2 / 3);
     let small = image::imageops::thumbnail(&picture, width, height);
-    let mut bytes = std::fs::File::create(to).unwrap();
-    image::codecs::jpeg::JpegEncoder::new_with_quality(&mut bytes, 80)
-        .encode_image(&small)
-        .unwrap();
+    let jpeg = libjpeg_turbo_rs::compress(
+        &small,
+        width as usize,
+        height as usize,
+        libjpeg_turbo_rs::PixelFormat::Rgb,
+        80,
+        libjpeg_turbo_rs::Subsampling::S420,
+    );
+    std::fs::write(to, jpeg.unwrap()).unwrap();
 }
 
 /// A photo as a camera takes it several times: the hand moves a little.
