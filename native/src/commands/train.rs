@@ -127,7 +127,7 @@ fn train(
     let split = divide(args, dataset, &cache)?;
     if validated.is_none() && split.valid.is_empty() {
         print_warning(
-            "nothing is held back to measure the accuracy on, since no class has two photos",
+            "nothing is held back to measure the accuracy on, since no class has two different photos",
             Some("add photos, or judge the model by `rekindle evaluate` on others"),
         );
     }
