@@ -172,7 +172,7 @@ const MOST_VIEWS: i64 = 1_000;
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// The folder: one folder of photos a class, with or without train/ and val/ above them.
+    /// The folder: one folder of photos a class, with or without train/, val/ and test/ above them.
     pub dir: PathBuf,
     /// The network to start from; see `rekindle models`.
     #[arg(long, short, default_value = "efficientnet_lite0")]

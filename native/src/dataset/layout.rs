@@ -72,8 +72,13 @@ struct Sorted<'e> {
 /// Whether a name is that of a class, where somebody knows: a model, or the photos to learn from.
 pub(super) type Known<'k> = Option<&'k dyn Fn(&str) -> bool>;
 
-fn is_known(known: Known<'_>, name: &str) -> bool {
-    known.is_some_and(|known| known(name))
+/// Whether a folder's name is known; one that is no text never is.
+fn is_known(known: Known<'_>, folder: &Path) -> bool {
+    known.is_some_and(|known| text_of(folder).is_some_and(known))
+}
+
+fn text_of(folder: &Path) -> Option<&str> {
+    folder.file_name()?.to_str()
 }
 
 /// Reads the layout of a folder.
@@ -155,8 +160,8 @@ impl Reader<'_> {
             .folders
             .iter()
             .map(|folder| {
-                let name = folder.file_name()?.to_str()?;
-                part_of(name).filter(|_| !is_known(self.known, name))
+                let name = part_of(text_of(folder)?);
+                name.filter(|_| !is_known(self.known, folder))
             })
             .collect();
         for (folder, name) in top.folders.iter().zip(&names) {
@@ -203,7 +208,7 @@ impl Reader<'_> {
     }
 
     fn wraps(&self, folder: &Path, known: Known<'_>, depth: usize) -> Result<bool, DatasetError> {
-        if depth >= DEEPEST || is_known(known, &name_of(folder)?) {
+        if depth >= DEEPEST || is_known(known, folder) {
             return Ok(false);
         }
         let inside = self.walker.list(folder)?;
@@ -215,7 +220,7 @@ impl Reader<'_> {
         }
         let holding = self.holding(&inside.folders, usize::MAX)?;
         for inner in &holding {
-            if is_known(known, &name_of(inner)?) {
+            if is_known(known, inner) {
                 return Ok(true);
             }
         }
@@ -264,11 +269,12 @@ impl Reader<'_> {
             }
             let holding = self.holding(&inside.folders, usize::MAX)?;
             for folder in &holding {
-                let name = part_of(&name_of(folder)?).filter(|name| name.rest.is_empty());
+                let name = text_of(folder).and_then(part_of);
+                let name = name.filter(|name| name.rest.is_empty());
                 let Some(Part::Split(split)) = name.map(|name| name.part) else {
                     return Ok(false);
                 };
-                let name = nfc(&name_of(class)?);
+                let name = name_of(class)?;
                 if let Some(twin) = folders.iter().find(|other| {
                     other.path.parent() == folder.parent() && other.split == Some(split)
                 }) {
@@ -404,9 +410,8 @@ impl Reader<'_> {
         let [only] = holding[..] else {
             return Ok(holding.is_empty() && !entries.photos.is_empty());
         };
-        let name = name_of(only)?;
-        let generic = is_generic(&name) || part.file_name() == only.file_name();
-        Ok(generic && known.is_some() && !is_known(known, &name))
+        let generic = text_of(only).is_some_and(is_generic) || part.file_name() == only.file_name();
+        Ok(generic && known.is_some() && !is_known(known, only))
     }
 
     fn set_unlabelled(
@@ -447,7 +452,7 @@ impl Reader<'_> {
             let entries = self.walker.list(folder)?;
             // An archive unpacked twice has the whole set once more inside.
             let copy = !self.sort(&entries)?.parts.is_empty();
-            let named_alike = part_of(&name_of(folder)?).is_some();
+            let named_alike = text_of(folder).and_then(part_of).is_some();
             if copy || named_alike || (entries.photos.is_empty() && has_train) {
                 left.push(self.place(folder));
             } else {
@@ -498,7 +503,7 @@ fn taken_as(folder: &Path, split: Split) -> Option<(String, &'static str)> {
         "test",
         "testing",
     ];
-    let name = folder.file_name()?.to_str()?;
+    let name = text_of(folder)?;
     let plain = PLAIN.iter().any(|plain| name.eq_ignore_ascii_case(plain));
     (!plain).then(|| (format!("{name}/"), split.name()))
 }
@@ -509,15 +514,15 @@ fn names<'p>(paths: impl IntoIterator<Item = &'p Path>) -> String {
     names.join(", ")
 }
 
+/// The name of a class's folder.
 fn name_of(folder: &Path) -> Result<String, DatasetError> {
-    let name = folder.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| DatasetError::ClassName(folder.to_owned()))?;
-    Ok(name.to_owned())
+    let name = text_of(folder).ok_or_else(|| DatasetError::ClassName(folder.to_owned()))?;
+    Ok(nfc(name))
 }
 
 fn class_folder(path: &Path, split: Option<Split>) -> Result<ClassFolder, DatasetError> {
     Ok(ClassFolder {
-        name: nfc(&name_of(path)?),
+        name: name_of(path)?,
         path: path.to_owned(),
         split,
     })

@@ -437,6 +437,18 @@ fn loops_of_links_end_and_odd_names_are_kept() {
     symlink(folder.path("gone.png"), folder.path("b/dangling.png")).unwrap();
     let odd = folder.path("b").join(OsStr::from_bytes(b"caf\xe9.png"));
     fs::copy(folder.path("b/2.png"), odd).unwrap();
+    // What lies inside a class folder may be called anything.
+    for class in ["a", "b"] {
+        let inner = folder.path(class).join(OsStr::from_bytes(b"\xe9t\xe9"));
+        fs::create_dir(&inner).unwrap();
+        fs::rename(
+            folder
+                .path(class)
+                .join(if class == "a" { "1.png" } else { "2.png" }),
+            inner.join("x.png"),
+        )
+        .unwrap();
+    }
     let dataset = folder.scan().unwrap();
     assert_eq!(dataset.items.len(), 3);
     let skipped: Vec<_> = dataset
