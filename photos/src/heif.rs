@@ -134,8 +134,10 @@ mod tests {
                     panic!("{file} cut to {len} of {} bytes", bytes.len());
                 }
             }
-            let mut few = Limits::default();
-            few.max_memory = 16;
+            let few = Limits {
+                max_memory: 16,
+                ..Limits::default()
+            };
             assert_eq!(
                 Heif::open(&bytes, &few).err().map(|e| e.kind()),
                 Some("too_large")

@@ -46,6 +46,7 @@ pub fn run_all(workspace: &Workspace) -> Result<()> {
         part("the page", || page(workspace)),
         part("the web crate in a browser", || web_crate(workspace)),
     ];
+    parts.push(part("HEIC and AVIF", || heif(workspace)));
     let built = matches!(parts[2].outcome, Outcome::Passed(_));
     parts.push(part("the page in a browser", || match built {
         true => browser(workspace),
@@ -144,6 +145,17 @@ fn native(workspace: &Workspace) -> Result<Finished> {
             .envs(environment.clone());
         finished.add(name, run_tests(&mut command)?);
     }
+    Ok(finished)
+}
+
+/// The photos' feature `heif`, with a libheif that is built along: by themselves, for they need no Burn.
+fn heif(workspace: &Workspace) -> Result<Finished> {
+    system::heif(workspace)?;
+    let mut command = cargo(workspace);
+    command.args(["test", "--release", "--package=rekindle-photos"]);
+    command.args(["--features=heif-embedded", "heif"]);
+    let mut finished = Finished::new("");
+    finished.add("the feature heif", run_tests(&mut command)?);
     Ok(finished)
 }
 

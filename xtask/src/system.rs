@@ -81,6 +81,29 @@ pub fn vulkan(workspace: &Workspace) -> Result<()> {
     )
 }
 
+/// Makes sure that what libheif is built with and over is there: CMake, a C++ compiler, decoders of HEVC and AV1.
+///
+/// # Errors
+///
+/// [`Missing`] when it is not and cannot be installed.
+pub fn heif(workspace: &Workspace) -> Result<()> {
+    let has_libraries = which("pkg-config").is_some_and(|pkg_config| {
+        output_of(Command::new(pkg_config).args(["--modversion", "libde265", "dav1d"])).is_some()
+    });
+    if has_libraries && which("cmake").is_some() && which("c++").is_some() {
+        return Ok(());
+    }
+    let packages = [
+        "cmake",
+        "g++",
+        "make",
+        "pkg-config",
+        "libde265-dev",
+        "libdav1d-dev",
+    ];
+    install_debian(workspace, &packages, "what libheif is built with")
+}
+
 fn has_vulkan_driver() -> bool {
     const FOLDERS: [&str; 3] = [
         "/usr/share/vulkan/icd.d",
