@@ -17,10 +17,10 @@ const MAX_FLAT: u32 = 3;
 /// Conjugate gradients of one iteration at most.
 const MAX_CONJUGATE: usize = 500;
 /// Conjugate gradients stop once their later half gained at most this share of all,
-const LOOSE: f64 = 0.5;
+const LOOSE: f64 = 0.2;
 /// or this, once the quadratic model has proved right. (A test of the latest alone would take a
 /// plateau, of which ill-conditioned problems have many, for the end.)
-const TIGHT: f64 = 0.2;
+const TIGHT: f64 = 0.1;
 /// Conjugate gradients at least before too little to gain is believed, and half of the most that an
 /// earlier iteration took.
 const LEAST_CONJUGATE: usize = 8;

@@ -28,7 +28,10 @@ fn gap(problem: &LogisticProblem<'_>, head: &LinearSolution) -> f64 {
     0.5 * square * problem.unit / problem.objective(head).unwrap()
 }
 
-fn cases() -> Vec<(&'static str, usize, usize, Vec<f32>, Vec<usize>)> {
+/// A name, features, classes, the photos' features and their labels.
+type Case = (&'static str, usize, usize, Vec<f32>, Vec<usize>);
+
+fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
     for (name, images, dim, classes) in [
         ("two photos", 2, 5, 2),
