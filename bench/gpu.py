@@ -32,7 +32,8 @@ NETWORKS = ["squeezenet1_1", "mobilenet_v3_large", "resnet18", "resnet50", "vit_
 def rekindle(args, name, kernels, precision="full", layers=False):
     command = [args.program, "--device", args.device, "--json", "--quiet", "bench", name, "--weights", "random"]
     command += ["--batch", str(args.batch), "--runs", str(args.runs), "--kernels", kernels]
-    command += ["--precision", precision]
+    # Burn's own kernels know one precision.
+    command += ["--precision", precision] * (kernels == "ours")
     command += ["--train"] * (args.train and precision == "full") + ["--layers"] * layers
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:

@@ -129,6 +129,11 @@ impl RgbImage {
     pub fn pixels(&self) -> &[u8] {
         &self.pixels
     }
+
+    /// The bytes of [`pixels`](Self::pixels), without a copy.
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
 }
 
 impl fmt::Debug for RgbImage {

@@ -178,6 +178,18 @@ impl Conv {
         }
     }
 
+    /// Multiply-adds that are carried out for one image whose output has so many rows and columns. By
+    /// Winograd's method they are fewer than the convolution is made of; its transforms, which mostly add,
+    /// are not among them.
+    pub fn multiply_adds(&self, output: [usize; 2]) -> u64 {
+        let geometry = &self.geometry;
+        let each = geometry.input / geometry.groups * geometry.taps() * geometry.output;
+        match &self.algorithm {
+            Algorithm::Dense(_) | Algorithm::Depthwise(_) => (output[0] * output[1] * each) as u64,
+            Algorithm::Winograd(winograd) => winograd.multiply_adds(output),
+        }
+    }
+
     /// output = activation(conv(input) + bias \[+ residual\]). The output's rows and columns say how
     /// many there are; what a window reads beyond the input is zeros.
     ///

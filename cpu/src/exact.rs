@@ -103,6 +103,32 @@ pub fn exact_sums(width: usize, rows: &[f32], factors: &[f64], sums: &mut [f64])
     });
 }
 
+/// The weighted mean and variance of each column, on all cores; the shares add up to one.
+///
+/// # Shapes
+/// `rows` is `[N, F]` row-major, `shares` `[N]`, the answers `[F]`, with `F = width`.
+///
+/// # Panics
+/// If the lengths do not fit.
+pub fn exact_moments(width: usize, rows: &[f32], shares: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    assert_eq!(rows.len(), width * shares.len(), "elements of whole rows");
+    let level = Level::best();
+    let (mut mean, mut variance) = (vec![0.0; width], vec![0.0; width]);
+    let outputs = [Output(mean.as_mut_ptr()), Output(variance.as_mut_ptr())];
+    let parts = parts(width.div_ceil(STRETCH), 2 * rows.len());
+    parallel(parts, |part| {
+        let mine = chunk(width, STRETCH, part, parts);
+        level.run(Moments {
+            width,
+            rows,
+            shares,
+            stretch: mine,
+            outputs,
+        });
+    });
+    (mean, variance)
+}
+
 /// Into how many parts to divide the work: no sum depends on it.
 fn parts(pieces: usize, cost: usize) -> usize {
     match threads() {
@@ -270,6 +296,42 @@ impl WithSimd for Sums<'_> {
                         _ => self.add::<S, TOGETHER>(class, first, height),
                     }
                 }
+            }
+        }
+    }
+}
+
+struct Moments<'a> {
+    width: usize,
+    rows: &'a [f32],
+    shares: &'a [f64],
+    stretch: Range<usize>,
+    outputs: [Output; 2],
+}
+
+impl WithSimd for Moments<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        if self.stretch.is_empty() {
+            return;
+        }
+        // SAFETY: parts keep to their own stretches, which lie within the outputs.
+        let [mean, variance] = self.outputs.map(|output| unsafe {
+            std::slice::from_raw_parts_mut(output.at(self.stretch.start), self.stretch.len())
+        });
+        let rows = || self.rows.chunks_exact(self.width).zip(self.shares);
+        for (row, share) in rows() {
+            for (mean, &x) in mean.iter_mut().zip(&row[self.stretch.clone()]) {
+                *mean += share * f64::from(x);
+            }
+        }
+        for (row, share) in rows() {
+            let row = &row[self.stretch.clone()];
+            for ((variance, &x), mean) in variance.iter_mut().zip(row).zip(&*mean) {
+                let off = f64::from(x) - mean;
+                *variance += share * off * off;
             }
         }
     }

@@ -30,6 +30,30 @@ impl Matrix {
         matrix
     }
 
+    /// The symmetric matrix of inner products that centred rows have, over `size`, made of those that
+    /// the rows have as they are, or less any one vector. It is worked out in f64.
+    ///
+    /// # Shapes
+    /// `products` is `[N, N]`, of which only what lies on and below the diagonal is read; `shares`,
+    /// `[N]`, weighs the rows' mean, and adds up to one.
+    ///
+    /// # Panics
+    /// If the lengths do not fit.
+    pub fn of_centred(mut products: Vec<f32>, shares: &[f64], size: f64) -> Self {
+        let count = shares.len();
+        assert_eq!(products.len(), count * count, "products of all rows");
+        Level::best().run(Centre {
+            products: &mut products,
+            shares,
+            size,
+        });
+        let mut matrix = Self::zeros(count, count);
+        for (index, row) in products.chunks_exact(count.max(1)).enumerate() {
+            matrix.set_row(index, row);
+        }
+        matrix
+    }
+
     /// Overwrites a row, of which `row` holds the elements.
     ///
     /// # Panics
@@ -60,7 +84,7 @@ impl Matrix {
     /// If the lengths do not fit.
     pub fn multiply(&self, rows: &[f32], output: &mut [f32]) {
         let (depth, columns) = (self.depth(), self.columns());
-        let count = if depth == 0 { 0 } else { rows.len() / depth };
+        let count = rows.len().checked_div(depth).unwrap_or(0);
         assert_eq!(rows.len(), count * depth, "elements of whole rows");
         if depth == 0 {
             return output.fill(0.0);
@@ -129,12 +153,72 @@ pub fn gram(depth: usize, rows: &[f32]) -> Vec<f32> {
     }
     // On and below the diagonal, and what else the panels hold; the rest is its mirror image.
     matrix.run(rows, &mut products, |column| column);
-    for row in 0..count {
-        for column in row + 1..count {
-            products[row * count + column] = products[column * count + row];
+    mirror(&mut products, count);
+    products
+}
+
+/// Copies what lies below the diagonal to above it, a square at a time: both then stay in the cache.
+fn mirror(products: &mut [f32], count: usize) {
+    const SQUARE: usize = 32;
+    for top in (0..count).step_by(SQUARE) {
+        for left in (top..count).step_by(SQUARE) {
+            for row in top..count.min(top + SQUARE) {
+                for column in left.max(row + 1)..count.min(left + SQUARE) {
+                    products[row * count + column] = products[column * count + row];
+                }
+            }
         }
     }
-    products
+}
+
+/// Centres the rows that products are of.
+struct Centre<'a> {
+    products: &'a mut [f32],
+    shares: &'a [f64],
+    size: f64,
+}
+
+impl macerator::WithSimd for Centre<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: macerator::Simd>(self) {
+        let count = self.shares.len();
+        // Each row's product with the mean.
+        let mut of_mean = vec![0.0f64; count];
+        for (row, &share) in self.shares.iter().enumerate() {
+            let products = &self.products[row * count..][..row + 1];
+            let (own, before) = (f64::from(products[row]), &products[..row]);
+            let mut sums = [0.0f64; 8];
+            let (eights, rest) = before.as_chunks::<8>();
+            for (at, products) in eights.iter().enumerate() {
+                let range = 8 * at..8 * at + 8;
+                let (shares, of_mean) = (&self.shares[range.clone()], &mut of_mean[range]);
+                for lane in 0..8 {
+                    let product = f64::from(products[lane]);
+                    sums[lane] += shares[lane] * product;
+                    of_mean[lane] += share * product;
+                }
+            }
+            let mut sum = sums.iter().sum::<f64>();
+            for (at, &product) in rest.iter().enumerate() {
+                let at = row - rest.len() + at;
+                sum += self.shares[at] * f64::from(product);
+                of_mean[at] += share * f64::from(product);
+            }
+            of_mean[row] += sum + share * own;
+        }
+        let pairs = of_mean.iter().zip(self.shares);
+        let of_means: f64 = pairs.map(|(product, share)| share * product).sum();
+        for row in 0..count {
+            let off = of_means - of_mean[row];
+            let products = &mut self.products[row * count..][..row + 1];
+            for (product, of_mean) in products.iter_mut().zip(&of_mean) {
+                *product = ((f64::from(*product) + off - of_mean) / self.size) as f32;
+            }
+        }
+        mirror(self.products, count);
+    }
 }
 
 /// The inner products of one row with many: `output[n] = rows[n] · row`, summed in f32 in

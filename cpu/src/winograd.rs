@@ -272,6 +272,12 @@ impl Winograd {
         }
     }
 
+    /// Multiply-adds of the products for one image: one matrix for each place of a tile.
+    pub(crate) fn multiply_adds(&self, [rows, columns]: [usize; 2]) -> u64 {
+        let tiles = rows.div_ceil(self.outputs) * columns.div_ceil(self.outputs);
+        (tiles * self.places.len() * self.geometry.input * self.geometry.output) as u64
+    }
+
     /// The convolution; the shapes have been checked.
     pub(crate) fn run(
         &self,

@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle_core::device::Preference;
 
+use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
@@ -33,11 +34,13 @@ pub struct Cli {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// Where to compute: auto, cpu, gpu, gpu:N or software.
+    /// Where to compute (train, predict, evaluate, compare, bench, doctor): auto, cpu, gpu, gpu:N or
+    /// software.
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     #[arg(value_parser = |text: &str| text.parse::<Preference>().map_err(|e| e.to_string()))]
     pub device: Preference,
-    /// How a network's numbers are kept on a graphics adapter while it answers; sums are taken in 32 bits.
+    /// How a network's numbers are kept on a graphics adapter while it answers (predict, evaluate,
+    /// compare, bench); sums are taken in 32 bits.
     #[arg(long, global = true, value_enum, default_value_t = PrecisionChoice::Full)]
     pub precision: PrecisionChoice,
     /// Print results as JSON on stdout.
@@ -84,13 +87,49 @@ pub enum Command {
     },
 }
 
+impl Command {
+    /// Bounds on the photos that the command reads.
+    pub fn limits(&self) -> Limits {
+        let photos = match self {
+            Self::Train(args) => args.photos,
+            Self::Predict(args) => args.photos,
+            Self::Evaluate(args) => args.photos,
+            _ => PhotoArgs::default(),
+        };
+        Limits::with_max_pixels(photos.max_pixels)
+    }
+}
+
 /// Which pretrained weights to start from.
 #[derive(Debug, Clone, Args)]
 pub struct WeightArgs {
     /// Weights for the network: a name such as IMAGENET1K_V2, a .pth or .safetensors file, or
-    /// `random` for none. The network's default weights when not given.
+    /// `random` for none. FILE#KEY takes one of several dictionaries in a file, such as
+    /// `checkpoint.pth#state_dict_ema`. The network's default weights when not given.
     #[arg(long, value_name = "WEIGHTS")]
     pub weights: Option<String>,
+}
+
+/// Which photos are read.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub struct PhotoArgs {
+    /// Most pixels that a photo may have, as 400000000 or 400M, however much memory that takes. When not
+    /// given, memory is the limit: 2 GiB to decode a photo, enough for a phone's 200 megapixels.
+    #[arg(long, value_name = "N", value_parser = parse_pixels)]
+    pub max_pixels: Option<u64>,
+}
+
+/// `400000000`, or `400M` for as many million.
+fn parse_pixels(text: &str) -> Result<u64, String> {
+    let (digits, unit) = match text.strip_suffix(['M', 'm']) {
+        Some(digits) => (digits, 1_000_000),
+        None => (text, 1),
+    };
+    let pixels = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
+    match pixels {
+        None | Some(0) => Err(format!("'{text}' is no number of pixels")),
+        Some(pixels) => Ok(pixels),
+    }
 }
 
 /// What a network is given, where that is not what it was trained on.
@@ -127,6 +166,9 @@ pub enum GreyChoice {
     Adapter,
 }
 
+/// Augmented views of a photo, at most: the crops of one photo are in memory together.
+const MOST_VIEWS: i64 = 1_000;
+
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
@@ -141,21 +183,27 @@ pub struct TrainArgs {
     /// What it is given.
     #[command(flatten)]
     pub pictures: PictureArgs,
+    /// Which photos are read.
+    #[command(flatten)]
+    pub photos: PhotoArgs,
     /// The new head.
     #[arg(long, value_enum, default_value_t = HeadChoice::Linear)]
     pub head: HeadChoice,
     /// Also measure by k-fold cross-validation; the model is then trained on all photos.
     #[arg(long, value_name = "K")]
     pub folds: Option<usize>,
-    /// Share of the photos held back to measure the accuracy, where the folder has no val/.
-    #[arg(long, value_name = "SHARE", default_value_t = 0.2)]
-    pub split: f64,
+    /// Share of the photos held back to measure the accuracy, where the folder has no val/ and there
+    /// are no folds; 0.2 when not given.
+    #[arg(long, value_name = "SHARE")]
+    pub split: Option<f64>,
     /// Seed of everything that is drawn: splits, views, the order of batches.
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Augmented views of each photo, beside the plain one.
+    /// Augmented views of each photo, beside the plain one: a head learns from 1 + N views of every
+    /// photo. They follow from the seed and the photo's content, whatever its name.
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub views: usize,
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=MOST_VIEWS))]
+    pub views: u32,
     /// How much each class counts: none, or auto to make up for rare classes.
     #[arg(long, value_enum, default_value_t = ClassWeightChoice::None)]
     pub class_weights: ClassWeightChoice,
@@ -206,6 +254,9 @@ pub struct PredictArgs {
     /// The network's weights, when it is given by name.
     #[command(flatten)]
     pub weights: WeightArgs,
+    /// Which photos are read.
+    #[command(flatten)]
+    pub photos: PhotoArgs,
     /// How many classes to show.
     #[arg(long, short = 'k', default_value_t = 5)]
     pub top: usize,
@@ -219,14 +270,33 @@ pub struct PredictArgs {
 pub struct EvaluateArgs {
     /// A model file.
     pub model: String,
-    /// The folder: one folder of photos a class.
+    /// The folder: one folder of photos a class, with or without test/, val/ and train/ above them.
     pub dir: PathBuf,
+    /// Which photos are read.
+    #[command(flatten)]
+    pub photos: PhotoArgs,
+    /// Which part of a divided folder to measure on: test/ when not given, else val/, else train/.
+    #[arg(long, value_enum, value_name = "PART")]
+    pub split: Option<PartChoice>,
     /// Fail on photos that cannot be read instead of skipping them.
     #[arg(long)]
     pub strict: bool,
     /// End with exit code 1 when the accuracy is below this.
     #[arg(long, value_name = "SHARE")]
     pub min_accuracy: Option<f64>,
+}
+
+/// The parts of a divided folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PartChoice {
+    /// Photos to learn from.
+    Train,
+    /// Photos to compare trainings on.
+    Val,
+    /// Photos kept for the end.
+    Test,
+    /// All of them.
+    All,
 }
 
 /// A network to look into, and which of it trains.
@@ -344,7 +414,7 @@ pub struct BenchArgs {
     /// Also measure each layer.
     #[arg(long)]
     pub layers: bool,
-    /// Whose kernels a graphics adapter runs: ours, or Burn's own, step by step.
+    /// Whose kernels run: ours, or Burn's own, step by step and in 32 bits.
     #[arg(long, value_enum, default_value_t = KernelChoice::Ours)]
     pub kernels: KernelChoice,
 }
@@ -370,6 +440,16 @@ pub enum PrecisionChoice {
     Full,
     /// 16 bits: half the memory, for adapters with WebGPU's shader-f16.
     Half,
+}
+
+impl PrecisionChoice {
+    /// The word that stands for it on the command line.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Half => "half",
+        }
+    }
 }
 
 /// The classes of adapters that kernels are tiled for.

@@ -19,27 +19,30 @@ const BATCH: usize = 8;
 
 /// Which augmented views are made of each photo, beside the plain one.
 #[derive(Debug, Clone, Copy)]
-pub struct Views {
+pub struct Views<'a> {
     /// How many.
-    pub augmented: usize,
-    /// What they follow from.
+    pub augmented: u32,
+    /// What they follow from,
     pub seed: u64,
+    /// and for each photo, what its content says ([`FileHash::key`](crate::dataset::FileHash::key)): a
+    /// photo keeps its views under another name and among other photos.
+    pub keys: &'a [u64],
 }
 
-impl Views {
+impl Views<'_> {
     /// The plain view alone.
     pub const PLAIN: Self = Self {
         augmented: 0,
         seed: 0,
+        keys: &[],
     };
 
-    fn of(self, image: &RgbImage, key: usize) -> impl Iterator<Item = View> {
-        let augmentation = Augmentation::default();
+    fn of(self, image: &RgbImage, photo: usize) -> Vec<View> {
+        let key = self.keys.get(photo).copied().unwrap_or_default();
         let (width, height) = (image.width(), image.height());
-        let drawn = (0..self.augmented).map(move |number| {
-            augmentation.view(width, height, self.seed, key as u64, number as u32)
-        });
-        std::iter::once(View::Plain).chain(drawn)
+        Augmentation::default()
+            .views(width, height, self.seed, key, self.augmented)
+            .collect()
     }
 }
 
@@ -51,11 +54,11 @@ pub fn extract(
     model: &Model,
     paths: &[PathBuf],
     labels: &[usize],
-    views: Views,
+    views: Views<'_>,
     context: &Context,
 ) -> anyhow::Result<(FeatureCache, Vec<(usize, PhotoError)>)> {
     let width = model.backbone_graph().features();
-    let mut cache = FeatureCache::new(width, 1 + views.augmented);
+    let mut cache = FeatureCache::new(width, 1 + views.augmented as usize);
     let mut features = Vec::new();
     let mut readable = Vec::new();
     let failed = stream(
@@ -118,7 +121,7 @@ pub fn predict(
 fn stream(
     model: &Model,
     paths: &[PathBuf],
-    views: Views,
+    views: Views<'_>,
     label: &str,
     context: &Context,
     readable: &mut Vec<usize>,
@@ -130,14 +133,15 @@ fn stream(
         .start(label, Unit::Items, Some(paths.len() as u64));
     let mut failed = Vec::new();
     let mut batch: Vec<RgbImage> = Vec::new();
-    let crops = |key: usize, image: RgbImage| -> Vec<RgbImage> {
-        views
-            .of(&image, key)
-            .map(|view| preset.view_pixels(&image, &view))
-            .collect()
+    let crops = |photo: usize, image: RgbImage| -> Vec<RgbImage> {
+        let views = views.of(&image, photo);
+        let crop = |view| preset.view_pixels(&image, view);
+        views.iter().map(crop).collect()
     };
     let options = DecodeOptions {
-        ahead: 4 * BATCH,
+        limits: context.limits,
+        // Photos wait as crops, of which there may be many for each.
+        ahead: (4 * BATCH).div_ceil(1 + views.augmented as usize),
         ..DecodeOptions::default()
     };
     let receive = |index: usize, crops: Result<Vec<RgbImage>, PhotoError>| {

@@ -6,9 +6,11 @@ use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
 use rekindle_core::compiled::Precision;
 use rekindle_core::device::Device;
-use rekindle_core::graph::Scratch;
-use rekindle_core::model::{Channels, Model, ModelCard, ModelError};
-use rekindle_core::weights::WeightFile;
+use rekindle_core::graph::{Options, Scratch};
+use rekindle_core::model::{
+    Cause, Channels, Model, ModelCard, ModelError, Purpose, Reading, read_card,
+};
+use rekindle_core::weights::{WeightFile, WeightsError, is_average};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{GreyChoice, PictureArgs, PrecisionChoice};
@@ -60,6 +62,17 @@ fn opened(
 ) -> anyhow::Result<Model> {
     let path = Path::new(name);
     if path.is_file() {
+        if weights.is_some() {
+            return Err(Failure::new(
+                ExitCode::Usage,
+                format!(
+                    "--weights does not apply here: it belongs to a network's name, and {} is a file",
+                    path.display()
+                ),
+            )
+            .with_help("leave --weights out, or give the network's name and the file with --weights")
+            .into());
+        }
         let bytes = read(path)?;
         return match Model::open(bytes, device) {
             Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
@@ -88,11 +101,17 @@ fn opened(
                 .into(),
         );
     }
-    let pictures = PictureArgs::default();
-    Ok(pretrained(name, weights, &pictures, 0, device, context)?.0)
+    let wanted = Wanted {
+        purpose: Purpose::Answer,
+        pictures: &PictureArgs::default(),
+        seed: 0,
+        device,
+    };
+    Ok(named(name, weights, &wanted, context)?.0)
 }
 
-/// The network of that name, filled with the weights asked for.
+/// The network of that name, filled with the weights asked for, to train a new head on it: the file's own
+/// may have any size.
 pub fn pretrained(
     name: &str,
     weights: Option<&str>,
@@ -101,13 +120,38 @@ pub fn pretrained(
     device: &Device,
     context: &Context,
 ) -> anyhow::Result<(Model, Origin)> {
+    let wanted = Wanted {
+        purpose: Purpose::NewHead,
+        pictures,
+        seed,
+        device,
+    };
+    named(name, weights, &wanted, context)
+}
+
+/// What a network is wanted for.
+struct Wanted<'a> {
+    purpose: Purpose,
+    pictures: &'a PictureArgs,
+    seed: u64,
+    device: &'a Device,
+}
+
+fn named(
+    name: &str,
+    weights: Option<&str>,
+    wanted: &Wanted<'_>,
+    context: &Context,
+) -> anyhow::Result<(Model, Origin)> {
     let architecture = find(name)?;
-    match weights {
-        Some("random") => random(architecture, pictures, seed, device),
-        Some(file) if Path::new(file).is_file() => {
-            from_file(architecture, Path::new(file), pictures, device)
-        }
-        chosen => {
+    has_what_is_left_out(architecture, wanted.pictures)?;
+    if weights == Some("random") {
+        return random(architecture, wanted);
+    }
+    match weights.map(file_and_part) {
+        Some(Some((path, part))) => from_file(architecture, path, part, wanted, context),
+        _ => {
+            let chosen = weights;
             let entry = published(architecture, chosen)?;
             let label = format!("{} {}", architecture.name, entry.name);
             let mut progress = None;
@@ -123,26 +167,88 @@ pub fn pretrained(
                 },
             )?;
             let bytes = read(&found.path)?;
-            let model = fill(architecture, entry, pictures, &bytes, device)
-                .with_context(|| format!("cannot use {}", found.path.display()))?;
+            let card = card(architecture, entry, wanted.pictures)?;
+            let file = WeightFile::parse(&bytes).map_err(ModelError::from);
+            let model = file
+                .and_then(|file| {
+                    Model::read(architecture, card, &file, wanted.purpose, wanted.device)
+                })
+                .with_context(|| format!("cannot use {}", found.path.display()))?
+                .0;
             let origin = origin(entry.name, entry.file_name, &found.sha256.to_string());
             Ok((model, origin))
         }
     }
 }
 
-fn random(
+/// A file that exists, and the key of the dictionary in it that is meant: `FILE` or `FILE#KEY`.
+fn file_and_part(weights: &str) -> Option<(&Path, Option<&str>)> {
+    if Path::new(weights).is_file() {
+        return Some((Path::new(weights), None));
+    }
+    let mut marks = weights.match_indices('#');
+    marks.find_map(|(at, _)| {
+        let path = Path::new(&weights[..at]);
+        path.is_file().then_some((path, Some(&weights[at + 1..])))
+    })
+}
+
+/// Refuses `--bare` and `--small-stem` for a network that they would leave as it is.
+pub fn has_what_is_left_out(
     architecture: &'static Architecture,
     pictures: &PictureArgs,
-    seed: u64,
-    device: &Device,
+) -> anyhow::Result<()> {
+    let refuse = |option: &str, to: &str| {
+        Err(Failure::new(
+            ExitCode::Usage,
+            format!(
+                "--{option} does not apply to {}: it belongs to {to}",
+                architecture.name
+            ),
+        )
+        .with_help(format!("leave --{option} out"))
+        .into())
+    };
+    if pictures.bare && architecture.head.bare.is_none() {
+        return refuse(
+            "bare",
+            "networks with hidden layers between the features and the classifier: AlexNet, VGG, \
+             MobileNetV3, MaxViT",
+        );
+    }
+    if pictures.small_stem {
+        let side = architecture.input_size;
+        let work = |small_stem| -> anyhow::Result<u64> {
+            let options = Options {
+                small_stem,
+                ..Options::default()
+            };
+            Ok(architecture.graph([3, side, side], &options)?.macs())
+        };
+        if work(true)? == work(false)? {
+            return refuse(
+                "small-stem",
+                "networks that halve the resolution at their beginning, such as ResNet",
+            );
+        }
+    }
+    Ok(())
+}
+
+fn random(
+    architecture: &'static Architecture,
+    wanted: &Wanted<'_>,
 ) -> anyhow::Result<(Model, Origin)> {
-    let card = card(architecture, published(architecture, None)?, pictures)?;
+    let card = card(
+        architecture,
+        published(architecture, None)?,
+        wanted.pictures,
+    )?;
     let side = card.preset.crop() as usize;
     let image = [card.channels.count(), side, side];
     let graph = architecture.graph(image, &card.options())?;
-    let scratch = Scratch::new(&graph, architecture.init, seed);
-    let model = Model::ported(architecture, card, &scratch, device)?;
+    let scratch = Scratch::new(&graph, architecture.init, wanted.seed);
+    let model = Model::ported(architecture, card, &scratch, wanted.device)?;
     let mut origin = Origin::new();
     origin.insert("weights".into(), json!("random"));
     Ok((model, origin))
@@ -154,14 +260,18 @@ fn card(
     entry: &PretrainedWeights,
     pictures: &PictureArgs,
 ) -> anyhow::Result<ModelCard> {
+    adjusted(ModelCard::published(architecture, entry), pictures)
+}
+
+/// A card for such pictures.
+fn adjusted(card: ModelCard, pictures: &PictureArgs) -> anyhow::Result<ModelCard> {
     let channels = match pictures.grey {
-        None => Channels::Rgb,
+        None => card.channels,
         Some(GreyChoice::Repeat) => Channels::GreyRepeated,
         Some(GreyChoice::Mean) => Channels::GreyMean,
         Some(GreyChoice::Luminance) => Channels::GreyLuminance,
         Some(GreyChoice::Adapter) => Channels::GreyAdapter,
     };
-    let card = ModelCard::published(architecture, entry);
     let preset = match pictures.input {
         Some(side) => card
             .preset
@@ -172,8 +282,8 @@ fn card(
     Ok(ModelCard {
         preset: channels.preset(preset),
         channels,
-        small_stem: pictures.small_stem,
-        bare: pictures.bare,
+        small_stem: card.small_stem || pictures.small_stem,
+        bare: card.bare || pictures.bare,
         ..card
     })
 }
@@ -183,32 +293,162 @@ fn card(
 fn from_file(
     architecture: &'static Architecture,
     path: &Path,
-    pictures: &PictureArgs,
-    device: &Device,
+    part: Option<&str>,
+    wanted: &Wanted<'_>,
+    context: &Context,
 ) -> anyhow::Result<(Model, Origin)> {
     let bytes = read(path)?;
+    let unusable = || format!("cannot use {}", path.display());
+    let parsed = match part {
+        Some(part) => WeightFile::parse_part(&bytes, part),
+        None => WeightFile::parse(&bytes),
+    };
     let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    if part == Some("") {
+        let what = format!("nothing stands behind the # in {}#", path.display());
+        let help = "name a dictionary of the file after the #, or leave the # out";
+        return Err(Failure::new(ExitCode::Usage, what).with_help(help).into());
+    }
+    let file = parsed
+        .map_err(|error| match error {
+            // Bare numbers, which only the name tells from anything else.
+            WeightsError::NotAWeightFile { .. } if is_tensorflow_data(&file_name) => {
+                WeightsError::NotAWeightFile {
+                    found: "a TensorFlow checkpoint's numbers",
+                    help: TENSORFLOW,
+                }
+            }
+            error => error,
+        })
+        .map_err(ModelError::from)
+        .with_context(unusable)?;
+    let own = read_card(&file).ok();
+    let own = own.filter(|own| own.architecture == architecture.name);
+    let hash = hash_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut origin = origin("file", &file_name, &hash.to_string());
+    if !file.part().is_empty() {
+        origin.insert("weights_part".into(), json!(file.part()));
+    }
+
+    // A model of ours answers as it was trained to, whatever it is given as.
+    if own.is_some() && wanted.purpose == Purpose::Answer && part.is_none() {
+        drop(file);
+        let model = Model::open(bytes, wanted.device).with_context(unusable)?;
+        return Ok((model, origin));
+    }
     let entry = architecture
         .weights
         .iter()
         .find(|weights| weights.file_name == file_name)
         .map_or_else(|| published(architecture, None), Ok)?;
-    let model = fill(architecture, entry, pictures, &bytes, device)
-        .with_context(|| format!("cannot use {}", path.display()))?;
-    let hash = hash_file(path).with_context(|| format!("cannot read {}", path.display()))?;
-    Ok((model, origin("file", &file_name, &hash.to_string())))
+    let published = ModelCard::published(architecture, entry);
+    let start = match own {
+        Some(own) => ModelCard {
+            preset: own.preset,
+            channels: own.channels,
+            small_stem: own.small_stem,
+            bare: own.bare,
+            ..published
+        },
+        None => published,
+    };
+    let card = adjusted(start, wanted.pictures)?;
+    let (model, reading) =
+        Model::read(architecture, card, &file, wanted.purpose, wanted.device).map_err(|error| {
+            let others = others(&file);
+            let cause = match &error {
+                ModelError::Mismatch { cause, .. } => Some(cause.clone()),
+                _ => None,
+            };
+            let error = anyhow::Error::new(error);
+            match (cause, others.first()) {
+                (Some(Cause::OtherNames | Cause::Unknown), Some(first)) => {
+                    let help = format!(
+                        "the file holds more than one dictionary of tensors: `{}` was taken, there is {} too; \
+                         `--weights {}#{first}` takes another",
+                        file.part(),
+                        others.join(", "),
+                        path.display(),
+                    );
+                    error.context(Failure::new(ExitCode::Data, unusable()).with_help(help))
+                }
+                _ => error.context(unusable()),
+            }
+        })?;
+    tell(path, &file, &reading, context);
+    Ok((model, origin))
 }
 
-fn fill(
-    architecture: &'static Architecture,
-    entry: &PretrainedWeights,
-    pictures: &PictureArgs,
-    bytes: &[u8],
-    device: &Device,
-) -> anyhow::Result<Model> {
-    let card = card(architecture, entry, pictures)?;
-    let file = WeightFile::parse(bytes).map_err(ModelError::from)?;
-    Ok(Model::ported(architecture, card, &file, device)?)
+/// What to do with TensorFlow's files.
+const TENSORFLOW: &str = "TensorFlow and Keras name and order weights in their own way: take the same network's \
+     PyTorch weights (.pth or .safetensors; `rekindle models` lists those that are published)";
+
+/// Whether a file bears the name that TensorFlow gives to the numbers of a checkpoint:
+/// `model.ckpt.data-00000-of-00001`.
+fn is_tensorflow_data(name: &str) -> bool {
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let shard = name.rsplit_once(".data-").map(|(_, shard)| shard);
+    shard
+        .and_then(|shard| shard.split_once("-of-"))
+        .is_some_and(|(at, of)| digits(at) && digits(of))
+}
+
+/// The keys of the dictionaries that were not taken.
+fn others(file: &WeightFile<'_>) -> Vec<String> {
+    let parts = file.parts().iter();
+    parts
+        .filter(|part| part.key != file.part() && !part.key.is_empty())
+        .map(|part| part.key.clone())
+        .collect()
+}
+
+/// Says what of a file was taken, where something else might have been meant.
+fn tell(path: &Path, file: &WeightFile<'_>, reading: &Reading, context: &Context) {
+    let note = |text: &str| context.console.note(text);
+    let path = path.display();
+    let taken = file.part();
+    let is_averaged = |key: &str| {
+        let mut parts = file.parts().iter();
+        key.split('.').any(is_average) || parts.any(|part| part.key == key && part.averaged)
+    };
+    if is_averaged(taken) || is_averaged(reading.prefix.trim_end_matches('.')) {
+        note(&format!(
+            "the weights in {path} are averages over their training (EMA)"
+        ));
+    }
+    let copies = reading
+        .copies
+        .iter()
+        .map(|copy| copy.trim_end_matches('.').to_owned());
+    for key in others(file).into_iter().chain(copies) {
+        let join = match key.is_empty() {
+            true => format!("the file itself holds another copy of the network in {path}"),
+            false if is_averaged(&key) => format!(
+                "{path} also holds averages over the training (EMA): `--weights {path}#{key}` takes them"
+            ),
+            false
+                if reading
+                    .copies
+                    .iter()
+                    .any(|copy| copy.trim_end_matches('.') == key) =>
+            {
+                format!(
+                    "{path} holds the network more than once: `--weights {path}#{key}` takes another"
+                )
+            }
+            false => continue,
+        };
+        note(&join);
+    }
+    if !reading.aside.is_empty() {
+        let count = reading.aside.len();
+        let names: Vec<_> = reading.aside.iter().take(3).map(String::as_str).collect();
+        let more = if count > names.len() { ", …" } else { "" };
+        note(&format!(
+            "{count} of the file's tensors are no part of the network and left aside: {}{more}",
+            names.join(", ")
+        ));
+    }
 }
 
 fn published(
@@ -225,6 +465,23 @@ fn published(
             .map(|weights| weights.name)
             .collect();
         let name = name.unwrap_or_default();
+        let path = Path::new(name);
+        if path.join("saved_model.pb").is_file() {
+            let what =
+                format!("{name} is a TensorFlow SavedModel, whose weights are not read here");
+            return Failure::new(ExitCode::Data, what)
+                .with_help(TENSORFLOW)
+                .into();
+        }
+        if path.is_dir() {
+            let help = "name the .pth or .safetensors file in it";
+            return Failure::new(
+                ExitCode::Data,
+                format!("{name} is a folder, not a weight file"),
+            )
+            .with_help(help)
+            .into();
+        }
         Failure::new(
             ExitCode::Usage,
             format!("{} has no weights called '{name}'", architecture.name),

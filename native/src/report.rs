@@ -42,7 +42,7 @@ pub fn html(page: &Page<'_>) -> String {
         escape(&page.title),
         share(report.accuracy),
         report.images,
-        page.measured,
+        escape(page.measured),
     );
     if let (Some(loss), Some(calibration)) = (report.log_loss, report.calibration_error) {
         body += &format!(
@@ -53,12 +53,14 @@ pub fn html(page: &Page<'_>) -> String {
     body += "<h2>Classes</h2><div class=scroll><table><tr><th>class<th>photos<th>precision<th>recall<th>F1";
     for (class, scores) in page.classes.iter().zip(&report.per_class) {
         body += &format!(
-            "<tr><td>{}<td>{}<td>{:.1} %<td>{:.1} %<td>{:.3}",
+            "<tr><td>{}<td>{}<td>{}<td>{}<td>{}",
             escape(class),
             scores.support,
-            100.0 * scores.precision,
-            100.0 * scores.recall,
-            scores.f1
+            share(scores.precision),
+            share(scores.recall),
+            scores
+                .f1
+                .map_or_else(|| "–".to_owned(), |f1| format!("{f1:.3}")),
         );
     }
     body += "</table></div>";

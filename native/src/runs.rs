@@ -7,8 +7,11 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
+use rekindle_core::model::PhotoHashes;
+use serde_json::Value;
 use thiserror::Error;
 
+use crate::dataset::hash_file;
 use crate::ui::ExitCode;
 
 /// Where runs are kept, unless the user says otherwise.
@@ -189,6 +192,27 @@ impl Drop for Run {
         // A leftover lock file does no harm: the lock is on the open file, not in its existence.
         let _ = fs::remove_file(self.folder.join(LOCK));
     }
+}
+
+/// Where the hashes of the photos that a head was trained on are kept: in the model's card, or in the
+/// run's manifest if they are too many.
+pub fn keep_hashes(photos: PhotoHashes) -> (Option<PhotoHashes>, Option<PhotoHashes>) {
+    if photos.len() <= PhotoHashes::MOST {
+        (Some(photos), None)
+    } else {
+        (None, Some(photos))
+    }
+}
+
+/// The photos that a model file was trained on, as the manifest beside it tells. Nothing if there is
+/// none, it belongs to another file, or it does not say.
+pub fn hashes_in_manifest(model: &Path) -> Option<PhotoHashes> {
+    let manifest = fs::read(model.with_file_name(MANIFEST)).ok()?;
+    let mut manifest: Value = serde_json::from_slice(&manifest).ok()?;
+    let photos = manifest.get_mut("data")?.get_mut("trained_on")?.take();
+    let photos = serde_json::from_value::<Option<PhotoHashes>>(photos).ok()??;
+    let model = hash_file(model).ok()?.to_string();
+    (manifest.get("model_sha256")?.as_str()? == model).then_some(photos)
 }
 
 /// Writes a file so that its path holds, at any moment and after a power cut, the old content or
@@ -382,6 +406,41 @@ mod tests {
             default_name(&now, "resnet18", "linear"),
             "20260302-141503-resnet18-linear"
         );
+    }
+
+    #[test]
+    fn beyond_ten_thousand_photos_the_manifest_tells_which() {
+        let hash = |number: usize| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&number.to_be_bytes());
+            hash
+        };
+        let few = PhotoHashes::new((0..10_000).map(hash));
+        assert_eq!(keep_hashes(few.clone()), (Some(few), None));
+        let many = PhotoHashes::new((0..10_001).map(hash));
+        let (card, manifest) = keep_hashes(many.clone());
+        assert_eq!((&card, &manifest), (&None, &Some(many.clone())));
+
+        let root = tempfile::tempdir().unwrap();
+        let model = root.path().join(MODEL);
+        let write = |file: &str, bytes: &[u8]| fs::write(root.path().join(file), bytes).unwrap();
+        write(MODEL, b"abc");
+        assert_eq!(hashes_in_manifest(&model), None);
+        let said = serde_json::json!({
+            // SHA-256 of "abc", from FIPS 180-2.
+            "model_sha256": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
+            "data": { "trained_on": manifest },
+        });
+        write(MANIFEST, said.to_string().as_bytes());
+        assert_eq!(hashes_in_manifest(&model), Some(many));
+        write(MODEL, b"another");
+        assert_eq!(hashes_in_manifest(&model), None);
+        write(MODEL, b"abc");
+        write(
+            MANIFEST,
+            br#"{"model_sha256": "ba78", "data": {"trained_on": "zz"}}"#,
+        );
+        assert_eq!(hashes_in_manifest(&model), None);
     }
 
     #[test]

@@ -109,7 +109,11 @@ def main():
         "losses": losses,
         "weight": model[5].weight.detach().flatten().tolist(),
         "bias": model[5].bias.detach().tolist(),
-        "running_mean": model[3].running_mean.tolist(),
+        # Of both norms, and both statistics: PyTorch keeps the unbiased variance.
+        "running": {
+            f"layers.{norm}.{name}": getattr(model[norm], name).tolist()
+            for norm in (0, 3) for name in ("running_mean", "running_var")
+        },
     }
     path = ROOT / "core/tests/fixtures/mlp.json"
     path.write_text(json.dumps(golden, indent=1) + "\n", encoding="utf-8")

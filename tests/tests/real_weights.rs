@@ -16,7 +16,7 @@ use rekindle_core::neck;
 use rekindle_core::postprocess::softmax;
 use rekindle_core::train::{FeatureCache, HeadRecipe, fit};
 use rekindle_core::weights::{StorageDtype, WeightFile, state_dict, write_safetensors};
-use rekindle_tests::{Golden, photos, relative_error, root, test_adapter};
+use rekindle_tests::{Golden, TempDir, photos, program, relative_error, root, test_adapter};
 
 const NETWORKS: [&str; 2] = ["squeezenet1_1", "efficientnet_lite0"];
 
@@ -91,6 +91,50 @@ fn every_photo_gets_the_answers_that_torch_gives() {
             rows.len()
         );
         assert!(worst < 1e-3, "{network}: {worst}");
+    }
+}
+
+/// From the bytes of a JPEG to the logits, by the program itself: decoder, transforms and network together.
+#[test]
+fn jpeg_photos_get_torchs_logits_at_every_subsampling() {
+    let golden = Golden::read("jpeg");
+    let names: Vec<String> = serde_json::from_value(golden.card["photos"].clone()).unwrap();
+    let folder = TempDir::new();
+    for network in NETWORKS {
+        let output = std::process::Command::new(program())
+            .args([
+                "predict", network, "--json", "--quiet", "--device", "cpu", "--top", "1000",
+            ])
+            .args(
+                names
+                    .iter()
+                    .map(|name| root().join("tests/goldens/jpeg").join(name)),
+            )
+            .current_dir(folder.path())
+            .env("REKINDLE_ASSETS", root().join("assets"))
+            .env("XDG_CACHE_HOME", folder.path())
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        let text = String::from_utf8(output.stdout).unwrap();
+        let truth = &golden.tensors[&format!("{network}/logits")];
+        assert_eq!(text.lines().count() * 1000, truth.len());
+        for ((line, truth), name) in text.lines().zip(truth.chunks(1000)).zip(&names) {
+            let answer: serde_json::Value = serde_json::from_str(line).unwrap();
+            let top = answer["top"].as_array().unwrap();
+            assert_eq!(top.len(), 1000);
+            let worst = top.iter().map(|class| {
+                let index = class["index"].as_u64().unwrap() as usize;
+                (class["logit"].as_f64().unwrap() as f32 - truth[index]).abs()
+            });
+            let worst = worst.fold(0.0, f32::max);
+            println!("{network} on {name}: worst difference of a logit {worst:.1e}");
+            assert!(worst < 1e-3, "{network} on {name}: {worst}");
+        }
     }
 }
 

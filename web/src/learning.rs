@@ -4,7 +4,7 @@ use rekindle_core::model::Model;
 use rekindle_core::postprocess::{Prediction, top_k};
 use rekindle_core::train::logistic::LinearSolution;
 use rekindle_core::train::{
-    ClassWeights, Fitted, FoldFits, HeadFit, HeadRecipe, LinearRecipe, Split, judge,
+    ClassWeights, Fitted, FoldFits, Groups, HeadFit, HeadRecipe, LinearRecipe, Split, judge,
     stratified_folds,
 };
 use serde::{Deserialize, Serialize};
@@ -271,21 +271,24 @@ impl Measuring {
     }
 }
 
-/// How the photos are divided to be measured: into as many parts as the rarest class allows, five at most. `None`
-/// where that is fewer than two, which would say nothing. The one place where folds are chosen.
+/// How the photos are divided to be measured: into as many parts as the rarest class has photos that do not
+/// belong together, five at most; copies and pictures of one recording stay in one part. `None` where that is
+/// fewer than two, which would say nothing. The one place where folds are chosen.
 fn fold_splits(
     project: &Project,
     classes: &[u32],
     seed: u64,
 ) -> Result<Option<Vec<Split>>, Failure> {
     let labels = positions(project.photos().labels(), classes);
-    let count = |class| labels.iter().filter(|&&label| label == class).count();
-    let counts = (0..classes.len()).map(count).filter(|&count| count > 0);
-    let folds = counts.min().unwrap_or(0).min(FOLDS);
+    let groups = Groups::find(project.photos().cache(), None);
+    let counts = groups.of_classes(&labels, classes.len());
+    let rarest = counts.into_iter().filter(|&count| count > 0).min();
+    let folds = rarest.unwrap_or(0).min(FOLDS);
     if folds < 2 {
         return Ok(None);
     }
-    Ok(Some(stratified_folds(&labels, classes.len(), folds, seed)?))
+    let splits = stratified_folds(&labels, groups.of(), classes.len(), folds, seed)?;
+    Ok(Some(splits))
 }
 
 /// The places of the photos' classes in a list of classes.

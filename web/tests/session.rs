@@ -14,11 +14,21 @@ wasm_bindgen_test_configure!(run_in_dedicated_worker);
 const WEIGHTS: &[u8] = include_bytes!("../../assets/weights/squeezenet1_1.safetensors");
 const SIDE: u32 = 96;
 
-/// A noisy picture of one colour.
+/// A noisy picture of one colour with some dark squares, elsewhere in each: no two belong together.
 fn picture(colour: [u8; 3], seed: u64) -> Vec<u8> {
     let mut random = Random::new(seed);
+    let squares: Vec<[usize; 3]> = (0..1 + random.below(6))
+        .map(|_| [random.below(80), random.below(80), 8 + random.below(50)])
+        .collect();
+    let is_dark = |index: u32| {
+        let at = [(index / SIDE) as usize, (index % SIDE) as usize];
+        squares.iter().any(|&[top, left, side]| {
+            (top..top + side).contains(&at[0]) && (left..left + side).contains(&at[1])
+        })
+    };
     (0..SIDE * SIDE)
-        .flat_map(|_| {
+        .flat_map(|index| {
+            let colour = if is_dark(index) { [0; 3] } else { colour };
             let noise = random.below(60) as u8;
             [
                 colour[0].saturating_add(noise),

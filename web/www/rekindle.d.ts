@@ -136,7 +136,7 @@ export interface CrossValidationOptions {
 export interface CrossValidation {
   /** Share of the examples named rightly by heads that had not seen them, 0 to 1. */
   readonly accuracy: number;
-  /** As many as the rarest class allows, five at most. */
+  /** As many as the rarest class has photos that do not belong together (copies, one recording), five at most. */
   readonly folds: number;
   /** From the call to the answer, by the clock. */
   readonly milliseconds: number;

@@ -378,13 +378,18 @@ pub fn architectures() -> impl Iterator<Item = &'static Architecture> {
     ARCHITECTURES.iter().flat_map(|family| family.iter())
 }
 
+/// More characters than any network's name has.
+const LONGEST_NAME: usize = 64;
+
 /// The network of that name; case does not matter, and `-` may stand for `_`.
 ///
 /// # Errors
 ///
 /// When there is no such network: the error names those that come closest.
 pub fn find(name: &str) -> Result<&'static Architecture, UnknownArchitecture> {
-    let wanted = name.trim().to_ascii_lowercase().replace('-', "_");
+    // A file may give any name; no more of it than could mean something is compared and repeated.
+    let name: String = name.trim().chars().take(LONGEST_NAME).collect();
+    let wanted = name.to_ascii_lowercase().replace('-', "_");
     architectures()
         .find(|a| a.name == wanted || a.aliases.contains(&wanted.as_str()))
         .ok_or_else(|| {
@@ -394,7 +399,7 @@ pub fn find(name: &str) -> Result<&'static Architecture, UnknownArchitecture> {
             near.sort();
             near.truncate(3);
             UnknownArchitecture {
-                name: name.to_owned(),
+                name: name.chars().flat_map(char::escape_debug).collect(),
                 nearest: near.into_iter().map(|(_, name)| name).collect(),
             }
         })
@@ -452,6 +457,14 @@ mod tests {
         let vit = find("vit_b_16").unwrap();
         let error = vit.graph([3, 100, 96], &Options::default()).unwrap_err();
         assert!(error.to_string().contains("a multiple of 16"), "{error}");
+    }
+
+    #[test]
+    fn a_name_of_any_length_is_answered_at_once_and_briefly() {
+        // Compared whole with every network's, this one would keep a person waiting for a minute.
+        let name = format!("\u{1b}[2J{}", "resnet19".repeat(1 << 22));
+        let told = find(&name).unwrap_err().to_string();
+        assert!(told.len() < 300 && !told.contains('\u{1b}'), "{told:?}");
     }
 
     #[test]

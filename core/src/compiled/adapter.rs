@@ -149,6 +149,21 @@ impl Adapter {
         }
         Ok(timings)
     }
+
+    /// Multiply-adds that are carried out for one image: fewer than the network is made of where a
+    /// convolution is done by Winograd's method.
+    pub fn multiply_adds(&self) -> u64 {
+        let of = |job: &Job<Kind>| match &job.kind {
+            Kind::Conv(parts, _) => {
+                let shape = self.shapes[job.output];
+                let size = [shape.rows, shape.columns];
+                let parts = parts.iter().map(|part| part.multiply_adds(size));
+                parts.sum::<Option<u64>>().unwrap_or(job.macs)
+            }
+            _ => job.macs,
+        };
+        self.jobs.iter().map(of).sum()
+    }
 }
 
 /// What has been made and not been used up.

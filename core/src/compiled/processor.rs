@@ -181,6 +181,18 @@ impl Processor {
         kept.push(slots);
     }
 
+    /// Multiply-adds that are carried out for one image; see [`cpu::Conv::multiply_adds`].
+    pub fn multiply_adds(&self) -> u64 {
+        let of = |job: &Job<Kind>| match &job.kind {
+            Kind::Conv(conv, _) => {
+                let shape = self.shapes[job.output];
+                conv.multiply_adds([shape.rows, shape.columns])
+            }
+            _ => job.macs,
+        };
+        self.jobs.iter().map(of).sum()
+    }
+
     /// What each step is made into, for listings: name, kind of kernel.
     pub fn listing(&self) -> impl Iterator<Item = (&str, &'static str)> {
         let jobs = self.jobs.iter();

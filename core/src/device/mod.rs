@@ -19,7 +19,7 @@ pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
 #[cfg(feature = "burn")]
 pub use self_test::{SelfTest, self_test};
 #[cfg(feature = "burn")]
-pub use yardstick::{Multiplier, Yardstick};
+pub use yardstick::{Measure, Yardstick};
 
 use std::fmt;
 use std::str::FromStr;

@@ -1,110 +1,146 @@
-//! A matrix product to measure a device by: what share of that speed a network reaches says how good
-//! its kernels are, on any device.
+//! What a device can do at most, to measure networks by: the share of it that a network reaches says how
+//! good its kernels are, on any device.
 
 use burn::tensor::{Device, Distribution, Tensor};
 use rekindle_cpu as cpu;
+use rekindle_shaders::{Peak, Tier};
 
 use super::self_test::read;
 use super::{DeviceClass, DeviceError, OpenDevice};
 use crate::kernels;
 
-/// Square matrices and what multiplies them.
+/// Work whose operations are known.
 pub struct Yardstick {
-    side: usize,
     work: Work,
 }
 
 enum Work {
     Processor {
+        side: usize,
         linear: cpu::Linear,
         input: Vec<f32>,
         output: Vec<f32>,
     },
-    /// Our kernel makes `ab`, Burn's own `ba`: whichever is faster is the measure.
+    /// Our kernel makes `ab`, Burn's own `ba`.
     Adapter {
+        side: usize,
         a: Tensor<2>,
         b: Tensor<2>,
         /// The first number of both products, once it is known.
         truth: [Option<f32>; 2],
+        tier: Tier,
     },
 }
 
-/// Who multiplies.
+/// Work of different kinds. No kernel of ours exceeds the first; the others tell how near one comes, and stand
+/// in for it should a driver be clumsier with the first than with them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Multiplier {
-    /// Our own kernels.
-    Ours,
+pub enum Measure {
+    /// Multiply-adds of numbers that stay in registers: width times frequency times units.
+    Registers,
+    /// A matrix product by our own kernels.
+    Product,
     /// Burn's matrix product, where there is another than ours.
-    Burn,
+    BurnsProduct,
 }
 
+impl Measure {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Registers, Self::Product, Self::BurnsProduct];
+}
+
+/// Multiply-adds of each chain in the processor's registers: some milliseconds.
+const ROUNDS: usize = 500_000;
+
 impl Yardstick {
-    /// Matrices of a size that fills this device without keeping it for long.
+    /// Work of a size that fills this device without keeping it for long.
     pub fn new(open: &OpenDevice) -> Self {
         let side = match open.info.kind {
             DeviceClass::Cpu => 1024,
             DeviceClass::Software => 256,
             DeviceClass::Gpu => 4096,
         };
-        let work = match open.info.kind {
-            DeviceClass::Cpu => {
+        let work = match &open.info.adapter {
+            None => {
                 let weights = vec![1.0 / side as f32; side * side];
                 Work::Processor {
+                    side,
                     linear: cpu::Linear::new(side, side, weights[..].into(), &[]),
                     input: vec![1.0; side * side],
                     output: vec![0.0; side * side],
                 }
             }
-            _ => {
-                let square = || random([side, side], &open.device);
-                Work::Adapter {
-                    a: square(),
-                    b: square(),
-                    truth: [None; 2],
-                }
-            }
+            Some(adapter) => Work::Adapter {
+                side,
+                a: random([side, side], &open.device),
+                b: random([side, side], &open.device),
+                truth: [None; 2],
+                tier: adapter.tier,
+            },
         };
-        Self { side, work }
+        Self { work }
     }
 
-    /// Floating-point operations of one product.
-    pub fn operations(&self) -> f64 {
-        2.0 * (self.side as f64).powi(3)
-    }
-
-    /// Multiplies `times` times and waits until it is done; `false` where there is no such multiplier, or
-    /// where it comes back without the product, which would be fast.
+    /// Does the work `times` times, waits until it is done, and returns how many floating-point operations
+    /// that were; `None` where there is no such work, or where a device comes back without the result, which
+    /// would be fast.
     ///
     /// # Errors
     ///
     /// When the device fails.
-    pub async fn run(&mut self, by: Multiplier, times: usize) -> Result<bool, DeviceError> {
-        let side = self.side;
-        match &mut self.work {
-            Work::Processor {
-                linear,
-                input,
-                output,
-            } => {
-                if by == Multiplier::Burn {
-                    return Ok(false);
-                }
+    pub async fn run(&mut self, by: Measure, times: usize) -> Result<Option<f64>, DeviceError> {
+        let product = |side: usize| Some(2.0 * (side as f64).powi(3) * times as f64);
+        match (&mut self.work, by) {
+            (Work::Processor { .. }, Measure::Registers) => {
+                Ok(Some((0..times).map(|_| cpu::multiply_adds(ROUNDS)).sum()))
+            }
+            (
+                Work::Processor {
+                    side,
+                    linear,
+                    input,
+                    output,
+                },
+                Measure::Product,
+            ) => {
                 for _ in 0..times {
                     cpu::in_pool(|| {
                         linear.run(
-                            cpu::View::new(input, 1, 1, side, side),
+                            cpu::View::new(input, 1, 1, *side, *side),
                             None,
                             cpu::Activation::None,
-                            cpu::ViewMut::new(output, 1, 1, side, side),
+                            cpu::ViewMut::new(output, 1, 1, *side, *side),
                         );
                     });
                 }
+                Ok(product(*side))
             }
-            Work::Adapter { a, b, truth } => {
+            (Work::Processor { .. }, Measure::BurnsProduct) => Ok(None),
+            (Work::Adapter { a, tier, .. }, Measure::Registers) => {
+                let work = Peak::for_tier(*tier);
+                let numbers = [0.5_f32, 1.0, 1.0, 1.0, 1.0];
+                let numbers = Tensor::<1>::from_data(numbers, &a.device());
+                let mut last = None;
+                for _ in 0..times {
+                    last = Some(kernels::multiply_adds(numbers.clone(), work));
+                }
+                let Some(last) = last else { return Ok(None) };
+                let found = read(last.narrow(0, 0, 1)).await?;
+                // Four numbers a vector, each of which comes to two.
+                let is_right = (found[0] - 8.0 * Peak::CHAINS as f32).abs() < 1e-3;
+                Ok(is_right.then_some(work.operations() * times as f64))
+            }
+            (
+                Work::Adapter {
+                    side, a, b, truth, ..
+                },
+                by,
+            ) => {
+                let side = *side;
                 // Not the same product for both: memory may still hold the other's.
                 let (left, right, truth) = match by {
-                    Multiplier::Ours => (a, b, &mut truth[0]),
-                    Multiplier::Burn => (b, a, &mut truth[1]),
+                    Measure::BurnsProduct => (b, a, &mut truth[1]),
+                    _ => (a, b, &mut truth[0]),
                 };
                 let expected = match *truth {
                     Some(known) => known,
@@ -119,19 +155,19 @@ impl Yardstick {
                 for _ in 0..times {
                     let (left, right) = (left.clone(), right.clone());
                     last = Some(match by {
-                        Multiplier::Burn => left.matmul(right),
-                        Multiplier::Ours => kernels::matmul(left, right),
+                        Measure::BurnsProduct => left.matmul(right),
+                        _ => kernels::matmul(left, right),
                     });
                 }
-                if let Some(last) = last {
-                    let corner = read(last.slice([0..1, 0..1])).await?;
-                    // Generous: a device may multiply in half precision.
-                    let off = (corner[0] - expected).abs();
-                    return Ok(off <= 1e-2 * (side as f32).sqrt());
-                }
+                let Some(last) = last else { return Ok(None) };
+                let corner = read(last.slice([0..1, 0..1])).await?;
+                // Generous: a device may multiply in half precision.
+                let off = (corner[0] - expected).abs();
+                Ok((off <= 1e-2 * (side as f32).sqrt())
+                    .then_some(product(side))
+                    .flatten())
             }
         }
-        Ok(true)
     }
 }
 

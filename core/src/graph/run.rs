@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use burn::module::{Module, RunningState};
-use burn::nn::BatchNorm;
+use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::tensor::activation::{
     gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
@@ -286,7 +285,7 @@ impl Network {
                 other => wrong(other),
             }),
             Op::BatchNorm(layer) => match self.layer(*layer) {
-                Layer::BatchNorm(norm) => each_rank!(x, x => batch_norm(norm, x)),
+                Layer::BatchNorm(norm) => each_rank!(x, x => kernels::batch_norm(norm, x)),
                 other => wrong(other),
             },
             Op::LayerNorm(layer) => match self.layer(*layer) {
@@ -499,36 +498,6 @@ impl Conv {
         options.padding = self.padding_of(size);
         options
     }
-}
-
-/// Batch norm as PyTorch has it: in training the running variance takes in the unbiased variance of
-/// the batch, where Burn's own module takes the biased one.
-fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
-    if !x.device().is_autodiff() || !norm.training.is_enabled() {
-        return norm.forward(x);
-    }
-    let shape = x.shape();
-    let (images, channels) = (shape[0], shape[1]);
-    let positions = shape.num_elements() / images / channels;
-    // Maps keep their rows and columns; features have one position.
-    let maps = match shape.num_dims() {
-        4 => x.reshape([images, channels, shape[2], shape[3]]),
-        _ => x.reshape([images, channels, positions, 1]),
-    };
-    let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
-    let (maps, mean, inverse_std) = kernels::batch_norm_train(maps, gamma, beta, norm.epsilon);
-    let variance = inverse_std.powi_scalar(-2) - norm.epsilon;
-    let each = (images * positions) as f64;
-    let unbiased = each / (each - 1.0).max(1.0);
-    let running = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, factor: f64| {
-        let kept = state.value_sync() * (1.0 - norm.momentum);
-        state.update((kept + batch.detach() * (factor * norm.momentum)).detach());
-        // Otherwise readers see the value before this one.
-        state.value_sync();
-    };
-    running(&norm.running_mean, mean, 1.0);
-    running(&norm.running_var, variance, unbiased);
-    maps.reshape(shape)
 }
 
 /// What the parts of a layer make, put together along an axis.

@@ -5,6 +5,7 @@ use burn::nn::{BatchNorm, BatchNormConfig, Dropout, DropoutConfig, Linear, Linea
 use burn::tensor::{Device, Tensor, TensorData};
 
 use super::MlpConfig;
+use crate::kernels;
 use crate::random::Random;
 
 impl MlpConfig {
@@ -118,7 +119,7 @@ impl MlpHead {
         mut drop: impl FnMut(Tensor<2>, f64) -> Tensor<2>,
     ) -> Tensor<2> {
         self.layers.iter().fold(features, |x, layer| match layer {
-            MlpLayer::Norm(norm) => norm.forward(x),
+            MlpLayer::Norm(norm) => kernels::batch_norm(norm, x),
             MlpLayer::Linear(linear) => linear.forward(x),
             MlpLayer::Relu(activation) => activation.forward(x),
             MlpLayer::Dropout(dropout) => drop(x, dropout.prob),

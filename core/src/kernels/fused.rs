@@ -98,6 +98,20 @@ impl FrozenConv {
         rows.div_ceil(side) * columns.div_ceil(side) * numbers * channels.max(filters)
     }
 
+    /// Multiply-adds for each image by Winograd's method; `None` where there are as many as the convolution
+    /// is made of.
+    ///
+    /// # Shapes
+    ///
+    /// - output: rows and columns of the maps that come out
+    pub fn multiply_adds(&self, [rows, columns]: [usize; 2]) -> Option<u64> {
+        let [numbers, _, channels, filters] = self.weight.dims();
+        let side = numbers.isqrt().saturating_sub(2);
+        let tiles = || rows.div_ceil(side) * columns.div_ceil(side);
+        self.is_transformed()
+            .then(|| (tiles() * numbers * channels * filters) as u64)
+    }
+
     /// Whether the weights are Winograd's.
     fn is_transformed(&self) -> bool {
         self.weight.dims()[0] != self.kernel[0]

@@ -13,6 +13,7 @@ mod frame;
 mod fused;
 mod launch;
 mod maps;
+mod peak;
 mod pixels;
 #[cfg(test)]
 mod tests;
@@ -21,11 +22,12 @@ mod upsample;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use batch_norm::batch_norm_train;
+pub use batch_norm::batch_norm;
 pub use conv::conv2d;
 pub use frame::Frame;
 pub use fused::{FrozenConv, matmul};
 pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};
+pub use peak::multiply_adds;
 pub use pixels::of_frame;
 pub use pixels::{normalise, views};
 pub use tokens::{attention, layer_norm};

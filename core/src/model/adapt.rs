@@ -1,24 +1,50 @@
-//! Published files, seen as the network wants them.
+//! Published files, and those of other people's trainings, seen as the network wants them.
 
 use std::collections::BTreeMap;
 
 use super::ModelCard;
 use super::channels::{ADAPTER, Channels, port_kernels};
+use super::renames::{Renames, Wanted, first, parts, unwrapped};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
 use crate::graph::{Graph, Op};
-use crate::weights::{TensorSource, WeightsError};
+use crate::weights::{TensorSource, WeightsError, all_finite, is_average};
 
-/// A source whose names and shapes are brought up to the network's: old names become today's,
-/// auxiliary classifiers that were not built are left aside, and learnt positions are resampled to the images' size.
+/// What a file's weights are wanted for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// To answer with the head that is in the file: all of it must be there, and nothing that might have
+    /// been meant to stand behind it.
+    Answer,
+    /// To train a new head: the one in the file may have any size, or be missing.
+    NewHead,
+}
+
+/// How a file was read that others have written.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// What was taken off the front of its names: empty, or with a dot at its end.
+    pub prefix: String,
+    /// Other prefixes under which the whole network lies once more.
+    pub copies: Vec<String>,
+    /// Tensors that were left aside, by the file's names: auxiliary classifiers, losses. The head that a new
+    /// one takes the place of is not among them, nor are counters.
+    pub aside: Vec<String>,
+}
+
+/// A source whose names and shapes are brought up to the network's: what stands in front of its names is
+/// taken off, old names become today's, what belongs to no part of the network is left aside, and learnt
+/// positions are resampled to the images' size.
 pub(super) struct Adapted<'a> {
     source: &'a dyn TensorSource,
     /// Today's name to the file's.
-    names: BTreeMap<String, String>,
+    renames: Renames,
     channels: Channels,
     /// The weight of the convolution that sees the image.
     stem: Option<String>,
-    /// What the names of a head begin with that the file does not have: it starts at zero.
+    /// What the names of a head begin with that is not taken from the file: it starts at zero.
     new_head: Option<String>,
+    /// The file's names of what was left aside.
+    aside: Vec<String>,
 }
 
 /// What a tensor that is indexed by position looks like.
@@ -38,45 +64,162 @@ enum Positions {
 }
 
 impl<'a> Adapted<'a> {
-    /// This source for this network.
+    /// This source for this network, of which `backbone` is all but the head.
+    ///
+    /// # Errors
+    ///
+    /// When a head that is left aside holds NaN or an infinity: then so may the rest, or will.
     pub fn new(
         architecture: &Architecture,
-        graph: &Graph,
+        [backbone, whole]: [&Graph; 2],
         card: &ModelCard,
+        purpose: Purpose,
         source: &'a dyn TensorSource,
-    ) -> Self {
-        let is_built = |prefix: &&str| {
-            let mut layers = graph.layers().iter();
-            layers.any(|layer| layer.name.starts_with(*prefix))
-        };
-        let mut aside: Vec<String> = architecture
-            .auxiliary
-            .iter()
-            .filter(|prefix| !is_built(prefix))
-            .map(|prefix| (*prefix).to_owned())
-            .collect();
-        // A bare network has a new layer where the file has hidden ones and another classifier.
-        let bare = card.slot(architecture).name;
-        let is_new = |leaf: &str| source.shape(&format!("{bare}.{leaf}"), &[]).is_none();
-        let new_head = (card.bare && is_new("weight")).then(|| format!("{bare}."));
-        aside.extend(new_head.clone());
-        let names = source
-            .names()
-            .into_iter()
-            .map(|name| ((architecture.modern_name)(name.clone()), name))
-            .filter(|(name, _)| !aside.iter().any(|prefix| name.starts_with(prefix.as_str())))
-            .collect();
-        let stem = graph.nodes().iter().find_map(|node| match node.op {
-            Op::Conv(_, layer) => Some(graph.layers()[layer.0].parameters()[0].0.clone()),
+    ) -> Result<Self, WeightsError> {
+        let stem = backbone.nodes().iter().find_map(|node| match node.op {
+            Op::Conv(_, layer) => Some(backbone.layers()[layer.0].parameters()[0].0.clone()),
             _ => None,
         });
-        Self {
+        let head = format!("{}.", card.slot(architecture).name);
+        let of_backbone: Wanted = backbone.tensors().collect();
+        let wanted = match purpose {
+            Purpose::Answer => whole.tensors().collect(),
+            Purpose::NewHead => of_backbone.clone(),
+        };
+        let file = source.names().into_iter().map(|name| {
+            let shape = source.shape(&name, &[]).unwrap_or_default();
+            (name, shape)
+        });
+        let mut adapted = Self {
             source,
-            names,
+            renames: Renames::default(),
             channels: card.channels,
             stem,
-            new_head,
+            new_head: None,
+            aside: Vec::new(),
+        };
+        adapted.renames = Renames::new(
+            &wanted,
+            &parts(backbone),
+            file.collect(),
+            |name, found, wanted| adapted.fits(name, found, wanted),
+            architecture.modern_name,
+        );
+        // A bare network has a new layer where the file has hidden ones and another classifier.
+        let names = &adapted.renames.names;
+        let is_new = !names.is_empty() && !names.contains_key(&format!("{head}weight"));
+        if purpose == Purpose::NewHead || card.bare && is_new {
+            adapted.check_head(&head)?;
+            adapted.new_head = Some(head.clone());
         }
+
+        let is_known = |name: &str| {
+            wanted.contains_key(name)
+                || of_backbone.contains_key(name)
+                || backbone
+                    .constants()
+                    .iter()
+                    .any(|constant| constant.name == name)
+        };
+        let is_replaced = |name: &str| {
+            let new_head = adapted.new_head.as_deref();
+            new_head.is_some_and(|head| name.starts_with(head))
+        };
+        // Nothing that answers: counters, and classifiers that only help to train.
+        let is_idle = |name: &str| {
+            let helps = |prefix: &&str| name.starts_with(*prefix);
+            name.ends_with("n_averaged")
+                || name.ends_with("num_batches_tracked")
+                || first(name).to_ascii_lowercase().starts_with("aux")
+                || architecture.auxiliary.iter().any(helps)
+        };
+        // A module of which the backbone has nothing, or the one in which the head is.
+        let is_elsewhere = |name: &str| {
+            first(name) == first(&head)
+                || !of_backbone.keys().any(|known| first(known) == first(name))
+        };
+        let mut aside = Vec::new();
+        let names = std::mem::take(&mut adapted.renames.names);
+        let mut kept = BTreeMap::new();
+        for (name, original) in names {
+            let leave = match is_known(&name) {
+                true => is_replaced(&name),
+                false => {
+                    is_replaced(&name)
+                        || is_idle(&name)
+                        || purpose == Purpose::NewHead
+                            && adapted.renames.is_found
+                            && is_elsewhere(&name)
+                }
+            };
+            match leave {
+                true if is_replaced(&name) => {}
+                true => aside.push(original),
+                false => _ = kept.insert(name, original),
+            }
+        }
+        // Beside a prefix lie losses, metrics, averages, other networks. A layer that might have been meant
+        // to stand behind this one is not passed over where the answer is wanted.
+        for original in std::mem::take(&mut adapted.renames.beside) {
+            let is_layer = || {
+                source
+                    .shape(&original, &[])
+                    .is_some_and(|shape| shape.len() > 1)
+            };
+            let is_copy = || {
+                let mut copies = adapted.renames.copies.iter();
+                copies.any(|copy| unwrapped(&original).starts_with(copy.as_str()))
+            };
+            let leave = purpose == Purpose::NewHead
+                || is_idle(&original)
+                || !is_layer()
+                || original.split('.').any(is_average)
+                || is_copy();
+            match leave {
+                true => aside.push(original),
+                false => _ = kept.insert(original.clone(), original),
+            }
+        }
+        adapted.renames.names = kept;
+        adapted.aside = aside;
+        Ok(adapted)
+    }
+
+    /// How the file was read.
+    pub fn reading(&self) -> Reading {
+        let counts =
+            |name: &&String| name.ends_with("num_batches_tracked") || name.ends_with("n_averaged");
+        Reading {
+            prefix: self.renames.prefix.clone(),
+            copies: self.renames.copies.clone(),
+            aside: self
+                .aside
+                .iter()
+                .filter(|name| !counts(name))
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// Whether the numbers of a head that is left aside are numbers.
+    fn check_head(&self, head: &str) -> Result<(), WeightsError> {
+        let of_head = self
+            .renames
+            .names
+            .iter()
+            .filter(|(name, _)| name.starts_with(head));
+        for (_, original) in of_head {
+            let shape = self.source.shape(original, &[]).unwrap_or_default();
+            all_finite(original, &self.source.numbers(original, &shape)?)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a tensor of this shape can be made the network's.
+    fn fits(&self, name: &str, found: &[usize], wanted: &[usize]) -> bool {
+        found == wanted
+            || positions(name, found, wanted).is_some()
+            || self.is_ported(name, found, wanted)
     }
 
     /// Whether a tensor is the first convolution's, trained on three colours, where another number of
@@ -102,7 +245,7 @@ impl<'a> Adapted<'a> {
     }
 
     fn original<'n>(&'n self, name: &'n str) -> &'n str {
-        self.names.get(name).map_or(name, String::as_str)
+        self.renames.names.get(name).map_or(name, String::as_str)
     }
 }
 
@@ -134,7 +277,7 @@ fn positions(name: &str, from: &[usize], to: &[usize]) -> Option<Positions> {
 
 impl TensorSource for Adapted<'_> {
     fn names(&self) -> Vec<String> {
-        self.names.keys().cloned().collect()
+        self.renames.names.keys().cloned().collect()
     }
 
     fn shape(&self, name: &str, wanted: &[usize]) -> Option<Vec<usize>> {
@@ -142,9 +285,10 @@ impl TensorSource for Adapted<'_> {
             return Some(wanted.to_vec());
         }
         let found = self.source.shape(self.original(name), wanted)?;
-        let fits =
-            positions(name, &found, wanted).is_some() || self.is_ported(name, &found, wanted);
-        Some(if fits { wanted.to_vec() } else { found })
+        Some(match self.fits(name, &found, wanted) {
+            true => wanted.to_vec(),
+            false => found,
+        })
     }
 
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {

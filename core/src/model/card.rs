@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Channels;
+use super::{Channels, PhotoHashes};
 use crate::backbone::{Architecture, HeadSlot, PretrainedWeights};
 use crate::graph::Options;
 use crate::head::HeadKind;
@@ -11,6 +11,9 @@ use crate::preprocess::Preset;
 
 /// The version of the card's layout.
 pub const FORMAT: u32 = 1;
+
+/// The widest hidden layer a head may have. No weights bear it out: tables are made of cards alone.
+const MAX_HIDDEN: usize = 1 << 24;
 
 /// The metadata of a model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,6 +43,10 @@ pub struct ModelCard {
     /// Where weights and photos came from: hashes, versions, counts.
     #[serde(default)]
     pub provenance: Map<String, Value>,
+    /// The photos that the head was trained on, where they are known and no more than
+    /// [`PhotoHashes::MOST`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trained_on: Option<PhotoHashes>,
 }
 
 impl ModelCard {
@@ -56,6 +63,7 @@ impl ModelCard {
             head: HeadKind::Original,
             recipe: Map::new(),
             provenance: Map::new(),
+            trained_on: None,
         }
     }
 
@@ -70,6 +78,31 @@ impl ModelCard {
             small_stem: self.small_stem,
             bare: self.bare,
             ..Options::default()
+        }
+    }
+
+    /// Whether such a model can be made. It can of every card that Rekindle wrote.
+    ///
+    /// # Errors
+    ///
+    /// What stands against it, to follow "the model file's metadata is damaged: ".
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.classes.is_empty() {
+            return Err("it names no classes".to_owned());
+        }
+        match self.head {
+            HeadKind::Linear { lift } if !lift.is_finite() => {
+                Err(format!("the head's lift is {lift}"))
+            }
+            HeadKind::Mlp(config) if !(1..=MAX_HIDDEN).contains(&config.hidden) => Err(format!(
+                "the head's hidden layer has {} neurons; it must have between 1 and {MAX_HIDDEN}",
+                config.hidden
+            )),
+            HeadKind::Mlp(config) if !(0.0..1.0).contains(&config.dropout) => Err(format!(
+                "the head's dropout is {}; it must be at least 0 and below 1",
+                config.dropout
+            )),
+            _ => Ok(()),
         }
     }
 
@@ -90,9 +123,117 @@ pub fn imagenet_classes() -> Vec<String> {
         .collect()
 }
 
+/// The ImageNet class that a WordNet id such as `n02123045` names, by its place among
+/// [`imagenet_classes`]; the ids ascend with the classes. What follows the id after a `-`, `_` or space
+/// (`n02123045-tabby`) is a name for people.
+pub fn imagenet_class_of_synset(name: &str) -> Option<usize> {
+    let (id, rest) = name.strip_prefix('n')?.split_at_checked(8)?;
+    if !(rest.is_empty() || rest.starts_with(['-', '_', ' '])) {
+        return None;
+    }
+    include_str!("imagenet_synsets.txt")
+        .split_ascii_whitespace()
+        .position(|known| known == id)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
     use super::*;
+    use crate::model::{METADATA_KEY, read_card};
+    use crate::weights::{StateDict, StorageDtype, WeightFile, write_safetensors};
+
+    /// What [`read_card`] says of a file whose card is that of a published network, changed by `change`.
+    fn told(change: impl FnOnce(&mut Map<String, Value>)) -> String {
+        let architecture = crate::backbone::find("efficientnet_lite0").unwrap();
+        let card = ModelCard::published(architecture, &architecture.weights[0]);
+        let mut card = match serde_json::to_value(card).unwrap() {
+            Value::Object(card) => card,
+            other => panic!("{other}"),
+        };
+        change(&mut card);
+        let metadata = BTreeMap::from([(METADATA_KEY.to_owned(), Value::from(card).to_string())]);
+        let tensors = StateDict::new();
+        let file = write_safetensors(&tensors, &metadata, StorageDtype::F32).unwrap();
+        match read_card(&WeightFile::parse(&file).unwrap()) {
+            Ok(_) => String::new(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_card_of_a_model_that_cannot_be_made_is_refused() {
+        assert_eq!(told(|_| ()), "");
+        let mlp = |hidden: u64, dropout: f64| json!({"kind": "mlp", "hidden": hidden, "dropout": dropout});
+        assert_eq!(told(|card| card["head"] = mlp(8, 0.0)), "");
+        for (head, words) in [
+            (mlp(8, 1.0), "dropout is 1"),
+            (mlp(8, -0.1), "dropout is -0.1"),
+            (mlp(8, 1e300), "dropout is 1"),
+            (mlp(0, 0.5), "has 0 neurons"),
+            (mlp(1 << 60, 0.5), "neurons"),
+            (json!({"kind": "linear", "lift": 1e39}), "lift is inf"),
+            (json!({"kind": "linear", "lift": -1e39}), "lift is -inf"),
+        ] {
+            let told = told(|card| card["head"] = head);
+            assert!(told.contains("damaged") && told.contains(words), "{told}");
+        }
+        assert!(told(|card| card["classes"] = json!([])).contains("names no classes"));
+    }
+
+    #[test]
+    fn what_is_said_of_a_card_repeats_little_of_it_and_nothing_for_the_terminal() {
+        let long = format!("\u{1b}]0;pwned\u{7}{}", "x".repeat(1 << 20));
+        for field in ["channels", "head", "preset", "architecture", "format"] {
+            let told = told(|card| {
+                let value = match field {
+                    "head" => json!({ "kind": long.as_str() }),
+                    _ => json!(long.as_str()),
+                };
+                card.insert(field.to_owned(), value);
+            });
+            assert!(told.len() < 400, "{field}: {} bytes", told.len());
+            assert!(!told.contains(char::is_control), "{field}: {told:?}");
+            // Any text is a name; it is looked up later.
+            assert_eq!(told.is_empty(), field == "architecture", "{field}");
+        }
+    }
+
+    #[test]
+    fn wordnet_ids_name_imagenet_classes() {
+        // timm 1.0's imagenet_synset_to_lemma.txt.
+        let classes = imagenet_classes();
+        for (id, lemma) in [
+            ("n01440764", "tench"),
+            ("n02012849", "crane bird"),
+            ("n02123045", "tabby"),
+            ("n02510455", "giant panda"),
+            ("n03126707", "crane"),
+            ("n15075141", "toilet tissue"),
+            ("n02085620-Chihuahua", "Chihuahua"),
+        ] {
+            let class = imagenet_class_of_synset(id).unwrap();
+            assert_eq!(classes[class], lemma, "{id}");
+        }
+        let table = include_str!("imagenet_synsets.txt");
+        let ids: Vec<&str> = table.split_ascii_whitespace().collect();
+        assert!(ids.len() == 1000 && ids.is_sorted());
+        for no in [
+            "n0212304",
+            "n021230455",
+            "02123045",
+            "n00000000",
+            "n",
+            "",
+            "nut",
+            "n0212304é",
+        ] {
+            assert_eq!(imagenet_class_of_synset(no), None, "{no}");
+        }
+    }
 
     #[test]
     fn there_are_a_thousand_imagenet_classes_in_order() {

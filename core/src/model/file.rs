@@ -1,11 +1,12 @@
 //! Opening and saving models: safetensors under PyTorch's names, with one metadata string.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::adapt::Adapted;
+use super::adapt::{Adapted, Purpose, Reading};
+use super::cause::Cause;
 use super::frozen::Frozen;
 use super::{FORMAT, Model, ModelCard, whole_graph};
 use crate::backbone::{
@@ -14,8 +15,8 @@ use crate::backbone::{
 use crate::device::{Device, DeviceError};
 use crate::graph::Graph;
 use crate::weights::{
-    FillReport, Kept, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, state_dict,
-    take, write_safetensors,
+    FillReport, Kept, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, quoted,
+    state_dict, take, write_safetensors,
 };
 
 /// The key of the metadata string in a model file.
@@ -56,6 +57,8 @@ pub enum ModelError {
         architecture: String,
         /// What did not match.
         report: Box<FillReport>,
+        /// Why, most likely.
+        cause: Cause,
     },
     /// The device failed.
     #[error(transparent)]
@@ -131,8 +134,35 @@ impl Model {
         source: &dyn TensorSource,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        let source = |graph: &Graph| Adapted::new(architecture, graph, &card, source);
-        Self::filled(architecture, &card, source, device)
+        let answer = Purpose::Answer;
+        Self::read(architecture, card, source, answer, device).map(|(model, _)| model)
+    }
+
+    /// The same for a purpose, from a file that anybody may have saved: whatever stands in front of all
+    /// names is taken off, and what is not the network's is left aside, as far as the purpose allows.
+    ///
+    /// # Errors
+    ///
+    /// As [`ported`](Self::ported).
+    pub fn read(
+        architecture: &'static Architecture,
+        card: ModelCard,
+        source: &dyn TensorSource,
+        purpose: Purpose,
+        device: &Device,
+    ) -> Result<(Self, Reading), ModelError> {
+        let adapted =
+            |graphs: [&Graph; 2]| Adapted::new(architecture, graphs, &card, purpose, source);
+        let filled = Self::filled(architecture, &card, adapted, device);
+        match filled {
+            Ok((model, adapted)) => Ok((model, adapted.reading())),
+            Err(ModelError::Mismatch { report, .. }) => Err(ModelError::Mismatch {
+                architecture: architecture.name.to_owned(),
+                cause: Cause::of(architecture, &card, &report, source),
+                report,
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Opens a model file. Its bytes are kept where they hold numbers as we need them.
@@ -146,16 +176,19 @@ impl Model {
         let file = WeightFile::parse(&bytes)?;
         let card = read_card(&file)?;
         let architecture = find(&card.architecture)?;
-        Self::filled(architecture, &card, |_| Kept::new(&file, &bytes), device)
+        let kept = |_: [&Graph; 2]| Ok(Kept::new(&file, &bytes));
+        let filled = Self::filled(architecture, &card, kept, device);
+        filled.map(|(model, _)| model)
     }
 
-    /// Builds the network and takes its tensors, exactly, from what `source` makes of its backbone.
+    /// Builds the network and takes its tensors, exactly, from the source for its backbone and the whole of
+    /// it.
     fn filled<S: TensorSource>(
         architecture: &'static Architecture,
         card: &ModelCard,
-        source: impl FnOnce(&Graph) -> S,
+        source: impl FnOnce([&Graph; 2]) -> Result<S, WeightsError>,
         device: &Device,
-    ) -> Result<Self, ModelError> {
+    ) -> Result<(Self, S), ModelError> {
         let side = card.preset.crop as usize;
         let backbone_graph = architecture.graph_with(
             [card.channels.count(), side, side],
@@ -164,11 +197,13 @@ impl Model {
             |features| features,
         )?;
         let graph = whole_graph(architecture, card, [side, side])?;
-        let source = source(&backbone_graph);
+        let source = source([&backbone_graph, &graph])?;
         let (backbone, report) = take(backbone_graph.tensors(), &source)?;
+        let of_backbone: BTreeSet<String> =
+            backbone_graph.tensors().map(|(name, _)| name).collect();
         let of_head = graph
             .tensors()
-            .filter(|(name, _)| !backbone.contains_key(name));
+            .filter(|(name, _)| !of_backbone.contains(name));
         let (head, head_report) = take(of_head, &source)?;
         let mut report = report.join(head_report);
         let constants = backbone_graph.constants();
@@ -179,9 +214,10 @@ impl Model {
             return Err(ModelError::Mismatch {
                 architecture: architecture.name.to_owned(),
                 report: Box::new(report),
+                cause: Cause::Unknown,
             });
         }
-        Ok(Self {
+        let model = Self {
             card: card.clone(),
             architecture,
             graph: Arc::new(graph),
@@ -192,7 +228,8 @@ impl Model {
             frozen: Frozen::default(),
             #[cfg(feature = "burn")]
             modules: super::steps::Modules::default(),
-        })
+        };
+        Ok((model, source))
     }
 
     /// All parameters and running statistics under their PyTorch names.
@@ -230,15 +267,13 @@ pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
     }
     let json = file.metadata().get(METADATA_KEY);
     let json = json.ok_or(ModelError::NoCard)?;
-    let damaged = |error: serde_json::Error| ModelError::Card(error.to_string());
+    let damaged = |error: serde_json::Error| ModelError::Card(quoted(error));
     // The version first: a later layout need not parse as this one.
     let Version { format } = serde_json::from_str(json).map_err(damaged)?;
     if format > FORMAT {
         return Err(ModelError::Newer { found: format });
     }
     let card: ModelCard = serde_json::from_str(json).map_err(damaged)?;
-    if card.classes.is_empty() {
-        return Err(ModelError::Card("it names no classes".to_owned()));
-    }
+    card.check().map_err(ModelError::Card)?;
     Ok(card)
 }

@@ -146,6 +146,20 @@ impl Model {
         Compiled::Processor(Processor::new(program))
     }
 
+    /// Multiply-adds that the compiled network carries out for one image: fewer than it is made of where
+    /// convolutions are done by Winograd's method.
+    ///
+    /// # Errors
+    ///
+    /// When the network cannot be compiled for the device.
+    pub fn multiply_adds(&self) -> Result<u64, DeviceError> {
+        Ok(match self.to_logits()? {
+            Compiled::Processor(processor) => processor.multiply_adds(),
+            #[cfg(feature = "burn")]
+            Compiled::Adapter(adapter) => adapter.multiply_adds(),
+        })
+    }
+
     /// How long each step of the compiled network takes on some crops, from pixels to logits. The clock
     /// counts seconds; adapters use their own.
     ///

@@ -2,15 +2,23 @@
 
 mod adapt;
 mod card;
+mod cause;
 mod channels;
 mod file;
 mod frozen;
+mod renames;
 #[cfg(feature = "burn")]
 mod steps;
+#[cfg(test)]
+mod tests;
+mod trained_on;
 
-pub use card::{FORMAT, ModelCard, imagenet_classes};
+pub use adapt::{Purpose, Reading};
+pub use card::{FORMAT, ModelCard, imagenet_class_of_synset, imagenet_classes};
+pub use cause::Cause;
 pub use channels::{Channels, port_kernels};
 pub use file::{METADATA_KEY, ModelError, read_card};
+pub use trained_on::PhotoHashes;
 
 use std::sync::Arc;
 
@@ -115,7 +123,8 @@ impl Model {
         self.graph.parameter_count() - self.backbone_graph.parameter_count()
     }
 
-    /// The same backbone under a new head for these classes.
+    /// The same backbone under a new head for these classes. What photos the head was trained on is for the
+    /// caller to say.
     ///
     /// # Panics
     ///
@@ -124,6 +133,7 @@ impl Model {
         let card = ModelCard {
             head: kind,
             classes,
+            trained_on: None,
             ..self.card.clone()
         };
         let [_, height, width] = self.graph.image();

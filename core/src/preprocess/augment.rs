@@ -131,11 +131,24 @@ impl Augmentation {
         Ok(Self { scale, ratio, flip })
     }
 
-    /// The view with the given number of a `width` × `height` photo.
+    /// What a network is shown of a `width` × `height` photo: the plain view, and `augmented` random ones
+    /// beside it.
     ///
-    /// Number 0 is always [`View::Plain`]; the numbers after it are random. `key` tells photos
-    /// apart and should come from their content (a hash), so that moving or renaming one changes
-    /// nothing.
+    /// `key` tells photos apart and comes from their content (a hash), so that moving, renaming or
+    /// listing them in another order changes no view. More views leave the first ones as they are.
+    pub fn views(
+        &self,
+        width: u32,
+        height: u32,
+        seed: u64,
+        key: u64,
+        augmented: u32,
+    ) -> impl Iterator<Item = View> {
+        (0..=augmented).map(move |number| self.view(width, height, seed, key, number))
+    }
+
+    /// The view with the given number of a `width` × `height` photo: number 0 is the plain one, those
+    /// after it are random.
     pub fn view(&self, width: u32, height: u32, seed: u64, key: u64, number: u32) -> View {
         if number == 0 {
             return View::Plain;
@@ -221,6 +234,21 @@ mod tests {
             assert_ne!(draw(1, 2, 3), other);
         }
         assert_eq!(draw(1, 2, 0), View::Plain);
+    }
+
+    #[test]
+    fn so_many_views_are_augmented_beside_the_plain_one() {
+        let draw = |augmented| -> Vec<View> {
+            let views = Augmentation::default();
+            views.views(640, 480, 1, 2, augmented).collect()
+        };
+        assert_eq!(draw(0), [View::Plain]);
+        let five = draw(5);
+        assert_eq!(five.len(), 6);
+        assert_eq!(five.iter().filter(|&&view| view == View::Plain).count(), 1);
+        let different: std::collections::HashSet<_> = five.iter().collect();
+        assert_eq!(different.len(), 6);
+        assert_eq!(draw(2), five[..3]);
     }
 
     #[test]

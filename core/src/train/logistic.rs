@@ -291,17 +291,16 @@ impl<'a> LogisticSolver<'a> {
         (problem, space)
     }
 
-    /// Starts from zero weights, among the images, whose inner products are known: `product(a, b)` is
-    /// that of the features of two images, each less the same vector, whichever. Among the features
-    /// where these products are too coarse.
-    pub(super) fn of_products(
-        mut problem: LogisticProblem<'a>,
-        product: impl Fn(usize, usize) -> f32,
-    ) -> Self {
-        let block = problem.targets.block;
+    /// Starts from zero weights, among the images, whose inner products are known: those of their
+    /// features, each less the same vector, whichever. Among the features where these products are too
+    /// coarse.
+    ///
+    /// # Shapes
+    /// `products` is `[N, N]`; only what lies on and below the diagonal is read.
+    pub(super) fn of_products(mut problem: LogisticProblem<'a>, products: Vec<f32>) -> Self {
         problem.targets.block = problem.targets.photos();
-        let Some(space) = Space::of_products(&problem.rows, &problem.targets, product) else {
-            problem.targets.block = block;
+        let Some(space) = Space::of_products(&problem.rows, &problem.targets, products) else {
+            problem.divide();
             return Self::of_features(problem);
         };
         Self::within(problem, space)
@@ -347,12 +346,8 @@ impl<'a> LogisticSolver<'a> {
 
     /// Starts from weights, where they are sought among the features, and biases of centred images.
     pub(super) fn start_from_weights(&mut self, weight: &[f64], bias: Vec<f64>) {
-        if let Space::Features { step, .. } = &*self.space {
-            let point = weight.chunks_exact(step.len()).flat_map(|weight| {
-                let pairs = weight.iter().zip(step);
-                pairs.map(|(weight, step)| weight / step)
-            });
-            self.newton = Newton::new(point.collect(), bias);
+        if let Some(point) = self.space.point(weight) {
+            self.newton = Newton::new(point, bias);
         }
     }
 
@@ -406,8 +401,8 @@ impl<'a> LogisticSolver<'a> {
         if !standing.logits.is_empty() {
             // The objective is a fingerprint of features, labels and options together.
             let value = objective(rows, targets, &solver.space, &standing);
-            // (NaN is no fingerprint.)
-            if !((value - standing.value).abs() <= 1e-9 * standing.value.abs()) {
+            let difference = (value - standing.value).abs();
+            if difference.is_nan() || difference > 1e-9 * standing.value.abs() {
                 return Err(LogisticError::State(
                     "its problem has other data or options",
                 ));
@@ -436,6 +431,10 @@ impl<'a> LogisticSolver<'a> {
     /// # Errors
     /// If the objective overflows.
     pub fn step(&mut self) -> Result<Progress, LogisticError> {
+        rekindle_cpu::in_pool(|| self.iterate())
+    }
+
+    fn iterate(&mut self) -> Result<Progress, LogisticError> {
         let before = self.newton.standing.iteration;
         let standing = |solver: &Self| {
             let standing = &solver.newton.standing;
@@ -461,12 +460,22 @@ impl<'a> LogisticSolver<'a> {
 
     /// One piece of work; what it cost, in multiply-adds.
     fn piece(&mut self) -> Result<usize, LogisticError> {
-        self.newton.piece(Setting {
+        let cost = self.newton.piece(Setting {
             rows: &self.problem.rows,
             targets: &self.problem.targets,
             space: &self.space,
             stop: &self.problem.options.stop,
-        })
+        })?;
+        if self.newton.standing.precise && self.is_among_images() {
+            // Among the images, many mixtures are nearly the same weights: f64 would not help.
+            let (weight, _) = self.centred();
+            self.problem.divide();
+            self.space = Arc::new(Space::features(&self.problem.rows, &self.problem.targets));
+            if let Some(point) = self.space.point(&weight) {
+                self.newton.go_on_at(point);
+            }
+        }
+        Ok(cost)
     }
 
     fn progress(&self) -> Progress {

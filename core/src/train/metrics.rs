@@ -1,8 +1,9 @@
 //! How well a classifier did: accuracy, per-class scores, calibration.
 //!
 //! Definitions are scikit-learn's (`classification_report`, `confusion_matrix`,
-//! `top_k_accuracy_score`, `log_loss`). A ratio with nothing below the line counts as 0, as there;
-//! a mean over no images at all is `None`, for no number would be true.
+//! `top_k_accuracy_score`, `log_loss`). Where nothing was measured there is no number: a ratio with
+//! nothing below the line and a mean over no images at all are `None`. Averages over classes count
+//! such a ratio as 0, as scikit-learn does.
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -181,15 +182,36 @@ pub struct Report {
     pub confusion: ConfusionMatrix,
 }
 
+impl Report {
+    /// The same figures, class by class of those alone that have images or were answered: their
+    /// indices, ascending, and a report whose classes, rows and columns they are, in that order.
+    /// Of a thousand classes a folder seldom holds more than a few.
+    pub fn measured(&self) -> (Vec<usize>, Self) {
+        let rows = self.confusion.rows();
+        let columns = |row: usize, kept: &[usize]| kept.iter().map(|&at| rows[row][at]).collect();
+        let kept: Vec<usize> = (0..rows.len())
+            .filter(|&class| self.per_class[class].f1.is_some())
+            .collect();
+        let report = Self {
+            per_class: kept.iter().map(|&class| self.per_class[class]).collect(),
+            confusion: ConfusionMatrix {
+                rows: kept.iter().map(|&row| columns(row, &kept)).collect(),
+            },
+            ..self.clone()
+        };
+        (kept, report)
+    }
+}
+
 /// The scores of one class, or of several on average.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Scores {
-    /// Of the images answered with this class, the share that are of it.
-    pub precision: f64,
-    /// Of the images of this class, the share answered with it.
-    pub recall: f64,
-    /// The harmonic mean of precision and recall.
-    pub f1: f64,
+    /// Of the images answered with this class, the share that are of it; `None` if there are none.
+    pub precision: Option<f64>,
+    /// Of the images of this class, the share answered with it; `None` if there are none.
+    pub recall: Option<f64>,
+    /// The harmonic mean of precision and recall; `None` if there are neither.
+    pub f1: Option<f64>,
     /// How many images are of this class.
     pub support: usize,
 }
@@ -249,8 +271,7 @@ impl ConfusionMatrix {
             .enumerate()
             .map(|(class, row)| row[class])
             .sum();
-        let images = self.images();
-        (images > 0).then(|| ratio(right, images))
+        ratio(right, self.images())
     }
 
     /// The scores of each class, in class order.
@@ -283,26 +304,21 @@ impl ConfusionMatrix {
     }
 
     fn average(&self, weight: impl Fn(usize, &Scores) -> f64) -> Option<Scores> {
-        let mut sum = Scores {
-            precision: 0.0,
-            recall: 0.0,
-            f1: 0.0,
-            support: 0,
-        };
-        let mut total = 0.0;
+        let (mut precision, mut recall, mut f1) = (0.0, 0.0, 0.0);
+        let (mut support, mut total) = (0, 0.0);
         for (class, scores) in self.per_class().iter().enumerate() {
             let weight = weight(class, scores);
             total += weight;
-            sum.precision += weight * scores.precision;
-            sum.recall += weight * scores.recall;
-            sum.f1 += weight * scores.f1;
-            sum.support += scores.support;
+            precision += weight * scores.precision.unwrap_or(0.0);
+            recall += weight * scores.recall.unwrap_or(0.0);
+            f1 += weight * scores.f1.unwrap_or(0.0);
+            support += scores.support;
         }
         (total > 0.0).then(|| Scores {
-            precision: sum.precision / total,
-            recall: sum.recall / total,
-            f1: sum.f1 / total,
-            support: sum.support,
+            precision: Some(precision / total),
+            recall: Some(recall / total),
+            f1: Some(f1 / total),
+            support,
         })
     }
 
@@ -332,12 +348,8 @@ fn argmax(values: &[f32]) -> usize {
     (1..values.len()).fold(0, later)
 }
 
-fn ratio(part: usize, whole: usize) -> f64 {
-    if whole == 0 {
-        0.0
-    } else {
-        part as f64 / whole as f64
-    }
+fn ratio(part: usize, whole: usize) -> Option<f64> {
+    (whole > 0).then(|| part as f64 / whole as f64)
 }
 
 fn mean(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -365,6 +377,33 @@ mod tests {
     }
 
     #[test]
+    fn what_was_not_measured_is_no_number_and_null_in_json() {
+        // Two images of class 0, one of them taken for class 2; nothing of class 1 and 3.
+        let probabilities = [1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0];
+        let report = Predictions::new(&probabilities, &[0, 0], 4).unwrap();
+        let report = report.report();
+        let scores = |class: usize| {
+            let scores = report.per_class[class];
+            (scores.precision, scores.recall, scores.f1)
+        };
+        assert_eq!(scores(0), (Some(1.0), Some(0.5), Some(2.0 / 3.0)));
+        assert_eq!(scores(1), (None, None, None));
+        assert_eq!(scores(2), (Some(0.0), None, Some(0.0)));
+        let json = serde_json::to_value(report.per_class[1]).unwrap();
+        let nothing = serde_json::json!({
+            "precision": null, "recall": null, "f1": null, "support": 0
+        });
+        assert_eq!(json, nothing);
+
+        let (classes, measured) = report.measured();
+        assert_eq!(classes, [0, 2]);
+        assert_eq!(measured.confusion.rows(), [[1, 1], [0, 0]]);
+        assert_eq!(measured.per_class.len(), 2);
+        assert_eq!(measured.accuracy, Some(0.5));
+        assert_eq!(measured.macro_average, report.macro_average);
+    }
+
+    #[test]
     fn a_single_class_is_always_right() {
         let report = Predictions::new(&[1.0, 1.0], &[0, 0], 1).unwrap().report();
         assert_eq!(
@@ -374,9 +413,9 @@ mod tests {
         assert!(report.log_loss.unwrap() < 1e-6);
         assert_eq!(report.calibration_error, Some(0.0));
         let scores = Scores {
-            precision: 1.0,
-            recall: 1.0,
-            f1: 1.0,
+            precision: Some(1.0),
+            recall: Some(1.0),
+            f1: Some(1.0),
             support: 2,
         };
         assert_eq!(report.macro_average, Some(scores));

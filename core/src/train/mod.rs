@@ -13,6 +13,7 @@ mod classifier;
 mod error;
 mod features;
 mod fitted;
+mod groups;
 #[cfg(feature = "burn")]
 mod head_trainer;
 mod linear;
@@ -35,6 +36,7 @@ pub use classifier::Classifier;
 pub use error::TrainError;
 pub use features::{Examples, FeatureCache, FeatureError};
 pub use fitted::Fitted;
+pub use groups::{GroupCounts, Groups};
 #[cfg(feature = "burn")]
 pub use head_trainer::{HeadTrainer, TrainProgress, TrainState, evaluate, fit};
 pub use linear::LinearTrainer;
@@ -42,5 +44,5 @@ pub use photo_space::{FoldFits, FoldProgress, HeadFit, PhotoSpace};
 pub use recipe::{HeadRecipe, LinearRecipe, MlpRecipe};
 #[cfg(feature = "burn")]
 pub use sgd::{Sgd, SgdConfig};
-pub use split::{Split, SplitError, stratified_folds, stratified_split};
-pub use validate::{cross_validate, judge};
+pub use split::{Split, SplitError, each_alone, stratified_folds, stratified_split};
+pub use validate::{HeldOut, cross_validate, judge};

@@ -232,8 +232,17 @@ impl PhotoSpace {
         solution.logits(&self.cache.plain(images).features)
     }
 
-    /// The product of two photos, less the reference. None where it has not been worked out.
-    fn product(&self, a: usize, b: usize) -> f32 {
-        self.products[a.max(b)][a.min(b)]
+    /// The products of some photos, in ascending order, on and below the diagonal of `[N, N]`.
+    fn products(&self, images: &[usize]) -> Vec<f32> {
+        let count = images.len();
+        let mut products = vec![0.0; count * count];
+        for (row, &image) in images.iter().enumerate() {
+            let known = &self.products[image];
+            let row = &mut products[row * count..][..row + 1];
+            for (product, &other) in row.iter_mut().zip(images) {
+                *product = known[other];
+            }
+        }
+        products
     }
 }

@@ -5,13 +5,19 @@
 //! [`to_f32`](TensorView::to_f32) copies one, and each view is proved to lie inside its storage first.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use half::{bf16, f16};
 
-use super::{safetensors, torch};
+use super::parts::{self, Part};
+use super::{foreign, safetensors, torch};
 
 /// The most dimensions a tensor may have. Image networks use four.
 pub(super) const MAX_RANK: usize = 8;
+
+/// The longest name of a tensor or of a storage, in bytes. A file can say one name many times over at the cost of
+/// saying it once, and each time it is read.
+pub(super) const MAX_NAME: usize = 1024;
 
 /// The most elements a view may have when it repeats elements of a smaller storage (stride zero).
 const MAX_EXPANDED: usize = 1 << 16;
@@ -68,10 +74,40 @@ impl Dtype {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum WeightsError {
     /// The bytes are something else altogether.
-    #[error("this is not a weight file but {found}")]
+    #[error("this is no PyTorch or safetensors file but {found}")]
     NotAWeightFile {
         /// What the bytes look like.
         found: &'static str,
+        /// What can be done with such a file.
+        help: &'static str,
+    },
+    /// A PyTorch file of an object that is neither a dictionary of tensors nor a module.
+    #[error(
+        "this file is a whole pickled `{class}`, an object of Python code, and no dictionary of named tensors"
+    )]
+    WholeObject {
+        /// The object's class.
+        class: String,
+    },
+    /// A dictionary was asked for that the file does not have.
+    #[error("there are no tensors under `{key}` in the file, but under {there}")]
+    NoPart {
+        /// What was asked for.
+        key: String,
+        /// What there is.
+        there: String,
+    },
+    /// A tensor holds what no network can compute with.
+    #[error("tensor `{name}` holds {found} (element {index} of {len})")]
+    NotFinite {
+        /// The tensor.
+        name: String,
+        /// NaN or an infinity.
+        found: &'static str,
+        /// The first such element, in row-major order.
+        index: usize,
+        /// How many elements there are.
+        len: usize,
     },
     /// The file ends before something it announces.
     #[error("the file is cut short: {what} should be at byte {at}, but the file has {len} bytes")]
@@ -131,9 +167,16 @@ impl WeightsError {
     /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::NotAWeightFile { .. } => {
-                "give a .safetensors file, or a .pth file written by torch.save; if it was \
-                 downloaded, delete it and download it again"
+            Self::NotAWeightFile { help, .. } => help,
+            Self::WholeObject { .. } => {
+                "in Python, with the code it was made by, save the network's weights alone: \
+                 torch.save(learn.model.state_dict(), \"weights.pth\") for a fastai learner, \
+                 torch.save(model.state_dict(), \"weights.pth\") for others"
+            }
+            Self::NoPart { .. } => "name one that there is after the `#`, or leave the `#` out",
+            Self::NotFinite { .. } => {
+                "the file is damaged, or its training went astray (a rate too high, 16-bit numbers that ran \
+                 over): fetch it again, or take an earlier checkpoint"
             }
             Self::Truncated { .. } | Self::Corrupt { .. } => {
                 "the download or copy probably went wrong: fetch the file again and compare its SHA-256"
@@ -161,6 +204,16 @@ impl WeightsError {
     pub(super) fn unsupported(what: impl Into<String>) -> Self {
         Self::Unsupported { what: what.into() }
     }
+
+    /// Refuses a name that is longer than any that a network has.
+    pub(super) fn check_name(name: &str) -> Result<(), Self> {
+        if name.len() > MAX_NAME {
+            let what = format!("the length of the name `{}`", shown(name));
+            let limit = MAX_NAME;
+            return Err(Self::TooLarge { what, limit });
+        }
+        Ok(())
+    }
 }
 
 /// A weight file opened over its bytes.
@@ -169,19 +222,43 @@ pub struct WeightFile<'a> {
     pub(super) format: WeightFormat,
     pub(super) metadata: BTreeMap<String, String>,
     pub(super) tensors: BTreeMap<String, TensorView<'a>>,
+    /// The key of the dictionary the tensors are from.
+    pub(super) part: String,
+    /// All dictionaries of tensors in the file.
+    pub(super) parts: Vec<Part>,
 }
 
 impl<'a> WeightFile<'a> {
     /// Opens a weight file, recognising its format by its content.
     ///
-    /// From a PyTorch file comes the state dict, whether it is the file itself or lies under
-    /// `state_dict`, `model` or `model_state_dict`. Names are kept exactly as they are, a leading
-    /// `module.` included. Everything else in a checkpoint (optimiser, epoch, arguments) is passed over.
+    /// From a PyTorch file comes the state dict, whether it is the file itself, lies under one of the usual
+    /// keys (`state_dict`, `model`, `net` and their like; else the largest dictionary of tensors) or is
+    /// that of a pickled module. Averages over a training (EMA) are taken only where there is nothing else:
+    /// [`parts`](Self::parts) tells of them. Names are kept exactly as they are, a leading `module.`
+    /// included. Everything else in a checkpoint (optimiser, epoch, arguments) is passed over.
     ///
     /// # Errors
-    /// Any [`WeightsError`] but `Unwritable` and `OutOfMemory`. The bytes may be hostile: they are
-    /// parsed, never executed.
+    /// Any [`WeightsError`] but `NoPart`, `NotFinite`, `Unwritable` and `OutOfMemory`. The bytes may be
+    /// hostile: they are parsed, never executed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WeightsError> {
+        Self::of_part(bytes, None)
+    }
+
+    /// The same, of the dictionary of tensors of this key: the names that lead to it, joined by dots. Where
+    /// no dictionary is called so, the tensors whose names begin with the key and a dot, without them.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse), and [`WeightsError::NoPart`].
+    pub fn parse_part(bytes: &'a [u8], key: &str) -> Result<Self, WeightsError> {
+        Self::of_part(bytes, Some(key))
+    }
+
+    fn of_part(bytes: &'a [u8], key: Option<&str>) -> Result<Self, WeightsError> {
+        // The length of a safetensors header comes first, and may begin like the mark of another format: one of
+        // 640 bytes like a pickle. That it is far below 2³², and what follows it, settles the matter.
+        if let [_, _, _, _, 0, 0, 0, 0, b'{', ..] = bytes {
+            return Self::of_safetensors(bytes, key);
+        }
         // A tar archive has its mark in the header of the first member, after a name of 100 bytes and more.
         if bytes.get(257..262) == Some(b"ustar") {
             return Err(WeightsError::unsupported(
@@ -189,13 +266,38 @@ impl<'a> WeightFile<'a> {
             ));
         }
         match bytes {
-            [b'P', b'K', 3, 4, ..] => torch::parse_zip(bytes),
-            [0x80, 2..=5, ..] => torch::parse_legacy(bytes),
-            [_, _, _, _, _, _, _, _, b'{', ..] => safetensors::parse(bytes),
-            _ => Err(WeightsError::NotAWeightFile {
-                found: describe(bytes),
-            }),
+            [b'P', b'K', 3, 4, ..] => torch::parse_zip(bytes, key),
+            [0x80, 2..=5, ..] => torch::parse_legacy(bytes, key),
+            [_, _, _, _, _, _, _, _, b'{', ..] => Self::of_safetensors(bytes, key),
+            _ => Err(foreign::refuse(bytes)),
         }
+    }
+
+    fn of_safetensors(bytes: &'a [u8], key: Option<&str>) -> Result<Self, WeightsError> {
+        let file = safetensors::parse(bytes)?;
+        match key {
+            Some(key) => file.narrowed(key),
+            None => Ok(file),
+        }
+    }
+
+    /// The tensors whose names begin with the key and a dot, without them.
+    fn narrowed(mut self, key: &str) -> Result<Self, WeightsError> {
+        let rest = self.tensors.iter().filter_map(|(name, view)| {
+            let rest = name.strip_prefix(key)?.strip_prefix('.')?.to_owned();
+            Some((rest, view.clone()))
+        });
+        let rest: BTreeMap<_, _> = rest.collect();
+        if rest.is_empty() {
+            let first = self
+                .tensors
+                .keys()
+                .filter_map(|name| name.split('.').next());
+            return Err(parts::no_part(key, first));
+        }
+        self.tensors = rest;
+        key.clone_into(&mut self.part);
+        Ok(self)
     }
 
     /// The format the bytes are in.
@@ -206,6 +308,31 @@ impl<'a> WeightFile<'a> {
     /// The `__metadata__` of a safetensors file; empty for other formats.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.metadata
+    }
+
+    /// The key of the dictionary that the tensors are from; empty where they are the file itself.
+    pub fn part(&self) -> &str {
+        &self.part
+    }
+
+    /// All dictionaries of tensors in the file, the one that is meant when nobody says otherwise first.
+    pub fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Whether every number of every tensor can be computed with.
+    ///
+    /// # Errors
+    /// [`WeightsError::NotFinite`] for the first tensor that holds NaN or an infinity, and
+    /// [`WeightsError::OutOfMemory`].
+    pub fn check_numbers(&self) -> Result<(), WeightsError> {
+        for (name, view) in &self.tensors {
+            match view.as_f32() {
+                Some(numbers) => all_finite(name, numbers)?,
+                None => all_finite(name, &view.to_f32()?)?,
+            }
+        }
+        Ok(())
     }
 
     /// All tensors by name.
@@ -219,28 +346,32 @@ impl<'a> WeightFile<'a> {
     }
 }
 
-/// Names the usual suspects found in place of weights.
-fn describe(bytes: &[u8]) -> &'static str {
-    let text = bytes
-        .strip_prefix(b"\xEF\xBB\xBF")
-        .unwrap_or(bytes)
-        .trim_ascii_start();
-    match text {
-        [] => "an empty file",
-        [b'<', ..] => {
-            "a web page (HTML): perhaps an error page, or the login page of a public network"
-        }
-        [b'{' | b'[', ..] => "a JSON text",
-        _ if text.starts_with(b"version https://git-lfs") => {
-            "a Git LFS pointer: the weights themselves were not fetched"
-        }
-        [0x1F, 0x8B, ..] => "a gzip archive, to be unpacked first",
-        [b'P', b'K', ..] => "an empty or split zip archive",
-        [0xFF, 0xD8, 0xFF, ..] | [0x89, b'P', b'N', b'G', ..] => "a picture",
-        [0x89, b'H', b'D', b'F', ..] => "an HDF5 file, as Keras writes",
-        _ if bytes.len() < 16 => "a file too short to hold weights",
-        _ => "a file of an unknown kind",
+/// Whether a tensor holds numbers alone, no NaN and no infinity.
+pub(crate) fn all_finite(name: &str, numbers: &[f32]) -> Result<(), WeightsError> {
+    /// Looked at together, without a branch between them, so that a processor does many at a time.
+    const RUN: usize = 4096;
+    /// The bits of the exponent: all set in NaN and in infinities, and in nothing else.
+    const EXPONENT: u32 = 0x7F80_0000;
+    let is_sound = |run: &[f32]| {
+        let strange = run.iter().fold(0, |strange, number| {
+            strange | u32::from(number.to_bits() & EXPONENT == EXPONENT)
+        });
+        strange == 0
+    };
+    if numbers.chunks(RUN).all(is_sound) {
+        return Ok(());
     }
+    let index = numbers.iter().position(|number| !number.is_finite());
+    let index = index.unwrap_or_default();
+    Err(WeightsError::NotFinite {
+        name: shown(name),
+        found: match numbers[index].is_nan() {
+            true => "NaN",
+            false => "an infinity",
+        },
+        index,
+        len: numbers.len(),
+    })
 }
 
 /// A tensor inside a weight file: a shape laid over bytes of the file.
@@ -447,6 +578,23 @@ fn row_major_strides(shape: &[usize]) -> Vec<usize> {
 pub(super) fn shown(name: &str) -> String {
     let mut text: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if name.chars().nth(80).is_some() {
+        text.push('…');
+    }
+    text
+}
+
+/// What a parser says of the file, fit for a message: it may quote any amount of it.
+pub(crate) fn quoted(message: impl fmt::Display) -> String {
+    const MOST: usize = 200;
+    let message = message.to_string();
+    let mut text = String::new();
+    for c in message.chars().take(MOST) {
+        match c.is_control() {
+            true => text.extend(c.escape_default()),
+            false => text.push(c),
+        }
+    }
+    if message.chars().nth(MOST).is_some() {
         text.push('…');
     }
     text

@@ -5,9 +5,11 @@
 //! `modules` puts them into Burn's modules, and reads a module's parameters back under the same names.
 
 mod file;
+mod foreign;
 #[cfg(feature = "burn")]
 mod modules;
 mod names;
+mod parts;
 mod pickle;
 mod safetensors;
 mod synthetic;
@@ -16,9 +18,11 @@ mod torch;
 mod write;
 
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
+pub(crate) use file::{all_finite, quoted};
 #[cfg(feature = "burn")]
 pub use modules::{NamedTensor, collect, fill, filled, list, shard_name};
 pub use names::{FillReport, Misshaped, TensorSource};
+pub use parts::{Part, is_average};
 pub use synthetic::Generated;
 pub use tensors::{Kept, Numbers, StateDict, Tensors, state_dict, take};
 pub use write::{StorageDtype, write_safetensors};

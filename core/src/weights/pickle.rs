@@ -2,7 +2,8 @@
 //!
 //! A pickle is a program: its instructions build values on a stack, and some of them import and call
 //! Python functions. This machine knows a fixed list of those functions by name and builds plain data
-//! for them. It has no means of calling anything, and a name that is not on the list ends the parse.
+//! for them. It has no means of calling anything: an object of a class that is not on the list is kept as
+//! its name and its attributes, and a name that is there to run code ends the parse.
 //! The instruction set is that of Python's `pickletools`, protocols 2 to 5; which functions
 //! `torch.save` refers to is set out in PyTorch's `torch/_utils.py` and `torch/_weights_only_unpickler.py`.
 //!
@@ -10,16 +11,18 @@
 //! is harmless, nothing recurses, however deep the data nests, and memory is bounded by the number of
 //! instructions, which is capped.
 
+mod build;
 mod globals;
 mod input;
 mod op;
 
 use std::collections::BTreeMap;
 
-use globals::{Global, global};
+pub(super) use globals::Element;
+use globals::Global;
 use input::Input;
 
-use super::file::{Dtype, MAX_RANK, WeightsError};
+use super::file::{MAX_RANK, WeightsError, shown};
 
 /// How many instructions any pickle may have. A network of a thousand tensors takes some 50 000.
 const FEW_STEPS: usize = 1 << 17;
@@ -34,8 +37,15 @@ const STEP_MEMORY: usize = 48;
 const MAX_DEPTH: usize = 256;
 
 /// The place of a value in its [`Pickle`].
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct ValueId(u32);
+
+/// The place of a class's name in its [`Pickle`].
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ClassId(u32);
+
+/// What a dictionary holds.
+pub(super) type Entries = [(ValueId, ValueId)];
 
 /// A Python value, as far as weights need it.
 #[derive(Debug)]
@@ -54,8 +64,24 @@ pub(super) enum Value<'a> {
     /// An index into [`Pickle::storages`].
     Storage(usize),
     Tensor(TensorSpec),
-    /// Known to be of no interest: `None`, a float, bytes, a set, the arguments of a training script.
+    /// A tensor made by a function that is not read here.
+    StrangeTensor(ClassId),
+    /// An index into [`Pickle::objects`].
+    Object(usize),
+    /// Known to be of no interest: `None`, a float, bytes.
     Inert,
+}
+
+/// An object of a class that is not known here.
+#[derive(Debug)]
+pub(super) struct Object {
+    class: ClassId,
+    /// What it was made of.
+    args: ValueId,
+    /// What its attributes were set to, mostly a dictionary.
+    state: Option<ValueId>,
+    /// What it holds where its class is a kind of dictionary.
+    entries: Vec<(ValueId, ValueId)>,
 }
 
 /// How a tensor lies in a storage.
@@ -73,7 +99,7 @@ pub(super) struct TensorSpec {
 #[derive(Debug, Clone)]
 pub(super) struct StorageSpec<'a> {
     pub key: &'a str,
-    pub dtype: Dtype,
+    pub element: Element,
     /// The elements of the whole storage.
     pub len: usize,
     /// For a storage that is a part of another: its first element and its length.
@@ -85,6 +111,9 @@ pub(super) struct StorageSpec<'a> {
 pub(super) struct Pickle<'a> {
     values: Vec<Value<'a>>,
     pub storages: Vec<StorageSpec<'a>>,
+    objects: Vec<Object>,
+    /// Modules and names of classes that are not known here.
+    classes: Vec<(&'a str, &'a str)>,
     root: ValueId,
     /// Where the pickle ends, in bytes from the start of the file.
     pub end: usize,
@@ -99,6 +128,8 @@ impl<'a> Pickle<'a> {
             limit: (bytes.len() / STEP_MEMORY).clamp(FEW_STEPS, MANY_STEPS),
             values: Vec::new(),
             storages: Vec::new(),
+            objects: Vec::new(),
+            classes: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
             memo: BTreeMap::new(),
@@ -110,17 +141,74 @@ impl<'a> Pickle<'a> {
         self.value(self.root)
     }
 
+    pub fn root_id(&self) -> ValueId {
+        self.root
+    }
+
     pub fn value(&self, id: ValueId) -> &Value<'a> {
         // Ids come from the machine that filled this list, which never shrinks.
         &self.values[id.0 as usize]
     }
 
     /// What a dictionary holds under a string key.
-    pub fn entry(&self, dict: &[(ValueId, ValueId)], key: &str) -> Option<&Value<'a>> {
+    pub fn entry(&self, dict: &Entries, key: &str) -> Option<&Value<'a>> {
         let found = dict
             .iter()
             .rfind(|(k, _)| matches!(self.value(*k), Value::Str(s) if *s == key));
         found.map(|(_, value)| self.value(*value))
+    }
+
+    /// What a dictionary holds, or an object that is a kind of dictionary.
+    pub fn entries<'p>(&'p self, value: &'p Value<'a>) -> Option<&'p Entries> {
+        match value {
+            Value::Dict(entries) => Some(entries),
+            Value::Object(object) => {
+                let entries = &self.objects[*object].entries;
+                (!entries.is_empty()).then_some(entries)
+            }
+            _ => None,
+        }
+    }
+
+    /// An object's attributes by name.
+    pub fn attributes<'p>(&'p self, value: &'p Value<'a>) -> Option<&'p Entries> {
+        let Value::Object(object) = value else {
+            return None;
+        };
+        match self.value(self.objects[*object].state?) {
+            Value::Dict(attributes) => Some(attributes),
+            // Beside them those that have slots.
+            Value::Tuple(parts) => match self.value(*parts.first()?) {
+                Value::Dict(attributes) => Some(attributes),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The first of what an object was made of.
+    pub fn made_of(&self, value: &Value<'a>) -> Option<ValueId> {
+        let Value::Object(object) = value else {
+            return None;
+        };
+        match self.value(self.objects[*object].args) {
+            Value::Tuple(args) => args.first().copied(),
+            _ => None,
+        }
+    }
+
+    /// The class of an object that is not known here, fit for a message.
+    pub fn class_of(&self, value: &Value<'a>) -> Option<String> {
+        match value {
+            Value::Object(object) => Some(self.class_name(self.objects[*object].class)),
+            Value::StrangeTensor(class) => Some(self.class_name(*class)),
+            _ => None,
+        }
+    }
+
+    fn class_name(&self, class: ClassId) -> String {
+        let (module, name) = self.classes[class.0 as usize];
+        format!("{}.{}", shown(module), shown(name))
     }
 
     /// A shape or strides.
@@ -147,6 +235,8 @@ struct Machine<'a> {
     limit: usize,
     values: Vec<Value<'a>>,
     storages: Vec<StorageSpec<'a>>,
+    objects: Vec<Object>,
+    classes: Vec<(&'a str, &'a str)>,
     stack: Vec<ValueId>,
     /// The height of the stack at each mark.
     marks: Vec<usize>,
@@ -165,12 +255,16 @@ impl<'a> Machine<'a> {
                     let Self {
                         values,
                         storages,
+                        objects,
+                        classes,
                         input,
                         ..
                     } = self;
                     return Ok(Pickle {
                         values,
                         storages,
+                        objects,
+                        classes,
                         root,
                         end: input.at,
                     });
@@ -212,9 +306,10 @@ impl<'a> Machine<'a> {
                         op::BINUNICODE => self.input.len32()?,
                         _ => self.input.len64()?,
                     };
-                    let text = std::str::from_utf8(self.input.take(len)?)
-                        .map_err(|_| WeightsError::corrupt("a string is not UTF-8", at))?;
-                    self.push(Value::Str(text));
+                    // Python lets strings hold halves of surrogate pairs, such as names of files that
+                    // are not UTF-8; no tensor is called so.
+                    let text = std::str::from_utf8(self.input.take(len)?);
+                    self.push(text.map_or(Value::Inert, Value::Str));
                 }
                 // Python 2 wrote its names like this; they are text all the same, unless they are bytes.
                 op::SHORT_BINSTRING | op::BINSTRING => {
@@ -237,9 +332,9 @@ impl<'a> Machine<'a> {
                 }
 
                 op::EMPTY_TUPLE => self.push(Value::Tuple(Vec::new())),
-                op::EMPTY_LIST => self.push(Value::List(Vec::new())),
+                // A set is as good as a list here.
+                op::EMPTY_LIST | op::EMPTY_SET => self.push(Value::List(Vec::new())),
                 op::EMPTY_DICT => self.push(Value::Dict(Vec::new())),
-                op::EMPTY_SET => self.push(Value::Inert),
                 op::TUPLE1 | op::TUPLE2 | op::TUPLE3 => {
                     let items = self.pop_last(usize::from(opcode - op::TUPLE1) + 1)?;
                     self.push(Value::Tuple(items));
@@ -249,19 +344,16 @@ impl<'a> Machine<'a> {
                     self.push(Value::Tuple(items));
                 }
                 op::FROZENSET => {
-                    self.pop_to_mark()?;
-                    self.push(Value::Inert);
+                    let items = self.pop_to_mark()?;
+                    self.push(Value::List(items));
                 }
                 op::APPEND => {
                     let item = self.pop()?;
                     self.extend_list(vec![item], at)?;
                 }
-                op::APPENDS => {
+                op::APPENDS | op::ADDITEMS => {
                     let items = self.pop_to_mark()?;
                     self.extend_list(items, at)?;
-                }
-                op::ADDITEMS => {
-                    self.pop_to_mark()?;
                 }
                 op::SETITEM => {
                     let items = self.pop_last(2)?;
@@ -312,7 +404,7 @@ impl<'a> Machine<'a> {
                 op::GLOBAL => {
                     let module = self.input.line()?;
                     let name = self.input.line()?;
-                    self.push(Value::Global(global(module, name)?));
+                    self.push_global(module, name)?;
                 }
                 op::STACK_GLOBAL => {
                     let names = self.pop_last(2)?;
@@ -321,33 +413,45 @@ impl<'a> Machine<'a> {
                     else {
                         return Err(WeightsError::corrupt("a name is not a string", at));
                     };
-                    self.push(Value::Global(global(module, name)?));
+                    self.push_global(module, name)?;
                 }
                 op::REDUCE | op::NEWOBJ => {
                     let call = self.pop_last(2)?;
                     let result = self.call(call[0], call[1], at)?;
                     self.stack.push(result);
                 }
+                op::NEWOBJ_EX => {
+                    // The third are arguments by name.
+                    let call = self.pop_last(3)?;
+                    if !matches!(self.value(call[0]), Value::Global(_)) {
+                        return Err(refused_object(opcode));
+                    }
+                    let result = self.call(call[0], call[1], at)?;
+                    self.stack.push(result);
+                }
                 op::BUILD => {
-                    // Attributes set on an object, such as a state dict's `_metadata`, are dropped.
-                    self.pop()?;
+                    let state = self.pop()?;
                     let object = *self.top()?;
-                    if !matches!(
-                        self.value(object),
-                        Value::Dict(_) | Value::Tensor(_) | Value::Inert
-                    ) {
-                        return Err(WeightsError::corrupt("attributes set on a plain value", at));
+                    match *self.value(object) {
+                        Value::Object(object) => self.objects[object].state = Some(state),
+                        // Attributes of what is known, such as a state dict's `_metadata`, are dropped.
+                        Value::Dict(_)
+                        | Value::Tensor(_)
+                        | Value::StrangeTensor(_)
+                        | Value::Inert => {}
+                        _ => {
+                            let what = "attributes set on a plain value";
+                            return Err(WeightsError::corrupt(what, at));
+                        }
                     }
                 }
                 op::BINPERSID => {
                     let id = self.pop()?;
-                    let storage = self.storage(id, at)?;
-                    self.storages.push(storage);
-                    self.push(Value::Storage(self.storages.len() - 1));
+                    let value = self.persistent(id, at)?;
+                    self.stack.push(value);
                 }
-                op::INST | op::OBJ | op::NEWOBJ_EX | op::EXT1 | op::EXT2 | op::EXT4 => {
-                    let what = format!("an object built by pickle instruction 0x{opcode:02X}");
-                    return Err(WeightsError::Refused { what });
+                op::INST | op::OBJ | op::EXT1 | op::EXT2 | op::EXT4 => {
+                    return Err(refused_object(opcode));
                 }
                 op::PERSID => {
                     return Err(WeightsError::unsupported("a pickle of protocol 0"));
@@ -446,7 +550,7 @@ impl<'a> Machine<'a> {
         let ValueId(list) = *self.top()?;
         match &mut self.values[list as usize] {
             Value::List(list) => list.extend(items),
-            Value::Inert => {}
+            Value::Inert | Value::Object(_) => {}
             _ => {
                 return Err(WeightsError::corrupt(
                     "items appended to what is not a list",
@@ -462,8 +566,10 @@ impl<'a> Machine<'a> {
         let (pairs, []) = items.as_chunks::<2>() else {
             return Err(WeightsError::corrupt("a dictionary's key has no value", at));
         };
+        let pairs = pairs.iter().map(|&[key, value]| (key, value));
         match &mut self.values[dict as usize] {
-            Value::Dict(dict) => dict.extend(pairs.iter().map(|&[key, value]| (key, value))),
+            Value::Dict(dict) => dict.extend(pairs),
+            Value::Object(object) => self.objects[*object].entries.extend(pairs),
             Value::Inert => {}
             _ => {
                 return Err(WeightsError::corrupt(
@@ -473,157 +579,6 @@ impl<'a> Machine<'a> {
             }
         }
         Ok(())
-    }
-
-    /// What the call of a known function would give. Nothing is called.
-    fn call(
-        &mut self,
-        function: ValueId,
-        args: ValueId,
-        at: usize,
-    ) -> Result<ValueId, WeightsError> {
-        let corrupt = |what: &str| WeightsError::corrupt(what, at);
-        let (&Value::Global(function), Value::Tuple(args)) =
-            (self.value(function), self.value(args))
-        else {
-            return Err(corrupt("a call of what is not a function"));
-        };
-        let result = match function {
-            Global::Inert => Value::Inert,
-            Global::StorageType(_) => {
-                return Err(WeightsError::unsupported("a storage inside the pickle"));
-            }
-            Global::OrderedDict => return self.ordered_dict(args.first().copied(), at),
-            Global::Size => match args.as_slice() {
-                [] => Value::Tuple(Vec::new()),
-                &[extents] => return Ok(extents),
-                _ => return Err(corrupt("a torch.Size of several arguments")),
-            },
-            Global::RebuildTensor => Value::Tensor(self.tensor(args, at)?),
-            Global::RebuildParameter => match args.first() {
-                Some(&data) if matches!(self.value(data), Value::Tensor(_)) => return Ok(data),
-                _ => return Err(corrupt("a parameter without a tensor")),
-            },
-            Global::RebuildFromType => {
-                let &[inner, _, inner_args, ..] = args.as_slice() else {
-                    return Err(corrupt("a tensor subclass with too few arguments"));
-                };
-                // One level only, as PyTorch writes it: a call inside this one could nest without end.
-                if matches!(self.value(inner), Value::Global(Global::RebuildFromType)) {
-                    return Err(corrupt("a tensor subclass inside another"));
-                }
-                return self.call(inner, inner_args, at);
-            }
-        };
-        Ok(self.add(result))
-    }
-
-    /// `OrderedDict()`, or `OrderedDict([[key, value], …])` as Python 2 wrote it.
-    fn ordered_dict(&mut self, pairs: Option<ValueId>, at: usize) -> Result<ValueId, WeightsError> {
-        let Some(pairs) = pairs else {
-            return Ok(self.add(Value::Dict(Vec::new())));
-        };
-        let not_pairs = || WeightsError::corrupt("an OrderedDict of what are not pairs", at);
-        let count = match self.value(pairs) {
-            Value::List(pairs) => pairs.len(),
-            _ => return Err(not_pairs()),
-        };
-        // The one place where a single instruction copies a list: it is charged by its length.
-        self.charge(count)?;
-        let mut dict = Vec::with_capacity(count);
-        if let Value::List(pairs) = self.value(pairs) {
-            for &pair in pairs {
-                match self.value(pair) {
-                    Value::List(pair) | Value::Tuple(pair) if pair.len() == 2 => {
-                        dict.push((pair[0], pair[1]));
-                    }
-                    _ => return Err(not_pairs()),
-                }
-            }
-        }
-        Ok(self.add(Value::Dict(dict)))
-    }
-
-    /// The arguments `(storage, offset, shape, strides, requires_grad, hooks, metadata)`; the last
-    /// three may be absent.
-    fn tensor(&self, args: &[ValueId], at: usize) -> Result<TensorSpec, WeightsError> {
-        let corrupt = |what: &str| WeightsError::corrupt(what, at);
-        let &[storage, offset, shape, strides, ref rest @ ..] = args else {
-            return Err(corrupt("a tensor with too few arguments"));
-        };
-        let (&Value::Storage(storage), &Value::Int(offset)) =
-            (self.value(storage), self.value(offset))
-        else {
-            return Err(corrupt("a tensor without storage or offset"));
-        };
-        let offset = usize::try_from(offset)
-            .map_err(|_| corrupt("a tensor's offset is negative or too large"))?;
-        if let Some(Value::Dict(flags)) = rest.get(2).map(|&flags| self.value(flags))
-            && flags
-                .iter()
-                .any(|&(_, on)| matches!(self.value(on), Value::Bool(true)))
-        {
-            return Err(WeightsError::unsupported(
-                "a tensor stored negated or conjugated",
-            ));
-        }
-        Ok(TensorSpec {
-            storage,
-            offset,
-            shape,
-            strides,
-        })
-    }
-
-    /// The persistent id `("storage", type, key, location, length)`, with a part in legacy files.
-    fn storage(&self, id: ValueId, at: usize) -> Result<StorageSpec<'a>, WeightsError> {
-        let corrupt = |what: &str| WeightsError::corrupt(what, at);
-        let Value::Tuple(fields) = self.value(id) else {
-            return Err(corrupt("a persistent id is not a tuple"));
-        };
-        let &[kind, dtype, key, _location, len, ref rest @ ..] = fields.as_slice() else {
-            return Err(corrupt("a persistent id is too short"));
-        };
-        let (
-            Value::Str("storage"),
-            &Value::Global(Global::StorageType(dtype)),
-            &Value::Str(key),
-            Some(len),
-        ) = (
-            self.value(kind),
-            self.value(dtype),
-            self.value(key),
-            self.size(len),
-        )
-        else {
-            return Err(corrupt("a persistent id does not name a storage"));
-        };
-        let part = match rest.first().map(|&part| self.value(part)) {
-            None | Some(Value::Inert) => None,
-            Some(Value::Tuple(part)) => {
-                let &[_key, offset, len] = part.as_slice() else {
-                    return Err(corrupt("a part of a storage is not a triple"));
-                };
-                let (Some(offset), Some(len)) = (self.size(offset), self.size(len)) else {
-                    return Err(corrupt("a part of a storage has no size"));
-                };
-                Some((offset, len))
-            }
-            Some(_) => return Err(corrupt("a part of a storage is not a tuple")),
-        };
-        Ok(StorageSpec {
-            key,
-            dtype,
-            len,
-            part,
-        })
-    }
-
-    fn size(&self, id: ValueId) -> Option<usize> {
-        match self.value(id) {
-            Value::Int(n) => usize::try_from(*n).ok(),
-            _ => None,
-        }
     }
 }
 
@@ -638,4 +593,10 @@ fn long(digits: &[u8]) -> Value<'_> {
         }
         None => Value::Long(digits),
     }
+}
+
+/// An object that is made by other means than the call of a class by name.
+fn refused_object(opcode: u8) -> WeightsError {
+    let what = format!("an object built by pickle instruction 0x{opcode:02X}");
+    WeightsError::Refused { what }
 }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::file::{
-    Dtype, MAX_RANK, TensorView, WeightFile, WeightFormat, WeightsError, element_count, shown,
+    Dtype, MAX_RANK, TensorView, WeightFile, WeightFormat, WeightsError, element_count, quoted,
+    shown,
 };
 
 /// The longest header the format allows.
@@ -49,13 +50,15 @@ pub(super) fn parse(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
         ));
     };
     let data_start = LENGTH_BYTES + header_len;
-    let mut header: Header<'_> = serde_json::from_slice(header)
-        .map_err(|e| WeightsError::corrupt(format!("the header says: {e}"), LENGTH_BYTES))?;
+    let mut header: Header<'_> = serde_json::from_slice(header).map_err(|e| {
+        WeightsError::corrupt(format!("the header says: {}", quoted(e)), LENGTH_BYTES)
+    })?;
 
     header.tensors.sort_by_key(|(_, info)| info.data_offsets);
     let mut tensors = BTreeMap::new();
     let mut next = 0;
     for (name, info) in header.tensors {
+        WeightsError::check_name(&name)?;
         let (begin, end) = info.data_offsets;
         let corrupt = |what: &str| {
             let at = data_start.saturating_add(next);
@@ -92,6 +95,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
         format: WeightFormat::Safetensors,
         metadata: header.metadata,
         tensors,
+        part: String::new(),
+        parts: Vec::new(),
     })
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::file::all_finite;
 use super::names::{FillReport, Misshaped, TensorSource};
 use super::{TensorView, WeightFile, WeightsError};
 
@@ -126,7 +127,8 @@ pub fn state_dict<'a>(parts: impl IntoIterator<Item = &'a Tensors>) -> StateDict
 ///
 /// # Errors
 ///
-/// When a tensor that matches by name and shape cannot be read.
+/// When a tensor that matches by name and shape cannot be read, or holds NaN or an infinity: a network with
+/// those gives answers all the same, for comparisons with NaN come out false and a ReLU turns it into zero.
 pub fn take(
     wanted: impl IntoIterator<Item = (String, Vec<usize>)>,
     source: &dyn TensorSource,
@@ -139,6 +141,7 @@ pub fn take(
             None => report.missing.push(name.clone()),
             Some(found) if found == expected => {
                 let numbers = source.numbers(&name, &expected)?;
+                all_finite(&name, &numbers)?;
                 tensors.insert(name.clone(), (expected, numbers));
             }
             Some(found) => report.misshaped.push(Misshaped {

@@ -8,10 +8,9 @@ mod archive;
 use std::collections::BTreeMap;
 
 use super::file::{TensorView, WeightFile, WeightFormat, WeightsError, shown};
-use super::pickle::{Pickle, StorageSpec, Value, ValueId};
-
-/// Where training scripts put the state dict in a checkpoint.
-const WRAPPERS: [&str; 3] = ["state_dict", "model", "model_state_dict"];
+use super::foreign;
+use super::parts::{self, Part};
+use super::pickle::{Element, Pickle, StorageSpec, Value};
 
 /// `0x1950a86a20f9469cfc6c`, with which a legacy file begins.
 const LEGACY_MAGIC: &[u8] = &[0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];
@@ -19,8 +18,17 @@ const LEGACY_MAGIC: &[u8] = &[0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x
 /// The only version of the legacy layout there ever was.
 const LEGACY_PROTOCOL: i64 = 1001;
 
-/// Opens a zip archive.
-pub(super) fn parse_zip(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
+/// Opens a zip archive and takes the dictionary of that key, or the one that is meant.
+pub(super) fn parse_zip<'a>(
+    bytes: &'a [u8],
+    key: Option<&str>,
+) -> Result<WeightFile<'a>, WeightsError> {
+    // By the names alone: what others write may be compressed or damaged, and is named all the same.
+    if let Ok(names) = archive::names(bytes)
+        && let Some(error) = foreign::refuse_zip(names.iter().copied())
+    {
+        return Err(error);
+    }
     let entries = archive::entries(bytes)?;
     let Some((prefix, description)) = entries
         .iter()
@@ -34,33 +42,42 @@ pub(super) fn parse_zip(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
         let entry = entries.get(format!("{prefix}{name}").as_str());
         entry.map(|entry| entry.content)
     };
-    if content("constants.pkl").is_some() {
-        return Err(WeightsError::unsupported("a TorchScript program"));
-    }
     // Absent before PyTorch 2.1, when all files were little-endian.
     if content("byteorder").is_some_and(|order| order != b"little") {
         return Err(WeightsError::unsupported("a file of big-endian numbers"));
     }
     let start = description.start;
     let pickle = Pickle::parse(&bytes[..start + description.content.len()], start)?;
-    let tensors = state_dict(&pickle, start, |storage| {
+    let (tensors, part, parts) = state_dict(&pickle, key, start, |storage| {
         content(&format!("data/{}", storage.key)).ok_or_else(|| missing(storage, start))
     })?;
     Ok(WeightFile {
         format: WeightFormat::TorchZip,
         metadata: BTreeMap::new(),
         tensors,
+        part,
+        parts,
     })
 }
 
 /// Opens a legacy file: magic number, version, system, object, storage keys, then the storages.
-pub(super) fn parse_legacy(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
-    let magic = Pickle::parse(bytes, 0)?;
-    if !matches!(magic.root(), Value::Long(digits) if *digits == LEGACY_MAGIC) {
-        return Err(WeightsError::unsupported(
-            "a pickle that torch.save did not write",
-        ));
-    }
+pub(super) fn parse_legacy<'a>(
+    bytes: &'a [u8],
+    key: Option<&str>,
+) -> Result<WeightFile<'a>, WeightsError> {
+    // Other pickles go on in ways of their own (joblib's with arrays between the instructions).
+    let head = &bytes[..bytes.len().min(64)];
+    let is_ours = head
+        .windows(LEGACY_MAGIC.len())
+        .any(|at| at == LEGACY_MAGIC);
+    let magic = match Pickle::parse(bytes, 0) {
+        Err(error @ WeightsError::Refused { .. }) => return Err(error),
+        Err(error) if is_ours => return Err(error),
+        Ok(magic) if matches!(magic.root(), Value::Long(digits) if *digits == LEGACY_MAGIC) => {
+            magic
+        }
+        _ => return Err(foreign::refuse_pickle()),
+    };
     let version = Pickle::parse(bytes, magic.end)?;
     if !matches!(version.root(), Value::Int(LEGACY_PROTOCOL)) {
         return Err(WeightsError::unsupported(
@@ -88,7 +105,7 @@ pub(super) fn parse_legacy(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError>
     let object = Pickle::parse(bytes, system.end)?;
     let keys = Pickle::parse(bytes, object.end)?;
     let storages = legacy_storages(bytes, &object, &keys)?;
-    let tensors = state_dict(&object, system.end, |storage| {
+    let (tensors, part, parts) = state_dict(&object, key, system.end, |storage| {
         storages
             .get(storage.key)
             .copied()
@@ -98,6 +115,8 @@ pub(super) fn parse_legacy(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError>
         format: WeightFormat::TorchLegacy,
         metadata: BTreeMap::new(),
         tensors,
+        part,
+        parts,
     })
 }
 
@@ -110,7 +129,7 @@ fn legacy_storages<'a>(
     let mut specs: BTreeMap<&str, &StorageSpec<'_>> = BTreeMap::new();
     for spec in &object.storages {
         let first = *specs.entry(spec.key).or_insert(spec);
-        if (first.dtype, first.len) != (spec.dtype, spec.len) {
+        if (first.element, first.len) != (spec.element, spec.len) {
             let what = format!("storage `{}` is described in two ways", shown(spec.key));
             return Err(WeightsError::corrupt(what, object.end));
         }
@@ -144,7 +163,7 @@ fn legacy_storages<'a>(
             );
             return Err(WeightsError::corrupt(what, at));
         }
-        let size = spec.len.checked_mul(spec.dtype.size());
+        let size = spec.len.checked_mul(spec.element.size());
         let content = size
             .and_then(|size| rest.get(..size))
             .ok_or_else(truncated)?;
@@ -161,40 +180,66 @@ fn missing(storage: &StorageSpec<'_>, at: usize) -> WeightsError {
     WeightsError::corrupt(format!("storage `{}` is missing", shown(storage.key)), at)
 }
 
-/// Lays the tensors of the state dict over their storages, whose bytes `storage_bytes` finds.
+/// Tensors by name, the key of the dictionary they were found in, and all dictionaries there are.
+type Found<'a> = (BTreeMap<String, TensorView<'a>>, String, Vec<Part>);
+
+/// Lays the tensors of the dictionary of that key, or of the one that is meant, over their storages, whose
+/// bytes `storage_bytes` finds.
 fn state_dict<'a>(
     pickle: &Pickle<'_>,
+    key: Option<&str>,
     at: usize,
     storage_bytes: impl Fn(&StorageSpec<'_>) -> Result<&'a [u8], WeightsError>,
-) -> Result<BTreeMap<String, TensorView<'a>>, WeightsError> {
-    let Some(entries) = find_state_dict(pickle) else {
-        return Err(WeightsError::unsupported(
-            "a PyTorch file that holds no dictionary of named tensors",
-        ));
+) -> Result<Found<'a>, WeightsError> {
+    let mut dictionaries = parts::dictionaries(pickle)?;
+    let networks = dictionaries.iter().filter(|found| !found.is_small);
+    let parts: Vec<Part> = networks.map(|found| found.part.clone()).collect();
+    let (entries, part) = match (key, dictionaries.first_mut()) {
+        (_, None) => {
+            return Err(match pickle.class_of(pickle.root()) {
+                Some(class) => WeightsError::WholeObject { class },
+                None => WeightsError::unsupported(
+                    "a PyTorch file that holds no dictionary of named tensors",
+                ),
+            });
+        }
+        (None, Some(first)) => (std::mem::take(&mut first.tensors), first.part.key.clone()),
+        (Some(key), Some(_)) => (parts::choose(&dictionaries, key)?, key.to_owned()),
     };
     let mut tensors = BTreeMap::new();
-    for &(key, value) in entries {
-        let (Value::Str(name), Value::Tensor(tensor)) = (pickle.value(key), pickle.value(value))
-        else {
-            continue;
+    for (name, value) in entries {
+        let tensor = match pickle.value(value) {
+            Value::Tensor(tensor) => tensor,
+            strange => {
+                let class = pickle.class_of(strange).unwrap_or_default();
+                let what = format!("a tensor made by {class}");
+                return Err(WeightsError::unsupported(what));
+            }
         };
         let corrupt =
-            |what: &str| WeightsError::corrupt(format!("tensor `{}`: {what}", shown(name)), at);
+            |what: &str| WeightsError::corrupt(format!("tensor `{}`: {what}", shown(&name)), at);
         let storage = &pickle.storages[tensor.storage];
+        let dtype = match storage.element {
+            Element::Known(dtype) => dtype,
+            Element::Strange(kind, _) => {
+                let what = format!("a tensor of torch.{kind}");
+                return Err(WeightsError::unsupported(what));
+            }
+        };
         let content = storage_elements(storage, storage_bytes(storage)?)
             .ok_or_else(|| corrupt("its storage is shorter than announced"))?;
         let shape = pickle.extents(tensor.shape).map_err(corrupt)?;
         let strides = pickle.extents(tensor.strides).map_err(corrupt)?;
-        let view = TensorView::new(storage.dtype, shape, strides, tensor.offset, content)
-            .map_err(corrupt)?;
-        tensors.insert((*name).to_owned(), view);
+        let view =
+            TensorView::new(dtype, shape, strides, tensor.offset, content).map_err(corrupt)?;
+        tensors.insert(name, view);
     }
-    Ok(tensors)
+    Ok((tensors, part, parts))
 }
 
 /// The bytes of a storage, or of the part of it that is meant.
 fn storage_elements<'a>(storage: &StorageSpec<'_>, bytes: &'a [u8]) -> Option<&'a [u8]> {
-    let size = storage.dtype.size();
+    let size = storage.element.size();
     let whole = bytes.get(..storage.len.checked_mul(size)?)?;
     let Some((first, len)) = storage.part else {
         return Some(whole);
@@ -202,22 +247,4 @@ fn storage_elements<'a>(storage: &StorageSpec<'_>, bytes: &'a [u8]) -> Option<&'
     whole
         .get(first.checked_mul(size)?..)?
         .get(..len.checked_mul(size)?)
-}
-
-/// The dictionary that holds tensors: under one of the usual keys, else the root.
-fn find_state_dict<'p>(pickle: &'p Pickle<'_>) -> Option<&'p [(ValueId, ValueId)]> {
-    let with_tensors = |value: &'p Value<'_>| match value {
-        Value::Dict(entries) => entries
-            .iter()
-            .any(|&(_, value)| matches!(pickle.value(value), Value::Tensor(_)))
-            .then_some(entries.as_slice()),
-        _ => None,
-    };
-    let Value::Dict(root) = pickle.root() else {
-        return None;
-    };
-    WRAPPERS
-        .iter()
-        .find_map(|key| pickle.entry(root, key).and_then(with_tensors))
-        .or_else(|| with_tensors(pickle.root()))
 }

@@ -12,7 +12,7 @@ fn error(bytes: &[u8]) -> String {
 // --- Pickles, in the legacy layout, where nothing else stands in the way. ---
 
 /// A legacy file: magic number, version, system, then the pickles and storages given.
-fn legacy(object: &[u8], keys: &[u8], storages: &[u8]) -> Vec<u8> {
+pub fn legacy(object: &[u8], keys: &[u8], storages: &[u8]) -> Vec<u8> {
     let mut file = b"\x80\x02\x8A\x0A\x6C\xFC\x9C\x46\xF9\x20\x6A\xA8\x50\x19.".to_vec();
     file.extend_from_slice(b"\x80\x02M\xE9\x03.");
     file.extend_from_slice(b"\x80\x02}.");
@@ -111,7 +111,7 @@ fn a_storage_longer_than_the_file_is_refused() {
 }
 
 #[test]
-fn names_off_the_list_are_refused_even_if_never_called() {
+fn names_that_run_code_are_refused_even_if_never_called() {
     for name in [
         "os\nsystem",
         "posix\nsystem",
@@ -119,16 +119,16 @@ fn names_off_the_list_are_refused_even_if_never_called() {
         "subprocess\nPopen",
         "builtins\neval",
         "builtins\nexec",
-        "builtins\ngetattr",
         "__builtin__\n__import__",
         "runpy\n_run_code",
         "torch\nload",
         "torch.hub\nload",
         "torch._dynamo\nexplain",
         "webbrowser\nopen",
-        "collections\nOrderedDict.fromkeys",
-        "torch.nn.modules.linear\nLinear",
-        "\n",
+        "os.path\njoin",
+        "pickle\nloads",
+        "importlib\nimport_module",
+        "torch.utils.cpp_extension\nload",
     ] {
         let told = error(&object(&[b"c", name.as_bytes(), b"\n"].concat()));
         let shown = format!("`{}`", name.replace('\n', "."));
@@ -136,13 +136,41 @@ fn names_off_the_list_are_refused_even_if_never_called() {
     }
     // The same through the instruction that takes the names from the stack.
     assert!(error(&object(b"\x8C\x02os\x8C\x06system\x93")).contains("`os.system`"));
+    // Beside weights that could be read, too.
+    let beside = [
+        b"}U\x01m".as_slice(),
+        b"}",
+        b"sU\x01xcos\nsystem\nU\x02ls\x85Rs",
+    ]
+    .concat();
+    assert!(error(&object(&beside)).contains("`os.system`"));
+}
+
+#[test]
+fn objects_of_other_classes_are_data_and_no_weights() {
+    for (code, class) in [
+        (&b"cm.n\nC\n)\x81"[..], "`m.n.C`"),
+        (b"cm.n\nC\n)R}b", "`m.n.C`"),
+        (b"cm.n\nC\n)}\x92", "`m.n.C`"),
+        (b"c\nC\x1B]0;x\x07\n)\x81", "\\u{1b}"),
+    ] {
+        let told = error(&object(code));
+        assert!(
+            told.contains("a whole pickled") && told.contains(class),
+            "{told}"
+        );
+    }
+    // The class itself, and what a call of an unknown function gave.
+    for code in [&b"cm.n\nC\n"[..], b"c__builtin__\ngetattr\n)R)R"] {
+        assert!(error(&object(code)).contains("no dictionary of named tensors"));
+    }
 }
 
 #[test]
 fn a_name_cannot_write_to_the_terminal() {
-    let told = error(&object(b"c\x1B]0;pwned\x07\nx\n"));
+    let told = error(&object(b"c\x1B]0;pwned\x07\nx\n)\x81"));
     assert!(!told.contains('\x1B') && told.contains("\\u{1b}"), "{told}");
-    let long = [b"c".as_slice(), &[b'a'; 100_000], b"\nx\n"].concat();
+    let long = [b"c".as_slice(), &[b'a'; 100_000], b"\nx\n)\x81"].concat();
     assert!(error(&object(&long)).len() < 300);
 }
 
@@ -247,15 +275,111 @@ fn nesting_and_length_are_capped() {
     assert!(error(&object(&deep)).contains("no dictionary"));
 }
 
+#[test]
+fn flags_that_many_tensors_share_are_charged_to_each() {
+    // A dictionary of ten thousand flags, all off, in memo 0; a storage in memo 1.
+    let mut shared = b"}q\0(".to_vec();
+    shared.extend(b"NN".repeat(10_000));
+    shared.extend(b"u0(U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQq\x01");
+    let call = b"ctorch._utils\n_rebuild_tensor_v2\n(h\x01K\0))\x89Nh\0tR0";
+    shared.extend(call.repeat(100));
+    assert!(error(&object(&shared)).contains("number of instructions"));
+}
+
+#[test]
+fn what_a_checkpoint_says_many_times_over_is_read_a_limited_number_of_times() {
+    let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU\x010U\x03cpuK\x04tQ\
+        K\0K\x04\x85K\x01\x85\x89}tRq\x000";
+    let short = |text: &str| [&[b'U', text.len() as u8][..], text.as_bytes()].concat();
+    // In memo 1 a dictionary of ten thousand tensors, all the same one.
+    let mut shared = tensor.to_vec();
+    shared.extend(b"}(");
+    for number in 0..10_000 {
+        shared.extend([&short(&number.to_string())[..], b"h\0"].concat());
+    }
+    shared.extend(b"uq\x010");
+    // Modules that have all of them as parameters, or as buffers, or hold one more such module.
+    for part in ["_parameters", "_buffers"] {
+        let mut modules = shared.clone();
+        modules.extend(
+            [
+                b"}(U\x08_modules}",
+                &short(part)[..],
+                b"h\x01uq\x020cmine\nNet\nq\x030}(",
+            ]
+            .concat(),
+        );
+        for number in 0..1000 {
+            let name = short(&format!("net{number}"));
+            modules.extend([&name[..], b"h\x03)\x81h\x02b"].concat());
+        }
+        modules.push(b'u');
+        assert!(
+            error(&object(&modules)).contains("number of entries"),
+            "{part}"
+        );
+    }
+    // A module that is made of itself, a thousand times.
+    let mut made = b"cmine\nNet\nq\x010]q\x020}(".to_vec();
+    for number in 0..1000 {
+        let name = short(&format!("net{number}"));
+        made.extend([&name[..], b"h\x01h\x02\x85R"].concat());
+    }
+    made.push(b'u');
+    assert!(read_all(&object(&made)).is_err());
+    // One long name, as often as there are instructions.
+    let mut names = [
+        tensor.as_slice(),
+        b"X\0\x04\0\0",
+        &[b'n'; 1024],
+        b"q\x010}(",
+    ]
+    .concat();
+    names.extend(b"h\x01h\0".repeat(62_000));
+    names.push(b'u');
+    assert!(error(&object(&names)).contains("number of entries"));
+}
+
+#[test]
+fn names_longer_than_any_networks_are_refused() {
+    let name = "n".repeat(2000);
+    let in_pickle = [b"X\xD0\x07\0\0", name.as_bytes()].concat();
+    let tensor = |named: &[u8], key: &[u8]| {
+        let tensor = b"ctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\n";
+        let rest = b"U\x03cpuK\x04tQK\0K\x04\x85K\x01\x85\x89}tRs.";
+        let pickle = [b"\x80\x02}", named, tensor, key, rest].concat();
+        let storage = [&4u64.to_le_bytes()[..], &[0; 16]].concat();
+        legacy(&pickle, &[b"\x80\x02]", key, b"a."].concat(), &storage)
+    };
+    assert!(read_all(&tensor(b"U\x01w", b"U\x010")).is_ok());
+    let entry = r#"{"dtype":"U8","shape":[0],"data_offsets":[0,0]}"#;
+    for file in [
+        tensor(&in_pickle, b"U\x010"),
+        tensor(b"U\x01w", &in_pickle),
+        zip(
+            &[
+                stored("a/data.pkl", &zip_pickle("0")),
+                stored(name.leak(), b""),
+            ],
+            None,
+        ),
+        safetensors(&format!(r#"{{"{}":{entry}}}"#, "n".repeat(2000)), b""),
+    ] {
+        let told = error(&file);
+        assert!(told.contains("length of the name `nnn"), "{told}");
+        assert!(told.len() < 300);
+    }
+}
+
 // --- Zip archives. ---
 
-struct ZipEntry {
+pub struct ZipEntry {
     name: &'static str,
     content: Vec<u8>,
     method: u16,
 }
 
-fn stored(name: &'static str, content: &[u8]) -> ZipEntry {
+pub fn stored(name: &'static str, content: &[u8]) -> ZipEntry {
     ZipEntry {
         name,
         content: content.to_vec(),
@@ -264,7 +388,7 @@ fn stored(name: &'static str, content: &[u8]) -> ZipEntry {
 }
 
 /// A zip archive of entries without checksum; the directory claims `count` entries if told to.
-fn zip(entries: &[ZipEntry], count: Option<u16>) -> Vec<u8> {
+pub fn zip(entries: &[ZipEntry], count: Option<u16>) -> Vec<u8> {
     let (mut file, mut directory) = (Vec::new(), Vec::new());
     for entry in entries {
         let start = file.len() as u32;
@@ -300,7 +424,7 @@ fn zip(entries: &[ZipEntry], count: Option<u16>) -> Vec<u8> {
 }
 
 /// The pickle of one tensor of four `f32` over the storage `key`.
-fn zip_pickle(key: &str) -> Vec<u8> {
+pub fn zip_pickle(key: &str) -> Vec<u8> {
     let head =
         b"\x80\x02}U\x01wctorch._utils\n_rebuild_tensor_v2\n((U\x07storagectorch\nFloatStorage\nU";
     let tail = b"U\x03cpuK\x04tQK\0K\x04\x85K\x01\x85\x89}tRs.";
@@ -479,6 +603,20 @@ fn safetensors_headers_that_lie_are_refused() {
     for (file, words) in &cases {
         let told = error(file);
         assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
+fn a_parser_repeats_little_of_the_file_and_nothing_for_the_terminal() {
+    let text = format!(r"\u001b]0;pwned\u0007{}", "x".repeat(1 << 20));
+    for header in [
+        format!(r#"{{"w":"{text}"}}"#),
+        format!(r#"{{"w":{{"dtype":"F32","shape":"{text}","data_offsets":[0,0]}}}}"#),
+        format!(r#"{{"w":{{"dtype":"{text}","shape":[0],"data_offsets":[0,0]}}}}"#),
+    ] {
+        let told = error(&safetensors(&header, b""));
+        assert!(told.len() < 400, "{} bytes", told.len());
+        assert!(!told.contains(char::is_control), "{told:?}");
     }
 }
 

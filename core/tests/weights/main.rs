@@ -2,10 +2,13 @@
 //! memory, and everything that PyTorch and safetensors write is read as they read it.
 //!
 //! The files in `fixtures/weights` and the values in `expected.json` come from
-//! `tests/parity/make_weight_fixtures.py`.
+//! `tests/parity/make_weight_fixtures.py`, those in `fixtures/weights/foreign` from
+//! `tests/parity/make_foreign_fixtures.py`.
 
 #![allow(clippy::unwrap_used)]
 
+mod checkpoints;
+mod foreign;
 mod hostile;
 mod read;
 mod write;

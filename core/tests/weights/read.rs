@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekindle_core::weights::{Dtype, WeightFile, WeightFormat, WeightsError};
+use safetensors::SafeTensors;
 
 use crate::read_all;
 
@@ -45,10 +46,17 @@ fn fixture(name: &str) -> &'static [u8] {
 }
 
 #[derive(serde::Deserialize)]
-struct Expected {
+pub struct Expected {
     dtype: String,
-    shape: Vec<usize>,
-    values: Vec<f32>,
+    pub shape: Vec<usize>,
+    pub values: Vec<f32>,
+}
+
+/// The tensors of the files whose names begin so.
+pub fn expected(kind: &str) -> BTreeMap<String, Expected> {
+    let all = include_str!("../fixtures/weights/expected.json");
+    let mut all: BTreeMap<String, BTreeMap<String, Expected>> = serde_json::from_str(all).unwrap();
+    all.remove(kind).unwrap()
 }
 
 fn dtype_of(name: &str) -> Dtype {
@@ -197,4 +205,21 @@ fn the_tar_archives_of_the_first_pytorch_are_refused_with_the_reason() {
     tar[257..262].copy_from_slice(b"ustar");
     let error = WeightFile::parse(&tar).unwrap_err();
     assert!(error.to_string().contains("tar archive"), "{error}");
+}
+
+#[test]
+fn headers_of_any_length_are_read_whatever_their_length_looks_like() {
+    // 0x0280 to 0x0580 and 0x010280 begin with the bytes of a pickle of protocol 2 to 5.
+    for length in [0x0280, 0x0380, 0x0480, 0x0580, 0x1_0280] {
+        let entry = |name: &str| {
+            format!(r#"{{"{name}":{{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}}}"#)
+        };
+        // Padded with spaces, as the format's own writer aligns its data.
+        let header = format!("{:length$}", entry("w"));
+        let file = [&(length as u64).to_le_bytes()[..], header.as_bytes(), &[7]].concat();
+        let theirs = SafeTensors::deserialize(&file).unwrap();
+        assert_eq!(theirs.tensor("w").unwrap().data(), [7]);
+        let ours = WeightFile::parse(&file).unwrap();
+        assert_eq!(ours.get("w").unwrap().to_f32().unwrap(), [7.0]);
+    }
 }

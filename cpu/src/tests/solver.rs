@@ -1,5 +1,5 @@
 use super::{Level, Random};
-use crate::{Matrix, exact_logits, exact_sums, gram, row_products};
+use crate::{Matrix, exact_logits, exact_moments, exact_sums, gram, row_products};
 
 /// `Σ_k a[k] · b[k]` in f64, and the sum of the magnitudes: what rounding is measured by.
 fn dot(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> (f64, f64) {
@@ -105,6 +105,53 @@ fn exact_products_are_exact_to_the_last_bits_of_f64() {
                     let expected = start[k * width + f] + sum;
                     let off = sums[k * width + f] - expected;
                     assert!(off.abs() <= 1e-14 * (size + expected.abs()));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn moments_and_products_of_centred_rows_are_those_of_f64() {
+    let mut random = Random(4);
+    for level in Level::all() {
+        let _forced = level.force();
+        for (count, width) in [(1, 1), (2, 300), (45, 37), (100, 8)] {
+            let rows: Vec<f32> = random
+                .floats(count * width)
+                .iter()
+                .map(|x| x + 0.7)
+                .collect();
+            let weights: Vec<f64> = random
+                .floats(count)
+                .iter()
+                .map(|x| f64::from(x.abs()))
+                .collect();
+            let total: f64 = weights.iter().sum();
+            let shares: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
+            let (mean, variance) = exact_moments(width, &rows, &shares);
+            let centred = |n: usize, f: usize| f64::from(rows[n * width + f]) - mean[f];
+            for f in 0..width {
+                let sum: f64 = (0..count).map(|n| shares[n] * centred(n, f)).sum();
+                assert!(sum.abs() < 1e-14);
+                let square: f64 = (0..count).map(|n| shares[n] * centred(n, f).powi(2)).sum();
+                assert!((variance[f] - square).abs() < 1e-14 * (1.0 + square));
+            }
+            // The rest of the products is never read.
+            let mut products = gram(width, &rows);
+            for n in 0..count {
+                products[n * count + n + 1..(n + 1) * count].fill(f32::NAN);
+            }
+            let matrix = Matrix::of_centred(products, &shares, 2.0);
+            let mut unit = vec![0.0; count * count];
+            (0..count).for_each(|n| unit[n * count + n] = 1.0);
+            let mut found = vec![f32::NAN; count * count];
+            matrix.multiply(&unit, &mut found);
+            for a in 0..count {
+                for b in 0..count {
+                    let product: f64 = (0..width).map(|f| centred(a, f) * centred(b, f)).sum();
+                    let off = f64::from(found[a * count + b]) - product / 2.0;
+                    assert!(off.abs() < 1e-5 * width as f64, "{off}");
                 }
             }
         }

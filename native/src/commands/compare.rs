@@ -25,6 +25,8 @@ struct Row {
     /// Published ImageNet accuracy of the default weights, in percent.
     acc1: Option<f32>,
     acc5: Option<f32>,
+    /// How numbers were kept while it was measured.
+    precision: Option<&'static str>,
     /// Milliseconds an image, the median over the runs.
     ms_per_image: Option<f64>,
     /// The most memory that a process of its own held, in millions of bytes.
@@ -33,6 +35,9 @@ struct Row {
 
 /// Prints the table.
 pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    if args.batch == 0 || args.runs == 0 {
+        return Err(Failure::new(ExitCode::Usage, "--batch and --runs must be at least 1").into());
+    }
     let mut rows = Vec::new();
     let measured = if args.no_measure {
         0
@@ -116,6 +121,7 @@ fn row(model: &str, args: &CompareArgs, context: &Context) -> anyhow::Result<Row
         input_size: side,
         acc1: accuracy.map(|(top1, _)| top1),
         acc5: accuracy.map(|(_, top5)| top5),
+        precision: (!args.no_measure).then(|| context.global.precision.word()),
         ms_per_image,
         peak_memory_mb,
     })
@@ -133,7 +139,8 @@ fn measure(
         .args(["bench", model, "--json", "--quiet"])
         .args(["--batch", &args.batch.to_string()])
         .args(["--runs", &args.runs.to_string()])
-        .args(["--device", &context.global.device.to_string()]);
+        .args(["--device", &context.global.device.to_string()])
+        .args(["--precision", context.global.precision.word()]);
     if !std::path::Path::new(model).is_file() {
         // Speed does not depend on the numbers.
         command.args(["--weights", "random"]);

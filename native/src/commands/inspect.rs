@@ -7,10 +7,11 @@ use rekindle_core::backbone::{Architecture, find};
 use rekindle_core::graph::Graph;
 use rekindle_core::head::HeadKind;
 use rekindle_core::inspect::Freezing;
-use rekindle_core::model::{ModelCard, read_card, whole_graph};
+use rekindle_core::model::{ModelCard, ModelError, read_card, whole_graph};
 use rekindle_core::weights::WeightFile;
 
-use crate::cli::InspectArgs;
+use crate::cli::{InspectArgs, PictureArgs};
+use crate::models;
 use crate::ui::{ExitCode, Failure};
 
 /// A network as a person asked to see it. No weights are needed for that.
@@ -38,6 +39,11 @@ impl Inspected {
             Some(card) => card.clone(),
             None => published(architecture)?,
         };
+        let pictures = PictureArgs {
+            bare: args.bare,
+            ..PictureArgs::default()
+        };
+        models::has_what_is_left_out(architecture, &pictures)?;
         wanted.bare |= args.bare;
         if let Some(classes) = args.classes {
             if classes == 0 {
@@ -77,7 +83,12 @@ fn published(architecture: &Architecture) -> anyhow::Result<ModelCard> {
 
 fn card_of(path: &Path) -> anyhow::Result<ModelCard> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let file = WeightFile::parse(&bytes)
-        .with_context(|| format!("cannot use {} as a model", path.display()))?;
-    read_card(&file).with_context(|| format!("cannot use {} as a model", path.display()))
+    let card = || {
+        let file = WeightFile::parse(&bytes)?;
+        let card = read_card(&file)?;
+        // Nobody computes with them here, but what is said of a damaged file is not worth much.
+        file.check_numbers()?;
+        Ok::<_, ModelError>(card)
+    };
+    card().with_context(|| format!("cannot use {} as a model", path.display()))
 }

@@ -7,9 +7,11 @@ mod diagram;
 mod doctor;
 mod evaluate;
 mod export;
+mod groups;
 mod inspect;
 mod kernels;
 mod list;
+mod measured;
 mod predict;
 mod serve;
 mod summary;
@@ -22,7 +24,8 @@ use serde::Serialize;
 
 use crate::cli::{Command, Global};
 use crate::interrupt::Interrupt;
-use crate::ui::{Console, ExitCode, hushed};
+use crate::photos::Limits;
+use crate::ui::{Console, ExitCode, hushed, plain};
 
 /// What every command is given.
 pub struct Context {
@@ -32,6 +35,8 @@ pub struct Context {
     pub console: Console,
     /// Ctrl-C.
     pub interrupt: Interrupt,
+    /// Bounds on each photo.
+    pub limits: Limits,
 }
 
 impl Context {
@@ -91,7 +96,7 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Prints text to stdout.
 fn print_text(text: &str) -> anyhow::Result<()> {
     let mut out = io::stdout().lock();
-    writeln!(out, "{text}")?;
+    writeln!(out, "{}", plain(text))?;
     Ok(out.flush()?)
 }
 

@@ -1,5 +1,6 @@
 //! `rekindle predict`: what is on photos.
 
+use std::io;
 use std::path::{Path, PathBuf};
 
 use rekindle_core::postprocess::Prediction;
@@ -8,9 +9,11 @@ use serde::Serialize;
 use super::{Context, percent, print_json, print_text};
 use crate::cli::PredictArgs;
 use crate::features::{self, Answers};
+use crate::interrupt::Interrupt;
 use crate::models;
-use crate::photos::{PhotoError, is_photo_name};
+use crate::photos::PhotoProblem;
 use crate::ui::{ExitCode, Failure, print_warning};
+use crate::walk::Walker;
 
 /// A photo's answer, as `predict --json` prints it.
 #[derive(Debug, Serialize)]
@@ -30,7 +33,10 @@ struct Trouble {
 
 /// Classifies photos and prints the best classes of each.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let paths = expand(&args.images)?;
+    if args.top == 0 {
+        return Err(Failure::new(ExitCode::Usage, "--top must be at least 1").into());
+    }
+    let Named { paths, unreadable } = expand(&args.images, &context.interrupt)?;
     let device = context.open_device()?;
     let model = models::open(
         &args.model,
@@ -38,7 +44,7 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
         &device.device,
         context,
     )?;
-    let Answers { answers, failed } = features::predict(&model, &paths, args.top.max(1), context)?;
+    let Answers { answers, failed } = features::predict(&model, &paths, args.top, context)?;
 
     let mut answers = answers.into_iter().peekable();
     let mut troubles = failed.iter().peekable();
@@ -46,18 +52,35 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
         if let Some((_, top)) = answers.next_if(|(photo, _)| *photo == index) {
             print_answer(path, &top, context)?;
         } else if let Some((_, error)) = troubles.next_if(|(photo, _)| *photo == index) {
-            print_trouble(path, error, context)?;
+            print_trouble(
+                path,
+                error.kind(),
+                &error.problem.to_string(),
+                error.help(),
+                context,
+            )?;
         }
     }
-    match failed.len() {
-        0 => Ok(ExitCode::Ok),
-        count if args.strict || count == paths.len() => Err(Failure::new(
-            ExitCode::Data,
-            format!("{count} of {} photos could not be read", paths.len()),
-        )
-        .into()),
-        _ => Ok(ExitCode::Ok),
+    let unlisted = unreadable.len();
+    for (folder, cause) in unreadable {
+        let message = format!("the folder cannot be listed ({cause})");
+        let kind = PhotoProblem::from_io(cause).kind();
+        print_trouble(&folder, kind, &message, None, context)?;
     }
+    if failed.len() + unlisted > 0 && (args.strict || failed.len() == paths.len()) {
+        let mut text = format!(
+            "{} of {} photos could not be read",
+            failed.len(),
+            paths.len()
+        );
+        match unlisted {
+            0 => {}
+            1 => text += ", nor could a folder",
+            folders => text += &format!(", nor could {folders} folders"),
+        }
+        return Err(Failure::new(ExitCode::Data, text).into());
+    }
+    Ok(ExitCode::Ok)
 }
 
 fn print_answer(path: &Path, top: &[Prediction], context: &Context) -> anyhow::Result<()> {
@@ -77,59 +100,63 @@ fn print_answer(path: &Path, top: &[Prediction], context: &Context) -> anyhow::R
     print_text(&text)
 }
 
-fn print_trouble(path: &Path, error: &PhotoError, context: &Context) -> anyhow::Result<()> {
+fn print_trouble(
+    path: &Path,
+    kind: &'static str,
+    message: &str,
+    help: Option<&str>,
+    context: &Context,
+) -> anyhow::Result<()> {
     if context.global.json {
-        let trouble = Trouble {
-            kind: error.kind(),
-            message: error.problem.to_string(),
-        };
+        let message = message.to_owned();
         print_json(&Answer {
             path: path.display().to_string(),
             top: None,
-            error: Some(trouble),
+            error: Some(Trouble { kind, message }),
         })?;
     }
-    print_warning(&error.to_string(), error.help());
+    print_warning(&format!("{message}: {}", path.display()), help);
     Ok(())
 }
 
-/// Folders become the photos in them, sorted.
-fn expand(images: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
-    let mut paths = Vec::new();
+/// What the arguments name.
+#[derive(Default)]
+struct Named {
+    /// Photos, in the order of the arguments; folders become the photos in them, sorted.
+    paths: Vec<PathBuf>,
+    /// Folders inside folders that cannot be looked into.
+    unreadable: Vec<(PathBuf, io::Error)>,
+}
+
+fn expand(images: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Named> {
+    let mut named = Named::default();
     for image in images {
         if !image.is_dir() {
-            paths.push(image.clone());
+            named.paths.push(image.clone());
             continue;
         }
-        let before = paths.len();
-        gather(image, 0, &mut paths)?;
-        if paths.len() == before {
+        let walked = Walker::new(image, interrupt)?.walk(image)?;
+        for link in &walked.loops {
+            let text = format!(
+                "not followed, since it leads to a folder above it: {}",
+                link.display()
+            );
+            print_warning(&text, None);
+        }
+        let mut paths = walked.photos;
+        // A link that leads nowhere may have been a photo, or a folder of them: opening it says so.
+        paths.extend(walked.dangling);
+        paths.sort();
+        if paths.is_empty() && walked.unreadable.is_empty() {
             return Err(Failure::new(
                 ExitCode::Data,
                 format!("there are no photos in {}", image.display()),
             )
+            .with_help("photos are JPEG, PNG, WebP, GIF, BMP and TIFF files")
             .into());
         }
-        paths[before..].sort();
+        named.paths.extend(paths);
+        named.unreadable.extend(walked.unreadable);
     }
-    Ok(paths)
-}
-
-fn gather(folder: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> anyhow::Result<()> {
-    const DEEPEST: usize = 32;
-    for entry in std::fs::read_dir(folder)? {
-        let path = entry?.path();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
-        if hidden {
-            continue;
-        }
-        if path.is_dir() && depth < DEEPEST {
-            gather(&path, depth + 1, paths)?;
-        } else if is_photo_name(&path) {
-            paths.push(path);
-        }
-    }
-    Ok(())
+    Ok(named)
 }

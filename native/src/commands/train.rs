@@ -3,34 +3,49 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
-use rekindle_core::model::Model;
+use rekindle_core::model::{Model, PhotoHashes};
 use rekindle_core::train::MlpRecipe;
 use rekindle_core::train::metrics::Report;
 use rekindle_core::train::{
-    ClassWeights, Examples, FeatureCache, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, Split,
-    TrainError, cross_validate, evaluate, judge, stratified_split,
+    ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
+    Split, TrainError, cross_validate, evaluate, judge, stratified_folds, stratified_split,
 };
 use serde_json::{Map, Value, json};
 
-use super::{Context, percent, print_json, print_text, table};
+use super::measured::{accuracy_gate, check_gate, class_table, left_out, share};
+use super::{Context, groups, print_json, print_text};
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
-use crate::dataset::{self, Dataset, ScanOptions, Skipped, scan};
+use crate::dataset::{self, Dataset, Item, ScanOptions, scan};
 use crate::features::{self, Views};
 use crate::models::{self, Origin};
 use crate::report::{self, Page};
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, Unit, print_warning};
 
+/// Share of the photos that is held back unless somebody says otherwise.
+const HELD_BACK: f64 = 0.2;
+
 /// Trains and leaves a run folder behind.
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     check(args)?;
     let options = ScanOptions {
+        limits: context.limits,
         strict: args.strict,
         ..Default::default()
     };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
+    if args.split.is_some() && dataset.is_divided() {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "--split does not apply here: it belongs to folders without train/, val/ and test/",
+        )
+        .with_help("leave it out: the folder says itself what is held back")
+        .into());
+    }
     introduce(&dataset, context);
+    set_unused_aside(args, &mut dataset, context);
+    check_folds(args, &dataset)?;
 
     // The run folder first: a disk that cannot be written to is found out before the work.
     let head_name = if args.head == HeadChoice::Mlp {
@@ -54,7 +69,10 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
 /// What makes no sense is refused before anything is read.
 fn check(args: &TrainArgs) -> anyhow::Result<()> {
     let usage = |message: &str| Err(Failure::new(ExitCode::Usage, message).into());
-    if !(args.split > 0.0 && args.split < 1.0) {
+    if args
+        .split
+        .is_some_and(|share| !(share > 0.0 && share < 1.0))
+    {
         return usage("--split must lie between 0 and 1");
     }
     if args.folds.is_some_and(|folds| folds < 2) {
@@ -69,10 +87,13 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
     if args.epochs == 0 || args.batch < 2 || args.hidden == Some(0) {
         return usage("--epochs and --hidden must be at least 1, --batch at least 2");
     }
-    if !(args.lr > 0.0 && args.lr.is_finite() && args.weight_decay >= 0.0) {
-        return usage("--lr must be above 0 and --weight-decay not below");
+    if !(args.lr > 0.0 && args.lr.is_finite()) {
+        return usage("--lr must be a number above 0");
     }
-    Ok(())
+    if !(args.weight_decay >= 0.0 && args.weight_decay.is_finite()) {
+        return usage("--weight-decay must be a number, at least 0");
+    }
+    check_gate(args.min_accuracy)
 }
 
 fn train(
@@ -101,9 +122,11 @@ fn train(
 
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let labels: Vec<_> = dataset.items.iter().map(|item| item.class).collect();
+    let keys: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let views = Views {
         augmented: args.views,
         seed: args.seed,
+        keys: &keys,
     };
     let (cache, failed) = features::extract(&model, &paths, &labels, views, context)?;
     dataset.leave_out(&failed)?;
@@ -112,15 +135,25 @@ fn train(
     }
     let features_seconds = started.elapsed().as_secs_f64();
 
+    let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
+    let groups = Groups::find(&cache, Some(&contents));
+    groups::introduce(&groups, dataset, args.folds.is_some(), context);
+
     let recipe = recipe(args);
     let classes = dataset.classes.len();
     let validated = match args.folds {
         Some(folds) => Some(cross_validated(
-            args, folds, &recipe, &cache, classes, &model, context,
+            args, folds, &recipe, &cache, &groups, classes, &model, context,
         )?),
         None => None,
     };
-    let split = divide(args, dataset, &cache)?;
+    let split = divide(args, dataset, &cache, &groups)?;
+    if validated.is_none() && split.valid.is_empty() {
+        print_warning(
+            "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together",
+            Some("add photos, or judge the model by `rekindle evaluate` on others"),
+        );
+    }
     let fitting = Instant::now();
     let fitted = fit(
         &recipe, &cache, &split, classes, &model, args.seed, run, context,
@@ -136,23 +169,22 @@ fn train(
             judge(&logits, &examples.labels, classes)?
         }
     };
-    let accuracy = held_out.accuracy.unwrap_or(f64::NAN);
+    let accuracy = held_out.accuracy;
 
     // What is known goes into the model file and into the run folder.
     let mut trained = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
-    trained.card.recipe = recipe_card(args, &recipe, &model)?;
+    trained.card.recipe = recipe_card(args, &recipe, &model, dataset.is_divided())?;
     trained.card.provenance = provenance(&origin, dataset, &cache);
+    let photos = PhotoHashes::new(split.train.iter().map(|&row| dataset.items[row].hash.0));
+    let (in_card, in_manifest) = runs::keep_hashes(photos);
+    trained.card.trained_on = in_card;
     let bytes = trained.save()?;
     let model_path = run.write(runs::MODEL, &bytes)?;
     run.write(
         runs::RECIPE,
         toml::to_string_pretty(&trained.card.recipe)?.as_bytes(),
     )?;
-    let measured = if validated.is_some() {
-        "cross-validation"
-    } else {
-        "held-out photos"
-    };
+    let measured = measured_on(validated.is_some(), &split, dataset);
     let summary = json!({
         "run": run.folder(),
         "model": model_path,
@@ -161,6 +193,8 @@ fn train(
         "classes": dataset.classes,
         "images": cache.len(),
         "skipped": dataset.skipped.len(),
+        "unused": dataset.unused,
+        "groups": groups.counts(),
         "measured_on": measured,
         "accuracy": accuracy,
         "cv_accuracy": validated.as_ref().and_then(|report| report.accuracy),
@@ -178,7 +212,12 @@ fn train(
         "device": device.info,
         "seed": args.seed,
         "weights": origin,
-        "data": { "sha256": dataset.data_hash().to_string(), "images": cache.len(), "skipped": dataset.skipped },
+        "data": {
+            "sha256": dataset.data_hash().to_string(),
+            "images": cache.len(),
+            "skipped": dataset.skipped,
+            "trained_on": in_manifest,
+        },
         "model_sha256": sha256(&bytes),
         "recipe": trained.card.recipe,
         "result": summary,
@@ -190,7 +229,7 @@ fn train(
     )?;
     let page = Page {
         title: models::title(&trained.card),
-        measured,
+        measured: measured.as_deref().unwrap_or("nothing was held back"),
         report: &held_out,
         classes: &dataset.classes,
         facts: &summary,
@@ -201,21 +240,105 @@ fn train(
     if context.global.json {
         print_json(&summary)?;
     } else {
-        print_text(&class_table(&held_out, &dataset.classes))?;
+        let shown = rows(&held_out);
+        print_text(&class_table(&held_out, &dataset.classes, shown))?;
+        let held = if held_out.images == 1 {
+            "photo"
+        } else {
+            "photos"
+        };
+        let measured = match measured.as_deref() {
+            Some("cross-validation") => {
+                format!(" on {} {held} by cross-validation", held_out.images)
+            }
+            Some("held-out photos") => format!(" on {} held-out {held}", held_out.images),
+            Some(place) => format!(" on {} {held} of {place}", held_out.images),
+            None => ": nothing was held back to measure it on".to_owned(),
+        };
         print_text(&format!(
-            "accuracy {} on {} {}, trained on {} photos in {train_seconds:.1} s",
-            percent(accuracy),
-            held_out.images,
-            if validated.is_some() {
-                "photos by cross-validation"
-            } else {
-                "held-out photos"
-            },
+            "accuracy {}{measured}, trained on {} photos in {train_seconds:.1} s",
+            share(accuracy),
             split.train.len(),
         ))?;
         print_text(&format!("saved {}", model_path.display()))?;
     }
     accuracy_gate(accuracy, args.min_accuracy)
+}
+
+/// What the figures are measured on, as `--json` names it; nothing if there is nothing to measure on.
+fn measured_on(crossed: bool, split: &Split, dataset: &Dataset) -> Option<String> {
+    if crossed {
+        return Some("cross-validation".to_owned());
+    }
+    let first = *split.valid.first()?;
+    Some(match dataset.items[first].split {
+        Some(part) if part != dataset::Split::Train => dataset.place_of(part),
+        _ => "held-out photos".to_owned(),
+    })
+}
+
+/// The classes that a table shows: those with photos, and some of the others.
+fn rows(report: &Report) -> Vec<usize> {
+    const WITHOUT_PHOTOS: usize = 20;
+    let mut without = 0;
+    let mut shown = |class: &usize| {
+        let empty = report.per_class[*class].support == 0;
+        without += usize::from(empty);
+        !empty || without <= WITHOUT_PHOTOS
+    };
+    (0..report.per_class.len())
+        .filter(|class| shown(class))
+        .collect()
+}
+
+/// Photos in test/ are not touched where others measure: they are for the end.
+fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) {
+    let has = |split| dataset.items.iter().any(|item| item.split == Some(split));
+    if !has(dataset::Split::Test) || !(args.folds.is_some() || has(dataset::Split::Val)) {
+        return;
+    }
+    let place = dataset.place_of(dataset::Split::Test);
+    let photos = match dataset.set_aside(dataset::Split::Test) {
+        1 => "1 photo".to_owned(),
+        photos => format!("{photos} photos"),
+    };
+    context.console.note(&format!(
+        "{place} ({photos}) is not used here: `rekindle evaluate MODEL {}` measures on it",
+        args.dir.display()
+    ));
+}
+
+/// Folds that cannot be made are refused before any photo is looked at.
+fn check_folds(args: &TrainArgs, dataset: &Dataset) -> anyhow::Result<()> {
+    let Some(folds) = args.folds else {
+        return Ok(());
+    };
+    let photos = dataset.items.len();
+    let usage = |message: String, help: &str| {
+        Err(Failure::new(ExitCode::Usage, message)
+            .with_help(help)
+            .into())
+    };
+    if folds > photos {
+        return usage(
+            format!("--folds {folds} with {photos} photos: some folds would hold none"),
+            "use no more folds than there are photos, 5 or 10 as a rule",
+        );
+    }
+    // Each fold is answered by a head that has seen the others, two classes of them at least.
+    if dataset
+        .counts()
+        .iter()
+        .filter(|count| count.total() >= 2)
+        .count()
+        < 2
+    {
+        return usage(
+            "--folds needs two classes with two photos or more".to_owned(),
+            "add photos, or leave out --folds",
+        );
+    }
+    Ok(())
 }
 
 fn introduce(dataset: &Dataset, context: &Context) {
@@ -242,6 +365,9 @@ fn introduce(dataset: &Dataset, context: &Context) {
         count => context
             .console
             .note(&format!("{count} other files are left alone")),
+    }
+    for remark in &dataset.remarks {
+        context.console.note(&remark.to_string());
     }
     for warning in dataset.warnings() {
         print_warning(&warning.to_string(), Some(warning.help()));
@@ -272,11 +398,13 @@ fn recipe(args: &TrainArgs) -> HeadRecipe {
     }
 }
 
+#[allow(clippy::too_many_arguments)] // one call, each argument another thing
 fn cross_validated(
     args: &TrainArgs,
     folds: usize,
     recipe: &HeadRecipe,
     cache: &FeatureCache,
+    groups: &Groups,
     classes: usize,
     model: &Model,
     context: &Context,
@@ -289,11 +417,12 @@ fn cross_validated(
         let fitted = rekindle_core::train::fit(recipe, train, classes, slot, seed, device).await?;
         evaluate(&fitted, valid, slot, device).await
     };
-    let logits = pollster::block_on(cross_validate::<TrainError>(
+    let splits = stratified_folds(cache.labels(), groups.of(), classes, folds, seed)
+        .map_err(TrainError::from)?;
+    let held_out = pollster::block_on(cross_validate::<TrainError>(
         cache,
         classes,
-        folds,
-        seed,
+        &splits,
         answer,
         |_| {
             progress.advance();
@@ -301,33 +430,35 @@ fn cross_validated(
         },
     ))?;
     context.interrupt.check()?;
-    let logits = logits.context("the cross-validation was stopped")?;
-    Ok(judge(&logits, cache.labels(), classes)?)
+    let held_out = held_out.context("the cross-validation was stopped")?;
+    let labels = cache.plain(&held_out.images).labels;
+    Ok(judge(&held_out.logits, &labels, classes)?)
 }
 
 /// Which photos train and which are held back. With cross-validation all of them train.
-fn divide(args: &TrainArgs, dataset: &Dataset, cache: &FeatureCache) -> anyhow::Result<Split> {
+fn divide(
+    args: &TrainArgs,
+    dataset: &Dataset,
+    cache: &FeatureCache,
+    groups: &Groups,
+) -> anyhow::Result<Split> {
     if args.folds.is_some() {
         return Ok(Split {
             train: (0..cache.len()).collect(),
             valid: Vec::new(),
         });
     }
-    if dataset.is_divided() {
-        let train = dataset.indices_of(dataset::Split::Train);
-        let mut valid = dataset.indices_of(dataset::Split::Val);
-        if valid.is_empty() {
-            valid = dataset.indices_of(dataset::Split::Test);
-        }
+    // What is left of a divided folder is train/ and one part to measure on, or train/ alone.
+    let is_train = |item: &Item| item.split.is_none_or(|part| part == dataset::Split::Train);
+    let (train, valid): (Vec<usize>, Vec<usize>) =
+        (0..cache.len()).partition(|&row| is_train(&dataset.items[row]));
+    if !valid.is_empty() {
         return Ok(Split { train, valid });
     }
     let classes = dataset.classes.len();
-    Ok(stratified_split(
-        cache.labels(),
-        classes,
-        args.split,
-        args.seed,
-    )?)
+    let share = args.split.unwrap_or(HELD_BACK);
+    let split = stratified_split(cache.labels(), groups.of(), classes, share, args.seed);
+    Ok(split.map_err(TrainError::from)?)
 }
 
 #[allow(clippy::too_many_arguments)] // one call, each argument another thing
@@ -371,6 +502,7 @@ fn recipe_card(
     args: &TrainArgs,
     recipe: &HeadRecipe,
     model: &Model,
+    divided: bool,
 ) -> anyhow::Result<Map<String, Value>> {
     let mut card = Map::new();
     card.insert("model".into(), json!(model.card.architecture));
@@ -388,7 +520,12 @@ fn recipe_card(
     card.insert("views".into(), json!(args.views));
     match args.folds {
         Some(folds) => card.insert("folds".into(), json!(folds)),
-        None => card.insert("split".into(), json!(args.split)),
+        // A folder that is divided needs no share.
+        None if divided => None,
+        None => {
+            let share = args.split.unwrap_or(HELD_BACK);
+            card.insert("split".into(), json!(share))
+        }
     };
     let mut head = serde_json::to_value(recipe)?;
     // TOML has no null: what was left to the program is simply not there.
@@ -410,41 +547,4 @@ fn provenance(origin: &Origin, dataset: &Dataset, cache: &FeatureCache) -> Map<S
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     dataset::FileHash(sha2::Sha256::digest(bytes).into()).to_string()
-}
-
-/// The line about a photo that was skipped.
-pub fn left_out(skipped: &Skipped) -> String {
-    format!("skipped {}: {}", skipped.path, skipped.reason)
-}
-
-/// Precision, recall and what each class is mostly taken for.
-pub fn class_table(report: &Report, classes: &[String]) -> String {
-    let mut table = table(&["class", "photos", "precision", "recall", "taken for"]);
-    for (index, (class, scores)) in classes.iter().zip(&report.per_class).enumerate() {
-        let row = &report.confusion.rows()[index];
-        let mistaken = (0..classes.len())
-            .filter(|&other| other != index && row[other] > 0)
-            .max_by_key(|&other| row[other])
-            .map(|other| format!("{} ({})", classes[other], row[other]));
-        table.add_row(vec![
-            class.clone(),
-            scores.support.to_string(),
-            percent(scores.precision),
-            percent(scores.recall),
-            mistaken.unwrap_or_default(),
-        ]);
-    }
-    table.to_string()
-}
-
-/// Exit code 1 when the accuracy is below what was asked for.
-pub fn accuracy_gate(accuracy: f64, least: Option<f64>) -> anyhow::Result<ExitCode> {
-    match least {
-        Some(least) if accuracy.is_nan() || accuracy < least => Err(Failure::new(
-            ExitCode::GateFailed,
-            format!("the accuracy {accuracy:.3} is below --min-accuracy {least}"),
-        )
-        .into()),
-        _ => Ok(ExitCode::Ok),
-    }
 }

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::Skipped;
+use super::{Skipped, Split};
 use crate::interrupt::Interrupted;
 use crate::ui::ExitCode;
+use crate::walk::WalkError;
 
 /// How many names a message lists before it says "and … more".
 const NAMES: usize = 5;
@@ -62,6 +63,16 @@ pub enum DatasetError {
         /// Names of the classes.
         classes: Vec<String>,
     },
+    /// A part was asked for that is not there.
+    #[error("there is no {}/ in {}", wanted.name(), root.display())]
+    NoSuchPart {
+        /// The folder.
+        root: PathBuf,
+        /// The part.
+        wanted: Split,
+        /// The parts that are there.
+        found: Vec<String>,
+    },
     /// Nothing usable at all.
     #[error("there is no usable photo in {}", root.display())]
     NoPhotos {
@@ -100,6 +111,8 @@ impl DatasetError {
         match self {
             Self::Interrupted(_) => ExitCode::Interrupted,
             Self::Unlistable { .. } => ExitCode::Io,
+            // The folder may be as it should, only the command asks for another one.
+            Self::NoSuchPart { .. } => ExitCode::Usage,
             _ => ExitCode::Data,
         }
     }
@@ -132,6 +145,12 @@ impl DatasetError {
             Self::NotInTrain { .. } => {
                 "put photos of it into train/ too, or take it out of val/ and test/".into()
             }
+            Self::NoSuchPart { found, .. } if found.is_empty() => {
+                "the folder is not divided: leave out `--split`".into()
+            }
+            Self::NoSuchPart { found, .. } => {
+                format!("the folder is divided into {}", found.join(", "))
+            }
             Self::NoPhotos { skipped: 0, .. } => {
                 "photos are JPEG, PNG, WebP, GIF, BMP and TIFF files".into()
             }
@@ -145,6 +164,15 @@ impl DatasetError {
             }
             Self::Interrupted(_) => return None,
         })
+    }
+}
+
+impl From<WalkError> for DatasetError {
+    fn from(error: WalkError) -> Self {
+        match error {
+            WalkError::Unlistable { path, cause } => Self::Unlistable { path, cause },
+            WalkError::Interrupted(interrupted) => Self::Interrupted(interrupted),
+        }
     }
 }
 

@@ -1,7 +1,10 @@
-//! A folder of photos, one folder a class, with or without `train/` and `val/` above the classes.
+//! A folder of photos, one folder a class, with or without `train/`, `val/` and `test/` above the
+//! classes.
 //!
 //! The conventions are those of torchvision's `ImageFolder` and of fastai: class names are folder
-//! names in sorted order, photos may lie in folders inside a class folder. Scanning finds what can
+//! names in sorted order, photos may lie in folders inside a class folder. Names are compared in
+//! Unicode's composed form. Folders that divide the data go by their usual names, and what lies a
+//! level deeper than it should, as archives unpack, is found and said. Scanning finds what can
 //! be said without decoding: it lists and hashes the files, tells pictures from other things by
 //! their first bytes, and refuses what training could not use, before any network is loaded. Photos
 //! that turn out damaged when they are decoded are taken out again by [`Dataset::leave_out`], under
@@ -10,13 +13,16 @@
 mod error;
 mod hash;
 mod layout;
+mod parts;
+mod remark;
 mod report;
 mod scan;
 
 pub use error::DatasetError;
 pub use hash::{FileHash, hash_file};
+pub use layout::nfc;
 pub use report::ClassCount;
-pub use scan::{ScanOptions, scan};
+pub use scan::{ScanOptions, Wanted, check_root, scan, scan_to_measure};
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -25,6 +31,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::photos::PhotoError;
+use remark::Remark;
 
 /// The part of a data set a photo was put in by its folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -36,6 +43,17 @@ pub enum Split {
     Val,
     /// `test/`.
     Test,
+}
+
+impl Split {
+    /// The plainest name of its folder.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Train => "train",
+            Self::Val => "val",
+            Self::Test => "test",
+        }
+    }
 }
 
 /// One usable photo.
@@ -78,8 +96,14 @@ pub struct Dataset {
     pub skipped: Vec<Skipped>,
     /// Number of other files: notes, tables, videos. Hidden files are not counted.
     pub other_files: usize,
-    /// Whether classes that are empty or alone are accepted; see [`ScanOptions::for_evaluation`].
-    lenient: bool,
+    /// The parts that hold class folders, in order, each with its place under the folder.
+    pub parts: Vec<(Split, String)>,
+    /// Photos of parts that were set aside.
+    pub unused: usize,
+    /// How the folder was understood, where that is not plain to see.
+    pub remarks: Vec<Remark>,
+    /// The part that a model is measured on, or all of them; nothing if the photos are to be learnt.
+    measured: Option<Option<Split>>,
     strict: bool,
 }
 
@@ -89,10 +113,23 @@ impl Dataset {
         self.items.iter().any(|item| item.split.is_some())
     }
 
-    /// Indices into [`Dataset::items`] of the photos of one part.
-    pub fn indices_of(&self, split: Split) -> Vec<usize> {
-        let belongs = |(index, item): (usize, &Item)| (item.split == Some(split)).then_some(index);
-        self.items.iter().enumerate().filter_map(belongs).collect()
+    /// The part that [`scan_to_measure`] chose; nothing if it took all photos.
+    pub fn measured_part(&self) -> Option<Split> {
+        self.measured.flatten()
+    }
+
+    /// The place of a part under the folder, such as `val/` or `chest/Validation/`.
+    pub fn place_of(&self, split: Split) -> String {
+        let found = self.parts.iter().find(|(part, _)| *part == split);
+        found.map_or_else(|| format!("{}/", split.name()), |(_, place)| place.clone())
+    }
+
+    /// Sets the photos of one part aside and says how many are unused now.
+    pub fn set_aside(&mut self, split: Split) -> usize {
+        let before = self.items.len();
+        self.items.retain(|item| item.split != Some(split));
+        self.unused += before - self.items.len();
+        self.unused
     }
 
     /// A hash of the whole data set: of the places and contents of all usable photos, in sorted
@@ -161,7 +198,7 @@ impl Dataset {
                 skipped: self.skipped.len(),
             });
         }
-        if self.lenient {
+        if self.measured.is_some() {
             return Ok(());
         }
         let empty = classes_where(&|count| count.total() == 0);
@@ -190,14 +227,15 @@ impl Dataset {
     }
 }
 
-/// `path` under `root`, with `/` between components; bytes that are not text are replaced.
+/// `path` under `root`, with `/` between components, in Unicode's composed form; bytes that are not
+/// text are replaced.
 fn relative(root: &Path, path: &Path) -> String {
     let place = path.strip_prefix(root).unwrap_or(path);
     let parts: Vec<_> = place
         .components()
         .map(|c| c.as_os_str().to_string_lossy())
         .collect();
-    parts.join("/")
+    nfc(&parts.join("/"))
 }
 
 #[cfg(test)]

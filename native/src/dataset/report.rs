@@ -9,6 +9,8 @@ use super::{Dataset, FileHash, Item, Split};
 
 /// A class with fewer photos to learn from gets a warning.
 const FEW: usize = 5;
+/// Classes that are warned of by name; of more their number is said.
+const NAMED: usize = 5;
 /// The largest class may have this many times the photos of the smallest before a warning.
 const IMBALANCE: usize = 4;
 
@@ -80,6 +82,16 @@ pub enum Warning {
         /// Name of the class.
         class: String,
     },
+    /// More classes with too few photos.
+    MoreFewPhotos {
+        /// How many classes.
+        classes: usize,
+    },
+    /// More classes with nothing in `val/`.
+    MoreNotValidated {
+        /// How many classes.
+        classes: usize,
+    },
     /// Two class names that are one on Windows and macOS.
     CaseClash {
         /// The names.
@@ -133,6 +145,14 @@ impl fmt::Display for Warning {
                 write!(f, "{photos} photos are copies of others: {a} is {b}")
             }
             Self::NotValidated { class } => write!(f, "class `{class}` has no photos in val/"),
+            Self::MoreFewPhotos { classes } => write!(
+                f,
+                "{} fewer than {FEW} photos to learn from",
+                more(*classes)
+            ),
+            Self::MoreNotValidated { classes } => {
+                write!(f, "{} no photos in val/", more(*classes))
+            }
             Self::CaseClash { classes: [a, b] } => {
                 write!(f, "the classes `{a}` and `{b}` differ only in case")
             }
@@ -146,11 +166,20 @@ impl fmt::Display for Warning {
     }
 }
 
+fn more(classes: usize) -> String {
+    match classes {
+        1 => "1 more class has".to_owned(),
+        classes => format!("{classes} more classes have"),
+    }
+}
+
 impl Warning {
     /// What the user can do about it.
     pub fn help(&self) -> &'static str {
         match self {
-            Self::FewPhotos { .. } => "ten photos or more of each class make a sound start",
+            Self::FewPhotos { .. } | Self::MoreFewPhotos { .. } => {
+                "ten photos or more of each class make a sound start"
+            }
             Self::Imbalance { .. } => {
                 "add photos of the rare classes, or use `--class-weights auto`"
             }
@@ -159,7 +188,9 @@ impl Warning {
             Self::Duplicates { .. } => {
                 "delete the copies: one in each half of a split makes the accuracy look too good"
             }
-            Self::NotValidated { .. } => "move some of its photos from train/ to val/",
+            Self::NotValidated { .. } | Self::MoreNotValidated { .. } => {
+                "move some of its photos from train/ to val/"
+            }
             Self::CaseClash { .. } => {
                 "merge or rename the folders: on Windows and macOS they are one"
             }
@@ -210,18 +241,30 @@ impl Dataset {
                 fewest: least.train,
             });
         }
-        for count in counts.iter().filter(|count| count.train < FEW) {
-            warnings.push(Warning::FewPhotos {
+        let mut name = |classes: Vec<&ClassCount>,
+                        one: fn(&ClassCount) -> Warning,
+                        more: fn(usize) -> Warning| {
+            warnings.extend(classes.iter().take(NAMED).map(|count| one(count)));
+            let rest = classes.len().saturating_sub(NAMED);
+            warnings.extend((rest > 0).then(|| more(rest)));
+        };
+        let those = |wanted: fn(&&ClassCount) -> bool| counts.iter().filter(wanted).collect();
+        name(
+            those(|count| count.train < FEW),
+            |count| Warning::FewPhotos {
                 class: count.class.clone(),
                 photos: count.train,
-            });
-        }
+            },
+            |classes| Warning::MoreFewPhotos { classes },
+        );
         if counts.iter().any(|count| count.val > 0) {
-            for count in counts.iter().filter(|count| count.val == 0) {
-                warnings.push(Warning::NotValidated {
+            name(
+                those(|count| count.val == 0),
+                |count| Warning::NotValidated {
                     class: count.class.clone(),
-                });
-            }
+                },
+                |classes| Warning::MoreNotValidated { classes },
+            );
         }
         let mut lowercase: BTreeMap<String, &String> = BTreeMap::new();
         for class in &self.classes {

@@ -1,19 +1,18 @@
 //! Listing and hashing the files of a data set.
 
-use std::collections::HashMap;
-use std::fs;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use rayon::prelude::*;
 
 use super::hash::hash_opened;
-use super::layout::{class_names, list, understand};
+use super::layout::{ClassFolder, Layout, Reader, Unlabelled, class_names};
+use super::remark::Remark;
 use super::{Dataset, DatasetError, FileHash, Item, Skipped, Split, relative};
-use crate::interrupt::Interrupt;
+use crate::interrupt::{Interrupt, Interrupted};
 use crate::photos::{Content, Limits, PhotoProblem, SNIFF_BYTES, open_regular, sniff};
-
-/// Folders inside a class folder deeper than this are a mistake (or an attack), not a collection.
-const DEEPEST: usize = 32;
+use crate::walk::{WalkError, Walker};
 
 /// What [`scan`] accepts.
 #[derive(Debug, Clone, Copy, Default)]
@@ -22,9 +21,17 @@ pub struct ScanOptions {
     pub limits: Limits,
     /// Whether a file that cannot be used as a photo is an error instead of being skipped.
     pub strict: bool,
-    /// Whether one class, or empty ones, are acceptable, as they are to a model that knows its
-    /// classes.
-    pub for_evaluation: bool,
+}
+
+/// Which photos of a folder a model is measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Those of test/, else of val/, else of train/; all of a folder that is not divided.
+    Best,
+    /// Those of one part.
+    Only(Split),
+    /// All, whatever their part.
+    All,
 }
 
 /// A file found in a class folder.
@@ -35,7 +42,7 @@ struct Found {
     split: Option<Split>,
 }
 
-/// Understands the folder `root` as a data set.
+/// Understands the folder `root` as a data set to learn from.
 ///
 /// # Errors
 /// Everything that would keep a classifier from being trained on it, found before anything
@@ -45,80 +52,257 @@ pub fn scan(
     options: &ScanOptions,
     interrupt: &Interrupt,
 ) -> Result<Dataset, DatasetError> {
-    let layout = understand(root)?;
-    let classes = class_names(&layout.folders);
-    let numbers: HashMap<_, _> = classes
-        .iter()
-        .enumerate()
-        .map(|(n, name)| (name, n))
-        .collect();
-
-    let mut walk = Walk {
+    let walker = open(root, interrupt)?;
+    let reader = Reader {
         root,
-        found: Vec::new(),
-        skipped: Vec::new(),
-        other_files: layout.loose_files,
+        walker: &walker,
+        known: None,
     };
-    for folder in &layout.folders {
-        interrupt.check()?;
-        let class = numbers.get(&folder.name).copied().unwrap_or_default();
-        walk.folder(&folder.path, class, folder.split, &mut Vec::new())?;
-    }
-    let Walk {
-        mut found,
-        mut skipped,
-        other_files,
-        ..
-    } = walk;
-    found.sort_by(|a, b| a.relative.cmp(&b.relative));
-
-    let hashed: Vec<_> = found
-        .into_par_iter()
-        .map(|found| {
-            interrupt.check()?;
-            let hash = examine(&found.path, &options.limits);
-            Ok((found, hash))
-        })
-        .collect::<Result<_, DatasetError>>()?;
-    let mut items = Vec::with_capacity(hashed.len());
-    for (
-        Found {
-            path,
-            relative,
-            class,
-            split,
-        },
-        hash,
-    ) in hashed
+    let layout = reader.understand()?;
+    // The parts come in order.
+    if layout
+        .parts
+        .first()
+        .is_none_or(|(part, _)| *part != Split::Train)
     {
-        match hash {
-            Ok(hash) => items.push(Item {
-                path,
-                relative,
-                class,
-                split,
-                hash,
-            }),
-            Err(problem) => skipped.push(skip(relative, &problem)),
+        refuse_unsorted(&layout, Split::Train)?;
+    }
+    if let Some((first, _)) = layout.parts.first()
+        && *first != Split::Train
+    {
+        let found: Vec<_> = layout.parts.iter().map(|(_, place)| &**place).collect();
+        return Err(DatasetError::Ambiguous {
+            root: root.to_owned(),
+            found: format!("{} without train/", found.join(", ")),
+            fix: "name a train/ folder beside it, or give the folder of classes itself".into(),
+        });
+    }
+    Scan {
+        root,
+        options,
+        walker: &walker,
+        interrupt,
+    }
+    .read(layout, None)
+}
+
+/// Understands the folder `root` as photos to measure a model on, which knows its classes: one class,
+/// or empty ones, will do.
+///
+/// # Errors
+/// [`DatasetError::NoSuchPart`] if the wanted part is not there; everything that leaves nothing to
+/// measure on.
+pub fn scan_to_measure(
+    root: &Path,
+    options: &ScanOptions,
+    wanted: Wanted,
+    known: &dyn Fn(&str) -> bool,
+    interrupt: &Interrupt,
+) -> Result<Dataset, DatasetError> {
+    let walker = open(root, interrupt)?;
+    let reader = Reader {
+        root,
+        walker: &walker,
+        known: Some(known),
+    };
+    let mut layout = reader.understand()?;
+    let chosen = choose(root, &layout, wanted, &walker)?;
+    if let Some(split) = chosen {
+        layout.folders.retain(|folder| folder.split == Some(split));
+    }
+    let scan = Scan {
+        root,
+        options,
+        walker: &walker,
+        interrupt,
+    };
+    scan.read(layout, Some(chosen))
+}
+
+/// Says so where the photos of a part lie in no class folders, or those of all.
+fn refuse_unsorted(layout: &Layout, split: Split) -> Result<(), DatasetError> {
+    let nothing = layout.folders.is_empty();
+    let unsorted = |part: &&Unlabelled| part.split == Some(split);
+    let found = layout.unlabelled.iter().find(unsorted);
+    match found.or(layout.unlabelled.first().filter(|_| nothing)) {
+        Some(part) => Err(DatasetError::NoClasses {
+            root: part.path.clone(),
+            loose: part.photos,
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The part to measure on; nothing if all photos are.
+fn choose(
+    root: &Path,
+    layout: &Layout,
+    wanted: Wanted,
+    walker: &Walker<'_>,
+) -> Result<Option<Split>, DatasetError> {
+    let has = |split| layout.parts.iter().any(|(part, _)| *part == split);
+    match wanted {
+        Wanted::All => Ok(None),
+        Wanted::Only(split) if has(split) => Ok(Some(split)),
+        Wanted::Only(split) => {
+            refuse_unsorted(layout, split)?;
+            Err(DatasetError::NoSuchPart {
+                root: root.to_owned(),
+                wanted: split,
+                found: layout
+                    .parts
+                    .iter()
+                    .map(|(_, place)| place.clone())
+                    .collect(),
+            })
+        }
+        Wanted::Best => {
+            for split in [Split::Test, Split::Val, Split::Train] {
+                for folder in layout.folders.iter().filter(|f| f.split == Some(split)) {
+                    match walker.holds_photo(&folder.path) {
+                        Ok(false) => {}
+                        // Whatever is wrong with it will be said when it is read.
+                        Ok(true) | Err(WalkError::Unlistable { .. }) => return Ok(Some(split)),
+                        Err(error) => return Err(error.into()),
+                    }
+                }
+            }
+            refuse_unsorted(layout, Split::Test).map(|()| None)
         }
     }
-    // A folder that vanishes while it is read looks like many missing files; say what really
-    // happened.
-    if !root.is_dir() {
-        return Err(DatasetError::RootMissing(root.to_owned()));
+}
+
+fn open<'i>(root: &Path, interrupt: &'i Interrupt) -> Result<Walker<'i>, DatasetError> {
+    check_root(root)?;
+    Ok(Walker::new(root, interrupt)?)
+}
+
+/// Whether there is a folder at all.
+///
+/// # Errors
+/// [`DatasetError::RootMissing`], [`DatasetError::NotAFolder`] or [`DatasetError::Unlistable`].
+pub fn check_root(root: &Path) -> Result<(), DatasetError> {
+    match fs::metadata(root) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(_) => Err(DatasetError::NotAFolder(root.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(DatasetError::Unlistable {
+                path: root.to_owned(),
+                cause: error,
+            })
+        }
+        Err(_) => Err(DatasetError::RootMissing(root.to_owned())),
     }
-    skipped.sort_by(|a, b| a.path.cmp(&b.path));
-    let dataset = Dataset {
-        root: root.to_owned(),
-        classes,
-        items,
-        skipped,
-        other_files,
-        lenient: options.for_evaluation,
-        strict: options.strict,
-    };
-    dataset.check()?;
-    Ok(dataset)
+}
+
+struct Scan<'a> {
+    root: &'a Path,
+    options: &'a ScanOptions,
+    walker: &'a Walker<'a>,
+    interrupt: &'a Interrupt,
+}
+
+impl Scan<'_> {
+    /// Lists and hashes the photos of the class folders.
+    fn read(
+        &self,
+        layout: Layout,
+        measured: Option<Option<Split>>,
+    ) -> Result<Dataset, DatasetError> {
+        let Layout {
+            folders,
+            parts,
+            loose_files: mut other_files,
+            bad_links,
+            mut remarks,
+            ..
+        } = layout;
+        let classes = class_names(&folders);
+        let numbers: HashMap<_, _> = classes
+            .iter()
+            .enumerate()
+            .map(|(n, name)| (name, n))
+            .collect();
+        let (mut found, mut bad_links) = (Vec::new(), bad_links);
+        for folder in &folders {
+            let class = numbers.get(&folder.name).copied().unwrap_or_default();
+            let walked = self.walker.walk(&folder.path)?;
+            if let Some((path, cause)) = walked.unreadable.into_iter().next() {
+                return Err(DatasetError::Unlistable { path, cause });
+            }
+            other_files += walked.others;
+            bad_links.extend(walked.loops);
+            bad_links.extend(walked.dangling);
+            found.extend(walked.photos.into_iter().map(|path| Found {
+                relative: relative(self.root, &path),
+                path,
+                class,
+                split: folder.split,
+            }));
+        }
+        found.sort_by(|a, b| a.relative.cmp(&b.relative));
+        if parts.is_empty() && measured.is_none() {
+            remarks.extend(nested(&folders, &found));
+        }
+
+        let hashed: Vec<_> = found
+            .into_par_iter()
+            .map(|found| {
+                let hash = examine(&found.path, &self.options.limits, self.interrupt)?;
+                Ok((found, hash))
+            })
+            .collect::<Result<_, DatasetError>>()?;
+        let mut items = Vec::with_capacity(hashed.len());
+        let mut skipped: Vec<Skipped> = bad_links
+            .iter()
+            .map(|path| skip(relative(self.root, path), &PhotoProblem::BadLink))
+            .collect();
+        for (found, hash) in hashed {
+            match hash {
+                Ok(hash) => items.push(Item {
+                    path: found.path,
+                    relative: found.relative,
+                    class: found.class,
+                    split: found.split,
+                    hash,
+                }),
+                Err(problem) => skipped.push(skip(found.relative, &problem)),
+            }
+        }
+        // A folder that vanishes while it is read looks like many missing files; say what really
+        // happened.
+        if !self.root.is_dir() {
+            return Err(DatasetError::RootMissing(self.root.to_owned()));
+        }
+        skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        let dataset = Dataset {
+            root: self.root.to_owned(),
+            classes,
+            items,
+            skipped,
+            other_files,
+            parts,
+            unused: 0,
+            remarks,
+            measured,
+            strict: self.options.strict,
+        };
+        dataset.check()?;
+        Ok(dataset)
+    }
+}
+
+/// What is said where no class folder holds any photo itself: then the classes may lie further down.
+fn nested(folders: &[ClassFolder], found: &[Found]) -> Option<Remark> {
+    let classes: HashSet<_> = folders.iter().map(|class| class.path.as_path()).collect();
+    let direct = |found: &Found| found.path.parent().is_some_and(|at| classes.contains(at));
+    if found.iter().any(direct) {
+        return None;
+    }
+    let (example, _) = found.first()?.relative.rsplit_once('/')?;
+    Some(Remark::Nested {
+        example: format!("{example}/"),
+    })
 }
 
 fn skip(path: String, problem: &PhotoProblem) -> Skipped {
@@ -129,75 +313,34 @@ fn skip(path: String, problem: &PhotoProblem) -> Skipped {
     }
 }
 
-struct Walk<'a> {
-    root: &'a Path,
-    found: Vec<Found>,
-    skipped: Vec<Skipped>,
-    other_files: usize,
-}
-
-impl Walk<'_> {
-    /// Collects the photos of a class from a folder and the folders in it. `above` holds the real
-    /// paths of the folders on the way here, so that a link to one of them is not followed for
-    /// ever.
-    fn folder(
-        &mut self,
-        folder: &Path,
-        class: usize,
-        split: Option<Split>,
-        above: &mut Vec<PathBuf>,
-    ) -> Result<(), DatasetError> {
-        let entries = list(folder)?;
-        // A folder without folders cannot be one of those above it, so most need no look at their
-        // real path.
-        if !entries.folders.is_empty() {
-            let unlistable = |cause| DatasetError::Unlistable {
-                path: folder.to_owned(),
-                cause,
-            };
-            let real = fs::canonicalize(folder).map_err(unlistable)?;
-            if above.contains(&real) || above.len() >= DEEPEST {
-                self.skipped
-                    .push(skip(relative(self.root, folder), &PhotoProblem::BadLink));
-                return Ok(());
-            }
-            above.push(real);
-            for inner in &entries.folders {
-                self.folder(inner, class, split, above)?;
-            }
-            above.pop();
-        }
-        self.other_files += entries.others;
-        for path in entries.photos {
-            let relative = relative(self.root, &path);
-            self.found.push(Found {
-                path,
-                relative,
-                class,
-                split,
-            });
-        }
-        Ok(())
-    }
-}
-
 /// Hashes a file and looks at its first bytes; whether it decodes will be seen when it is decoded.
-fn examine(path: &Path, limits: &Limits) -> Result<FileHash, PhotoProblem> {
-    let (mut file, bytes) = open_regular(path)?;
+fn examine(
+    path: &Path,
+    limits: &Limits,
+    interrupt: &Interrupt,
+) -> Result<Result<FileHash, PhotoProblem>, Interrupted> {
+    interrupt.check()?;
+    let (mut file, bytes) = match open_regular(path) {
+        Ok(opened) => opened,
+        Err(problem) => return Ok(Err(problem)),
+    };
     if bytes == 0 {
-        return Err(PhotoProblem::Empty);
+        return Ok(Err(PhotoProblem::Empty));
     }
     if bytes > limits.max_file_bytes {
-        return Err(PhotoProblem::FileTooLarge { bytes });
+        return Ok(Err(PhotoProblem::FileTooLarge { bytes }));
     }
     let mut content = None;
     let hash = hash_opened(&mut file, |head| {
-        content = Some(sniff(&head[..head.len().min(SNIFF_BYTES)]));
+        content.get_or_insert_with(|| sniff(&head[..head.len().min(SNIFF_BYTES)]));
+        interrupt.check()
     });
-    let hash = hash.map_err(PhotoProblem::from_io)?;
-    match content {
-        Some(Content::Foreign(name)) => Err(PhotoProblem::Unsupported(name.into())),
-        Some(Content::Other(name)) => Err(PhotoProblem::NotAnImage(name)),
-        Some(Content::Image(_)) | None => Ok(hash),
-    }
+    Ok(match (hash?, content) {
+        (Err(error), _) => Err(PhotoProblem::from_io(error)),
+        (Ok(_), Some(Content::Foreign(format))) if !format.is_read() => {
+            Err(PhotoProblem::Foreign(format))
+        }
+        (Ok(_), Some(Content::Other(name))) => Err(PhotoProblem::NotAnImage(name)),
+        (Ok(hash), Some(Content::Image(_) | Content::Foreign(_)) | None) => Ok(hash),
+    })
 }

@@ -1,5 +1,7 @@
 //! Folders as users have them.
 
+mod layouts;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -51,14 +53,29 @@ impl Folder {
         scan(self.0.path(), options, &Interrupt::new())
     }
 
+    /// What a model with these classes would be measured on.
+    fn measure(&self, wanted: Wanted, known: &[&str]) -> Result<Dataset, DatasetError> {
+        let known = |name: &str| known.contains(&name);
+        let options = ScanOptions::default();
+        scan_to_measure(self.0.path(), &options, wanted, &known, &Interrupt::new())
+    }
+
     /// The error message without the folder's changing name, and the help.
     fn refusal(&self) -> (String, String) {
-        let error = self.scan().unwrap_err();
+        self.explained(&self.scan().unwrap_err())
+    }
+
+    fn explained(&self, error: &DatasetError) -> (String, String) {
         let text = error
             .to_string()
             .replace(&self.0.path().display().to_string(), "DIR");
         (text, error.help().unwrap())
     }
+}
+
+fn indices_of(dataset: &Dataset, split: Split) -> Vec<usize> {
+    let belongs = |&index: &usize| dataset.items[index].split == Some(split);
+    (0..dataset.items.len()).filter(belongs).collect()
 }
 
 fn places(dataset: &Dataset) -> Vec<(&str, usize, Option<Split>)> {
@@ -113,9 +130,9 @@ fn train_and_val_folders_divide_the_data_whatever_they_are_called() {
         let folder = Folder::with(&files.iter().map(String::as_str).collect::<Vec<_>>());
         let dataset = folder.scan().unwrap();
         assert_eq!(dataset.classes, ["a", "b"]);
-        assert_eq!(dataset.indices_of(Split::Train).len(), 2);
-        assert_eq!(dataset.indices_of(Split::Val).len(), 1);
-        assert_eq!(dataset.indices_of(Split::Test).len(), 1);
+        assert_eq!(indices_of(&dataset, Split::Train).len(), 2);
+        assert_eq!(indices_of(&dataset, Split::Val).len(), 1);
+        assert_eq!(indices_of(&dataset, Split::Test).len(), 1);
         assert_eq!(dataset.other_files, 1);
         assert!(
             dataset
@@ -178,11 +195,7 @@ fn an_empty_class_is_refused_by_name() {
     let (text, help) = folder.refusal();
     assert_eq!(text, "no usable photo in classes `c`, `d` of DIR");
     assert!(help.contains("move the folder away"));
-    let relaxed = ScanOptions {
-        for_evaluation: true,
-        ..ScanOptions::default()
-    };
-    assert_eq!(folder.scan_as(&relaxed).unwrap().items.len(), 2);
+    assert_eq!(folder.measure(Wanted::Best, &["a"]).unwrap().items.len(), 2);
 }
 
 #[test]
@@ -398,6 +411,9 @@ fn a_thousand_classes_are_no_trouble() {
     let dataset = folder.scan().unwrap();
     assert_eq!((dataset.classes.len(), dataset.items.len()), (1_000, 1_000));
     assert_eq!(dataset.items[999].class, 999);
+    let warnings = dataset.warnings();
+    assert_eq!(warnings.len(), 6, "not one for each class");
+    assert!(warnings.contains(&Warning::MoreFewPhotos { classes: 995 }));
 }
 
 #[test]

@@ -13,9 +13,7 @@ use std::time::Duration;
 
 use rekindle_core::image::RgbImage;
 
-use super::decode::decode_within;
-use super::limits::MemoryBudget;
-use super::{Limits, PhotoError};
+use super::{Limits, MemoryBudget, PhotoError, decode_within};
 use crate::interrupt::{Interrupt, Interrupted};
 
 /// How [`decode_stream`] shares the machine.

@@ -8,16 +8,17 @@ use rekindle_core::backbone::{UnknownArchitecture, UnsupportedInput};
 use rekindle_core::device::DeviceError;
 use rekindle_core::inspect::UnknownPart;
 use rekindle_core::inspect::onnx::OnnxError;
-use rekindle_core::model::ModelError;
+use rekindle_core::model::{Cause, ModelError};
 use rekindle_core::train::TrainError;
 
-use super::ExitCode;
+use super::{ExitCode, plain};
 use crate::dataset::DatasetError;
 use crate::fetch::FetchError;
 use crate::interrupt::Interrupted;
 use crate::photos::PhotoError;
 use crate::runs::RunError;
 use crate::serve::ServeError;
+use crate::walk::WalkError;
 
 /// An error of the program itself: what happened, what to do about it, and how the program should
 /// end.
@@ -77,6 +78,8 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
         Some((ExitCode::Data, error.help().map(Into::into)))
     } else if let Some(error) = error.downcast_ref::<DatasetError>() {
         Some((error.exit_code(), error.help()))
+    } else if let Some(error) = error.downcast_ref::<WalkError>() {
+        Some((error.exit_code(), error.help().map(Into::into)))
     } else if let Some(error) = error.downcast_ref::<FetchError>() {
         Some((error.exit_code(), error.help()))
     } else if let Some(error) = error.downcast_ref::<RunError>() {
@@ -125,11 +128,52 @@ fn model(error: &ModelError) -> (ExitCode, Option<String>) {
     match error {
         ModelError::Device(error) => device(error),
         ModelError::Weights(error) => (ExitCode::Data, Some(error.help().into())),
-        ModelError::Mismatch { .. } => (
-            ExitCode::Data,
-            Some("the file belongs to another network, or has another head: name the right one with --model".into()),
-        ),
+        ModelError::Mismatch {
+            architecture,
+            cause,
+            ..
+        } => (ExitCode::Data, Some(because(architecture, cause))),
         _ => (ExitCode::Data, None),
+    }
+}
+
+/// What to do about a file that does not fit a network.
+fn because(architecture: &str, cause: &Cause) -> String {
+    match cause {
+        Cause::OtherHead {
+            classes: Some(classes),
+        } => format!(
+            "the file is {architecture}'s with a head for {classes} classes, and does not say what they are called: \
+             `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+        ),
+        Cause::OtherHead { classes: None } => format!(
+            "the file is {architecture}'s without its classifier: \
+             `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+        ),
+        Cause::MoreLayers { name } => format!(
+            "the file has more layers than {architecture} (`{name}`), and does not say what for: \
+             `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+        ),
+        Cause::OtherNetwork(name) => format!(
+            "by its names and shapes the file is {name}'s: name that network (`--model {name}` when training)"
+        ),
+        Cause::OtherHidden => "the file has other hidden layers before its classifier, or none: \
+                               `rekindle train --bare` leaves them out"
+            .into(),
+        Cause::Transformers => {
+            "the file was saved by the library transformers, which names layers in its own way: \
+                                take the network's weights from torchvision or timm"
+                .into()
+        }
+        Cause::OtherNames => format!(
+            "no name in the file is one of {architecture}'s, which `rekindle summary {architecture}` lists: \
+             the file belongs to another network, or to another library's telling of it"
+        ),
+        Cause::Unknown => {
+            "the file belongs to another network, or to a variant of it: `rekindle models` lists \
+                           those there are, and --model names one"
+                .into()
+        }
     }
 }
 
@@ -160,7 +204,7 @@ fn print_lines(label: &str, message: &str, help: Option<&str>) {
         text += &format!("help: {help}\n");
     }
     // Where stderr is closed there is nobody left to tell.
-    let _ = io::stderr().lock().write_all(text.as_bytes());
+    let _ = io::stderr().lock().write_all(plain(&text).as_bytes());
 }
 
 /// The whole chain on one line; a cause that its error already quotes is not said twice.

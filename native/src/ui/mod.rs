@@ -5,9 +5,11 @@
 mod exit;
 mod failure;
 mod hush;
+mod plain;
 mod progress;
 
 pub use exit::ExitCode;
 pub use failure::{Failure, print_error, print_warning};
 pub use hush::hushed;
+pub use plain::plain;
 pub use progress::{Console, Unit};

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
+use super::plain;
+
 /// A line at most this often in a log …
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// … and no more lines than this between start and end.
@@ -141,7 +143,7 @@ impl Drop for Progress {
 
 fn print(line: &str) {
     // Where stderr is closed there is nobody left to tell.
-    let _ = writeln!(io::stderr().lock(), "{line}");
+    let _ = writeln!(io::stderr().lock(), "{}", plain(line));
 }
 
 fn bar(label: &str, unit: Unit, total: Option<u64>) -> ProgressBar {

@@ -203,6 +203,7 @@ fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
 }
 
 fn products(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
+    add(false, vec![Peak::for_tier(tier).kernel(tier)]);
     for storage in STORAGES {
         for (batch, rows, depth, columns) in [
             (1, 1, 512, 1000),

@@ -7,6 +7,7 @@
 mod convolutions;
 mod half;
 mod maps;
+mod peak;
 mod pixels;
 mod tokens;
 mod training;

@@ -1,7 +1,8 @@
 //! What only training needs: batch norm by the batch, bilinear resampling, and their gradients.
 
 use super::{channels_last, compare, everywhere, numbers, pick, read, tensor};
-use crate::kernels::{batch_norm_train, upsample_bilinear};
+use crate::kernels::batch_norm::batch_norm_train;
+use crate::kernels::upsample_bilinear;
 
 #[test]
 fn batch_norms_and_their_gradients_are_right() {

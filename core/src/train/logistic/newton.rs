@@ -24,6 +24,11 @@ const TIGHT: f64 = 0.2;
 /// Conjugate gradients at least before too little to gain is believed, and half of the most that an
 /// earlier iteration took.
 const LEAST_CONJUGATE: usize = 8;
+/// How much more the objective may curve along some conjugate gradients than along others before the
+/// rounding of f32 may hide where there is something to gain,
+const MOST_CONDITION: f64 = 1e6;
+/// and before it surely does.
+const HOPELESS: f64 = 1e8;
 /// Trials of one search at most.
 const MAX_TRIALS: usize = 40;
 
@@ -77,6 +82,8 @@ pub(super) struct Standing {
     flat: u32,
     /// Whether the last iteration gained what the quadratic model promised.
     close: bool,
+    /// Whether all products are to be in f64, among the features: where f32 might have hidden something.
+    pub(super) precise: bool,
     /// The most conjugate gradients that an iteration took.
     reach: usize,
     pub(super) status: Status,
@@ -97,6 +104,8 @@ struct Conjugate {
     square: f64,
     /// What the step gains, by the quadratic model, after each conjugate gradient.
     gains: Vec<f64>,
+    /// The least and the most that the objective curved along one of them, preconditioned.
+    curving: (f64, f64),
     /// Gradients below which a gain of nearly nothing is not believed.
     least: usize,
     solved: bool,
@@ -111,6 +120,14 @@ pub(super) struct Newton {
 }
 
 impl Newton {
+    /// Goes on in another space, where the same weights are this point, with products in f64.
+    pub(super) fn go_on_at(&mut self, point: Vec<f64>) {
+        let (iteration, bias) = (self.standing.iteration, self.standing.bias.clone());
+        *self = Self::new(point, bias);
+        self.standing.iteration = iteration;
+        self.standing.precise = true;
+    }
+
     pub(super) fn new(point: Vec<f64>, bias: Vec<f64>) -> Self {
         Self::restore(Standing {
             point,
@@ -120,6 +137,7 @@ impl Newton {
             iteration: 0,
             flat: 0,
             close: false,
+            precise: false,
             reach: 0,
             status: Status::Running,
         })
@@ -151,9 +169,9 @@ impl Newton {
             }
             Some(mut conjugate) if !conjugate.solved => {
                 let aim = at.stop.tolerance * self.standing.value;
-                conjugate.advance(at, aim, self.standing.close);
+                conjugate.advance(at, aim, self.standing.close, self.standing.precise);
                 self.conjugate = Some(conjugate);
-                Ok(at.space.cost(at.rows, at.targets))
+                Ok(at.space.cost(at.rows, at.targets, self.standing.precise))
             }
             Some(conjugate) => {
                 self.search(at, &conjugate)?;
@@ -226,7 +244,7 @@ impl Newton {
         let aim = at.stop.tolerance * standing.value;
         // Among the photos the Hessian is nowhere below the preconditioner.
         let bounded = matches!(space, Space::Photos { .. }) && 0.5 * square <= aim;
-        if !(square > 0.0) || bounded {
+        if square.is_nan() || square <= 0.0 || bounded {
             standing.status = Status::Converged;
             return Ok(());
         }
@@ -245,6 +263,11 @@ impl Newton {
             direction_bias,
             square,
             gains: Vec::new(),
+            curving: match space {
+                // Nowhere less than the penalty, which is the preconditioner.
+                Space::Photos { .. } => (1.0, 0.0),
+                Space::Features { .. } => (f64::INFINITY, 0.0),
+            },
             least: LEAST_CONJUGATE.max(standing.reach / 2),
             solved: false,
         }));
@@ -279,8 +302,15 @@ impl Newton {
                 curvature: curvature + bent,
             }
         };
+        let condition = found.curving.1 / found.curving.0;
+        let risky = !standing.precise && condition > MOST_CONDITION;
+        let among_photos = matches!(space, Space::Photos { .. });
         let Some((t, value)) = line_search(from, here.slope + slope, trial) else {
-            standing.status = Status::NoProgress;
+            if risky || among_photos {
+                standing.precise = true;
+            } else {
+                standing.status = Status::NoProgress;
+            }
             return Ok(());
         };
         add(&mut standing.point, t, &found.step);
@@ -305,6 +335,13 @@ impl Newton {
         } else {
             Status::Running
         };
+        let ends = matches!(standing.status, Status::Converged | Status::NoProgress);
+        let doubtful = ends || !(0.1..).contains(&(gained / expected)) || condition > HOPELESS;
+        if risky && doubtful || among_photos && standing.status == Status::NoProgress {
+            standing.precise = true;
+            standing.flat = 0;
+            standing.status = Status::Running;
+        }
         Ok(())
     }
 }
@@ -316,7 +353,7 @@ impl Conjugate {
     }
 
     /// One conjugate gradient. `aim` is what need not be gained.
-    fn advance(&mut self, at: Setting<'_>, aim: f64, close: bool) {
+    fn advance(&mut self, at: Setting<'_>, aim: f64, close: bool, precise: bool) {
         let Setting {
             rows,
             targets,
@@ -329,7 +366,7 @@ impl Conjugate {
             &self.direction_bias[..],
         );
         let (product, product_bias, curved) =
-            space.hessian(rows, targets, &self.loss.others, along);
+            space.hessian(rows, targets, &self.loss.others, along, precise);
         let length = self.square / curved;
         let gain = 0.5 * length * self.square;
         if !(curved > 0.0 && gain.is_finite()) {
@@ -337,6 +374,10 @@ impl Conjugate {
             self.solved = true;
             return;
         }
+        self.curving = (
+            self.curving.0.min(1.0 / length),
+            self.curving.1.max(1.0 / length),
+        );
         add(&mut self.step, length, &self.direction);
         add(&mut self.step_bias, length, &self.direction_bias);
         add(&mut self.residual, -length, &product);
@@ -358,7 +399,7 @@ impl Conjugate {
         let next_bias = divided(&self.residual_bias, &self.loss.curvature);
         let square =
             space.inner(&self.residual, &next, &logits) + dot(&self.residual_bias, &next_bias);
-        if !(square > 0.0) {
+        if square.is_nan() || square <= 0.0 {
             self.solved = true;
             return;
         }

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use rekindle_cpu::exact_moments;
+
 use super::loss::Targets;
 use super::newton::spread;
 use super::space::{Rows, Space, dot};
@@ -84,11 +86,10 @@ impl<'a> LogisticProblem<'a> {
             .collect();
         let unit = options.c * total;
 
-        let (mean, variance) = moments(&features, dim, &share);
-        let scale = squared_scales(&features, dim, options.scaling);
+        let (mean, variance) = exact_moments(dim, &features, &share);
+        let scale = squared_scales(&features, dim, options.scaling, (&share, &variance));
         let penalty = scale.iter().map(|scale| scale / unit).collect();
-        let blocks = images.div_ceil(BLOCK).max(1);
-        Ok(Self {
+        let mut problem = Self {
             rows: Rows {
                 features,
                 width: dim,
@@ -100,14 +101,22 @@ impl<'a> LogisticProblem<'a> {
                 classes: present.len(),
                 class,
                 share,
-                block: images.div_ceil(blocks),
+                block: images,
             },
             classes,
             present,
             unit,
             total,
             options,
-        })
+        };
+        problem.divide();
+        Ok(problem)
+    }
+
+    /// Divides the images into blocks as they are best where weights are sought among the features.
+    pub(super) fn divide(&mut self) {
+        let images = self.targets.photos();
+        self.targets.block = images.div_ceil(images.div_ceil(BLOCK).max(1));
     }
 
     /// The classes that have images.
@@ -194,29 +203,19 @@ impl<'a> LogisticProblem<'a> {
     }
 }
 
-/// The weighted mean and variance of each feature.
-fn moments(features: &[f32], dim: usize, shares: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let (mut mean, mut variance) = (vec![0.0; dim], vec![0.0; dim]);
-    for (image, share) in features.chunks_exact(dim).zip(shares) {
-        mean.iter_mut()
-            .zip(image)
-            .for_each(|(sum, &x)| *sum += share * f64::from(x));
-    }
-    for (image, share) in features.chunks_exact(dim).zip(shares) {
-        let pairs = variance.iter_mut().zip(image).zip(&mean);
-        for ((sum, &x), mean) in pairs {
-            let off = f64::from(x) - mean;
-            *sum += share * off * off;
-        }
-    }
-    (mean, variance)
-}
-
 /// The square of what the penalty takes for each feature's size. Class weights have no say in it,
 /// as they have none in scikit-learn's `StandardScaler`.
-fn squared_scales(features: &[f32], dim: usize, scaling: Scaling) -> Vec<f64> {
-    let images = features.len() / dim;
-    let variance = || moments(features, dim, &vec![1.0 / images as f64; images]).1;
+fn squared_scales(
+    features: &[f32],
+    dim: usize,
+    scaling: Scaling,
+    (share, weighted): (&[f64], &[f64]),
+) -> Vec<f64> {
+    let images = share.len();
+    let variance = || match share.iter().all(|other| *other == share[0]) {
+        true => weighted.to_vec(),
+        false => exact_moments(dim, features, &vec![1.0 / images as f64; images]).1,
+    };
     let or_one = |scale: f64| if scale > 0.0 { scale } else { 1.0 };
     match scaling {
         Scaling::None => vec![1.0; dim],

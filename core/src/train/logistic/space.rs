@@ -155,12 +155,12 @@ impl Space {
         }
     }
 
-    /// Among the photos, whose inner products less some vector are known. None where rounding has left
-    /// too little of them: where that vector lies far away.
+    /// Among the photos, whose inner products less some vector are known, `[N, N]`, on and below the
+    /// diagonal. None where rounding has left too little of them: where that vector lies far away.
     pub(super) fn of_products(
         rows: &Rows<'_>,
         targets: &Targets,
-        product: impl Fn(usize, usize) -> f32,
+        products: Vec<f32>,
     ) -> Option<Self> {
         // Only where all features count the same are products of features products of weights.
         let penalty = rows.penalty[0];
@@ -168,31 +168,15 @@ impl Space {
             return None;
         }
         let variance = rows.variance.iter().sum::<f64>();
-        let photos = targets.photos();
-        let of_mean: Vec<f64> = (0..photos)
-            .map(|a| {
-                let pairs = targets.share.iter().enumerate();
-                pairs
-                    .map(|(b, share)| share * f64::from(product(a, b)))
-                    .sum()
-            })
-            .collect();
-        let of_means: f64 = dot(&of_mean, &targets.share);
-        let largest = (0..photos).fold(0.0f32, |largest, a| largest.max(product(a, a)));
+        let own = products.iter().step_by(targets.photos() + 1);
+        let largest = own.fold(0.0f32, |largest, own| largest.max(*own));
         if !(variance > 0.0 && f64::from(largest) < COARSE * variance) {
             return None;
         }
-        let size = variance / penalty;
-        let mut products = Matrix::zeros(photos, photos);
-        let mut row = vec![0.0f32; photos];
-        for (a, of_a) in of_mean.iter().enumerate() {
-            for (b, (value, of_b)) in row.iter_mut().zip(&of_mean).enumerate() {
-                let centred = f64::from(product(a, b)) - of_a - of_b + of_means;
-                *value = (centred / variance) as f32;
-            }
-            products.set_row(a, &row);
-        }
-        Some(Self::Photos { products, size })
+        Some(Self::Photos {
+            products: Matrix::of_centred(products, &targets.share, variance),
+            size: variance / penalty,
+        })
     }
 
     /// Numbers of a class's weights.
@@ -219,6 +203,18 @@ impl Space {
                 weight
             }
         }
+    }
+
+    /// The point at which the weights are these, if they are sought among the features.
+    pub(super) fn point(&self, weight: &[f64]) -> Option<Vec<f64>> {
+        let Self::Features { step, .. } = self else {
+            return None;
+        };
+        let rows = weight.chunks_exact(step.len());
+        Some(
+            rows.flat_map(|weight| weight.iter().zip(step).map(|(weight, step)| weight / step))
+                .collect(),
+        )
     }
 
     /// The logits at a point, less the biases, in f64.
@@ -256,6 +252,7 @@ impl Space {
             Self::Photos { .. } => {
                 let mut gradient = residual;
                 add(&mut gradient, 1.0, point);
+                balance(targets, &mut gradient);
                 gradient
             }
             Self::Features { step, .. } => {
@@ -310,14 +307,15 @@ impl Space {
         }
     }
 
-    /// The Hessian's product with a direction (a point, its logits, biases), in f32 where it is
-    /// dear: the point's and the biases' part, and the direction's curvature.
+    /// The Hessian's product with a direction (a point, its logits, biases), in f32 where it is dear
+    /// unless it is to be `precise`: the point's and the biases' part, and the direction's curvature.
     pub(super) fn hessian(
         &self,
         rows: &Rows<'_>,
         targets: &Targets,
         others: &[f32],
         (point, logits, bias): (&[f64], &[f64], &[f64]),
+        precise: bool,
     ) -> (Vec<f64>, Vec<f64>, f64) {
         let classes = targets.classes;
         let mut product = point.to_vec();
@@ -339,6 +337,7 @@ impl Space {
                 curved += targets.bend(photos, others, &mut change);
                 add_up(&change, width, &mut of_bias);
                 add(&mut product, 1.0, &change);
+                balance(targets, &mut product);
             }
             Self::Features { step, blocks } => {
                 for product in product.chunks_exact_mut(rows.width) {
@@ -346,7 +345,8 @@ impl Space {
                         product[feature] *= rows.penalty[feature] * step[feature] * step[feature];
                     }
                 }
-                let exact = blocks.is_empty();
+                let exact = precise || blocks.is_empty();
+                let blocks = if exact { &[] } else { &blocks[..] };
                 let mut change = if exact {
                     self.exact(rows, targets, point)
                 } else {
@@ -388,7 +388,10 @@ impl Space {
     }
 
     /// Multiply-adds of one [`hessian`](Self::hessian) and [`precondition`](Self::precondition).
-    pub(super) fn cost(&self, rows: &Rows<'_>, targets: &Targets) -> usize {
+    pub(super) fn cost(&self, rows: &Rows<'_>, targets: &Targets, precise: bool) -> usize {
+        if precise {
+            return 2 * self.exact_cost(rows, targets);
+        }
         let each = match self {
             Self::Photos { products, .. } => products.depth(),
             Self::Features { .. } => 2 * rows.width,
@@ -404,6 +407,16 @@ impl Space {
             Self::Features { .. } => 1,
         };
         2 * passes * targets.photos() * targets.classes * rows.width
+    }
+}
+
+/// Makes the photos' coefficients add up to zero in each class, as they do at the optimum. What is
+/// taken off, a multiple of the photos' shares, changes no weight, for centred photos' mean is zero; but
+/// in f32 it would leave its rounding.
+fn balance(targets: &Targets, coefficients: &mut [f64]) {
+    for row in coefficients.chunks_exact_mut(targets.photos()) {
+        let sum = row.iter().sum::<f64>();
+        add(row, -sum, &targets.share);
     }
 }
 

@@ -66,9 +66,8 @@ impl HeadFit {
             .collect();
         let ids = problem.present().iter().map(|&row| classes[row]).collect();
         let known = images.iter().all(|&image| image < space.products.len());
-        let product = |a: usize, b: usize| space.product(images[a], images[b]);
         let solver = if known && images.len() <= super::MOST_PHOTOS * space.width() {
-            LogisticSolver::of_products(problem, product)
+            LogisticSolver::of_products(problem, space.products(&images))
         } else {
             LogisticSolver::of_features(problem)
         };

@@ -37,6 +37,19 @@ pub(super) struct Entry<'a> {
     pub content: &'a [u8],
 }
 
+/// The names in an archive's directory; whether the entries are sound is not asked.
+pub(super) fn names(bytes: &[u8]) -> Result<Vec<&str>, WeightsError> {
+    let file = File(bytes);
+    let (count, mut at) = file.directory()?;
+    let mut names = Vec::new();
+    for _ in 0..count.min(MAX_ENTRIES) {
+        let header = file.central_header(at)?;
+        names.push(header.name);
+        at = header.next;
+    }
+    Ok(names)
+}
+
 /// All entries of an archive by name, each with its checksum verified.
 pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<&str, Entry<'_>>, WeightsError> {
     let file = File(bytes);
@@ -52,6 +65,7 @@ pub(super) fn entries(bytes: &[u8]) -> Result<BTreeMap<&str, Entry<'_>>, Weights
     let mut unread = bytes.len();
     for _ in 0..count {
         let header = file.central_header(at)?;
+        WeightsError::check_name(header.name)?;
         let corrupt =
             |why: &str| WeightsError::corrupt(format!("entry `{}` {why}", shown(header.name)), at);
         if header.method != 0 || header.encrypted {

@@ -1,0 +1,143 @@
+//! Why a file does not fit a network, most likely.
+
+use std::collections::BTreeSet;
+
+use super::ModelCard;
+use super::renames::{Renames, Wanted, first, parts, unwrapped};
+use crate::backbone::{Architecture, architectures};
+use crate::weights::{FillReport, TensorSource};
+
+/// What a file that does not fit most likely is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The network itself, with another head.
+    OtherHead {
+        /// How many classes it tells apart; `None` if no such head is in the file.
+        classes: Option<usize>,
+    },
+    /// The network itself, and behind it or beside it more layers than it has.
+    MoreLayers {
+        /// The first tensor too many.
+        name: String,
+    },
+    /// The weights of this network, by names and shapes.
+    OtherNetwork(&'static str),
+    /// A network of hidden layers of other sizes before the head, or none: the bare network fits.
+    OtherHidden,
+    /// Weights of transformers, the library: it has names of its own for every layer.
+    Transformers,
+    /// No name in it is any of the network's.
+    OtherNames,
+    /// Nothing that can be told.
+    Unknown,
+}
+
+impl Cause {
+    /// Looks for the reason why a source does not fit the network of this card.
+    pub(super) fn of(
+        architecture: &'static Architecture,
+        card: &ModelCard,
+        report: &FillReport,
+        source: &dyn TensorSource,
+    ) -> Self {
+        let file: Vec<(String, Vec<usize>)> = source
+            .names()
+            .into_iter()
+            .map(|name| {
+                let shape = source.shape(&name, &[]).unwrap_or_default();
+                (name, shape)
+            })
+            .collect();
+        let slot = card.slot(architecture);
+        let is_head = |name: &str| {
+            let rest = name.strip_prefix(slot.name);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        let mut amiss = report
+            .missing
+            .iter()
+            .chain(report.misshaped.iter().map(|m| &m.name));
+        if report.filled > 0 && amiss.clone().all(|name| is_head(name)) {
+            let mut misshaped = report.misshaped.iter();
+            let weight = misshaped.find(|tensor| tensor.name == format!("{}.weight", slot.name));
+            return match (amiss.next(), report.unexpected.first()) {
+                (None, Some(name)) if !Self::is_part(architecture, name) => {
+                    Self::MoreLayers { name: name.clone() }
+                }
+                (None, _) => Self::other(architecture, &file),
+                _ => Self::OtherHead {
+                    classes: weight.and_then(|tensor| tensor.found.first().copied()),
+                },
+            };
+        }
+        let other = Self::other(architecture, &file);
+        if other != Self::Unknown {
+            return other;
+        }
+        // What stands between features and classifier, and can be left out.
+        let hidden = architecture.head.bare.filter(|_| !card.bare);
+        let is_hidden =
+            |name: &String| hidden.is_some_and(|hidden| name.starts_with(&format!("{hidden}.")));
+        if report.filled > 0 && amiss.all(is_hidden) {
+            return Self::OtherHidden;
+        }
+        let says = |words: &str| file.iter().any(|(name, _)| name.contains(words));
+        if says("encoder.layer.") && says(".attention.attention.")
+            || says("encoder.stages.") && says(".layers.")
+            || says(".convolution.weight")
+        {
+            return Self::Transformers;
+        }
+        let graph = architecture.published_graph();
+        let known: BTreeSet<String> = graph.tensors().map(|(name, _)| name).collect();
+        match file
+            .iter()
+            .any(|(name, _)| known.contains(&unwrapped(name)))
+        {
+            true => Self::Unknown,
+            false => Self::OtherNames,
+        }
+    }
+
+    /// Whether a name begins as one of the network's does.
+    fn is_part(architecture: &Architecture, name: &str) -> bool {
+        let graph = architecture.published_graph();
+        let mut tensors = graph.tensors();
+        tensors.any(|(known, _)| first(&known) == first(name))
+    }
+
+    /// Another network to whose backbone all of the file fits; of several the largest.
+    fn other(architecture: &'static Architecture, file: &[(String, Vec<usize>)]) -> Self {
+        let fitting = architectures().filter_map(|other| {
+            let graph = other.published_graph();
+            let wanted: Wanted = graph.tensors().collect();
+            let equal = |_: &str, found: &[usize], wanted: &[usize]| found == wanted;
+            let parts = parts(&graph);
+            let renames = Renames::new(&wanted, &parts, file.to_vec(), equal, other.modern_name);
+            let shape_of = |name: &String| {
+                let original = renames.names.get(name)?;
+                let mut file = file.iter();
+                file.find(|(found, _)| found == original)
+                    .map(|(_, shape)| shape)
+            };
+            // All of the network, and no more in any part of it: EfficientNet is its Lite with more in between.
+            let fits = wanted
+                .iter()
+                .all(|(name, shape)| shape_of(name) == Some(shape))
+                && renames.names.keys().all(|name| {
+                    let is_part = || parts.iter().any(|part| part == first(name));
+                    let is_constant = || graph.constants().iter().any(|c| c.name == *name);
+                    wanted.contains_key(name)
+                        || name.ends_with("num_batches_tracked")
+                        || first(name) == first(other.head.name)
+                        || is_constant()
+                        || !is_part()
+                });
+            fits.then_some((wanted.len(), other))
+        });
+        match fitting.max_by_key(|(tensors, _)| *tensors) {
+            Some((_, other)) if other.name != architecture.name => Self::OtherNetwork(other.name),
+            _ => Self::Unknown,
+        }
+    }
+}

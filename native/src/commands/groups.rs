@@ -1,0 +1,130 @@
+//! What `train` says of photos that belong together.
+
+use rekindle_core::train::{GroupCounts, Groups};
+
+use super::Context;
+use crate::dataset::Dataset;
+use crate::ui::print_warning;
+
+/// Says how many photos belong together, and what follows from it: photos that lie in two classes or on both
+/// sides of the folder's own split, and classes that cannot be measured.
+pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &Context) {
+    if let Some(line) = summary(groups.counts()) {
+        context.console.note(&line);
+    }
+    let items = &dataset.items;
+    let unlike = |a: usize, b: usize| items[a].hash != items[b].hash;
+    let named = |pairs: &[[usize; 2]]| {
+        let [photo, other] = pairs[0].map(|photo| items[photo].relative.as_str());
+        format!("{photo} is like {other}")
+    };
+    // Copies of the same bytes have been warned about before a network was loaded.
+    let of_two_classes = groups.torn(|a, b| unlike(a, b) && items[a].class != items[b].class);
+    if !of_two_classes.is_empty() {
+        print_warning(
+            &format!(
+                "{} the same as photos of another class: {}",
+                look(of_two_classes.len()),
+                named(&of_two_classes)
+            ),
+            Some(
+                "one of the labels may be wrong: decide for one class; they stay on one side of splits",
+            ),
+        );
+    }
+    if dataset.is_divided() && !has_folds {
+        let torn = groups.torn(|a, b| unlike(a, b) && items[a].split != items[b].split);
+        if !torn.is_empty() {
+            print_warning(
+                &format!(
+                    "{} the same as photos of another part, so the accuracy will look too good: {}",
+                    look(torn.len()),
+                    named(&torn)
+                ),
+                Some(
+                    "the folder's own parts are kept; move photos that belong together into one of them",
+                ),
+            );
+        }
+        return;
+    }
+    let labels: Vec<usize> = items.iter().map(|item| item.class).collect();
+    let counts = groups.of_classes(&labels, dataset.classes.len());
+    let lone: Vec<&str> = counts
+        .iter()
+        .zip(dataset.counts())
+        .zip(&dataset.classes)
+        .filter(|((groups, count), _)| **groups == 1 && count.total() > 1)
+        .map(|(_, class)| class.as_str())
+        .collect();
+    if let [first, rest @ ..] = &lone[..] {
+        let more = match rest.len() {
+            0 => String::new(),
+            more => format!(" and of {more} more classes"),
+        };
+        print_warning(
+            &format!(
+                "all photos of class `{first}`{more} belong together, so none is held back and how well it \
+                 is recognised is not measured"
+            ),
+            Some("add photos taken at another time or place"),
+        );
+    }
+}
+
+/// One line on the groups; nothing where every photo stands alone.
+fn summary(counts: GroupCounts) -> Option<String> {
+    if counts.groups == 0 {
+        return None;
+    }
+    let kinds = [
+        (counts.copies, "copies"),
+        (counts.near_copies, "near copies"),
+        (counts.in_bursts, "of bursts"),
+    ];
+    let kinds: Vec<String> = kinds
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, kind)| format!("{count} {kind}"))
+        .collect();
+    let plural = if counts.groups == 1 { "" } else { "s" };
+    Some(format!(
+        "{} photos belong together in {} group{plural} ({}); each stays on one side, the largest has {}",
+        counts.photos,
+        counts.groups,
+        kinds.join(", "),
+        counts.largest
+    ))
+}
+
+fn look(count: usize) -> String {
+    match count {
+        1 => "1 photo looks".to_owned(),
+        count => format!("{count} photos look"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_line_counts_copies_near_copies_and_bursts() {
+        assert_eq!(summary(GroupCounts::default()), None);
+        let counts = GroupCounts {
+            groups: 3,
+            photos: 17,
+            largest: 12,
+            copies: 2,
+            near_copies: 0,
+            in_bursts: 12,
+        };
+        assert_eq!(
+            summary(counts).as_deref(),
+            Some(
+                "17 photos belong together in 3 groups (2 copies, 12 of bursts); each stays on one side, \
+                 the largest has 12"
+            )
+        );
+    }
+}

@@ -1,0 +1,367 @@
+//! Folders as archives unpack and as people divide them.
+
+use super::*;
+
+fn remarks(dataset: &Dataset) -> Vec<String> {
+    dataset.remarks.iter().map(ToString::to_string).collect()
+}
+
+/// Photos of each class in each of some folders.
+fn filled(folders: &[&str], classes: &[&str]) -> Vec<String> {
+    let photo = |folder: &&str, class: &&str| format!("{folder}/{class}/{class}.png");
+    let photos = folders
+        .iter()
+        .flat_map(|folder| classes.iter().map(move |class| photo(folder, class)));
+    photos.collect()
+}
+
+fn folder_of(files: &[String]) -> Folder {
+    Folder::with(&files.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+fn relatives(dataset: &Dataset) -> Vec<&str> {
+    dataset.items.iter().map(|i| i.relative.as_str()).collect()
+}
+
+/// As the Intel scenes, the sign alphabet and the flowers of Kaggle unpack.
+#[test]
+fn classes_a_level_too_deep_are_found_and_said() {
+    let scenes = ["sea", "street"];
+    let mut files = filled(&["seg_train/seg_train", "seg_test/seg_test"], &scenes);
+    files.extend([
+        "seg_pred/seg_pred/1.png".into(),
+        "seg_pred/seg_pred/2.png".into(),
+    ]);
+    files.push("__MACOSX/seg_train/._sea".into());
+    let folder = folder_of(&files);
+    let dataset = folder.scan().unwrap();
+    assert_eq!(dataset.classes, scenes);
+    assert_eq!(indices_of(&dataset, Split::Train).len(), 2);
+    assert_eq!(indices_of(&dataset, Split::Test).len(), 2);
+    let expected = [
+        "seg_pred/ holds 2 photos in no class folder: left alone",
+        "seg_train/ is taken as train/, seg_test/ is taken as test/",
+        "the classes lie one level down: seg_train/seg_train/, seg_test/seg_test/",
+    ];
+    assert_eq!(remarks(&dataset), expected);
+    let measured = folder.measure(Wanted::Best, &scenes).unwrap();
+    assert_eq!(measured.measured_part(), Some(Split::Test));
+    assert_eq!(measured.items.len(), 2);
+
+    for (places, said) in [
+        (
+            &["chest/train", "chest/test"][..],
+            "chest/train/, chest/test/",
+        ),
+        (&["flowers"], "flowers/"),
+        (&["training_set/training_set", "test_set/test_set"], ""),
+        (
+            &["train/images", "val/images"],
+            "train/images/, val/images/",
+        ),
+    ] {
+        let folder = folder_of(&filled(places, &["a", "b"]));
+        let dataset = folder.scan().unwrap();
+        assert_eq!(dataset.classes, ["a", "b"], "{places:?}");
+        assert_eq!(dataset.items.len(), 2 * places.len());
+        let said = format!("the classes lie one level down: {said}");
+        assert!(
+            remarks(&dataset).last().unwrap().starts_with(&said),
+            "{places:?}"
+        );
+        let measured = folder.measure(Wanted::Best, &["a", "b"]).unwrap();
+        assert_eq!(measured.items.len(), 2, "{places:?}");
+    }
+
+    let deep = folder_of(&filled(
+        &["archive/data/train", "archive/data/val"],
+        &["a", "b"],
+    ));
+    let said = remarks(&deep.scan().unwrap());
+    let expected = "the classes lie 2 levels down: archive/data/train/, archive/data/val/";
+    assert_eq!(said, [expected]);
+}
+
+#[test]
+fn parts_go_by_their_usual_names() {
+    for (train, val, test) in [
+        ("Train", "Validation", "Test"),
+        ("training", "valid", "testing"),
+        ("TRAINING", "VAL", "TEST"),
+        ("train_set", "dev", "evaluation"),
+        ("x_train", "x_val", "x_test"),
+        ("train2017", "val2017", "test2017"),
+    ] {
+        let folder = folder_of(&filled(&[train, val, test], &["a", "b"]));
+        let dataset = folder.scan().unwrap();
+        assert_eq!(dataset.classes, ["a", "b"], "{train}");
+        for split in [Split::Train, Split::Val, Split::Test] {
+            assert_eq!(indices_of(&dataset, split).len(), 2, "{train}");
+        }
+        assert_eq!(dataset.place_of(Split::Val), format!("{val}/"));
+    }
+    // Names that could be parts' are classes where their neighbours are no parts.
+    for classes in [
+        ["bullet_train", "car"],
+        ["bullet_train", "pregnancy_test"],
+        ["train_station", "airport"],
+        ["valid", "invalid"],
+    ] {
+        let mut expected = classes;
+        expected.sort_unstable();
+        let dataset = folder_of(&filled(&["."], &classes)).scan().unwrap();
+        assert_eq!(dataset.classes, expected);
+        let deeper: Vec<_> = classes.map(|class| format!("{class}/2019/1.png")).to_vec();
+        match folder_of(&deeper).scan() {
+            Ok(dataset) => assert_eq!(dataset.classes, expected),
+            // A plain `valid/` with folders in it is a part, and `invalid/` beside it no class of it.
+            Err(error) => assert!(
+                error.to_string().contains("invalid/ beside valid/"),
+                "{error}"
+            ),
+        }
+    }
+}
+
+#[test]
+fn a_part_is_chosen_to_measure_on() {
+    let known = ["a", "b"];
+    let all = folder_of(&filled(&["train", "val", "test"], &known));
+    let part = |folder: &Folder, wanted| {
+        let dataset = folder.measure(wanted, &known).unwrap();
+        (dataset.measured_part(), dataset.items.len())
+    };
+    assert_eq!(part(&all, Wanted::Best), (Some(Split::Test), 2));
+    assert_eq!(part(&all, Wanted::Only(Split::Val)), (Some(Split::Val), 2));
+    assert_eq!(
+        part(&all, Wanted::Only(Split::Train)),
+        (Some(Split::Train), 2)
+    );
+    assert_eq!(part(&all, Wanted::All), (None, 6));
+    let without_test = folder_of(&filled(&["train", "val"], &known));
+    assert_eq!(part(&without_test, Wanted::Best), (Some(Split::Val), 2));
+    for (alone, split) in [
+        ("train", Split::Train),
+        ("val", Split::Val),
+        ("test", Split::Test),
+    ] {
+        let folder = folder_of(&filled(&[alone], &known));
+        assert_eq!(part(&folder, Wanted::Best), (Some(split), 2));
+    }
+    let undivided = folder_of(&filled(&["."], &known));
+    assert_eq!(part(&undivided, Wanted::Best), (None, 2));
+    assert_eq!(part(&undivided, Wanted::All), (None, 2));
+
+    // A test/ that holds nothing, or nothing sorted, measures nothing.
+    all.folder("x");
+    for test in [
+        "test/1.png",
+        "test/test/1.png",
+        "test/unknown/1.png",
+        "test/a.txt",
+    ] {
+        let mut files = filled(&["train", "val"], &known);
+        files.push(test.to_owned());
+        let folder = folder_of(&files);
+        assert_eq!(part(&folder, Wanted::Best), (Some(Split::Val), 2), "{test}");
+        let said = remarks(&folder.scan().unwrap());
+        assert_eq!(
+            said.iter().any(|said| said.starts_with("test/")),
+            test.ends_with("png")
+        );
+        let error = folder
+            .measure(Wanted::Only(Split::Test), &known)
+            .unwrap_err();
+        let expected = match test.ends_with("png") {
+            true => ("there are no class folders in DIR/test", 3),
+            false => ("there is no test/ in DIR", 2),
+        };
+        assert_eq!(folder.explained(&error).0, expected.0, "{test}");
+        assert_eq!(error.exit_code().code(), expected.1, "{test}");
+    }
+}
+
+#[test]
+fn a_part_that_is_not_there_is_a_usage_error() {
+    let folder = folder_of(&filled(&["train", "val"], &["a", "b"]));
+    let error = folder
+        .measure(Wanted::Only(Split::Test), &["a"])
+        .unwrap_err();
+    let (text, help) = folder.explained(&error);
+    assert_eq!(text, "there is no test/ in DIR");
+    assert_eq!(help, "the folder is divided into train/, val/");
+    assert_eq!(error.exit_code().code(), 2);
+    let folder = folder_of(&filled(&["."], &["a", "b"]));
+    let error = folder
+        .measure(Wanted::Only(Split::Val), &["a"])
+        .unwrap_err();
+    assert!(folder.explained(&error).1.contains("not divided"));
+    assert_eq!(error.exit_code().code(), 2);
+}
+
+#[test]
+fn two_folders_of_one_part_are_refused_unless_one_is_empty() {
+    for [first, second] in [
+        ["train", "Train"],
+        ["val", "validation"],
+        ["test", "testing"],
+    ] {
+        let mut places = vec!["train", first, second];
+        places.dedup();
+        let folder = folder_of(&filled(&places, &["a", "b"]));
+        let refused = |error: DatasetError| {
+            let text = error.to_string();
+            assert!(text.contains("mean the same"), "{text}");
+            assert!(text.contains(first) && text.contains(second), "{text}");
+        };
+        if folder.path(first).is_dir() && first.eq_ignore_ascii_case(second) {
+            // Where file names have no case the folders are one.
+            let count = fs::read_dir(folder.0.path()).unwrap().count();
+            if count < places.len() {
+                continue;
+            }
+        }
+        refused(folder.scan().unwrap_err());
+        refused(folder.measure(Wanted::Best, &["a", "b"]).unwrap_err());
+    }
+    let folder = folder_of(&filled(&["train", "val"], &["a", "b"]));
+    folder.folder("validation/a");
+    assert_eq!(indices_of(&folder.scan().unwrap(), Split::Val).len(), 2);
+}
+
+#[test]
+fn an_archive_unpacked_twice_counts_once() {
+    let classes = ["NORMAL", "PNEUMONIA"];
+    let places = ["train", "test", "chest_xray/train", "chest_xray/test"];
+    let folder = folder_of(&filled(&places, &classes));
+    let dataset = folder.scan().unwrap();
+    assert_eq!(dataset.items.len(), 4);
+    assert_eq!(
+        remarks(&dataset),
+        ["chest_xray/ beside train/, test/ is left alone"]
+    );
+}
+
+#[test]
+fn folders_named_a_little_like_parts_are_left_alone_beside_parts() {
+    // As fruits-360 unpacks.
+    let mut files = filled(&["Training", "Test"], &["Apple", "Pear"]);
+    files.push("test-multiple_fruits/1.png".to_owned());
+    let dataset = folder_of(&files).scan().unwrap();
+    assert_eq!(dataset.items.len(), 4);
+    let said = "test-multiple_fruits/ beside Training/, Test/ is left alone";
+    assert_eq!(remarks(&dataset), [said]);
+}
+
+#[test]
+fn classes_that_are_each_divided_are_not_measured_on_their_training_photos() {
+    let files = [
+        "cat/train/1.png",
+        "cat/test/2.png",
+        "dog/train/3.png",
+        "dog/test/4.png",
+    ];
+    let folder = Folder::with(&files);
+    let dataset = folder.scan().unwrap();
+    assert_eq!(dataset.classes, ["cat", "dog"]);
+    assert_eq!(
+        remarks(&dataset),
+        ["each class folder is divided into train/, test/"]
+    );
+    let measured = folder.measure(Wanted::Best, &["cat", "dog"]).unwrap();
+    assert_eq!(relatives(&measured), ["cat/test/2.png", "dog/test/4.png"]);
+}
+
+#[test]
+fn a_class_the_model_knows_is_no_wrapper() {
+    let folder = Folder::with(&["cat/2019/1.png", "cat/2020/2.png"]);
+    assert_eq!(
+        folder.measure(Wanted::Best, &["cat"]).unwrap().classes,
+        ["cat"]
+    );
+    let folder = Folder::with(&["animals/cat/1.png"]);
+    assert_eq!(
+        folder.measure(Wanted::Best, &["cat"]).unwrap().classes,
+        ["cat"]
+    );
+    // A class of a part that the training photos know.
+    let mut files = filled(&["train"], &["cat", "dog"]);
+    files.extend(["test/cat/old/1.png".into(), "test/cat/new/2.png".into()]);
+    let dataset = folder_of(&files).scan().unwrap();
+    assert_eq!(dataset.classes, ["cat", "dog"]);
+}
+
+#[test]
+fn photos_inside_class_folders_are_said_where_none_lies_in_them_directly() {
+    let folder = folder_of(&filled(&["2019", "2020"], &["cat", "dog"]));
+    let dataset = folder.scan().unwrap();
+    assert_eq!(dataset.classes, ["2019", "2020"]);
+    assert!(
+        remarks(&dataset)[0].contains("such as 2019/cat/"),
+        "{:?}",
+        dataset.remarks
+    );
+}
+
+#[test]
+fn names_are_the_same_however_their_accents_are_written() {
+    // As macOS writes them, and as others do.
+    let (apart, composed) = ("cafe\u{301}", "caf\u{e9}");
+    let other = "bar";
+    let files = [
+        format!("train/{apart}/1.png"),
+        format!("train/{other}/2.png"),
+        format!("val/{composed}/3.png"),
+        format!("val/{other}/4.png"),
+    ];
+    let folder = folder_of(&files);
+    let dataset = folder.scan().unwrap();
+    assert_eq!(dataset.classes, [other, composed]);
+    // Order and hash do not tell the two ways apart.
+    let hash = |name: &str| {
+        let folder = Folder(tempfile::tempdir().unwrap());
+        folder.photo(&format!("{name}/{name}.png"), "x");
+        folder.photo("cafz/1.png", "y");
+        folder.scan().unwrap().data_hash()
+    };
+    assert_eq!(hash(apart), hash(composed));
+}
+
+#[test]
+fn files_without_extension_are_judged_by_their_content() {
+    let folder = Folder::with(&["a/1.png", "b/README", "b/notes.txt"]);
+    folder.write("b/n02123045_1", b"\xff\xd8\xff\xe0 a photo");
+    folder.write("b/from_a_phone", b"\0\0\0\x18ftypheic\0\0\0\0mif1heic");
+    let dataset = folder.scan().unwrap();
+    assert_eq!(relatives(&dataset), ["a/1.png", "b/n02123045_1"]);
+    assert_eq!(dataset.other_files, 2);
+    assert_eq!(dataset.skipped[0].kind, "unsupported_format");
+}
+
+#[cfg(unix)]
+#[test]
+fn links_to_folders_are_followed_and_those_to_folders_above_are_not() {
+    use std::os::unix::fs::symlink;
+
+    let outside = Folder::with(&["cats/1.png", "dogs/2.png"]);
+    let folder = Folder::with(&["fish/3.png"]);
+    let link = |target: PathBuf, place: &str| symlink(target, folder.path(place)).unwrap();
+    link(outside.path("cats"), "cats");
+    link(outside.path("dogs"), "dogs");
+    link(folder.path(""), "itself");
+    link(folder.path(".."), "parent");
+    link(folder.path(""), "fish/all");
+    link(folder.path("fish"), "fish/again");
+    link(folder.path("gone"), "birds");
+    let dataset = folder.scan().unwrap();
+    assert_eq!(dataset.classes, ["cats", "dogs", "fish"]);
+    assert_eq!(
+        relatives(&dataset),
+        ["cats/1.png", "dogs/2.png", "fish/3.png"]
+    );
+    let skipped: Vec<_> = dataset.skipped.iter().map(|s| s.path.as_str()).collect();
+    assert_eq!(
+        skipped,
+        ["birds", "fish/again", "fish/all", "itself", "parent"]
+    );
+}

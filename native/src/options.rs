@@ -1,0 +1,341 @@
+//! Which option of which command applies when. An option that would have no effect is a usage error:
+//! whoever gives it expects one.
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+use crate::cli::{
+    BenchArgs, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs, KernelChoice,
+    SummaryArgs, TrainArgs,
+};
+use crate::ui::{ExitCode, Failure};
+
+/// When an option has an effect.
+enum Applies {
+    /// In every combination.
+    Always,
+    /// In no combination of this command; it belongs to what is named.
+    Never(&'static str),
+    /// Where the condition holds; it belongs to what is named.
+    Where(bool, &'static str),
+}
+
+use Applies::{Always, Never, Where};
+
+/// Refuses the first option on the command line that does not apply in its combination.
+///
+/// What depends on files is refused where they are read: `--split` beside a folder `val/`, `--weights`
+/// beside a model file, `--bare` and `--small-stem` for networks that have nothing of the kind.
+///
+/// # Errors
+///
+/// A usage error that names the option and what it belongs to.
+pub fn check(cli: &Cli, matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((command, given)) = matches.subcommand() else {
+        return Ok(());
+    };
+    for id in given.ids() {
+        let option = id.as_str().replace('_', "-");
+        if given.value_source(id.as_str()) != Some(ValueSource::CommandLine) {
+            continue;
+        }
+        let belongs_to = match applies(cli, &option) {
+            None | Some(Always | Where(true, _)) => continue,
+            Some(Never(to) | Where(false, to)) => to,
+        };
+        return Err(Failure::new(
+            ExitCode::Usage,
+            format!("--{option} does not apply to this `{command}`: it belongs to {belongs_to}"),
+        )
+        .with_help("leave it out, or give what it belongs to"));
+    }
+    Ok(())
+}
+
+/// The rule of an option; `None` for what the command does not have.
+fn applies(cli: &Cli, option: &str) -> Option<Applies> {
+    let command = &cli.command;
+    match option {
+        "device" => Some(device(command)),
+        "precision" => Some(precision(command)),
+        "json" => Some(match command {
+            Command::Serve(_) | Command::Completions { .. } => {
+                Never("the commands that print results")
+            }
+            _ => Always,
+        }),
+        // Promises that every command keeps, those too that have nothing to show or to download.
+        "quiet" | "offline" => Some(Always),
+        _ => match command {
+            Command::Train(args) => train(args, option),
+            Command::Predict(_) => listed(option, &["weights", "top", "strict", "max-pixels"]),
+            Command::Evaluate(_) => {
+                listed(option, &["split", "strict", "min-accuracy", "max-pixels"])
+            }
+            Command::Summary(args) => summary(args, cli.global.json, option),
+            Command::Diagram(args) => match option {
+                "out" => Some(Always),
+                _ => inspect(&args.inspect, option),
+            },
+            Command::Export(_) => listed(option, &["weights", "onnx", "out"]),
+            Command::Compare(args) => compare(args, option),
+            Command::Bench(args) => bench(args, option),
+            // That these two belong to --kernels is said where they are declared.
+            Command::Doctor(_) => listed(option, &["kernels", "tier", "batch"]),
+            Command::Serve(_) => listed(option, &["port"]),
+            Command::Models | Command::Completions { .. } => None,
+        },
+    }
+}
+
+fn listed(option: &str, always: &[&str]) -> Option<Applies> {
+    always.contains(&option).then_some(Always)
+}
+
+fn device(command: &Command) -> Applies {
+    match command {
+        Command::Train(_) | Command::Predict(_) | Command::Evaluate(_) | Command::Bench(_) => {
+            Always
+        }
+        Command::Compare(args) => measured(args),
+        Command::Doctor(DoctorArgs { tier, .. }) => Where(
+            tier.is_none(),
+            "doctor without --tier, which names no device",
+        ),
+        Command::Models
+        | Command::Summary(_)
+        | Command::Diagram(_)
+        | Command::Export(_)
+        | Command::Serve(_)
+        | Command::Completions { .. } => {
+            Never("the commands that compute: train, predict, evaluate, compare, bench, doctor")
+        }
+    }
+}
+
+fn precision(command: &Command) -> Applies {
+    match command {
+        Command::Predict(_) | Command::Evaluate(_) => Always,
+        Command::Compare(args) => measured(args),
+        Command::Bench(args) => Where(
+            args.kernels == KernelChoice::Ours,
+            "--kernels ours: Burn's own keep numbers in 32 bits",
+        ),
+        Command::Train(_) => {
+            Never("predict, evaluate, compare and bench: training keeps numbers in 32 bits")
+        }
+        _ => Never("predict, evaluate, compare and bench, where a network answers"),
+    }
+}
+
+fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
+    Some(match option {
+        "model" | "weights" | "input" | "grey" | "bare" | "small-stem" | "head" | "folds"
+        | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels" => {
+            Always
+        }
+        // Of everything that is drawn: where that is nothing, the run says so all the same.
+        "seed" => Always,
+        "split" => Where(
+            args.folds.is_none(),
+            "a measurement on held-out photos, without --folds",
+        ),
+        "c" => Where(args.head == HeadChoice::Linear, "--head linear"),
+        "epochs" | "batch" | "lr" | "weight-decay" | "hidden" | "dropout" => {
+            Where(args.head == HeadChoice::Mlp, "--head mlp")
+        }
+        _ => return None,
+    })
+}
+
+fn inspect(args: &InspectArgs, option: &str) -> Option<Applies> {
+    Some(match option {
+        "input" | "classes" | "bare" | "freeze" => Always,
+        "unfreeze" => Where(!args.freeze.is_empty(), "--freeze"),
+        _ => return None,
+    })
+}
+
+fn summary(args: &SummaryArgs, json: bool, option: &str) -> Option<Applies> {
+    Some(match option {
+        "batch" => Where(
+            !(args.stages || args.parameters),
+            "the list of layers, without --stages and --parameters",
+        ),
+        "stages" | "parameters" => Where(!json, "the table for people: --json prints everything"),
+        _ => return inspect(&args.inspect, option),
+    })
+}
+
+fn compare(args: &CompareArgs, option: &str) -> Option<Applies> {
+    Some(match option {
+        "batch" | "runs" => measured(args),
+        "no-measure" => Always,
+        _ => return None,
+    })
+}
+
+/// What belongs to the measurement of `compare`.
+fn measured(args: &CompareArgs) -> Applies {
+    Where(
+        !args.no_measure,
+        "the measurement, which --no-measure leaves out",
+    )
+}
+
+fn bench(args: &BenchArgs, option: &str) -> Option<Applies> {
+    Some(match option {
+        "weights" | "batch" | "runs" | "train" | "kernels" => Always,
+        "layers" => Where(
+            args.kernels == KernelChoice::Ours,
+            "--kernels ours, whose layers are measured",
+        ),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, FromArgMatches as _};
+
+    use super::*;
+
+    fn checked(line: &str) -> Result<(), String> {
+        let words = std::iter::once("rekindle").chain(line.split_whitespace());
+        let matches = Cli::command().try_get_matches_from(words);
+        let matches = matches.map_err(|error| error.to_string())?;
+        let cli = Cli::from_arg_matches(&matches).map_err(|error| error.to_string())?;
+        check(&cli, &matches).map_err(|failure| failure.to_string())
+    }
+
+    /// The table: each line an option, where it applies and where not. A command line with `!` in front
+    /// is refused, with the option and the words after `:` in its message.
+    const TABLE: &str = "
+        train d --c 1
+        ! train d --head mlp --c 1 : --head linear
+        train d --head mlp --epochs 3 --batch 4 --lr 0.1 --weight-decay 0 --hidden 8 --dropout 0.1
+        ! train d --epochs 3 : --head mlp
+        ! train d --epochs 30 : --head mlp
+        ! train d --head linear --batch 4 : --head mlp
+        ! train d --lr 0.1 : --head mlp
+        ! train d --weight-decay 0 : --head mlp
+        ! train d --hidden 8 : --head mlp
+        ! train d --dropout 0.1 : --head mlp
+        train d --max-pixels 9000000 --split 0.3 --seed 3 --views 2 --class-weights auto --strict --min-accuracy 0.5
+        ! train d --folds 3 --split 0.3 : --folds
+        train d -m resnet18 --weights random --input 64 --grey mean --bare --small-stem --out o --name n
+        ! train d --precision half : predict
+        ! train d --precision full : predict
+        ! --precision half train d : predict
+        train d --device cpu --json --quiet --offline
+        predict m i --max-pixels 9000000 --weights random --top 3 --strict --precision half --device cpu --json
+        evaluate m d --max-pixels 9000000 --split val --strict --min-accuracy 0.5 --precision half --device cpu --json
+        ! models --device cpu : train
+        ! models --precision full : predict
+        models --json --quiet --offline
+        summary m --batch 2 --input 64 --classes 3 --bare --freeze all --unfreeze head --json
+        summary m --stages --freeze all
+        summary m --parameters
+        ! summary m --stages --json : --json
+        ! summary m --parameters --json : --json
+        ! summary m --stages --batch 2 : --stages
+        ! summary m --parameters --batch 2 : --parameters
+        ! summary m --unfreeze head : --freeze
+        ! summary m --device cpu : train
+        ! summary m --precision half : predict
+        diagram m --input 64 --classes 3 --bare --freeze all --unfreeze head --out o --json
+        ! diagram m --unfreeze head : --freeze
+        ! diagram m --device cpu : train
+        ! diagram m --precision half : predict
+        export m --onnx --weights random --out o --json
+        ! export m --onnx --precision half : predict
+        ! export m --onnx --device cpu : train
+        compare m --batch 2 --runs 2 --precision half --device cpu --json
+        compare m --no-measure
+        ! compare m --no-measure --batch 2 : --no-measure
+        ! compare m --no-measure --runs 2 : --no-measure
+        ! compare m --no-measure --device cpu : --no-measure
+        ! compare m --no-measure --precision half : --no-measure
+        bench m --weights random --batch 2 --runs 2 --train --layers --precision half --device cpu --json
+        bench m --kernels burn --train
+        ! bench m --kernels burn --layers : --kernels ours
+        ! bench m --kernels burn --precision half : --kernels ours
+        doctor --device cpu --json
+        ! doctor --precision half : predict
+        doctor --kernels resnet18 --batch 2 --device cpu
+        doctor --kernels resnet18 --tier cpu --batch 2
+        ! doctor --kernels resnet18 --tier cpu --device cpu : --tier
+        ! doctor --kernels resnet18 --precision half : predict
+        ! doctor --tier cpu : --kernels
+        ! doctor --batch 2 : --kernels
+        serve d --port 1 --quiet --offline
+        ! serve d --json : results
+        ! serve d --device cpu : train
+        ! serve d --precision half : predict
+        completions bash --quiet
+        ! completions bash --json : results
+        ! completions bash --device cpu : train
+        ! completions bash --precision half : predict
+    ";
+
+    #[test]
+    fn options_apply_or_are_refused_by_name_with_what_they_belong_to() {
+        for line in TABLE.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let Some(refused) = line.strip_prefix('!') else {
+                assert_eq!(checked(line), Ok(()), "{line}");
+                continue;
+            };
+            let (refused, words) = refused.split_once(" : ").expect("what it belongs to");
+            let message = checked(refused).expect_err(refused);
+            assert!(message.contains(words), "{line}\n{message}");
+            let option = refused.split(' ').filter(|word| word.starts_with("--"));
+            assert!(
+                option.into_iter().any(|option| message.contains(option)),
+                "{line}\n{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn every_option_of_every_command_has_a_rule_and_a_line_in_the_table() {
+        let mut program = Cli::command();
+        program.build();
+        for command in program.get_subcommands() {
+            let name = command.get_name();
+            let line = match name {
+                "predict" => "predict m i",
+                "train" => "train d",
+                "evaluate" => "evaluate m d",
+                "summary" | "diagram" | "compare" | "bench" => &format!("{name} m"),
+                "export" => "export m --onnx",
+                "completions" => "completions bash",
+                "help" => continue,
+                other => other,
+            };
+            let words = std::iter::once("rekindle").chain(line.split(' '));
+            let cli = Cli::command().try_get_matches_from(words);
+            let cli = Cli::from_arg_matches(&cli.unwrap()).unwrap();
+            let options = command.get_arguments().filter(|arg| !arg.is_positional());
+            for option in options.filter_map(|option| option.get_long()) {
+                if matches!(option, "help" | "version") {
+                    continue;
+                }
+                assert!(
+                    applies(&cli, option).is_some(),
+                    "{name} --{option} has no rule in native/src/options.rs"
+                );
+                let tried = TABLE.lines().any(|row| {
+                    let mut words = row.split_whitespace().skip_while(|&word| word == "!");
+                    let of_this = words.clone().any(|word| word == name);
+                    of_this
+                        && (words.any(|word| word == format!("--{option}"))
+                            || matches!(option, "quiet" | "offline" | "model"))
+                });
+                assert!(
+                    tried,
+                    "{name} --{option} has no line in the table of this test"
+                );
+            }
+        }
+    }
+}

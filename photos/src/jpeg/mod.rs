@@ -1,0 +1,196 @@
+//! JPEG, strictly, and to the bit as libjpeg-turbo decodes it, which is what Pillow and with it PyTorch's
+//! users see.
+//!
+//! The decoder is `libjpeg-turbo-rs`. Before it sees a file, the file's structure is walked here: where
+//! the first picture ends, how large it claims to be, whether it is of a kind that decoder does. A file
+//! that is cut off is refused, because what decoders make up for the missing part would be poison to a
+//! training set. What the walk also does is mend what the decoder cannot take and libjpeg can: stray bytes
+//! between segments, and quantisation tables that change between scans.
+
+mod coefficients;
+mod outline;
+
+use std::borrow::Cow;
+
+use image::metadata::Orientation;
+use libjpeg_turbo_rs::{
+    DecodeLimits, Decoder, JpegError, PixelFormat, RestartResyncStrategy, ResyncAction,
+};
+
+use self::outline::{EOI, MOST_SCANS, Outline, SOI, Segments};
+use super::{Limits, PhotoProblem};
+
+/// A JPEG whose header has been read and found acceptable.
+pub(super) struct Jpeg<'a> {
+    bytes: Cow<'a, [u8]>,
+    outline: Outline,
+    /// Bytes that decoding holds at its height.
+    pub(super) memory: u64,
+    /// Width and height in pixels, as stored.
+    pub(super) size: (u32, u32),
+    /// How the stored picture has to be turned.
+    pub(super) orientation: Orientation,
+}
+
+impl<'a> Jpeg<'a> {
+    /// Reads the header.
+    pub(super) fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, PhotoProblem> {
+        let outline = Outline::of(bytes)?;
+        let frame = outline.frame()?;
+        let (width, height) = (u32::from(frame.width), u32::from(frame.height));
+        let memory = frame.memory(&outline);
+        limits.admit(u64::from(width), u64::from(height), memory)?;
+        if !frame.can_be_whole(&outline) {
+            return Err(PhotoProblem::Truncated);
+        }
+        Ok(Self {
+            memory,
+            size: (width, height),
+            orientation: outline.orientation,
+            bytes: outline.mended(bytes)?,
+            outline,
+        })
+    }
+
+    /// Decodes the picture to 8-bit RGB, not yet turned.
+    pub(super) fn decode(self) -> Result<Vec<u8>, PhotoProblem> {
+        let format = match self.outline.frame()?.components.len() {
+            4 => PixelFormat::Cmyk,
+            _ => PixelFormat::Rgb,
+        };
+        let pixels = decoded(&self.bytes, &self.outline, format)?;
+        if format == PixelFormat::Rgb {
+            return Ok(pixels);
+        }
+        let mut rgb = zeroed(pixels.len() / 4 * 3)?;
+        for (rgb, ink) in rgb.chunks_exact_mut(3).zip(pixels.chunks_exact(4)) {
+            rgb.copy_from_slice(&adobe_cmyk_to_rgb([ink[0], ink[1], ink[2], ink[3]]));
+        }
+        Ok(rgb)
+    }
+}
+
+/// Decodes a mended file to samples of this format.
+///
+/// The decoder does not do two things that libjpeg does: scans of sequential Huffman files that hold some of
+/// several components, and black that is stored coarser than the other inks. Both go by way of the
+/// coefficients, which lose nothing.
+fn decoded(bytes: &[u8], outline: &Outline, format: PixelFormat) -> Result<Vec<u8>, PhotoProblem> {
+    let frame = outline.frame()?;
+    let pixels = usize::from(frame.width) * usize::from(frame.height);
+    if frame.has_coarse_black() {
+        return coefficients::inks(bytes, outline, pixels);
+    }
+    if outline.in_parts {
+        let whole = coefficients::joined(bytes, frame)?;
+        return run_decoder(&coefficients::written(&whole)?, format, pixels);
+    }
+    run_decoder(bytes, format, pixels)
+}
+
+fn run_decoder(bytes: &[u8], format: PixelFormat, pixels: usize) -> Result<Vec<u8>, PhotoProblem> {
+    let limits = DecodeLimits {
+        max_width: usize::MAX,
+        max_height: usize::MAX,
+        max_pixels: u64::MAX,
+        max_scans: MOST_SCANS,
+        max_memory: None,
+    };
+    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(problem)?;
+    // As libjpeg does unless told otherwise: blocks whose details were never sent are smoothed.
+    decoder.set_block_smoothing(true);
+    decoder.set_resync_strategy(NoResync);
+    decoder.set_output_format(format);
+    let mut out = zeroed(pixels * format.bytes_per_pixel())?;
+    let info = decoder.decode_image_into(&mut out).map_err(problem)?;
+    if info.bytes_written != out.len() {
+        return Err(corrupt("another number of pixels than announced"));
+    }
+    Ok(out)
+}
+
+/// What Adobe's programs write, inks inverted, turned to RGB without a colour profile, as Pillow does.
+fn adobe_cmyk_to_rgb(inverted: [u8; 4]) -> [u8; 3] {
+    let [c, m, y, white] = inverted;
+    [c, m, y].map(|ink| super::colour::ink_over(255 - ink, white))
+}
+
+/// Restart markers out of step mean that something is missing.
+struct NoResync;
+
+impl RestartResyncStrategy for NoResync {
+    fn on_desync(&mut self, _expected: u8, _found: Option<u8>) -> ResyncAction {
+        ResyncAction::Abort
+    }
+}
+
+/// The samples of a JPEG inside a TIFF, one byte each, pixel by pixel: `size` of them with `samples` to a
+/// pixel, or fewer rows. `tables` is a JPEG of its own that holds what all strips share.
+///
+/// What the file around it says of the colours counts, not what the JPEG says: with `is_ycbcr` its three
+/// components are luma and chroma and come out as RGB, otherwise they are left as they are.
+pub(super) fn samples(
+    tables: Option<&[u8]>,
+    stored: &[u8],
+    size: (usize, usize),
+    samples: usize,
+    is_ycbcr: bool,
+) -> Result<Vec<u8>, PhotoProblem> {
+    let mut file = vec![0xff, SOI];
+    if samples > 1 {
+        file.extend(b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0");
+        file.push(u8::from(is_ycbcr));
+    }
+    for part in [tables.unwrap_or(&[0xff, SOI, 0xff, EOI]), stored] {
+        if !part.starts_with(&[0xff, SOI]) {
+            return Err(corrupt("no JPEG where one belongs"));
+        }
+        let mut segments = Segments::new(part);
+        loop {
+            let segment = segments.next()?;
+            match segment.code {
+                EOI => break,
+                0xe0 | 0xee => {}
+                _ => file.extend(&part[segment.start..segment.end]),
+            }
+        }
+    }
+    file.extend([0xff, EOI]);
+    let outline = Outline::of(&file)?;
+    let frame = outline.frame()?;
+    let found = (usize::from(frame.width), usize::from(frame.height));
+    if frame.components.len() != samples || found.0 != size.0 || found.1 > size.1 {
+        return Err(corrupt("a JPEG of another size than its place"));
+    }
+    let format = match samples {
+        1 => PixelFormat::Grayscale,
+        4 => PixelFormat::Cmyk,
+        _ => PixelFormat::Rgb,
+    };
+    decoded(&outline.mended(&file)?, &outline, format)
+}
+
+/// A buffer of zeros, or an error where the allocator would abort. What is not written to costs nothing.
+pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, PhotoProblem> {
+    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| PhotoProblem::OutOfMemory)
+}
+
+fn corrupt(why: &str) -> PhotoProblem {
+    PhotoProblem::Corrupt(why.into())
+}
+
+fn unsupported(what: impl Into<String>) -> PhotoProblem {
+    PhotoProblem::Unsupported(what.into())
+}
+
+fn problem(error: JpegError) -> PhotoProblem {
+    match error {
+        JpegError::UnexpectedEof => PhotoProblem::Truncated,
+        JpegError::Unsupported(what) => unsupported(format!("this kind of JPEG ({what})")),
+        JpegError::LimitExceeded { what, actual, .. } => {
+            unsupported(format!("a JPEG with a {what} of {actual}"))
+        }
+        JpegError::AllocationFailed { .. } => PhotoProblem::OutOfMemory,
+        other => PhotoProblem::Corrupt(other.to_string()),
+    }
+}
