@@ -4,8 +4,8 @@ use rekindle_core::model::Model;
 use rekindle_core::postprocess::{Prediction, top_k};
 use rekindle_core::train::logistic::LinearSolution;
 use rekindle_core::train::{
-    ClassWeights, Fitted, FoldFits, Groups, HeadFit, HeadRecipe, LinearRecipe, Split, judge,
-    stratified_folds,
+    ClassWeights, Fitted, FoldFits, GroupCounts, Groups, HeadFit, HeadRecipe, LinearRecipe, Split,
+    judge, stratified_folds,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -82,6 +82,8 @@ pub struct FitReport {
 pub struct FoldReport {
     accuracy: f64,
     folds: usize,
+    /// Photos that belong to others: copies, near copies, pictures of one recording.
+    together: usize,
 }
 
 /// A head that was fitted here. It answers with the classes it was fitted on, by their ids.
@@ -215,6 +217,7 @@ pub struct Measuring {
     fits: FoldFits,
     classes: Vec<u32>,
     folds: usize,
+    together: usize,
 }
 
 impl Measuring {
@@ -225,7 +228,7 @@ impl Measuring {
     /// When the photos cannot be divided.
     pub fn new(project: &Project, plan: &Plan) -> Result<Option<Self>, Failure> {
         let classes = project.class_ids();
-        let Some(splits) = fold_splits(project, &classes, plan.seed)? else {
+        let Some((splits, groups)) = fold_splits(project, &classes, plan.seed)? else {
             return Ok(None);
         };
         let labels: Vec<usize> = classes.iter().copied().map(label_of).collect();
@@ -235,6 +238,7 @@ impl Measuring {
             fits,
             classes,
             folds,
+            together: groups.photos,
         }))
     }
 
@@ -267,18 +271,19 @@ impl Measuring {
         Ok(FoldReport {
             accuracy: accuracy(self.fits.logits(), &labels, self.classes.len())?,
             folds: self.folds,
+            together: self.together,
         })
     }
 }
 
 /// How the photos are divided to be measured: into as many parts as the rarest class has photos that do not
 /// belong together, five at most; copies and pictures of one recording stay in one part. `None` where that is
-/// fewer than two, which would say nothing. The one place where folds are chosen.
+/// fewer than two, which would say nothing. With it, what belongs together. The one place where folds are chosen.
 fn fold_splits(
     project: &Project,
     classes: &[u32],
     seed: u64,
-) -> Result<Option<Vec<Split>>, Failure> {
+) -> Result<Option<(Vec<Split>, GroupCounts)>, Failure> {
     let labels = positions(project.photos().labels(), classes);
     let groups = Groups::find(project.photos().cache(), None);
     let counts = groups.of_classes(&labels, classes.len());
@@ -288,7 +293,7 @@ fn fold_splits(
         return Ok(None);
     }
     let splits = stratified_folds(&labels, groups.of(), classes.len(), folds, seed)?;
-    Ok(Some(splits))
+    Ok(Some((splits, groups.counts())))
 }
 
 /// The places of the photos' classes in a list of classes.

@@ -138,6 +138,8 @@ export interface CrossValidation {
   readonly accuracy: number;
   /** As many as the rarest class has photos that do not belong together (copies, one recording), five at most. */
   readonly folds: number;
+  /** Photos that belong to others (copies, near copies, one recording) and were held out with them. */
+  readonly together: number;
   /** From the call to the answer, by the clock. */
   readonly milliseconds: number;
 }
@@ -256,7 +258,7 @@ export class Rekindle extends EventTarget {
   /**
    * Measures what the last fit is worth on photos it has not seen, in folds, with the same options. It goes
    * on while nothing else is asked for; any change of the examples calls it off (kind `"cancelled"`). Null
-   * when a class has only one example.
+   * when a class has only one example, or all of its examples belong together.
    */
   crossValidate(options?: CrossValidationOptions): Promise<CrossValidation | null>;
 

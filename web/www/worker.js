@@ -174,10 +174,12 @@ function restore({ classes, examples }) {
 async function* fit(recipe) {
   session.startFit(recipe);
   try {
-    for (let progress; (progress = slice(() => session.stepFit())); ) {
-      if (progress.done) return { report: session.finishFit(), info: session.info() };
+    // To begin and to end are pieces of their own: both go through all the photos.
+    for (let progress = { done: false, iterations: 0 }; !progress.done; progress = slice(() => session.stepFit())) {
       yield { iterations: progress.iterations };
     }
+    yield {};
+    return { report: session.finishFit(), info: session.info() };
   } finally {
     session.dropFit();
   }

@@ -202,7 +202,7 @@ export class Session {
   }
 
   finishFolds() {
-    return { accuracy: this.#folds.right / this.#examples.size, folds: this.#folds.total };
+    return { accuracy: this.#folds.right / this.#examples.size, folds: this.#folds.total, together: 0 };
   }
 
   dropFolds() {

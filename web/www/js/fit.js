@@ -189,6 +189,7 @@ export class Fit {
     if (!report) {
       $("#fit-cv-box").hidden = true;
       $("#fit-cv-none").hidden = true;
+      $("#fit-together").hidden = true;
       return;
     }
     const { head, validation, checked, version } = report;
@@ -198,11 +199,16 @@ export class Fit {
     if (checked) {
       $("#fit-cv-box").hidden = !validation;
       $("#fit-cv-none").hidden = Boolean(validation);
+      if (!validation) $("#fit-together").hidden = true;
     }
     if (validation) {
       $("#fit-cv").textContent = roundPercent(validation.accuracy);
       $("#fit-cv-note").textContent =
         `right on photos it had not seen (cross-validation in ${validation.folds} folds, ${duration(validation.milliseconds)})`;
+      const { together } = validation;
+      $("#fit-together").hidden = together === 0;
+      $("#fit-together").textContent =
+        `${plural(together, "photo")} are copies of others, or nearly, or of one recording: they were held out together.`;
     }
     $("#fit-train").textContent = roundPercent(head.trainAccuracy);
     $("#fit-time").textContent = duration(head.milliseconds);
