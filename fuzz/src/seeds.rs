@@ -38,9 +38,16 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let weights = || files(&root().join("core/tests/fixtures/weights")).into_iter();
     match target {
         "weights" => weights().collect(),
-        "safetensors" => weights()
-            .filter_map(|file| header_and_data(&file))
-            .collect(),
+        "safetensors" => {
+            let made = [
+                &b"{}"[..],
+                b"{\"w\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]}}\0\0\0\x80?\0\0\0@",
+                b"{\"__metadata__\":{\"rekindle\":\"{}\"},\"a\":{\"dtype\":\"BOOL\",\"shape\":[],\"data_offsets\":[0,1]},\
+                  \"b\":{\"dtype\":\"F16\",\"shape\":[0,3],\"data_offsets\":[1,1]}}\0\x01",
+            ];
+            let found = weights().filter_map(|file| header_and_data(&file));
+            found.chain(made.map(<[u8]>::to_vec)).collect()
+        }
         "zip" => behind(weights(), ZIP_HEAD),
         "legacy" => behind(weights(), LEGACY_HEAD),
         "pickle" => {

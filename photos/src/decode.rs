@@ -15,7 +15,7 @@ use super::pnm::Pnm;
 use super::sniff::{Content, camera_raw, sniff};
 use super::tiff::Tiff;
 use super::webp::WebP;
-use super::{Limits, PhotoError, PhotoProblem, exif};
+use super::{Limits, PhotoError, PhotoProblem, exif, png};
 
 /// What metadata before a picture may take, in bytes.
 const HEADER_MEMORY: u64 = 64 << 20;
@@ -183,6 +183,10 @@ fn decode_other<'b>(
 ) -> Result<(RgbImage, Permit<'b>), PhotoProblem> {
     let webp = match format {
         ImageFormat::WebP => Some(WebP::open(bytes)?),
+        ImageFormat::Png => {
+            png::check(bytes)?;
+            None
+        }
         _ => None,
     };
     let bytes = webp.as_ref().map_or(bytes, |webp| &webp.bytes);

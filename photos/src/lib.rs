@@ -19,6 +19,7 @@ mod heif;
 mod ifd;
 mod jpeg;
 mod limits;
+mod png;
 mod pnm;
 mod sniff;
 mod tiff;

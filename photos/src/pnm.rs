@@ -4,6 +4,7 @@
 use std::ops::Range;
 
 use super::jpeg::zeroed;
+use super::sniff::SNIFF_BYTES;
 use super::{Limits, PhotoProblem};
 
 /// A file whose header has been read and found acceptable.
@@ -26,9 +27,14 @@ enum Kind {
     Colour,
 }
 
-/// Whether a file begins like one: P, a digit, and then white space or a comment before a number.
+/// Whether a file begins like one: P, a digit, and then white space or a comment before a number. Where the
+/// comment is longer than the beginning that was looked at, it will do.
 pub(super) fn is_pnm(head: &[u8]) -> bool {
-    matches!(head, [b'P', b'1'..=b'6', ..]) && Words::new(head, 2).next().is_ok()
+    let number = || match Words::new(head, 2).next() {
+        Err(PhotoProblem::Truncated) => head.len() >= SNIFF_BYTES && head.contains(&b'#'),
+        number => number.is_ok(),
+    };
+    matches!(head, [b'P', b'1'..=b'6', ..]) && number()
 }
 
 impl<'a> Pnm<'a> {

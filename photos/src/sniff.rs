@@ -87,8 +87,10 @@ impl Foreign {
     }
 }
 
-/// Tells the content of a file from its first bytes ([`SNIFF_BYTES`] are enough).
+/// Tells the content of a file from its first bytes: no more than [`SNIFF_BYTES`] are looked at, however many
+/// are given, so that a file is the same to whoever has all of it and to whoever has its beginning.
 pub fn sniff(head: &[u8]) -> Content {
+    let head = &head[..head.len().min(SNIFF_BYTES)];
     const IMAGES: [(&[u8], ImageFormat); 7] = [
         (b"\xff\xd8\xff", ImageFormat::Jpeg),
         (b"\x89PNG\r\n\x1a\n", ImageFormat::Png),
@@ -278,6 +280,19 @@ fn extension(path: &Path) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_behind_the_beginning_says_nothing() {
+        let mut file = vec![0; SNIFF_BYTES];
+        file.extend(b"<svg <head");
+        assert_eq!(sniff(&file), sniff(&file[..SNIFF_BYTES]));
+        // A comment at the top may be longer than the beginning.
+        let mut map = b"P6\n#".to_vec();
+        map.resize(SNIFF_BYTES + 100, b'c');
+        map.extend(b"\n1 1 255\nrgb");
+        assert_eq!(sniff(&map), Content::Image(ImageFormat::Pnm));
+        assert_eq!(sniff(&map[..SNIFF_BYTES]), Content::Image(ImageFormat::Pnm));
+    }
 
     #[test]
     fn web_pages_and_foreign_formats_are_told_apart_from_pictures() {

@@ -1,4 +1,4 @@
-"""Writes native/tests/fixtures/heif: small HEIC and AVIF pictures, and what Pillow sees in them.
+"""Writes photos/tests/heif: small HEIC and AVIF pictures, and what Pillow sees in them.
 
 HEIC is written and read by pillow-heif, AVIF by Pillow itself. expected.json has one entry a picture:
 {"file", "width", "height", "tolerance", "rgb"}, rgb hexadecimal and row by row, alpha composited over white.
