@@ -35,10 +35,10 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
         ..Default::default()
     };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
-    if args.split.is_some() && dataset.is_divided() {
+    if args.split.is_some() && dataset.holds_some_back() {
         return Err(Failure::new(
             ExitCode::Usage,
-            "--split does not apply here: it belongs to folders without train/, val/ and test/",
+            "--split does not apply here: it belongs to folders without val/ and test/",
         )
         .with_help("leave it out: the folder says itself what is held back")
         .into());
@@ -173,7 +173,7 @@ fn train(
 
     // What is known goes into the model file and into the run folder.
     let mut trained = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
-    trained.card.recipe = recipe_card(args, &recipe, &model, dataset.is_divided())?;
+    trained.card.recipe = recipe_card(args, &recipe, &model, dataset.holds_some_back())?;
     trained.card.provenance = provenance(&origin, dataset, &cache);
     let photos = PhotoHashes::new(split.train.iter().map(|&row| dataset.items[row].hash.0));
     let (in_card, in_manifest) = runs::keep_hashes(photos);
