@@ -36,6 +36,12 @@ const IN_A_ROW: f32 = 0.78;
 /// Cosine of whole features from which two photos are much the same, where what is usual is looked for: more
 /// than that would hide what they have in common from [`common`].
 const MUCH_THE_SAME: f32 = 0.9;
+/// Where all photos look alike, they are much the same only within this share of the way from the cosine of
+/// photos that differ to one.
+const OF_THE_WAY: f32 = 0.3;
+/// Photos whose pairs tell how alike photos are that differ: one pair in ten is less so. A recording that
+/// makes up nine photos in ten leaves as many pairs of which it is only one half.
+const COMPARED: usize = 100;
 /// Photos that are asked what is usual.
 const MOST_ASKED: usize = 500;
 
@@ -231,17 +237,19 @@ fn to_unit_length(row: &mut [f32]) {
 /// recording that makes up most of a data set is not what is usual in it.
 fn common(rows: &[f32], width: usize, labels: &[usize], photos: &[usize]) -> Vec<f32> {
     let row = |photo: usize| &rows[photo * width..(photo + 1) * width];
+    let some = |most: usize| {
+        let step = photos.len().div_ceil(most).max(1);
+        photos.iter().step_by(step).map(|&photo| {
+            let mut unit = row(photo).to_vec();
+            to_unit_length(&mut unit);
+            (photo, unit)
+        })
+    };
+    let much_the_same = much_the_same(&some(COMPARED).map(|(_, unit)| unit).collect::<Vec<_>>());
     let mut asked: Vec<(usize, Vec<f32>)> = Vec::new();
-    for &photo in photos
-        .iter()
-        .step_by(photos.len().div_ceil(MOST_ASKED).max(1))
-    {
-        let mut unit = row(photo).to_vec();
-        to_unit_length(&mut unit);
-        if asked
-            .iter()
-            .all(|(_, other)| dot(&unit, other) < MUCH_THE_SAME)
-        {
+    for (photo, unit) in some(MOST_ASKED) {
+        let is_like = |(_, other): &(usize, Vec<f32>)| dot(&unit, other) >= much_the_same;
+        if !asked.iter().any(is_like) {
             asked.push((photo, unit));
         }
     }
@@ -258,6 +266,20 @@ fn common(rows: &[f32], width: usize, labels: &[usize], photos: &[usize]) -> Vec
         pairs.for_each(|(mean, &x)| *mean += weight * f64::from(x));
     }
     mean.into_iter().map(|mean| mean as f32).collect()
+}
+
+/// The cosine from which photos are much the same among photos such as these, of length one.
+fn much_the_same(photos: &[Vec<f32>]) -> f32 {
+    let pairs = photos.iter().enumerate();
+    let mut cosines: Vec<f32> = pairs
+        .flat_map(|(index, photo)| photos[..index].iter().map(|other| dot(photo, other)))
+        .collect();
+    if cosines.is_empty() {
+        return MUCH_THE_SAME;
+    }
+    let tenth = cosines.len() / 10;
+    let (_, &mut of_unlike, _) = cosines.select_nth_unstable_by(tenth, f32::total_cmp);
+    MUCH_THE_SAME.max(1.0 - OF_THE_WAY * (1.0 - of_unlike))
 }
 
 /// Joins photos of the same bytes or the same features. Returns how many were joined to another.

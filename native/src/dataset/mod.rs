@@ -116,7 +116,9 @@ impl Dataset {
     /// Whether the folders keep some photos apart to measure on: train/ alone does not.
     pub fn holds_some_back(&self) -> bool {
         let is_apart = |part: Split| part != Split::Train;
-        self.items.iter().any(|item| item.split.is_some_and(is_apart))
+        self.items
+            .iter()
+            .any(|item| item.split.is_some_and(is_apart))
     }
 
     /// The part that [`scan_to_measure`] chose; nothing if it took all photos.
