@@ -37,7 +37,7 @@ use crate::kernels::Frame;
 
 /// The processor: without the feature `burn` there is no other.
 #[cfg(not(feature = "burn"))]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Device;
 
 #[cfg(not(feature = "burn"))]
