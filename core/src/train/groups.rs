@@ -209,18 +209,9 @@ impl<'a> Rows<'a> {
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
-    /// Sums side by side, so that they can be vectors.
-    const LANES: usize = 16;
-    let mut sums = [0.0_f32; LANES];
-    let (a, rest_a) = a.as_chunks::<LANES>();
-    let (b, rest_b) = b.as_chunks::<LANES>();
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = rest_a.iter().zip(rest_b).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
+    let mut product = [0.0];
+    cpu::row_products(a, b, &mut product);
+    product[0]
 }
 
 /// A row of nothing stays one: it is like no other.
@@ -245,22 +236,25 @@ fn common(rows: &[f32], width: usize, labels: &[usize], photos: &[usize]) -> Vec
             (photo, unit)
         })
     };
-    let much_the_same = much_the_same(&some(COMPARED).map(|(_, unit)| unit).collect::<Vec<_>>());
-    let mut asked: Vec<(usize, Vec<f32>)> = Vec::new();
+    let compared: Vec<f32> = some(COMPARED).flat_map(|(_, unit)| unit).collect();
+    let much_the_same = much_the_same(&compared, width);
+    let (mut asked, mut units, mut cosines) = (Vec::new(), Vec::new(), Vec::new());
     for (photo, unit) in some(MOST_ASKED) {
-        let is_like = |(_, other): &(usize, Vec<f32>)| dot(&unit, other) >= much_the_same;
-        if !asked.iter().any(is_like) {
-            asked.push((photo, unit));
+        cosines.resize(asked.len(), 0.0);
+        cpu::row_products(&units, &unit, &mut cosines);
+        if cosines.iter().all(|&cosine| cosine < much_the_same) {
+            asked.push(photo);
+            units.extend(unit);
         }
     }
     let classes = labels.iter().max().map_or(0, |most| most + 1);
     let mut counts = vec![0_usize; classes];
     asked
         .iter()
-        .for_each(|(photo, _)| counts[labels[*photo]] += 1);
+        .for_each(|&photo: &usize| counts[labels[photo]] += 1);
     let present = counts.iter().filter(|&&count| count > 0).count();
     let mut mean = vec![0.0_f64; width];
-    for (photo, _) in asked {
+    for photo in asked {
         let weight = 1.0 / (present * counts[labels[photo]]) as f64;
         let pairs = mean.iter_mut().zip(row(photo));
         pairs.for_each(|(mean, &x)| *mean += weight * f64::from(x));
@@ -268,12 +262,14 @@ fn common(rows: &[f32], width: usize, labels: &[usize], photos: &[usize]) -> Vec
     mean.into_iter().map(|mean| mean as f32).collect()
 }
 
-/// The cosine from which photos are much the same among photos such as these, of length one.
-fn much_the_same(photos: &[Vec<f32>]) -> f32 {
-    let pairs = photos.iter().enumerate();
-    let mut cosines: Vec<f32> = pairs
-        .flat_map(|(index, photo)| photos[..index].iter().map(|other| dot(photo, other)))
-        .collect();
+/// The cosine from which photos are much the same among photos such as these, whose rows are of length one.
+fn much_the_same(photos: &[f32], width: usize) -> f32 {
+    let mut cosines: Vec<f32> = Vec::new();
+    for (index, photo) in photos.chunks_exact(width).enumerate() {
+        let pairs = cosines.len();
+        cosines.resize(pairs + index, 0.0);
+        cpu::row_products(&photos[..index * width], photo, &mut cosines[pairs..]);
+    }
     if cosines.is_empty() {
         return MUCH_THE_SAME;
     }

@@ -32,7 +32,6 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let options = ScanOptions {
         limits: context.limits,
         strict: args.strict,
-        ..Default::default()
     };
     let wanted = match args.split {
         None => Wanted::Best,

@@ -32,7 +32,6 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let options = ScanOptions {
         limits: context.limits,
         strict: args.strict,
-        ..Default::default()
     };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
     if args.split.is_some() && dataset.holds_some_back() {

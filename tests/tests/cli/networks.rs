@@ -1,0 +1,171 @@
+//! Networks: answers by name, tables, drawings, kernels, speed.
+
+use std::collections::HashSet;
+
+use rekindle_tests::root;
+use serde_json::Value;
+
+use super::{Shell, text};
+
+#[test]
+fn a_network_answers_by_name_with_its_own_classes() {
+    let shell = Shell::new();
+    let panda = root().join("assets/photos/animal/panda.webp");
+    let answers = shell.json(&[
+        "predict",
+        "squeezenet1_1",
+        text(&panda),
+        "--json",
+        "--top",
+        "3",
+    ]);
+    assert_eq!(answers[0]["top"].as_array().unwrap().len(), 3);
+    assert!(answers[0]["top"][0]["index"].is_u64());
+}
+
+/// The tables of torchsummary that seed 002 prints for VGG-16, line for line.
+#[test]
+fn summary_prints_what_torchsummary_prints() {
+    let shell = Shell::new();
+    let vgg16 = ["summary", "vgg16", "--input", "32x32", "--batch", "64"];
+    let cases: [(&str, &[&str]); 5] = [
+        ("vgg16", &[]),
+        ("vgg16_frozen", &["--freeze", "all"]),
+        (
+            "vgg16_three_classes",
+            &["--classes", "3", "--freeze", "backbone"],
+        ),
+        (
+            "vgg16_last_layers",
+            &[
+                "--classes",
+                "3",
+                "--freeze",
+                "backbone",
+                "--unfreeze",
+                "classifier.3",
+            ],
+        ),
+        ("vgg16_retrained", &["--classes", "3"]),
+    ];
+    for (table, more) in cases {
+        let path = root().join(format!("tests/goldens/summary/{table}.txt"));
+        let expected = std::fs::read_to_string(path).unwrap();
+        let arguments: Vec<&str> = vgg16.iter().chain(more).copied().collect();
+        let printed = shell.run(&arguments);
+        let printed = String::from_utf8(printed.stdout).unwrap();
+        assert_eq!(printed.trim_end(), expected.trim_end(), "{table}");
+    }
+}
+
+#[test]
+fn parts_that_a_network_does_not_have_are_named() {
+    let shell = Shell::new();
+    shell.fails(
+        &["summary", "resnet18", "--freeze", "layer9"],
+        2,
+        &["layer9", "layer4"],
+    );
+    shell.fails(
+        &["summary", "alexnet", "--input", "40"],
+        2,
+        &["40×40", "at least 63"],
+    );
+}
+
+#[test]
+fn a_drawing_tells_frozen_from_trainable() {
+    let shell = Shell::new();
+    shell.run(&["diagram", "resnet18", "--freeze", "stem,layer1"]);
+    let svg = std::fs::read_to_string(shell.path("resnet18.svg")).unwrap();
+    assert!(svg.starts_with("<svg") && svg.trim_end().ends_with("</svg>"));
+    assert_eq!(svg.matches("parameters, frozen").count(), 2);
+    assert_eq!(svg.matches("parameters, trains").count(), 4);
+}
+
+#[test]
+fn networks_are_compared_side_by_side() {
+    let shell = Shell::new();
+    let arguments = [
+        "compare",
+        "resnet18",
+        "mobilenet_v3_small",
+        "--runs",
+        "1",
+        "--json",
+    ];
+    let rows = shell.json(&arguments);
+    let rows = rows[0].as_array().unwrap();
+    assert_eq!(rows[0]["params"], 11_689_512);
+    assert_eq!(rows[1]["acc1"], 67.668);
+    for row in rows {
+        assert_eq!(row["precision"], "full");
+        assert!(row["ms_per_image"].as_f64().unwrap() > 0.0, "{row}");
+    }
+    if cfg!(target_os = "linux") {
+        let memory = |row: &Value| row["peak_memory_mb"].as_f64().unwrap();
+        assert!(memory(&rows[0]) > memory(&rows[1]), "{rows:?}");
+    }
+}
+
+#[test]
+fn kernels_are_listed_for_any_class_of_adapters_and_always_the_same() {
+    let shell = Shell::new();
+    let list = |tier: &str| {
+        let mut arguments = vec!["doctor", "--kernels", "resnet18", "--tier", tier];
+        // Enough photos for large tiles, where there is room for them.
+        arguments.extend(["--batch", "32", "--json"]);
+        shell.json(&arguments)[0].as_array().unwrap().clone()
+    };
+    let desktop = list("roomy");
+    assert_eq!(desktop, list("roomy"));
+    // Twenty convolutions and the classifier, a text for each of their shapes.
+    assert_eq!(desktop.len(), 21);
+    let first = &desktop[0];
+    assert_eq!(first["layer"], "conv1");
+    assert!(first["kernel"].as_str().unwrap().starts_with("conv_7x7_s2"));
+    assert_eq!(first["workgroup"].as_array().unwrap().len(), 3);
+    assert_ne!(list("baseline"), desktop);
+
+    let texts = |rows: &[Value]| -> HashSet<String> {
+        rows.iter().map(|row| row["text"].to_string()).collect()
+    };
+    assert!(texts(&list("software")).len() < texts(&desktop).len());
+    let processor = list("cpu");
+    assert!(processor.iter().all(|row| row["text"].is_null()));
+    shell.fails(&["doctor", "--kernels", "resnet"], 2, &["resnet18"]);
+}
+
+#[test]
+fn a_benchmark_is_data_too() {
+    let shell = Shell::new();
+    let mut arguments = vec![
+        "--device",
+        "cpu",
+        "bench",
+        "squeezenet1_1",
+        "--weights",
+        "random",
+    ];
+    arguments.extend([
+        "--batch", "2", "--runs", "2", "--train", "--layers", "--json",
+    ]);
+    let measured = &shell.json(&arguments)[0];
+    let number = |key: &str| measured[key].as_f64().unwrap();
+    assert_eq!(measured["model"], "squeezenet1_1");
+    assert_eq!((number("batch"), number("runs")), (2.0, 2.0));
+    assert!(number("fastest_ms") <= number("median_ms"));
+    assert!(number("ms_per_image") > 0.0 && number("images_per_second") > 0.0);
+    // A share is a share, also where Winograd's method leaves multiplications out.
+    assert!((0.001..=1.0).contains(&number("share_of_peak")));
+    assert!(number("executed_gflops") < number("gflops"));
+    let share = number("executed_gflops") / number("peak_gflops");
+    assert!((share - number("share_of_peak")).abs() < 1e-6);
+    assert!(measured["training"]["step_ms"].as_f64().unwrap() > 0.0);
+    let layers = measured["layers"].as_array().unwrap();
+    assert!(layers.len() > 26);
+    assert!(layers.iter().any(|layer| layer["kind"] == "winograd"));
+
+    arguments.extend(["--precision", "half"]);
+    shell.fails(&arguments, 4, &["half-precision", "--precision"]);
+}

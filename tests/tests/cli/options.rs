@@ -1,0 +1,166 @@
+//! Options that make no sense, and commands that need no photos.
+
+use rekindle_tests::root;
+
+use super::{Shell, copy, photos_of, text};
+
+#[test]
+#[cfg(unix)]
+fn a_read_only_output_folder_is_found_out_before_the_work() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    // A file where the folder should be stops even the superuser, whom permissions do not.
+    std::fs::write(shell.path("occupied"), b"").unwrap();
+    let out = [
+        "train",
+        text(&data),
+        "--model",
+        "squeezenet1_1",
+        "--out",
+        "occupied",
+    ];
+    shell.fails(&out, 5, &["occupied", "help:"]);
+
+    let locked = shell.path("locked");
+    std::fs::create_dir(&locked).unwrap();
+    std::fs::set_permissions(&locked, std::fs::Permissions::from_mode(0o555)).unwrap();
+    if std::fs::write(locked.join("probe"), b"").is_err() {
+        let out = [
+            "train",
+            text(&data),
+            "--model",
+            "squeezenet1_1",
+            "--out",
+            "locked",
+        ];
+        shell.fails(&out, 5, &["locked", "help:"]);
+    }
+}
+
+#[test]
+fn nonsense_on_the_command_line_is_a_usage_error() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    shell.fails(
+        &["train", text(&data), "--model", "resnet19"],
+        2,
+        &["resnet18"],
+    );
+    shell.fails(&["train", text(&data), "--split", "1.5"], 2, &["--split"]);
+    shell.fails(&["train", text(&data), "--device", "cuda"], 2, &["cuda"]);
+    shell.fails(&["train"], 2, &["Usage"]);
+}
+
+/// The whole table is in `native/src/options.rs`; here is what depends on files and networks, and the way out.
+#[test]
+fn options_that_do_not_apply_are_usage_errors_that_say_what_they_belong_to() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 2);
+    let file = root().join("assets/weights/squeezenet1_1.safetensors");
+    let photo = photos_of("fish").remove(0);
+    std::fs::create_dir_all(shell.path("parts/train")).unwrap();
+    std::fs::rename(data.join("fish"), shell.path("parts/train/fish")).unwrap();
+    std::fs::create_dir_all(shell.path("parts/val/fish")).unwrap();
+    copy(
+        &photos_of("fish")[5],
+        &shell.path("parts/val/fish/other.webp"),
+    );
+    std::fs::rename(data.join("windmill"), shell.path("parts/train/windmill")).unwrap();
+    let cases: [(&[&str], &[&str]); 13] = [
+        (
+            &["train", "data", "--precision", "half"],
+            &["--precision", "predict"],
+        ),
+        (
+            &["--precision", "full", "train", "data"],
+            &["--precision", "predict"],
+        ),
+        (
+            &["train", "data", "--epochs", "3"],
+            &["--epochs", "--head mlp"],
+        ),
+        (&["train", "data", "--lr", "0.1"], &["--lr", "--head mlp"]),
+        (
+            &["train", "data", "--head", "mlp", "--c", "1"],
+            &["--c", "--head linear"],
+        ),
+        (&["train", "parts", "--split", "0.3"], &["--split", "val/"]),
+        (
+            &["train", "parts", "-m", "resnet18", "--bare"],
+            &["--bare", "VGG"],
+        ),
+        (
+            &["train", "parts", "-m", "vgg11", "--small-stem"],
+            &["--small-stem", "ResNet"],
+        ),
+        (&["summary", "resnet18", "--bare"], &["--bare", "VGG"]),
+        (
+            &["predict", text(&file), text(&photo), "--weights", "random"],
+            &["--weights", "file"],
+        ),
+        (
+            &["predict", "squeezenet1_1", "parts", "--top", "0"],
+            &["--top"],
+        ),
+        (
+            &["evaluate", "squeezenet1_1", "parts", "--min-accuracy", "90"],
+            &["--min-accuracy", "0.9"],
+        ),
+        (
+            &["train", "parts", "--views", "100000"],
+            &["--views", "1000"],
+        ),
+    ];
+    for (arguments, words) in cases {
+        shell.fails(arguments, 2, words);
+    }
+    let left = std::fs::read_dir(shell.path("runs")).map_or(0, Iterator::count);
+    assert_eq!(left, 0, "nothing was begun");
+    // Where it applies, it is obeyed: no processor computes in 16 bits.
+    let compare = [
+        "compare",
+        "squeezenet1_1",
+        "--device",
+        "cpu",
+        "--precision",
+        "half",
+    ];
+    shell.fails(&compare, 4, &["half-precision"]);
+}
+
+#[test]
+fn the_list_of_models_is_data() {
+    let shell = Shell::new();
+    let models = shell.json(&["models", "--json"]);
+    let models = models[0].as_array().unwrap();
+    assert!(models.len() >= 90, "{}", models.len());
+    for model in models {
+        assert!(model["params"].as_u64().unwrap() > 1_000_000, "{model}");
+        assert!(model["macs"].as_u64().unwrap() > 30_000_000, "{model}");
+        for key in ["name", "license", "source"] {
+            assert!(model[key].is_string(), "{model}");
+        }
+        let (smallest, own) = (&model["min_input_size"], &model["input_size"]);
+        assert!(
+            smallest.as_u64().unwrap() <= own.as_u64().unwrap(),
+            "{model}"
+        );
+    }
+    let inception = models.iter().find(|model| model["name"] == "inception_v3");
+    assert_eq!(inception.unwrap()["input_size"], 299);
+    assert_eq!(inception.unwrap()["min_input_size"], 75);
+}
+
+#[test]
+fn completions_and_doctor_answer() {
+    let shell = Shell::new();
+    let script = shell.run(&["completions", "bash"]);
+    assert!(String::from_utf8_lossy(&script.stdout).contains("rekindle"));
+    let findings = shell.json(&["doctor", "--json"]);
+    assert!(
+        findings[0]["auto"]["self_test"].is_object(),
+        "{}",
+        findings[0]
+    );
+}

@@ -1,0 +1,73 @@
+//! Photos: how large, and of which formats.
+
+use rekindle_tests::{photos, root};
+
+use super::{Shell, text};
+
+#[test]
+fn the_number_of_pixels_is_bounded_where_photos_are_read_and_nowhere_else() {
+    let shell = Shell::new();
+    let photo = photos()[0].clone();
+    let predict = ["predict", "squeezenet1_1", text(&photo), "--max-pixels"];
+    let words = ["at most 1000 pixels", "--max-pixels"];
+    shell.fails(&[&predict[..], &["1000"]].concat(), 3, &words);
+    let answers = shell.json(&[&predict[..], &["1M", "--json"]].concat());
+    assert!(answers[0]["top"].is_array(), "{answers:?}");
+    let data = shell.two_classes("data", 2);
+    let train = ["train", text(&data), "--model", "squeezenet1_1"];
+    let strict = ["--strict", "--max-pixels", "1000"];
+    shell.fails(&[&train[..], &strict].concat(), 3, &["at most 1000 pixels"]);
+    shell.fails(
+        &["summary", "resnet18", "--max-pixels", "9"],
+        2,
+        &["--max-pixels"],
+    );
+    for nonsense in ["0", "many", "1.5", "99999999999999999999"] {
+        shell.fails(&[&predict[..], &[nonsense]].concat(), 2, &["pixels"]);
+    }
+    // 60 000 × 60 000 pixels from a header: refused by the memory they would take, and named.
+    let bomb = root().join("photos/tests/fixtures/bomb.ppm");
+    let words = ["60000×60000", "GiB of memory", "--max-pixels"];
+    shell.fails(&["predict", "squeezenet1_1", text(&bomb)], 3, &words);
+    // Allowed, it is found to be too short before that memory is taken.
+    let allowed = [
+        "predict",
+        "squeezenet1_1",
+        text(&bomb),
+        "--max-pixels",
+        "3600M",
+    ];
+    shell.fails(&allowed, 3, &["cut off"]);
+}
+
+#[test]
+fn pictures_that_are_not_read_are_named_with_what_to_do() {
+    let shell = Shell::new();
+    let kinds: [(&str, &[u8], &str, &str); 5] = [
+        (
+            "a.jpg",
+            b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
+            "HEIC",
+            "heif-convert",
+        ),
+        (
+            "b.jpg",
+            b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf",
+            "AVIF",
+            "avifdec",
+        ),
+        ("c.jpg", b"8BPS\0\x01\0\0\0\0\0\0", "Photoshop", "export"),
+        (
+            "d.jpg",
+            b"\0\0\0\x14ftypqt  \0\0\0\0qt  ",
+            "video",
+            "ffmpeg",
+        ),
+        ("e.jpg", b"%PDF-1.7\n", "PDF", "pdftoppm"),
+    ];
+    for (name, content, kind, help) in kinds {
+        std::fs::write(shell.path(name), content).unwrap();
+        let arguments = ["predict", "squeezenet1_1", name];
+        shell.fails(&arguments, 3, &[kind, help]);
+    }
+}
