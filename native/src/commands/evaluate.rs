@@ -207,7 +207,7 @@ impl<'a> Vocabulary<'a> {
         let inner = dataset.items.iter().find_map(|item| {
             let mut folders = item.relative.split('/').rev().skip(1);
             let (inner, outer) = (folders.next()?, folders.next()?);
-            let deeper = self.places(outer).is_empty() && !self.places(inner).is_empty();
+            let deeper = outer == class && !self.places(inner).is_empty();
             deeper.then_some((inner, outer))
         });
         let more = if self.classes.len() > NAMES {

@@ -9,7 +9,8 @@ use crate::ui::print_warning;
 /// Says how many photos belong together, and what follows from it: photos that lie in two classes or on both
 /// sides of the folder's own split, and classes that cannot be measured.
 pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &Context) {
-    if let Some(line) = summary(groups.counts()) {
+    let own_parts = dataset.is_divided() && !has_folds;
+    if let Some(line) = summary(groups.counts(), own_parts) {
         context.console.note(&line);
     }
     let items = &dataset.items;
@@ -32,7 +33,7 @@ pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &
             ),
         );
     }
-    if dataset.is_divided() && !has_folds {
+    if own_parts {
         let torn = groups.torn(|a, b| unlike(a, b) && items[a].split != items[b].split);
         if !torn.is_empty() {
             print_warning(
@@ -60,6 +61,7 @@ pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &
     if let [first, rest @ ..] = &lone[..] {
         let more = match rest.len() {
             0 => String::new(),
+            1 => " and of another class".to_owned(),
             more => format!(" and of {more} more classes"),
         };
         print_warning(
@@ -72,8 +74,9 @@ pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &
     }
 }
 
-/// One line on the groups; nothing where every photo stands alone.
-fn summary(counts: GroupCounts) -> Option<String> {
+/// One line on the groups; nothing where every photo stands alone. Where the folder says itself what is held
+/// back, nothing is moved to keep a group together.
+fn summary(counts: GroupCounts, own_parts: bool) -> Option<String> {
     if counts.groups == 0 {
         return None;
     }
@@ -89,10 +92,14 @@ fn summary(counts: GroupCounts) -> Option<String> {
         .collect();
     let plural = if counts.groups == 1 { "" } else { "s" };
     Some(format!(
-        "{} photos belong together in {} group{plural} ({}); each stays on one side, the largest has {}",
+        "{} photos belong together in {} group{plural} ({}); {}, the largest has {}",
         counts.photos,
         counts.groups,
         kinds.join(", "),
+        match own_parts {
+            true => "the folder's own parts stand",
+            false => "each stays on one side",
+        },
         counts.largest
     ))
 }
@@ -110,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_line_counts_copies_near_copies_and_bursts() {
-        assert_eq!(summary(GroupCounts::default()), None);
+        assert_eq!(summary(GroupCounts::default(), false), None);
         let counts = GroupCounts {
             groups: 3,
             photos: 17,
@@ -120,7 +127,7 @@ mod tests {
             in_bursts: 12,
         };
         assert_eq!(
-            summary(counts).as_deref(),
+            summary(counts, false).as_deref(),
             Some(
                 "17 photos belong together in 3 groups (2 copies, 12 of bursts); each stays on one side, \
                  the largest has 12"

@@ -1,5 +1,6 @@
 //! `rekindle train`: a new head on a folder of photos.
 
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -68,6 +69,18 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
 /// What makes no sense is refused before anything is read.
 fn check(args: &TrainArgs) -> anyhow::Result<()> {
     let usage = |message: &str| Err(Failure::new(ExitCode::Usage, message).into());
+    if Path::new(&args.model).is_file() {
+        let message = format!(
+            "--model takes a network's name, and `{}` is a file",
+            args.model
+        );
+        return Err(Failure::new(ExitCode::Usage, message)
+            .with_help(format!(
+                "start from its numbers by --weights {}, and name its network by --model",
+                args.model
+            ))
+            .into());
+    }
     if args
         .split
         .is_some_and(|share| !(share > 0.0 && share < 1.0))

@@ -120,6 +120,13 @@ fn device(error: &DeviceError) -> (ExitCode, Option<String>) {
             ExitCode::Device,
             Some("`rekindle doctor` shows what there is; `--device cpu` always works".into()),
         ),
+        DeviceError::NoHalf => (
+            ExitCode::Device,
+            Some(
+                "leave --precision out; `rekindle doctor` shows which adapter has 16-bit floats"
+                    .into(),
+            ),
+        ),
         _ => (ExitCode::Device, Some("`--device cpu` always works".into())),
     }
 }

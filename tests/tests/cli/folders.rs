@@ -312,3 +312,19 @@ fn a_folder_that_vanishes_is_said_in_a_sentence() {
     );
     assert!(!stderr(&output).contains("panicked"), "{}", stderr(&output));
 }
+
+#[test]
+fn a_class_that_the_model_does_not_know_is_told_with_those_it_knows() {
+    let shell = Shell::new();
+    for class in ["goldfish", "no such thing"] {
+        let folder = shell.path("divided/val").join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        copy(&photos_of("fish")[0], &folder.join("photo.webp"));
+    }
+    let arguments = ["evaluate", "squeezenet1_1", "divided"];
+    shell.fails(
+        &arguments,
+        3,
+        &["no class 'no such thing'", "it knows tench"],
+    );
+}

@@ -67,7 +67,11 @@ fn options_that_do_not_apply_are_usage_errors_that_say_what_they_belong_to() {
         &shell.path("parts/val/fish/other.webp"),
     );
     std::fs::rename(data.join("windmill"), shell.path("parts/train/windmill")).unwrap();
-    let cases: [(&[&str], &[&str]); 13] = [
+    let cases: [(&[&str], &[&str]); 14] = [
+        (
+            &["train", "parts", "--model", text(&file)],
+            &["--model", "--weights"],
+        ),
         (
             &["train", "data", "--precision", "half"],
             &["--precision", "predict"],
