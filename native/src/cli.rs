@@ -215,7 +215,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 30)]
     pub epochs: usize,
     /// Two-layer head: photos a step.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 32, value_parser = up_to(8192))]
     pub batch: usize,
     /// Two-layer head: learning rate.
     #[arg(long, default_value_t = 1e-3)]
@@ -224,7 +224,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 1e-2)]
     pub weight_decay: f64,
     /// Two-layer head: width of the hidden layer; twice the features when not given.
-    #[arg(long)]
+    #[arg(long, value_parser = up_to(65_536))]
     pub hidden: Option<usize>,
     /// Two-layer head: share of hidden activations dropped.
     #[arg(long, default_value_t = 0.5)]
@@ -308,7 +308,7 @@ pub struct InspectArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub input: Option<[usize; 2]>,
     /// Look at the network with a new head for so many classes.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = up_to(65_536))]
     pub classes: Option<usize>,
     /// Look at it without the hidden layers between the features and the classifier.
     #[arg(long)]
@@ -328,7 +328,7 @@ pub struct SummaryArgs {
     #[command(flatten)]
     pub inspect: InspectArgs,
     /// Images a batch, for the sizes in memory.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = up_to(8192))]
     pub batch: usize,
     /// List the stages instead of the layers.
     #[arg(long, conflicts_with = "parameters")]
@@ -375,11 +375,19 @@ pub struct CompareArgs {
     #[arg(long)]
     pub no_measure: bool,
     /// Images a pass.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = up_to(8192))]
     pub batch: usize,
     /// Passes to take the median of.
     #[arg(long, default_value_t = 5)]
     pub runs: usize,
+}
+
+/// A count that is not so large that memory would be asked for which no machine has.
+fn up_to(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+    move |text: &str| match text.parse() {
+        Ok(count) if count <= most => Ok(count),
+        _ => Err(format!("it must be a whole number, {most} at most")),
+    }
 }
 
 /// `32`, or `32x48` for 32 rows of 48 pixels.
@@ -403,7 +411,7 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub weights: WeightArgs,
     /// Photos a pass.
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = up_to(8192))]
     pub batch: usize,
     /// Passes to take the median of.
     #[arg(long, default_value_t = 10)]
@@ -429,7 +437,7 @@ pub struct DoctorArgs {
     #[arg(long, value_enum, requires = "kernels")]
     pub tier: Option<TierChoice>,
     /// Photos a pass that kernels are listed for.
-    #[arg(long, default_value_t = 1, requires = "kernels")]
+    #[arg(long, default_value_t = 1, requires = "kernels", value_parser = up_to(8192))]
     pub batch: usize,
 }
 

@@ -491,4 +491,52 @@ mod tests {
             assert_eq!(kind("locked.png"), "permission_denied");
         }
     }
+
+    /// A grey TIFF of ten columns whose strips, a row each, share what PackBits makes of so many bytes of nothing
+    /// and ten pixels.
+    fn strips_that_share_nothing_and_ten_pixels(rows: u32, nothing: usize) -> Vec<u8> {
+        let mut data = vec![0x80; nothing];
+        data.push(9);
+        data.extend([7; 10]);
+        let (table, lists) = (8_u32, 8 + 2 + 9 * 12 + 4);
+        let at = lists + 8 * rows;
+        let entries = [
+            (256, 4, 1, 10),
+            (257, 4, 1, rows),
+            (258, 3, 1, 8),
+            (259, 3, 1, 32773),
+            (262, 3, 1, 1),
+            (273, 4, rows, lists),
+            (277, 3, 1, 1),
+            (278, 4, 1, 1),
+            (279, 4, rows, lists + 4 * rows),
+        ];
+        let mut file = b"II*\0".to_vec();
+        file.extend(table.to_le_bytes());
+        file.extend(9_u16.to_le_bytes());
+        for (tag, kind, count, value) in entries {
+            file.extend(u16::to_le_bytes(tag));
+            file.extend(u16::to_le_bytes(kind));
+            file.extend(u32::to_le_bytes(count));
+            file.extend(u32::to_le_bytes(value));
+        }
+        file.extend([0; 4]);
+        (0..rows).for_each(|_| file.extend(at.to_le_bytes()));
+        (0..rows).for_each(|_| file.extend((data.len() as u32).to_le_bytes()));
+        file.extend(data);
+        file
+    }
+
+    #[test]
+    fn strips_that_are_nearly_all_nothing_are_not_read_again_and_again() {
+        let decoded = |nothing| {
+            let file = strips_that_share_nothing_and_ten_pixels(50, nothing);
+            decode_bytes(&file, &Limits::default())
+        };
+        let image = decoded(100).unwrap();
+        assert_eq!((image.width(), image.height()), (10, 50));
+        assert!(image.pixels().iter().all(|&level| level == 7));
+        // Read whole for each of very many strips, such data would take minutes.
+        assert!(decoded(1 << 16).is_err());
+    }
 }

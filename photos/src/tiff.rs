@@ -249,7 +249,12 @@ impl<'a> Tiff<'a> {
             Some(&count) if count > 0 => usize::try_from(count).unwrap_or(usize::MAX),
             _ => rest.len(),
         };
-        let stored = rest.get(..count.min(rest.len())).unwrap_or_default();
+        // Strips may share their data, and data may decode to nothing: no strip is worth more than what an
+        // encoder would have written for it, or a small file takes for ever.
+        let most = wanted.saturating_mul(4).saturating_add(16 << 10);
+        let stored = rest
+            .get(..count.min(rest.len()).min(most))
+            .unwrap_or_default();
         let reversed: Vec<u8>;
         let stored = if self.has_reversed_bits && self.compression != Compression::Jpeg {
             reversed = stored.iter().map(|byte| byte.reverse_bits()).collect();

@@ -90,6 +90,12 @@ impl ModelCard {
         if self.classes.is_empty() {
             return Err("it names no classes".to_owned());
         }
+        // A name of several lines could pass for several answers.
+        let odd = |class: &&String| class.chars().any(char::is_control);
+        if let Some(class) = self.classes.iter().find(odd) {
+            let start: String = class.chars().take(40).collect();
+            return Err(format!("the class name {start:?} holds control characters"));
+        }
         match self.head {
             HeadKind::Linear { lift } if !lift.is_finite() => {
                 Err(format!("the head's lift is {lift}"))
@@ -182,6 +188,8 @@ mod tests {
             assert!(told.contains("damaged") && told.contains(words), "{told}");
         }
         assert!(told(|card| card["classes"] = json!([])).contains("names no classes"));
+        let two_lines = told(|card| card["classes"] = json!(["a", "b\n  99.9 %  c"]));
+        assert!(two_lines.contains("control characters") && !two_lines.contains('\n'));
     }
 
     #[test]

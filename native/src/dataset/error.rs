@@ -92,7 +92,7 @@ pub enum DatasetError {
         fix: String,
     },
     /// A folder's name is not text, so that it cannot name a class in the model file.
-    #[error("the name of this class folder is not valid Unicode: {}", .0.display())]
+    #[error("the name of this class folder is not valid Unicode, or holds control characters: {}", .0.display())]
     ClassName(PathBuf),
     /// `--strict`, and some photos cannot be used.
     #[error("{}", unusable(skipped))]

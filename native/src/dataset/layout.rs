@@ -516,8 +516,10 @@ fn names<'p>(paths: impl IntoIterator<Item = &'p Path>) -> String {
 
 /// The name of a class's folder.
 fn name_of(folder: &Path) -> Result<String, DatasetError> {
-    let name = text_of(folder).ok_or_else(|| DatasetError::ClassName(folder.to_owned()))?;
-    Ok(nfc(name))
+    // A name of several lines could pass for several answers where it is printed.
+    let name = text_of(folder).filter(|name| !name.chars().any(char::is_control));
+    name.map(nfc)
+        .ok_or_else(|| DatasetError::ClassName(folder.to_owned()))
 }
 
 fn class_folder(path: &Path, split: Option<Split>) -> Result<ClassFolder, DatasetError> {

@@ -82,10 +82,10 @@ export class Keep extends EventTarget {
 
   async #choose(name) {
     const model = this.#models.find((model) => model.name === name);
-    if (!(await this.#mayReplace("Changing the network"))) {
-      $("#network").value = this.#current;
-      return;
-    }
+    // The list shows the network at work while the question stands.
+    $("#network").value = this.#current;
+    if (!(await this.#mayReplace("Changing the network"))) return;
+    $("#network").value = name;
     await this.#fetch(model);
   }
 
