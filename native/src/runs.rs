@@ -176,11 +176,14 @@ impl Run {
         append(&mut self.metrics, &path, record).map_err(|cause| RunError::Write { path, cause })
     }
 
-    /// Takes back a run that was stopped before it had anything to show: an empty folder helps
-    /// nobody. A folder with any result in it stays.
-    pub fn discard_if_empty(self) {
+    /// Takes back a run that was stopped before it had a model: losses of a training that came to nothing
+    /// help nobody. A folder with a model, or with anything that is not ours, stays.
+    pub fn discard_if_unfinished(self) {
         let folder = self.folder.clone();
         drop(self);
+        if !folder.join(MODEL).exists() {
+            let _ = fs::remove_file(folder.join(METRICS));
+        }
         // Fails, as it should, if anything is in it.
         let _ = fs::remove_dir(folder);
     }
@@ -444,15 +447,27 @@ mod tests {
     }
 
     #[test]
-    fn only_an_empty_run_can_be_discarded() {
+    fn a_run_without_a_model_can_be_discarded_and_no_other() {
         let root = tempfile::tempdir().unwrap();
-        let run = Run::create(root.path(), "empty").unwrap();
+        let mut run = Run::create(root.path(), "unfinished").unwrap();
         let folder = run.folder().to_owned();
-        run.discard_if_empty();
+        run.append_metrics(&serde_json::json!({ "step": 0 }))
+            .unwrap();
+        run.discard_if_unfinished();
         assert!(!folder.exists());
-        let run = Run::create(root.path(), "full").unwrap();
+
+        let mut run = Run::create(root.path(), "full").unwrap();
         let model = run.write(MODEL, b"model").unwrap();
-        run.discard_if_empty();
-        assert!(model.exists());
+        run.append_metrics(&serde_json::json!({ "step": 0 }))
+            .unwrap();
+        let folder = run.folder().to_owned();
+        run.discard_if_unfinished();
+        assert!(model.exists() && folder.join(METRICS).exists());
+
+        let run = Run::create(root.path(), "with a note").unwrap();
+        let note = run.folder().join("note.txt");
+        fs::write(&note, "mine").unwrap();
+        run.discard_if_unfinished();
+        assert!(note.exists());
     }
 }

@@ -61,7 +61,7 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let mut run = Run::create(&args.out, &name)?;
     let outcome = train(args, &mut dataset, &mut run, started, context);
     if outcome.is_err() {
-        run.discard_if_empty();
+        run.discard_if_unfinished();
     }
     outcome
 }
