@@ -14,19 +14,20 @@ export async function engineTimes(model, each, rounds) {
   const best = {};
   const keep = (name, value) => (best[name] = Math.min(best[name] ?? Infinity, value));
   let piece = 0;
+  const timed = (act) => {
+    const before = performance.now();
+    const result = act();
+    piece = Math.max(piece, performance.now() - before);
+    return result;
+  };
   const steps = (step) => {
-    for (;;) {
-      const before = performance.now();
-      const progress = step();
-      piece = Math.max(piece, performance.now() - before);
-      if (progress.done) return;
-    }
+    while (!timed(step).done);
   };
   const fit = () => {
     const before = performance.now();
-    session.startFit({});
+    timed(() => session.startFit({}));
     steps(() => session.stepFit());
-    const report = session.finishFit();
+    const report = timed(() => session.finishFit());
     return { milliseconds: performance.now() - before, iterations: report.iterations };
   };
   for (let round = 0; round < rounds; round += 1) {
@@ -40,9 +41,9 @@ export async function engineTimes(model, each, rounds) {
     session.removeExample(session.last);
     const less = fit();
     const before = performance.now();
-    session.startFolds();
+    timed(() => session.startFolds());
     steps(() => session.stepFolds());
-    const { accuracy } = session.finishFolds();
+    const { accuracy } = timed(() => session.finishFolds());
     keep("folds", performance.now() - before);
     keep("cold", cold.milliseconds);
     keep("refit", refit.milliseconds);
