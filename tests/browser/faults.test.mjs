@@ -3,43 +3,16 @@
 
 import assert from "node:assert/strict";
 import { resolve } from "node:path";
-import { after, before, describe, test } from "node:test";
+import { describe, test } from "node:test";
 import {
   answers,
   classify,
-  launch,
   PHOTOS,
   photosOf,
   ready,
   teach,
-  visit,
 } from "./helpers/browser.mjs";
-import { serveFake } from "./helpers/fake.mjs";
-
-let browser;
-let server;
-
-before(async () => {
-  server = await serveFake();
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
-
-/** Opens the page, runs the body, and fails when anything happened that must not. */
-async function onPage(options, body) {
-  const { page, context, trouble } = await visit(browser, server.url, options);
-  try {
-    await ready(page);
-    await body(page, context);
-    assert.deepEqual(trouble, []);
-  } finally {
-    await context.close();
-  }
-}
+import { browser, onPage, server } from "./helpers/fake-page.mjs";
 
 /** Runs a function in the page with a `Rekindle` of its own, beside the page's, and a few helpers. */
 async function withApi(page, body) {

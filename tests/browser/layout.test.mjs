@@ -3,11 +3,10 @@
 
 import assert from "node:assert/strict";
 import { readFile } from "node:fs/promises";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import {
   answers,
   classify,
-  launch,
   PHONE,
   PHOTOS,
   photosOf,
@@ -16,32 +15,7 @@ import {
   teach,
   visit,
 } from "./helpers/browser.mjs";
-import { serveFake } from "./helpers/fake.mjs";
-
-let browser;
-let server;
-
-before(async () => {
-  server = await serveFake();
-  browser = await launch();
-});
-
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
-
-/** Opens the page, runs the body, and fails when anything happened that must not. */
-async function onPage(options, body) {
-  const { page, context, trouble } = await visit(browser, server.url, options);
-  try {
-    await ready(page);
-    await body(page, context);
-    assert.deepEqual(trouble, []);
-  } finally {
-    await context.close();
-  }
-}
+import { browser, onPage, server } from "./helpers/fake-page.mjs";
 
 const twoClasses = async (count) => [
   { name: "windmill", files: await photosOf("windmill", count) },
