@@ -8,6 +8,7 @@
 
 import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
 import { copyFile, mkdtemp, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join, relative, resolve } from "node:path";
@@ -55,6 +56,7 @@ describe("the built page", { skip: DIST ? false : "REKINDLE_DIST is not set" }, 
   for (const [shape, context] of Object.entries({ phone: PHONE, desktop: DESKTOP })) {
     test(`${shape}: classify, teach two classes, fit, save, and reopen with the same answers`, async () => {
       const saved = join(scratch, `${shape}.safetensors`);
+      const taught = [];
       const unseen = [...(await photosOf("windmill", 3, 10)), ...(await photosOf("fish", 3, 10))];
       const before = {};
 
@@ -71,9 +73,11 @@ describe("the built page", { skip: DIST ? false : "REKINDLE_DIST is not set" }, 
         assert.match(looked[0].class, /panda/i);
         await screenshot(page, `${shape}-try`, { fullPage: false });
 
+        const [windmill, fish] = [await photosOf("windmill", 8), await photosOf("fish", 8)];
+        taught.push(...windmill, ...fish);
         await teach(page, [
-          { name: "windmill", files: await photosOf("windmill", 8) },
-          { name: "fish", files: await photosOf("fish", 8) },
+          { name: "windmill", files: windmill },
+          { name: "fish", files: fish },
         ]);
         for (const photo of unseen) {
           const answer = await classify(page, photo);
@@ -94,7 +98,7 @@ describe("the built page", { skip: DIST ? false : "REKINDLE_DIST is not set" }, 
         await download.saveAs(saved);
       });
 
-      await assertModelFile(saved, ["windmill", "fish"]);
+      await assertModelFile(saved, ["windmill", "fish"], taught);
       if (process.env.REKINDLE_SCREENSHOTS) {
         // Kept for tests/parity/check_model_file.py, which asks PyTorch.
         await copyFile(saved, join(process.env.REKINDLE_SCREENSHOTS, `${shape}.safetensors`));
@@ -294,12 +298,16 @@ function assertSameAnswer(actual, expected, what) {
 }
 
 /** Reads the header as any safetensors reader would. */
-async function assertModelFile(path, classes) {
+async function assertModelFile(path, classes, photos) {
   const bytes = await readFile(path);
   const length = Number(bytes.readBigUInt64LE(0));
   const header = JSON.parse(bytes.subarray(8, 8 + length).toString("utf8"));
   const metadata = JSON.parse(header.__metadata__.rekindle);
   assert.equal(metadata.format, 1);
   assert.deepEqual(metadata.classes, classes);
+  const beginnings = photos.map(async (photo) => {
+    return createHash("sha256").update(await readFile(photo)).digest("hex").slice(0, 16);
+  });
+  assert.equal(metadata.trained_on, (await Promise.all(beginnings)).sort().join(""));
   assert.ok(Object.keys(header).some((name) => /^classifier.*weight$/.test(name)));
 }

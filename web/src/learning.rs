@@ -4,8 +4,8 @@ use rekindle_core::model::Model;
 use rekindle_core::postprocess::{Prediction, top_k};
 use rekindle_core::train::logistic::LinearSolution;
 use rekindle_core::train::{
-    ClassWeights, Fitted, FoldFits, GroupCounts, Groups, HeadFit, HeadRecipe, LinearRecipe, Split,
-    judge, stratified_folds,
+    ClassWeights, Fitted, FoldFits, GroupSearch, Groups, HeadFit, HeadRecipe, LinearRecipe, judge,
+    stratified_folds,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -56,7 +56,7 @@ impl From<FitOptions> for Plan {
 }
 
 /// Where a fit or a measurement stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub struct Step {
     /// Whether there is nothing left to do.
     done: bool,
@@ -66,6 +66,9 @@ pub struct Step {
     /// Folds that are done.
     #[serde(skip_serializing_if = "Option::is_none")]
     folds: Option<usize>,
+    /// Folds in all, once that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    of: Option<usize>,
 }
 
 /// What a fit came to.
@@ -167,7 +170,7 @@ impl Fitting {
         Ok(Step {
             done: progress.done(),
             iterations: Some(progress.iteration),
-            folds: None,
+            ..Step::default()
         })
     }
 
@@ -196,6 +199,7 @@ impl Fitting {
         let names = project.names(&self.classes);
         let mut model = base.with_head(fitted.kind, fitted.head, names);
         let recipe = HeadRecipe::Linear(self.plan.recipe.clone());
+        model.card.trained_on = project.files();
         model.card.recipe = object(json!({ "head": recipe, "seed": self.plan.seed }));
         model.card.provenance = object(json!({
             "rekindle": env!("CARGO_PKG_VERSION"),
@@ -214,86 +218,117 @@ impl Fitting {
 
 /// A measurement under way: heads fitted to a part of the photos name the others.
 pub struct Measuring {
-    fits: FoldFits,
+    plan: Plan,
     classes: Vec<u32>,
-    folds: usize,
-    together: usize,
+    stage: Stage,
+}
+
+/// What is being done for a measurement.
+enum Stage {
+    /// Finding out what belongs together.
+    Grouping(GroupSearch),
+    Folding {
+        fits: FoldFits,
+        folds: usize,
+        together: usize,
+    },
+    /// There is nothing to be measured: some class would be left without photos.
+    TooFew,
 }
 
 impl Measuring {
-    /// Sets one up for heads fitted by this plan; `None` where some class has a single photo.
+    /// Sets one up for heads fitted by this plan.
+    pub fn new(project: &Project, plan: &Plan) -> Self {
+        Self {
+            plan: plan.clone(),
+            classes: project.class_ids(),
+            stage: Stage::Grouping(GroupSearch::new(project.photos().cache(), None)),
+        }
+    }
+
+    /// Does a piece of it. How many folds there are is known once it is known what belongs together.
     ///
     /// # Errors
     ///
-    /// When the photos cannot be divided.
-    pub fn new(project: &Project, plan: &Plan) -> Result<Option<Self>, Failure> {
-        let classes = project.class_ids();
-        let Some((splits, groups)) = fold_splits(project, &classes, plan.seed)? else {
-            return Ok(None);
+    /// When the photos cannot be divided or have changed meanwhile, or the objective of a fold overflows.
+    pub fn step(mut self, project: &Project) -> Result<(Self, Step), Failure> {
+        let mut step = Step::default();
+        self.stage = match self.stage {
+            Stage::Grouping(mut search) => match search.step() {
+                false => Stage::Grouping(search),
+                true => Stage::folds(project, &self.classes, &self.plan, &search.finish())?,
+            },
+            Stage::Folding {
+                mut fits,
+                folds,
+                together,
+            } => {
+                let progress = fits.step(project.photos())?;
+                step.done = progress.done();
+                step.folds = Some(progress.done);
+                step.of = Some(folds);
+                Stage::Folding {
+                    fits,
+                    folds,
+                    together,
+                }
+            }
+            Stage::TooFew => {
+                step.done = true;
+                Stage::TooFew
+            }
         };
-        let labels: Vec<usize> = classes.iter().copied().map(label_of).collect();
-        let folds = splits.len();
-        let fits = FoldFits::new(project.photos(), &plan.recipe, &labels, splits);
-        Ok(Some(Self {
-            fits,
-            classes,
-            folds,
-            together: groups.photos,
-        }))
+        Ok((self, step))
     }
 
-    /// How many parts the photos were divided into.
-    pub fn folds(&self) -> usize {
-        self.folds
-    }
-
-    /// Does a piece of it.
-    ///
-    /// # Errors
-    ///
-    /// When the objective of a fold overflows, or the photos have changed meanwhile.
-    pub fn step(&mut self, project: &Project) -> Result<Step, Failure> {
-        let progress = self.fits.step(project.photos())?;
-        Ok(Step {
-            done: progress.done(),
-            iterations: None,
-            folds: Some(progress.done),
-        })
-    }
-
-    /// What it came to.
+    /// What it came to; nothing where the photos are too few to be divided.
     ///
     /// # Errors
     ///
     /// When the labels do not fit the classes.
-    pub fn finish(self, project: &Project) -> Result<FoldReport, Failure> {
+    pub fn finish(self, project: &Project) -> Result<Option<FoldReport>, Failure> {
+        let Stage::Folding {
+            fits,
+            folds,
+            together,
+        } = self.stage
+        else {
+            return Ok(None);
+        };
         let labels = positions(project.photos().labels(), &self.classes);
-        Ok(FoldReport {
-            accuracy: accuracy(self.fits.logits(), &labels, self.classes.len())?,
-            folds: self.folds,
-            together: self.together,
-        })
+        Ok(Some(FoldReport {
+            accuracy: accuracy(fits.logits(), &labels, self.classes.len())?,
+            folds,
+            together,
+        }))
     }
 }
 
-/// How the photos are divided to be measured: into as many parts as the rarest class has photos that do not
-/// belong together, five at most; copies and pictures of one recording stay in one part. `None` where that is
-/// fewer than two, which would say nothing. With it, what belongs together. The one place where folds are chosen.
-fn fold_splits(
-    project: &Project,
-    classes: &[u32],
-    seed: u64,
-) -> Result<Option<(Vec<Split>, GroupCounts)>, Failure> {
-    let labels = positions(project.photos().labels(), classes);
-    let groups = Groups::find(project.photos().cache(), None);
-    let counts = groups.of_classes(&labels, classes.len());
-    let rarest = counts.into_iter().filter(|&count| count > 0).min();
-    let folds = rarest.unwrap_or(0).min(FOLDS);
-    if folds < 2 {
-        return Ok(None);
+impl Stage {
+    /// Divides the photos to be measured: into as many parts as the rarest class has photos that do not belong
+    /// together, five at most; copies and pictures of one recording stay in one part. Fewer than two would say
+    /// nothing. The one place where folds are chosen.
+    fn folds(
+        project: &Project,
+        classes: &[u32],
+        plan: &Plan,
+        groups: &Groups,
+    ) -> Result<Self, Failure> {
+        let labels = positions(project.photos().labels(), classes);
+        let counts = groups.of_classes(&labels, classes.len());
+        let rarest = counts.into_iter().filter(|&count| count > 0).min();
+        let folds = rarest.unwrap_or(0).min(FOLDS);
+        if folds < 2 {
+            return Ok(Self::TooFew);
+        }
+        let splits = stratified_folds(&labels, groups.of(), classes.len(), folds, plan.seed)?;
+        let labels: Vec<usize> = classes.iter().copied().map(label_of).collect();
+        Ok(Self::Folding {
+            fits: FoldFits::new(project.photos(), &plan.recipe, &labels, splits),
+            folds,
+            together: groups.counts().photos,
+        })
     }
-    let splits = stratified_folds(&labels, groups.of(), classes.len(), folds, seed)?;
-    Ok(Some((splits, groups.counts())))
 }
 
 /// The places of the photos' classes in a list of classes.

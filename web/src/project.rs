@@ -1,6 +1,9 @@
 //! What a person has taught so far: classes and examples, by ids that nothing ever changes or takes up again.
 //! Photos are not kept, only their features.
 
+use std::collections::BTreeMap;
+
+use rekindle_core::model::PhotoHashes;
 use rekindle_core::train::{FeatureError, PhotoSpace};
 use serde::Serialize;
 
@@ -13,6 +16,8 @@ pub struct Project {
     photos: PhotoSpace,
     /// The examples' ids, in the photos' order.
     ids: Vec<u32>,
+    /// The SHA-256 of the files they were read from, where there is one: a camera's pictures have none.
+    files: BTreeMap<u32, [u8; 32]>,
     next_class: u32,
     next_example: u32,
 }
@@ -39,6 +44,7 @@ impl Project {
             classes: Vec::new(),
             photos: PhotoSpace::new(width),
             ids: Vec::new(),
+            files: BTreeMap::new(),
             next_class: 1,
             next_example: 1,
         }
@@ -139,7 +145,7 @@ impl Project {
         self.classes.retain(|class| class.id != id);
         // From the last: those after a photo that goes move up.
         for position in self.photos.remove_label(label_of(id)).into_iter().rev() {
-            self.ids.remove(position);
+            self.files.remove(&self.ids.remove(position));
         }
         Ok(())
     }
@@ -185,8 +191,34 @@ impl Project {
     pub fn remove_example(&mut self, id: u32) -> Result<(), Failure> {
         let position = self.position(id)?;
         self.ids.remove(position);
+        self.files.remove(&id);
         self.photos.remove(position);
         Ok(())
+    }
+
+    /// Says which file an example was read from, by its SHA-256.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such example, or the hash is none.
+    pub fn set_file(&mut self, id: u32, sha256: &[u8]) -> Result<(), Failure> {
+        self.position(id)?;
+        let hash = sha256.try_into().map_err(|_| {
+            Failure::usage(
+                format!("a SHA-256 has 32 bytes, not {}", sha256.len()),
+                "Hash the whole file.",
+            )
+        })?;
+        self.files.insert(id, hash);
+        Ok(())
+    }
+
+    /// The files that examples were read from, as far as they are known and a model file lists them.
+    pub fn files(&self) -> Option<PhotoHashes> {
+        let files = PhotoHashes::new(self.files.values().copied());
+        (1..=PhotoHashes::MOST)
+            .contains(&files.len())
+            .then_some(files)
     }
 
     /// The features of an example.
@@ -301,6 +333,22 @@ mod tests {
         assert!(!classes.contains(&class));
         assert!(!examples.contains(&next.add_example(class, &[1.0, 2.0]).unwrap()));
         assert!(next.add_example(classes[0], &[1.0, 2.0]).is_err());
+    }
+
+    #[test]
+    fn files_are_known_as_long_as_their_photos_are() {
+        let (mut project, classes, examples) = taught();
+        assert_eq!(project.files(), None);
+        for (at, &id) in examples[..3].iter().enumerate() {
+            project.set_file(id, &[at as u8; 32]).unwrap();
+        }
+        project.remove_class(classes[1]).unwrap();
+        project.remove_example(examples[2]).unwrap();
+        assert_eq!(project.files(), Some(PhotoHashes::new([[0; 32]])));
+        for (id, hash) in [(examples[1], &[1; 32][..]), (examples[0], &[1; 31])] {
+            assert!(project.set_file(id, hash).is_err());
+        }
+        assert_eq!(project.emptied(1).files(), None);
     }
 
     #[test]

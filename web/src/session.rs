@@ -325,6 +325,17 @@ impl Session {
         restored.map_err(failed)
     }
 
+    /// Says which file an example was read from, by its SHA-256. A model file lists the files its head was trained
+    /// on, so that `rekindle evaluate` can tell photos that it has seen from others.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such example, or the hash is none.
+    #[wasm_bindgen(js_name = setFile)]
+    pub fn set_file(&mut self, id: u32, sha256: Vec<u8>) -> Answer<()> {
+        self.project.set_file(id, &sha256).map_err(failed)
+    }
+
     /// The features of an example.
     ///
     /// # Errors
@@ -395,22 +406,22 @@ impl Session {
         self.fitting = None;
     }
 
-    /// Begins to measure what the last fit is worth on photos it has not seen, and says in how many folds;
-    /// `undefined` where some class has a single example.
+    /// Begins to measure what the last fit is worth on photos it has not seen; [`step_folds`](Self::step_folds) goes
+    /// on with it.
     ///
     /// # Errors
     ///
     /// When nothing was fitted.
     #[wasm_bindgen(js_name = startFolds)]
-    pub fn start_folds(&mut self) -> Answer<Option<usize>> {
+    pub fn start_folds(&mut self) -> Answer<()> {
         let head = self.head.as_ref().ok_or_else(|| {
             failed(Failure::usage(
                 "there is no head to measure",
                 "Fit one first.",
             ))
         })?;
-        self.measuring = Measuring::new(&self.project, &head.plan).map_err(failed)?;
-        Ok(self.measuring.as_ref().map(Measuring::folds))
+        self.measuring = Some(Measuring::new(&self.project, &head.plan));
+        Ok(())
     }
 
     /// Does a piece of the measurement under way.
@@ -420,12 +431,15 @@ impl Session {
     /// When there is none, or an objective overflows.
     #[wasm_bindgen(js_name = stepFolds)]
     pub fn step_folds(&mut self) -> Answer<JsValue> {
-        let measuring = self.measuring.as_mut();
+        let measuring = self.measuring.take();
         let measuring = measuring.ok_or_else(|| none_under_way("measurement"))?;
-        to_js(&measuring.step(&self.project).map_err(failed)?)
+        let (measuring, step) = measuring.step(&self.project).map_err(failed)?;
+        self.measuring = Some(measuring);
+        to_js(&step)
     }
 
-    /// What the measurement came to.
+    /// What the measurement came to; `null` where some class has a single example, or only one that does not belong
+    /// with the others.
     ///
     /// # Errors
     ///

@@ -120,8 +120,13 @@ async fn two_classes_are_taught_told_apart_measured_saved_and_opened_again() {
     assert_eq!(number(&red, "id"), f64::from(id));
     assert_eq!(text(&best(&session, BLUE, 100).await, "class"), "blue");
 
-    assert_eq!(session.start_folds().unwrap(), Some(4));
-    while !field(&session.step_folds().unwrap(), "done").is_truthy() {}
+    session.start_folds().unwrap();
+    let mut step = session.step_folds().unwrap();
+    assert!(field(&step, "of").is_undefined());
+    while !field(&step, "done").is_truthy() {
+        step = session.step_folds().unwrap();
+    }
+    assert_eq!(number(&step, "of"), 4.0);
     let measured = session.finish_folds().unwrap();
     assert_eq!(number(&measured, "folds"), 4.0);
     assert_eq!(number(&measured, "accuracy"), 1.0);

@@ -115,12 +115,12 @@ export class Rekindle extends EventTarget {
       whole(thumbnail, 0, LARGEST_THUMBNAIL, "The side of the thumbnail");
       return portable(source);
     });
-    const { id, thumbnail: small, features } = await this.#call(
+    const { id, thumbnail: small, features, hash } = await this.#call(
       "addExample",
       [classId, picture, thumbnail],
       { transfer, signal },
     );
-    this.#record.addExample(classId, id, features);
+    this.#record.addExample(classId, id, { features, hash });
     this.#taught("example");
     return { id, thumbnail: small };
   }
@@ -147,7 +147,8 @@ export class Rekindle extends EventTarget {
     await this.#inOrder(() => {});
     const report = await this.#call("crossValidate", [], {
       signal,
-      onProgress: ({ done, total }) => onProgress?.(done, total),
+      // How many there are turns out once it is known which photos belong together.
+      onProgress: ({ done, total }) => total && onProgress?.(done, total),
     });
     return report && { ...report, milliseconds: performance.now() - called };
   }

@@ -5,7 +5,7 @@
 //      | { event: "alive" } | { event: "crash", detail }
 
 import { describe, failure } from "./rekindle/failure.js";
-import { canvasAddsNoise, pictureOf, pixelsOf, thumbnailOf } from "./rekindle/pictures.js";
+import { canvasAddsNoise, hashOf, pictureOf, pixelsOf, thumbnailOf } from "./rekindle/pictures.js";
 import { ANSWER, CHANGE, LATER, LONG, Tasks } from "./rekindle/tasks.js";
 
 /** Milliseconds a fit or a fold goes on before others have their turn: less than a look takes. */
@@ -153,12 +153,14 @@ async function addExample(classId, source, thumbnailSide) {
   const picture = await pictureOf(source);
   try {
     const thumbnail = thumbnailSide > 0 ? await thumbnailOf(picture, thumbnailSide) : null;
+    const hash = await hashOf(source);
     let id = onAdapter(picture) ? await session.addFrame(classId, picture) : undefined;
     if (id === undefined) {
       const { data, width, height } = pixelsOf(picture);
       id = await session.addExample(classId, bytesOf(data), width, height);
     }
-    return { id, thumbnail, features: session.features(id) };
+    if (hash) session.setFile(id, hash);
+    return { id, thumbnail, features: session.features(id), hash };
   } finally {
     picture.close?.();
   }
@@ -167,7 +169,10 @@ async function addExample(classId, source, thumbnailSide) {
 /** Teaches a fresh session what another one had been taught. */
 function restore({ classes, examples }) {
   for (const { id, name } of classes) session.restoreClass(id, name);
-  for (const { id, classId, features } of examples) session.restoreExample(id, classId, features);
+  for (const { id, classId, features, hash } of examples) {
+    session.restoreExample(id, classId, features);
+    if (hash) session.setFile(id, hash);
+  }
   return session.info();
 }
 
@@ -186,14 +191,14 @@ async function* fit(recipe) {
 }
 
 async function* crossValidate() {
-  const total = session.startFolds();
-  if (total === undefined) return null;
+  session.startFolds();
   try {
-    yield { done: 0, total };
-    for (let progress; (progress = slice(() => session.stepFolds())); ) {
-      if (progress.done) return session.finishFolds();
-      yield { done: progress.folds, total };
+    for (let progress = { done: false }; !progress.done; progress = slice(() => session.stepFolds())) {
+      const { folds: done, of: total } = progress;
+      yield { done, total };
     }
+    yield {};
+    return session.finishFolds();
   } finally {
     session.dropFolds();
   }

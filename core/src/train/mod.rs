@@ -36,7 +36,7 @@ pub use classifier::Classifier;
 pub use error::TrainError;
 pub use features::{Examples, FeatureCache, FeatureError};
 pub use fitted::Fitted;
-pub use groups::{GroupCounts, Groups};
+pub use groups::{GroupCounts, GroupSearch, Groups};
 #[cfg(feature = "burn")]
 pub use head_trainer::{HeadTrainer, TrainProgress, TrainState, evaluate, fit};
 pub use linear::LinearTrainer;

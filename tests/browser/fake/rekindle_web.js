@@ -138,6 +138,8 @@ export class Session {
     return id;
   }
 
+  setFile() {}
+
   restoreExample(id, classId, x) {
     this.#known(classId);
     this.#examples.set(id, { classId, x: Array.from(x) });
@@ -180,15 +182,17 @@ export class Session {
 
   startFolds() {
     const least = Math.min(...[...this.#classes.keys()].map((id) => this.#of(id).length));
-    if (least < 2) return undefined;
-    const folds = Math.min(5, least);
-    this.#folds = { total: folds, steps: 0, right: 0, heads: [] };
-    return folds;
+    this.#folds = { total: least < 2 ? 0 : Math.min(5, least), grouped: false, steps: 0, right: 0, heads: [] };
   }
 
   stepFolds() {
     spin(self.fake.step);
     const work = this.#folds;
+    if (!work.grouped) {
+      work.grouped = true;
+      return { done: false };
+    }
+    if (work.total === 0) return { done: true };
     const all = [...this.#examples.values()];
     const fold = Math.floor(work.steps / STEPS);
     const head = (work.heads[fold] ??= emptyHead([...this.#classes.keys()]));
@@ -198,10 +202,11 @@ export class Session {
       const held = all.filter((_, i) => i % work.total === fold);
       work.right += held.filter(({ x, classId }) => head.ids[indexOfMax(apply(head, x))] === classId).length;
     }
-    return { folds: Math.floor(work.steps / STEPS), done: work.steps >= STEPS * work.total };
+    return { folds: Math.floor(work.steps / STEPS), of: work.total, done: work.steps >= STEPS * work.total };
   }
 
   finishFolds() {
+    if (this.#folds.total === 0) return null;
     return { accuracy: this.#folds.right / this.#examples.size, folds: this.#folds.total, together: 0 };
   }
 

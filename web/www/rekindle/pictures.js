@@ -13,6 +13,12 @@ export function pictureOf(source) {
   return source instanceof Blob ? decode(source) : source;
 }
 
+/** The SHA-256 of a file; `null` for a picture that was none, and where the page has not been sent safely. */
+export async function hashOf(source) {
+  if (!(source instanceof Blob) || !crypto.subtle) return null;
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", await source.arrayBuffer()));
+}
+
 /** A picture's pixels in main memory; it is not resized unless it is enormous. */
 export function pixelsOf(picture) {
   if (picture instanceof ImageData) return picture;

@@ -3,7 +3,7 @@
 
 /** Classes and examples by the ids the session gave them. */
 export class Record {
-  /** @type {Map<number, { name: string, examples: Map<number, Float32Array> }>} */
+  /** @type {Map<number, { name: string, examples: Map<number, { features: Float32Array, hash: ?Uint8Array }> }>} */
   #classes = new Map();
 
   /** The classes in the order they were added. */
@@ -23,8 +23,8 @@ export class Record {
     this.#classes.delete(id);
   }
 
-  addExample(classId, id, features) {
-    this.#classes.get(classId)?.examples.set(id, features);
+  addExample(classId, id, example) {
+    this.#classes.get(classId)?.examples.set(id, example);
   }
 
   removeExample(id) {
@@ -42,7 +42,7 @@ export class Record {
       classes: all.map(([id, { name }]) => ({ id, name })),
       examples: all.flatMap(([classId, { examples }]) =>
         // In the order they were added, whatever their class.
-        [...examples].map(([id, features]) => ({ id, classId, features })),
+        [...examples].map(([id, example]) => ({ id, classId, ...example })),
       ).sort((a, b) => a.id - b.id),
     };
   }

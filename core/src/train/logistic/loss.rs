@@ -38,6 +38,27 @@ pub(super) struct Along {
     pub(super) curvature: f64,
 }
 
+/// What the softmax of a photo's logits comes to.
+struct Photo<'a> {
+    /// Its place in its block, which is so wide.
+    at: usize,
+    width: usize,
+    /// Its class, and its share of the total weight.
+    own: usize,
+    share: f64,
+    loss: f64,
+    /// The probabilities of the classes that are not its own (zero for its own), and what they add up to.
+    others: &'a [f64],
+    rest: f64,
+}
+
+impl Photo<'_> {
+    /// Where its value of a class lies in its block, `[K, block]`.
+    fn index(&self, class: usize) -> usize {
+        class * self.width + self.at
+    }
+}
+
 impl Targets {
     pub(super) fn photos(&self) -> usize {
         self.class.len()
@@ -58,41 +79,28 @@ impl Targets {
             others: vec![0.0; logits.len()],
             curvature: vec![0.0; self.classes],
         };
-        let mut row = vec![0.0; self.classes];
         for photos in self.blocks() {
-            let (base, width) = (photos.start * self.classes, photos.len());
-            for (at, photo) in photos.enumerate() {
-                let (own, share) = (self.class[photo], self.share[photo]);
-                for (class, value) in row.iter_mut().enumerate() {
-                    *value = logits[base + class * width + at];
+            let base = photos.start * self.classes;
+            self.each(photos, &logits[base..], |photo| {
+                loss.value += photo.share * photo.loss;
+                loss.curvature[photo.own] += photo.share * photo.rest * (1.0 - photo.rest);
+                for (class, &other) in photo.others.iter().enumerate() {
+                    loss.others[base + photo.index(class)] = other as f32;
+                    loss.curvature[class] += photo.share * other * (1.0 - other);
                 }
-                let (one, rest) = softmax(&mut row, own);
-                loss.value += share * one;
-                loss.curvature[own] += share * rest * (1.0 - rest);
-                for (class, &other) in row.iter().enumerate() {
-                    loss.others[base + class * width + at] = other as f32;
-                    loss.curvature[class] += share * other * (1.0 - other);
-                }
-            }
+            });
         }
         loss
     }
 
     /// The loss's derivative by the logits of one block, written to `residual`.
     pub(super) fn residual(&self, photos: Range<usize>, logits: &[f64], residual: &mut [f64]) {
-        let width = photos.len();
-        let mut row = vec![0.0; self.classes];
-        for (at, photo) in photos.enumerate() {
-            let (own, share) = (self.class[photo], self.share[photo]);
-            for (class, value) in row.iter_mut().enumerate() {
-                *value = logits[class * width + at];
+        self.each(photos, logits, |photo| {
+            for (class, &other) in photo.others.iter().enumerate() {
+                residual[photo.index(class)] = photo.share * other;
             }
-            let (_, rest) = softmax(&mut row, own);
-            for (class, &other) in row.iter().enumerate() {
-                residual[class * width + at] = share * other;
-            }
-            residual[own * width + at] = -share * rest;
-        }
+            residual[photo.index(photo.own)] = -photo.share * photo.rest;
+        });
     }
 
     /// The loss at `logits + t · change`, and its derivatives by `t`.
@@ -102,29 +110,49 @@ impl Targets {
             slope: 0.0,
             curvature: 0.0,
         };
-        let mut row = vec![0.0; self.classes];
+        let mut moved = Vec::new();
         for photos in self.blocks() {
-            let (base, width) = (photos.start * self.classes, photos.len());
-            for (at, photo) in photos.enumerate() {
-                let (own, share) = (self.class[photo], self.share[photo]);
-                for (class, value) in row.iter_mut().enumerate() {
-                    let index = base + class * width + at;
-                    *value = logits[index] + t * change[index];
-                }
-                let (one, _) = softmax(&mut row, own);
-                let own_change = change[base + own * width + at];
+            let base = photos.start * self.classes;
+            let change = &change[base..photos.end * self.classes];
+            moved.clear();
+            let logits = logits[base..].iter().zip(change);
+            moved.extend(logits.map(|(logit, change)| logit + t * change));
+            self.each(photos, &moved, |photo| {
+                let own_change = change[photo.index(photo.own)];
                 let (mut mean, mut square) = (0.0, 0.0);
-                for (class, &other) in row.iter().enumerate() {
-                    let change = change[base + class * width + at] - own_change;
+                for (class, &other) in photo.others.iter().enumerate() {
+                    let change = change[photo.index(class)] - own_change;
                     mean += other * change;
                     square += other * change * change;
                 }
-                along.value += share * one;
-                along.slope += share * mean;
-                along.curvature += share * (square - mean * mean).max(0.0);
-            }
+                along.value += photo.share * photo.loss;
+                along.slope += photo.share * mean;
+                along.curvature += photo.share * (square - mean * mean).max(0.0);
+            });
         }
         along
+    }
+
+    /// Visits the photos of a block with what the softmax of their logits, `[K, block]`, comes to.
+    fn each(&self, photos: Range<usize>, logits: &[f64], mut visit: impl FnMut(Photo<'_>)) {
+        let width = photos.len();
+        let mut row = vec![0.0; self.classes];
+        for (at, number) in photos.enumerate() {
+            let own = self.class[number];
+            for (class, value) in row.iter_mut().enumerate() {
+                *value = logits[class * width + at];
+            }
+            let (loss, rest) = softmax(&mut row, own);
+            visit(Photo {
+                at,
+                width,
+                own,
+                share: self.share[number],
+                loss,
+                rest,
+                others: &row,
+            });
+        }
     }
 
     /// Overwrites a block's changes of the logits by those of the loss's derivative: the Hessian's

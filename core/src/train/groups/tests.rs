@@ -1,0 +1,199 @@
+//! Groups of made-up photos.
+
+use std::collections::HashMap;
+
+use super::joined::dot;
+use super::{GroupCounts, GroupSearch, Groups};
+use crate::random::Random;
+use crate::train::features::FeatureCache;
+
+/// Photos whose features are unlike one another, as pooled features are: not below zero, many at zero.
+fn picture(random: &mut Random, width: usize) -> Vec<f32> {
+    (0..width)
+        .map(|_| (3.0 * random.uniform() - 2.0).max(0.0))
+        .collect()
+}
+
+/// The same with every number off by up to so much.
+fn varied(row: &[f32], by: f32, random: &mut Random) -> Vec<f32> {
+    row.iter()
+        .map(|x| (x + by * (2.0 * random.uniform() - 1.0)).max(0.0))
+        .collect()
+}
+
+fn cache(rows: &[Vec<f32>], labels: &[usize]) -> FeatureCache {
+    let mut cache = FeatureCache::new(rows[0].len(), 1);
+    for (row, &label) in rows.iter().zip(labels) {
+        cache.push(label, row).unwrap();
+    }
+    cache
+}
+
+fn cosine(a: &[f32], b: &[f32]) -> f32 {
+    dot(a, b) / (dot(a, a) * dot(b, b)).sqrt()
+}
+
+#[test]
+fn copies_by_bytes_or_features_are_one_group_wherever_they_lie() {
+    let mut random = Random::new(1);
+    let mut rows: Vec<_> = (0..6).map(|_| picture(&mut random, 64)).collect();
+    rows[4] = rows[1].clone();
+    // Black pictures, say.
+    rows.extend([vec![0.0; 64], vec![0.0; 64]]);
+    let contents = [10, 11, 12, 10, 14, 15, 16, 17];
+    let groups = Groups::find(&cache(&rows, &[0, 0, 0, 1, 1, 1, 0, 1]), Some(&contents));
+    assert_eq!(groups.of(), [0, 1, 2, 0, 1, 5, 6, 6]);
+    let counts = groups.counts();
+    assert_eq!((counts.groups, counts.photos, counts.copies), (3, 6, 3));
+    assert_eq!(
+        (counts.near_copies, counts.in_bursts, counts.largest),
+        (0, 0, 2)
+    );
+    assert_eq!(groups.of_classes(&[0, 0, 0, 1, 1, 1, 0, 1], 3), [4, 4, 0]);
+    let labels = [0, 0, 0, 1, 1, 1, 0, 1];
+    let torn = groups.torn(|a, b| labels[a] != labels[b]);
+    assert_eq!(torn, [[3, 0], [4, 1], [7, 6]]);
+}
+
+#[test]
+fn every_pair_that_is_alike_is_found_and_no_other() {
+    let mut random = Random::new(2);
+    let (mut rows, mut truth) = (Vec::new(), Vec::new());
+    // More than a block, so that pairs lie across blocks; few in a block, and then a block of little else.
+    for picture_number in 0..900 {
+        let one = picture(&mut random, 48);
+        let copies = match picture_number {
+            0 => 300,
+            few if few % 7 == 0 => 2,
+            _ => 0,
+        };
+        truth.push(rows.len());
+        rows.push(one.clone());
+        for _ in 0..copies {
+            truth.push(truth[truth.len() - 1]);
+            let copy = varied(&one, 0.1, &mut random);
+            assert!(cosine(&one, &copy) > 0.97);
+            rows.push(copy);
+        }
+    }
+    // Not one after the other.
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    random.shuffle(&mut order);
+    let mixed: Vec<_> = order.iter().map(|&row| rows[row].clone()).collect();
+    let groups = Groups::find(&cache(&mixed, &vec![0; mixed.len()]), None);
+    let mut first = HashMap::new();
+    for (place, &row) in order.iter().enumerate() {
+        let expected = *first.entry(truth[row]).or_insert(place);
+        assert_eq!(groups.of()[place], expected, "photo {place}");
+    }
+    assert_eq!(groups.counts().near_copies, rows.len() - 900);
+    assert_eq!(groups.counts().largest, 301);
+}
+
+#[test]
+fn a_chain_of_likenesses_does_not_join_what_differs() {
+    // A picture that turns into another in forty steps, each like the next.
+    let mut random = Random::new(3);
+    let (from, to) = (picture(&mut random, 256), picture(&mut random, 256));
+    let mix = |share: f32| -> Vec<f32> {
+        let pairs = from.iter().zip(&to);
+        pairs.map(|(a, b)| a + share * (b - a)).collect()
+    };
+    let rows: Vec<_> = (0..=40).map(|step| mix(step as f32 / 40.0)).collect();
+    assert!(
+        rows.windows(2)
+            .all(|pair| cosine(&pair[0], &pair[1]) > 0.99)
+    );
+    // Of two classes in turn, so that they are no neighbours in a burst.
+    let labels: Vec<usize> = (0..=40).map(|step| step % 2).collect();
+    let groups = Groups::find(&cache(&rows, &labels), None);
+    assert_ne!(groups.of()[0], groups.of()[40]);
+}
+
+#[test]
+fn neighbours_of_one_class_that_are_like_pictures_of_one_recording_are_a_burst() {
+    const WIDTH: usize = 1024;
+    let mut random = Random::new(4);
+    let mut unlike = || -> Vec<f32> { (0..WIDTH).map(|_| 4.0 + random.uniform()).collect() };
+    let mut rows: Vec<_> = (0..40).map(|_| unlike()).collect();
+    // Eight pictures of a camera that wanders: each 0.84 like the one before, the ends unlike.
+    for _ in 0..8 {
+        let (last, other) = (&rows[rows.len() - 1], unlike());
+        let pairs = last.iter().zip(&other);
+        let next = pairs.map(|(x, y)| 4.5 + 0.84 * (x - 4.5) + 0.5426 * (y - 4.5));
+        rows.push(next.collect());
+    }
+    let groups = Groups::find(&cache(&rows, &[0; 48]), None);
+    let counts = groups.counts();
+    assert_eq!((counts.in_bursts, counts.near_copies), (8, 0));
+    assert!(groups.of()[39..].iter().all(|&group| group == 39));
+    assert_eq!(groups.of()[..39], (0..39).collect::<Vec<_>>()[..]);
+
+    // The same pictures in turn with others are no burst, and no more are those of two classes.
+    let mut apart = rows[39..].to_vec();
+    for (place, row) in rows[..39].iter().enumerate() {
+        apart.insert((2 * place + 1).min(apart.len()), row.clone());
+    }
+    let groups = Groups::find(&cache(&apart, &[0; 48]), None);
+    assert_eq!(groups.counts(), GroupCounts::default());
+    let labels: Vec<usize> = (0..48).map(|photo| photo % 2).collect();
+    assert_eq!(
+        Groups::find(&cache(&rows, &labels), None).counts(),
+        GroupCounts::default()
+    );
+}
+
+#[test]
+fn pictures_that_are_all_alike_are_no_burst() {
+    let mut random = Random::new(5);
+    let one = picture(&mut random, 256);
+    let rows: Vec<_> = (0..60).map(|_| varied(&one, 0.35, &mut random)).collect();
+    assert!(cosine(&rows[0], &rows[1]) > 0.8);
+    let groups = Groups::find(&cache(&rows, &[0; 60]), None);
+    assert_eq!(groups.counts(), GroupCounts::default());
+}
+
+#[test]
+fn no_photos_and_one_are_no_group() {
+    let none = Groups::find(&FeatureCache::new(8, 1), None);
+    assert!(none.of().is_empty());
+    let one = Groups::find(&cache(&[vec![1.0; 8]], &[0]), Some(&[1]));
+    assert_eq!((one.of(), one.counts()), (&[0][..], GroupCounts::default()));
+}
+
+#[test]
+fn near_copies_are_found_even_where_they_are_most_of_all_photos() {
+    let mut random = Random::new(6);
+    let one = picture(&mut random, 256);
+    let mut rows: Vec<_> = (0..50).map(|_| varied(&one, 0.1, &mut random)).collect();
+    rows.extend((0..10).map(|_| picture(&mut random, 256)));
+    let labels: Vec<usize> = (0..60).map(|photo| photo % 2).collect();
+    let groups = Groups::find(&cache(&rows, &labels), None);
+    let counts = groups.counts();
+    assert_eq!((counts.groups, counts.largest), (1, 50));
+}
+
+#[test]
+fn a_search_in_pieces_is_over_in_many_steps_and_stays_over() {
+    let mut random = Random::new(8);
+    let one = picture(&mut random, 1280);
+    // Half of them alike, so that whole rows are compared, too.
+    let rows: Vec<_> = (0..600)
+        .map(|photo| match photo % 2 {
+            0 => picture(&mut random, 1280),
+            _ => varied(&one, 0.1, &mut random),
+        })
+        .collect();
+    let cache = cache(&rows, &vec![0; rows.len()]);
+    let mut search = GroupSearch::new(&cache, None);
+    let mut steps = 1;
+    while !search.step() {
+        steps += 1;
+    }
+    // 98 million multiply-adds along the directions, some of 115 million in full, and the rest.
+    assert!((5..40).contains(&steps), "{steps} steps");
+    assert!(search.step());
+    let groups = search.finish();
+    assert_eq!(groups.counts().largest, 300);
+    assert_eq!(groups, Groups::find(&cache, None));
+}
