@@ -7,10 +7,9 @@
 //! photo → preprocess → backbone → neck → head → postprocess → answer
 //! ```
 //!
-//! A backbone is written down as data, a [`graph`] of steps, from which follows how it runs and
-//! whatever else is asked of it.
-//! Around the line stand the things that act on it: [`weights`] fill it, [`train`] changes it,
-//! [`inspect`] looks into it, [`compiled`] and `kernels` make it fast, [`device`] is where it runs, and a [`model`] is all of it together.
+//! What networks are, and what their files hold, is the business of `rekindle-networks`, whose modules are also
+//! found here: a backbone is data, a [`graph`] of steps. This crate puts it on a [`device`]: `network` runs it step
+//! by step, [`compiled`] and `kernels` make it fast, [`train`] changes it, and a [`model`] is all of it together.
 //!
 //! The crate is pure: no files, clock, threads, network or printing, and every read from a device is
 //! async. The same code runs natively and in a browser.
@@ -19,20 +18,15 @@
 //! step and trained, two-layer heads. What is left without it is small and compiles in seconds: frozen
 //! networks on the processor, and linear heads.
 
-pub mod backbone;
 pub mod compiled;
 pub mod device;
-pub mod graph;
-pub mod head;
-pub mod image;
-pub mod inspect;
 #[cfg(feature = "burn")]
 pub mod kernels;
 pub mod model;
 #[cfg(feature = "burn")]
-pub mod neck;
-pub mod postprocess;
-pub mod preprocess;
-pub mod random;
+pub mod network;
 pub mod train;
-pub mod weights;
+
+pub use rekindle_networks::{
+    backbone, graph, head, image, inspect, postprocess, preprocess, random, weights,
+};

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use rekindle_core::backbone::HeadSlot;
 use rekindle_core::device::Device;
 use rekindle_core::head::MlpConfig;
+use rekindle_core::network::{collect, list};
 use rekindle_core::random::Random;
 use rekindle_core::train::MlpRecipe;
 use rekindle_core::train::mlp::MlpTrainer;
 use rekindle_core::train::{ClassWeights, Examples, HeadRecipe, HeadTrainer};
-use rekindle_core::weights::{collect, list};
 use serde::Deserialize;
 
 #[derive(Deserialize)]

@@ -35,7 +35,7 @@ pub fn findings(target: &str) -> Vec<Vec<u8>> {
 /// Sound and unsound inputs of a target, made from the fixtures.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let pictures = || files(&root().join("photos/tests/fixtures")).into_iter();
-    let weights = || files(&root().join("core/tests/fixtures/weights")).into_iter();
+    let weights = || files(&root().join("networks/tests/fixtures/weights")).into_iter();
     match target {
         "weights" => weights().collect(),
         "safetensors" => {

@@ -21,7 +21,7 @@ import numpy
 import onnx
 import tensorflow as tf
 
-OUT = Path(__file__).resolve().parents[2] / "core" / "tests" / "fixtures" / "weights" / "foreign"
+OUT = Path(__file__).resolve().parents[2] / "networks" / "tests" / "fixtures" / "weights" / "foreign"
 KEPT = 2048
 # Its last fields are what tells it from others.
 WHOLE = ["model.ckpt.meta"]

@@ -1,6 +1,6 @@
 """What torchvision does to photos before a network sees them, for core/tests/preprocess_torchvision.rs.
 
-Writes core/tests/fixtures/preprocess/:
+Writes networks/tests/fixtures/preprocess/:
 
 * photo-*.webp: sources, lossless, so that both sides start from the same pixels. They are the
   sample photos (assets/photos), shrunk to odd sizes;
@@ -29,7 +29,7 @@ from torchvision.transforms import functional as F
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / "assets" / "photos"
-OUT = ROOT / "core" / "tests" / "fixtures" / "preprocess"
+OUT = ROOT / "networks" / "tests" / "fixtures" / "preprocess"
 
 MODES = {
     "bilinear": transforms.InterpolationMode.BILINEAR,

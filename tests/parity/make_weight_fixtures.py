@@ -23,7 +23,7 @@ import numpy
 import torch
 from safetensors.torch import load_file, save_file
 
-OUT = Path(__file__).resolve().parents[2] / "core" / "tests" / "fixtures" / "weights"
+OUT = Path(__file__).resolve().parents[2] / "networks" / "tests" / "fixtures" / "weights"
 
 
 def ramp(*shape, dtype=torch.float32):

@@ -2,7 +2,7 @@
 
     python3 tests/parity/make_weight_tables.py [REFERENCE]
 
-`core/src/backbone/published.rs` is made from torchvision and timm themselves, by asking the
+`networks/src/backbone/published.rs` is made from torchvision and timm themselves, by asking the
 installed packages. `tests/goldens/torchvision_models.json` is REFERENCE, torchvision's tables as
 somebody else dumped them ({model: {"task", "weights": [...]}}), cut down to what Rekindle's tests
 compare (left as it is where no REFERENCE is named): one classification model a line,
@@ -33,7 +33,7 @@ from torchvision.models import Weights
 
 import generator
 
-PUBLISHED = generator.GOLDENS.parents[1] / "core/src/backbone/published.rs"
+PUBLISHED = generator.GOLDENS.parents[1] / "networks/src/backbone/published.rs"
 MODELS = generator.GOLDENS / "torchvision_models.json"
 TORCHVISION_FILES = "https://download.pytorch.org/models/"
 SWAG_LICENSE = "https://github.com/facebookresearch/SWAG/blob/main/LICENSE"

@@ -9,13 +9,13 @@ use std::sync::Mutex;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rekindle_core::backbone::{
-    Activation, Architecture, IMAGENET_CLASSES, architectures, find, interpolate_position_embedding,
+    Architecture, IMAGENET_CLASSES, architectures, find, interpolate_position_embedding,
 };
 use rekindle_core::compiled::{Adapter, Precision, Processor, fuse, lower};
 use rekindle_core::graph::{Options, Value};
-use rekindle_core::head::{Head, HeadKind};
-use rekindle_core::neck;
-use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill, state_dict, take};
+use rekindle_core::head::HeadKind;
+use rekindle_core::network::{self, Activation, Head, Network, fill};
+use rekindle_core::weights::{Generated, TensorSource, WeightsError, state_dict, take};
 use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, test_adapter};
 
 /// Relative error of a stage, the features or the logits, allowed on burn-flex.
@@ -56,9 +56,8 @@ fn errors(
 ) -> Vec<(String, f64)> {
     let [height, width] = parse(size);
     let options = Options::default();
-    let backbone = architecture
-        .backbone([3, height, width], &options, device)
-        .unwrap();
+    let graph = architecture.graph([3, height, width], &options).unwrap();
+    let backbone = Network::new(graph, device);
     let namer = backbone.clone();
     let (backbone, report) = fill(backbone, weights, &|path| namer.torch_name(&path)).unwrap();
     assert!(
@@ -109,7 +108,7 @@ fn errors(
         let key = format!("stage/{}", stage.name);
         compare(key, sample(&read(activation.clone().flatten())));
     }
-    let pooled = neck::pool(activation.clone());
+    let pooled = network::pool(activation.clone());
     assert_eq!(pooled.dims(), [2, features]);
     compare("features".to_owned(), read(pooled.flatten(0, 1)));
     compare(
@@ -459,8 +458,8 @@ fn inception_branches_are_torchvisions() {
         };
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
         let network = |options: Options| {
-            let backbone = architecture.backbone([3, side, side], &options, &device);
-            let backbone = backbone.unwrap();
+            let graph = architecture.graph([3, side, side], &options).unwrap();
+            let backbone = Network::new(graph, &device);
             let namer = backbone.clone();
             let filled = fill(backbone, &Generated, &|path| namer.torch_name(&path));
             filled.unwrap().0
@@ -487,7 +486,7 @@ fn inception_branches_are_torchvisions() {
             transform_input: true,
             ..Options::default()
         });
-        let features = neck::pool(transformed.forward(images()));
+        let features = network::pool(transformed.forward(images()));
         let slot = architecture.head;
         let width = transformed.graph().features();
         let head = Head::new(&HeadKind::Original, slot, width, IMAGENET_CLASSES, &device);

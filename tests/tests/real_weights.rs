@@ -12,7 +12,7 @@ use rekindle_core::head::HeadKind;
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels::normalise;
 use rekindle_core::model::{METADATA_KEY, Model, ModelError};
-use rekindle_core::neck;
+use rekindle_core::network;
 use rekindle_core::postprocess::softmax;
 use rekindle_core::train::{FeatureCache, HeadRecipe, fit};
 use rekindle_core::weights::{StorageDtype, WeightFile, state_dict, write_safetensors};
@@ -224,7 +224,7 @@ fn squeezenets_lifted_head_is_the_linear_head_it_was_solved_as() {
     assert!(lift > 0.0);
     let activation = model.backbone().forward(model.batch(&crops));
     let through_relu = read(model.head().forward(activation.clone()));
-    let linear = read(model.head().forward_features(neck::pool(activation)));
+    let linear = read(model.head().forward_features(network::pool(activation)));
     for (a, b) in through_relu.chunks(2).zip(linear.chunks(2)) {
         assert!((softmax(a)[0] - softmax(b)[0]).abs() < 1e-3, "{a:?} {b:?}");
     }

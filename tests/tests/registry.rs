@@ -6,12 +6,13 @@ use std::path::PathBuf;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use rekindle_core::backbone::{Architecture, Backbone, architectures, find};
+use rekindle_core::backbone::{Architecture, architectures, find};
 use rekindle_core::graph::{Options, Scratch};
 use rekindle_core::head::HeadKind;
 use rekindle_core::model::Model;
+use rekindle_core::network::{Network, fill};
 use rekindle_core::preprocess::Interpolation;
-use rekindle_core::weights::{Generated, TensorSource, WeightsError, fill};
+use rekindle_core::weights::{Generated, TensorSource, WeightsError};
 use rekindle_tests::is_nightly;
 use serde_json::Value;
 
@@ -285,7 +286,7 @@ fn published_files_load_under_their_old_names() {
 
 /// The names of the parameters, with and without a gradient.
 struct GradientNames<'a> {
-    backbone: &'a Backbone,
+    backbone: &'a Network,
     gradients: &'a Gradients,
     path: Vec<String>,
     with: Vec<String>,
@@ -331,7 +332,7 @@ impl ModuleVisitor for GradientNames<'_> {
 }
 
 /// Runs a batch of two through the network in training and follows the squares of all it puts out.
-fn gradients(backbone: &Backbone, image: [usize; 3], device: &Device) -> Gradients {
+fn gradients(backbone: &Network, image: [usize; 3], device: &Device) -> Gradients {
     let [channels, height, width] = image;
     let shape = [2, channels, height, width];
     let input = TensorData::new(Generated::input(&shape), shape);
@@ -343,14 +344,15 @@ fn gradients(backbone: &Backbone, image: [usize; 3], device: &Device) -> Gradien
     loss.backward()
 }
 
-fn trainable(architecture: &Architecture, image: [usize; 3], device: &Device) -> Backbone {
-    let backbone = architecture.backbone(image, &EVERYTHING, device).unwrap();
+fn trainable(architecture: &Architecture, image: [usize; 3], device: &Device) -> Network {
+    let graph = architecture.graph(image, &EVERYTHING).unwrap();
+    let backbone = Network::new(graph, device);
     let namer = backbone.clone();
     let (backbone, _) = fill(backbone, &Generated, &|path| namer.torch_name(&path)).unwrap();
     backbone
 }
 
-fn names(backbone: &Backbone, gradients: &Gradients) -> (Vec<String>, Vec<String>) {
+fn names(backbone: &Network, gradients: &Gradients) -> (Vec<String>, Vec<String>) {
     let mut visitor = GradientNames {
         backbone,
         gradients,

@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
 use burn::tensor::{Device, Int, Tensor, TensorData};
-use rekindle_core::backbone::{Backbone, find};
+use rekindle_core::backbone::find;
 use rekindle_core::graph::Options;
-use rekindle_core::head::{Head, HeadKind};
+use rekindle_core::head::HeadKind;
+use rekindle_core::network::{Head, Network, collect, fill, list};
 use rekindle_core::random::{Random, hash};
 use rekindle_core::train::{Classifier, Sgd, SgdConfig};
-use rekindle_core::weights::{Generated, collect, fill, list};
+use rekindle_core::weights::Generated;
 use rekindle_tests::{root, test_adapter};
 use serde_json::Value;
 
@@ -20,7 +21,7 @@ fn generated(name: &str, side: usize, device: &Device) -> Classifier {
     let image = [3, side, side];
     // No two libraries draw the same dropout.
     let graph = architecture.graph(image, &Options::default()).unwrap();
-    let backbone = Backbone::new(graph.without_randomness(), device);
+    let backbone = Network::new(graph.without_randomness(), device);
     let namer = backbone.clone();
     let (backbone, _) = fill(backbone, &Generated, &|path| namer.torch_name(&path)).unwrap();
     let features = backbone.graph().features();
@@ -32,7 +33,7 @@ fn generated(name: &str, side: usize, device: &Device) -> Classifier {
 }
 
 /// The numbers of a backbone that are called `name` in the state_dict.
-fn numbers(backbone: &Backbone, name: &str) -> Vec<f32> {
+fn numbers(backbone: &Network, name: &str) -> Vec<f32> {
     let tensors = list(backbone, &|path| backbone.torch_name(&path));
     let wanted = tensors.into_iter().filter(|tensor| tensor.name == name);
     let mut collected = pollster::block_on(collect(wanted.collect())).unwrap();

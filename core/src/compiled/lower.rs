@@ -60,7 +60,7 @@ pub fn lower<'t>(
 
 impl Program<'_> {
     /// The same program with its only output pooled into features: maps to their means, tokens to the
-    /// first of them, as [`crate::neck::pool`] does.
+    /// first of them, as [`crate::network::pool`] does.
     pub fn pooled(mut self, is_tokens: bool) -> Self {
         let Some(&last) = self.outputs.last() else {
             return self;

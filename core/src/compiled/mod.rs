@@ -8,7 +8,7 @@
 //! `Adapter` (with the feature `burn`), with weights laid out for our kernels and nothing read back in
 //! between.
 //!
-//! A network in training never comes here: it keeps its exact steps (`graph::Network`).
+//! A network in training never comes here: it keeps its exact steps (`network::Network`).
 
 #[cfg(feature = "burn")]
 mod adapter;

@@ -90,9 +90,9 @@ impl Model {
     /// The network to its pooled features, compiled now if this is the first question.
     pub(super) fn to_features(&self) -> Result<&Compiled, DeviceError> {
         compiled(&self.frozen.features, || {
-            let tensors = state_dict([&*self.backbone]);
-            let is_tokens = self.backbone_graph.shape().len() == 2;
-            let program = self.program(&self.backbone_graph, &tensors)?;
+            let tensors = state_dict([self.backbone_tensors()]);
+            let is_tokens = self.backbone_graph().shape().len() == 2;
+            let program = self.program(self.backbone_graph(), &tensors)?;
             Ok(self.placed(program.pooled(is_tokens)))
         })
     }
@@ -100,7 +100,7 @@ impl Model {
     /// The network to its logits, the head's lift still on them, likewise.
     pub(super) fn to_logits(&self) -> Result<&Compiled, DeviceError> {
         compiled(&self.frozen.logits, || {
-            let program = self.program(&self.graph, &self.state_dict())?;
+            let program = self.program(self.graph(), &self.state_dict())?;
             Ok(self.placed(program))
         })
     }

@@ -1,26 +1,15 @@
 //! A network with its head, its classes and the way photos must be prepared for it.
 
-mod adapt;
-mod card;
-mod cause;
-mod channels;
-mod file;
 mod frozen;
-mod renames;
 #[cfg(feature = "burn")]
 mod steps;
-#[cfg(test)]
-mod tests;
-mod trained_on;
 
-pub use adapt::{Purpose, Reading};
-pub use card::{FORMAT, ModelCard, imagenet_class_of_synset, imagenet_classes};
-pub use cause::Cause;
-pub use channels::{Channels, port_kernels};
-pub use file::{METADATA_KEY, ModelError, read_card};
-pub use trained_on::PhotoHashes;
+pub use rekindle_networks::model::{
+    Cause, Channels, Contents, FORMAT, METADATA_KEY, ModelCard, ModelError, PhotoHashes, Purpose,
+    Reading, imagenet_class_of_synset, imagenet_classes, port_kernels, read_card, whole_graph,
+};
 
-use std::sync::Arc;
+use std::ops::{Deref, DerefMut};
 
 #[cfg(feature = "burn")]
 pub use burn::tensor::Tensor;
@@ -29,98 +18,108 @@ use frozen::Frozen;
 #[cfg(feature = "burn")]
 use steps::Modules;
 
-use crate::backbone::{Architecture, HeadSlot, UnsupportedInput};
+use crate::backbone::{Architecture, PretrainedWeights};
 use crate::compiled::Precision;
 use crate::device::{self, Device, DeviceError};
-use crate::graph::{Graph, LayerId};
 use crate::head::HeadKind;
 use crate::image::RgbImage;
 use crate::postprocess::{Prediction, top_k};
-use crate::weights::Tensors;
+use crate::weights::{TensorSource, Tensors};
 
-/// The whole network that a card speaks of as data, from images of this height and width to the
-/// logits.
-///
-/// # Errors
-///
-/// When the network cannot take such images.
-pub fn whole_graph(
-    architecture: &Architecture,
-    card: &ModelCard,
-    [height, width]: [usize; 2],
-) -> Result<Graph, UnsupportedInput> {
-    let (slot, classes) = (card.slot(architecture), card.classes.len());
-    architecture.graph_with(
-        [card.channels.count(), height, width],
-        &card.options(),
-        |image| card.channels.describe(image),
-        |features| card.head.describe(slot, features, classes),
-    )
-}
-
-/// A classifier, whole: photo in, answer out.
+/// A classifier, whole: photo in, answer out. It is what a model file holds, on a device.
 #[derive(Debug, Clone)]
 pub struct Model {
-    /// What the model file says about itself.
-    pub card: ModelCard,
-    architecture: &'static Architecture,
-    /// From the image to the logits.
-    graph: Arc<Graph>,
-    /// From the image to the features.
-    backbone_graph: Arc<Graph>,
-    /// The numbers of each under their names in the state_dict.
-    backbone: Arc<Tensors>,
-    head: Arc<Tensors>,
+    contents: Contents,
     device: Device,
     frozen: Frozen,
     #[cfg(feature = "burn")]
     modules: Modules,
 }
 
+impl Deref for Model {
+    type Target = Contents;
+
+    fn deref(&self) -> &Contents {
+        &self.contents
+    }
+}
+
+impl DerefMut for Model {
+    fn deref_mut(&mut self) -> &mut Contents {
+        &mut self.contents
+    }
+}
+
 impl Model {
-    /// The network's entry in the registry.
-    pub fn architecture(&self) -> &'static Architecture {
-        self.architecture
+    /// Puts what a model file holds on a device.
+    pub fn new(contents: Contents, device: &Device) -> Self {
+        Self {
+            contents,
+            device: device.clone(),
+            frozen: Frozen::default(),
+            #[cfg(feature = "burn")]
+            modules: Modules::default(),
+        }
     }
 
-    /// The head's place in the network's state_dict.
-    pub fn slot(&self) -> HeadSlot {
-        self.card.slot(self.architecture)
+    /// Opens a model file, as [`Contents::open`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn open(bytes: Vec<u8>, device: &Device) -> Result<Self, ModelError> {
+        Ok(Self::new(Contents::open(bytes)?, device))
+    }
+
+    /// A network as it was published, as [`Contents::pretrained`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn pretrained(
+        architecture: &'static Architecture,
+        weights: &PretrainedWeights,
+        source: &dyn TensorSource,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let contents = Contents::pretrained(architecture, weights, source)?;
+        Ok(Self::new(contents, device))
+    }
+
+    /// A network as the card wants it, from published weights, as [`Contents::ported`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn ported(
+        architecture: &'static Architecture,
+        card: ModelCard,
+        source: &dyn TensorSource,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
+        let contents = Contents::ported(architecture, card, source)?;
+        Ok(Self::new(contents, device))
+    }
+
+    /// A network from a file that anybody may have saved, as [`Contents::read`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read(
+        architecture: &'static Architecture,
+        card: ModelCard,
+        source: &dyn TensorSource,
+        purpose: Purpose,
+        device: &Device,
+    ) -> Result<(Self, Reading), ModelError> {
+        let (contents, reading) = Contents::read(architecture, card, source, purpose)?;
+        Ok((Self::new(contents, device), reading))
     }
 
     /// Where it runs.
     pub fn device(&self) -> &Device {
         &self.device
-    }
-
-    /// The whole network as data, from the image to the logits.
-    pub fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
-    /// The backbone as data, from the image to what the head is given.
-    pub fn backbone_graph(&self) -> &Graph {
-        &self.backbone_graph
-    }
-
-    /// Learnable numbers, of backbone and head together. Running statistics do not count.
-    pub fn parameters(&self) -> usize {
-        self.graph.parameter_count()
-    }
-
-    /// Learnable numbers of each stage.
-    pub fn stage_parameters(&self) -> Vec<usize> {
-        let graph = &self.backbone_graph;
-        let mut counts = vec![0; graph.stages().len()];
-        for (index, layer) in graph.layers().iter().enumerate() {
-            counts[graph.stage_of_layer(LayerId(index))] += layer.parameter_count();
-        }
-        counts
-    }
-
-    /// Learnable numbers of the head.
-    pub fn head_parameters(&self) -> usize {
-        self.graph.parameter_count() - self.backbone_graph.parameter_count()
     }
 
     /// The same backbone under a new head for these classes. What photos the head was trained on is for the
@@ -130,31 +129,12 @@ impl Model {
     ///
     /// When the head's tensors are not those of such a head in this network.
     pub fn with_head(&self, kind: HeadKind, head: Tensors, classes: Vec<String>) -> Self {
-        let card = ModelCard {
-            head: kind,
-            classes,
-            trained_on: None,
-            ..self.card.clone()
-        };
-        let [_, height, width] = self.graph.image();
-        let graph = match whole_graph(self.architecture, &card, [height, width]) {
-            Ok(graph) => Arc::new(graph),
-            Err(error) => unreachable!("the backbone took such images: {error}"),
-        };
-        let of_backbone = &self.backbone;
-        for (name, shape) in graph.tensors() {
-            let found = of_backbone.get(&name).or_else(|| head.get(&name));
-            let found = found.map(|(shape, _)| &shape[..]);
-            assert_eq!(found, Some(&shape[..]), "'{name}' of the new head");
-        }
         Self {
-            card,
-            graph,
-            head: Arc::new(head),
+            contents: self.contents.with_head(kind, head, classes),
+            device: self.device.clone(),
             frozen: self.frozen.without_head(),
             #[cfg(feature = "burn")]
             modules: self.modules.without_head(),
-            ..self.clone()
         }
     }
 

@@ -7,12 +7,10 @@ use burn::tensor::Tensor;
 
 use super::Model;
 use super::frozen::{Compiled, read};
-use crate::backbone::{Activation, Backbone};
 use crate::device::DeviceError;
-use crate::head::Head;
 use crate::image::RgbImage;
 use crate::kernels::{self, Frame};
-use crate::neck;
+use crate::network::{self, Activation, Head, Network};
 use crate::postprocess::Prediction;
 use crate::preprocess::View;
 
@@ -20,7 +18,7 @@ use crate::preprocess::View;
 /// step by step does.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Modules {
-    backbone: Arc<OnceLock<Backbone>>,
+    backbone: Arc<OnceLock<Network>>,
     head: Arc<OnceLock<Head>>,
 }
 
@@ -37,24 +35,24 @@ impl Modules {
 impl Model {
     /// The backbone, as it can be trained and run step by step. It is put on the device when it is asked
     /// for first.
-    pub fn backbone(&self) -> &Backbone {
+    pub fn backbone(&self) -> &Network {
         self.modules.backbone.get_or_init(|| {
-            let graph = Arc::clone(&self.backbone_graph);
-            Backbone::filled(graph, &self.backbone, &self.device)
+            let graph = Arc::clone(self.backbone_graph());
+            Network::filled(graph, self.backbone_tensors(), &self.device)
         })
     }
 
     /// The head, likewise.
     pub fn head(&self) -> &Head {
         let (slot, classes) = (self.slot(), self.card.classes.len());
-        let features = self.backbone_graph.features();
+        let features = self.backbone_graph().features();
         self.modules.head.get_or_init(|| {
             Head::filled(
                 &self.card.head,
                 slot,
                 features,
                 classes,
-                &self.head,
+                self.head_tensors(),
                 &self.device,
             )
         })
@@ -103,7 +101,7 @@ impl Model {
     /// - images: `[N, 3, H, W]`
     /// - returns: `[N, features]`
     pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        neck::pool(self.backbone().forward(images))
+        network::pool(self.backbone().forward(images))
     }
 
     /// The same for a batch on the device.

@@ -5,17 +5,16 @@ use burn::nn::loss::CrossEntropyLossConfig;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::Sgd;
-use crate::backbone::Backbone;
 use crate::device::DeviceError;
-use crate::head::Head;
 use crate::image::RgbImage;
 use crate::model::Model;
+use crate::network::{Head, Network};
 
 /// A backbone and a head whose parameters take gradients.
 #[derive(Module, Debug)]
 pub struct Classifier {
     /// The backbone.
-    pub backbone: Backbone,
+    pub backbone: Network,
     /// The head.
     pub head: Head,
 }

@@ -12,8 +12,8 @@ use super::mlp::{MlpState, MlpTrainer};
 use super::recipe::HeadRecipe;
 use crate::backbone::HeadSlot;
 use crate::device::DeviceError;
-use crate::head::{Head, HeadKind, MlpConfig};
-use crate::weights::{collect, list};
+use crate::head::{HeadKind, MlpConfig};
+use crate::network::{Head, collect, list};
 
 /// Where training stands.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]

@@ -13,9 +13,10 @@ use super::adamw::{AdamW, AdamWConfig};
 use super::features::Examples;
 use super::recipe::MlpRecipe;
 use crate::device::DeviceError;
-use crate::head::{MlpConfig, MlpHead};
+use crate::head::MlpConfig;
+use crate::network::{MlpHead, collect, fill, list};
 use crate::random::Random;
-use crate::weights::{Tensors, collect, fill, list};
+use crate::weights::Tensors;
 
 /// Where the streams of dropout begin; below it are those of the epochs' orders.
 const DROPOUT_STREAMS: u64 = 1 << 32;
@@ -102,7 +103,13 @@ impl MlpTrainer {
         }
         let device = device.clone().autodiff();
         let mut random = Random::new(seed);
-        let head = config.init_random(examples.width, class_weights.len(), &mut random, &device);
+        let head = MlpHead::random(
+            &config,
+            examples.width,
+            class_weights.len(),
+            &mut random,
+            &device,
+        );
         let adamw = AdamWConfig {
             weight_decay: recipe.weight_decay,
             ..AdamWConfig::default()

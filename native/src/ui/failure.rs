@@ -133,7 +133,6 @@ fn device(error: &DeviceError) -> (ExitCode, Option<String>) {
 
 fn model(error: &ModelError) -> (ExitCode, Option<String>) {
     match error {
-        ModelError::Device(error) => device(error),
         ModelError::Weights(error) => (ExitCode::Data, Some(error.help().into())),
         ModelError::Mismatch {
             architecture,

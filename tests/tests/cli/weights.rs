@@ -31,7 +31,7 @@ fn a_wrong_weight_file_is_named_with_what_does_not_fit() {
         &["HTML"],
     );
     // Weights that do not say which network they belong to are no model.
-    let plain = root().join("core/tests/fixtures/weights/block_zip.pth");
+    let plain = root().join("networks/tests/fixtures/weights/block_zip.pth");
     let arguments = ["predict", text(&plain), text(&data)];
     shell.fails(&arguments, 3, &["no model file", "--weights"]);
 }
@@ -234,7 +234,7 @@ fn a_checkpoint_with_another_head_is_a_start_for_training_and_no_answer() {
 fn files_of_other_programs_are_called_by_their_names() {
     let shell = Shell::new();
     let photo = photos_of("fish").remove(0);
-    let folder = root().join("core/tests/fixtures/weights/foreign");
+    let folder = root().join("networks/tests/fixtures/weights/foreign");
     for (file, words) in [
         ("model.onnx", "an ONNX model"),
         ("model.h5", "a Keras file"),

@@ -10,7 +10,18 @@ use crate::image::RgbImage;
 use crate::kernels::adapter::{output_of, tier};
 use crate::kernels::frame::Frame;
 use crate::kernels::launch::{launch, made_one};
-use crate::preprocess::{Interpolation, PhotoAt, Preset, View};
+use crate::preprocess::{Interpolation, Placement, Preset, View};
+
+/// A photo among others on an adapter.
+#[derive(Debug, Clone, Copy)]
+struct PhotoAt {
+    /// Where its first pixel lies.
+    first: u32,
+    /// From one row to the next.
+    pitch: u32,
+    /// Width and height.
+    size: [u32; 2],
+}
 
 /// Whether this device prepares photos itself.
 pub(super) fn does(device: &Device) -> bool {
@@ -32,15 +43,15 @@ pub(super) fn of_views(
     device: &Device,
 ) -> Option<Tensor<4>> {
     let mut first = 0_u32;
-    let mut placed = Vec::with_capacity(photos.len());
+    let mut all = Vec::with_capacity(photos.len());
     for (photo, view) in photos {
         let size = [photo.width(), photo.height()];
         let pitch = size[0];
-        placed.push(preset.placed(PhotoAt { first, pitch, size }, view)?);
+        all.push(placed(preset, PhotoAt { first, pitch, size }, view)?);
         first = first.checked_add(size[0].checked_mul(size[1])?)?;
     }
     let pixels = packed(photos.iter().map(|(photo, _)| *photo), device);
-    Some(prepare(pixels, &placed, preset))
+    Some(prepare(pixels, &all, preset))
 }
 
 /// What a network sees of a picture that lies on the adapter. Nothing is read back; `None` if it is too large
@@ -55,11 +66,39 @@ pub fn of_frame(frame: &Frame, view: &View, preset: &Preset, device: &Device) ->
         pitch: frame.pitch(),
         size: frame.size(),
     };
-    let view = preset.placed(photo, view)?;
+    let view = placed(preset, photo, view)?;
     let length = (photo.pitch * photo.size[1]) as usize;
     let pixels = Tensor::<1, Int>::empty([length], device).into_dispatch();
     let pixels = Dispatch::copied(pixels, frame.clone());
     Some(prepare(Tensor::from_dispatch(pixels), &[view], preset))
+}
+
+/// A view of a photo as the kernel reads it; `None` if its numbers are too large for the kernel, which have 32
+/// bits (photos of hundreds of megapixels).
+fn placed(preset: &Preset, photo: PhotoAt, view: &View) -> Option<PixelView> {
+    let seen = Placement::new(preset, photo.size, view);
+    let sides = [seen.columns, seen.rows];
+    let [width, height] = sides.map(|side| {
+        let most = (2 * side.resized).checked_add(1)?;
+        let fits = most.checked_mul(u64::from(side.source.length))? <= u64::from(u32::MAX);
+        let window = i32::try_from(side.window.start).ok()?;
+        fits.then_some((side.source.length, side.resized as u32, window))
+    });
+    let ((width, resized_width, left), (height, resized_height, top)) = (width?, height?);
+    let [source_left, source_top] = sides.map(|side| side.source.start as u32);
+    let view = PixelView::plain(
+        photo.first,
+        photo.pitch,
+        [source_left, source_top, width, height],
+        [resized_width, resized_height],
+        [left - seen.before[0] as i32, top - seen.before[1] as i32],
+    );
+    Some(PixelView {
+        mirror: seen.mirror,
+        vertical_first: seen.is_vertical_first(),
+        grey: preset.is_grey(),
+        ..view
+    })
 }
 
 /// All pixels of some photos, one after the other, opaque.

@@ -1,0 +1,330 @@
+//! What is known of each network by name: its size, its head's place, the weights people publish.
+
+use thiserror::Error;
+
+use crate::graph::{Graph, InitRules, Options, Value, sketch};
+use crate::preprocess::Preset;
+
+/// A network that Rekindle can build by name.
+///
+/// What follows from the network itself (parameters, multiply-adds, stages) is not written here but
+/// asked of its [`Graph`].
+#[derive(Debug, Clone, Copy)]
+pub struct Architecture {
+    /// torchvision's name, or timm's where torchvision has none.
+    pub name: &'static str,
+    /// Other names that mean the same network.
+    pub aliases: &'static [&'static str],
+    /// The family, as a person would write it.
+    pub family: &'static str,
+    /// Side of the square input it was trained for, in pixels.
+    pub input_size: usize,
+    /// Every side must be a multiple of this many pixels.
+    pub input_multiple: usize,
+    /// Where the classifier sits and what it does.
+    pub head: HeadSlot,
+    /// What an untrained network is drawn from.
+    pub init: InitRules,
+    /// Writes the network down, from the image to the features.
+    pub describe: fn(Value) -> Value,
+    /// What the names of auxiliary classifiers begin with, which published files hold and few need.
+    pub auxiliary: &'static [&'static str],
+    /// Whether torchvision builds the auxiliary classifiers when nobody says otherwise.
+    pub auxiliary_by_default: bool,
+    /// Turns a name of an old file into today's.
+    pub modern_name: fn(String) -> String,
+    /// The published weights, the default first.
+    pub weights: &'static [PretrainedWeights],
+}
+
+impl Architecture {
+    /// What most ImageNet networks share; the rest is said with `..`.
+    pub(super) const fn new(
+        name: &'static str,
+        family: &'static str,
+        head: HeadSlot,
+        describe: fn(Value) -> Value,
+        weights: &'static [PretrainedWeights],
+    ) -> Self {
+        const fn same(name: String) -> String {
+            name
+        }
+        Self {
+            name,
+            aliases: &[],
+            family,
+            input_size: 224,
+            input_multiple: 1,
+            head,
+            init: InitRules::TORCH,
+            describe,
+            auxiliary: &[],
+            auxiliary_by_default: false,
+            modern_name: same,
+            weights,
+        }
+    }
+
+    /// Drawn from these distributions when untrained.
+    pub(super) const fn init(self, init: InitRules) -> Self {
+        Self { init, ..self }
+    }
+
+    /// With auxiliary classifiers of these names.
+    pub(super) const fn auxiliary(
+        self,
+        auxiliary: &'static [&'static str],
+        auxiliary_by_default: bool,
+    ) -> Self {
+        Self {
+            auxiliary,
+            auxiliary_by_default,
+            ..self
+        }
+    }
+
+    /// The network as data, for images `[C, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// When the network cannot take such images: the error says what it can take.
+    pub fn graph(&self, image: [usize; 3], options: &Options) -> Result<Graph, UnsupportedInput> {
+        self.graph_with(image, options, |image| image, |features| features)
+    }
+
+    /// The same with whatever `before` writes in front of the network and `then` behind the features:
+    /// an adapter, a head.
+    ///
+    /// # Errors
+    ///
+    /// When the network cannot take such images.
+    pub fn graph_with(
+        &self,
+        image: [usize; 3],
+        options: &Options,
+        before: impl FnOnce(Value) -> Value,
+        then: impl FnOnce(Value) -> Value,
+    ) -> Result<Graph, UnsupportedInput> {
+        let [_, height, width] = image;
+        let divides = |side: usize| side > 0 && side.is_multiple_of(self.input_multiple);
+        let sketched = match divides(height) && divides(width) {
+            true => sketch(image, options, |image| then((self.describe)(before(image)))).ok(),
+            false => None,
+        };
+        sketched.ok_or_else(|| UnsupportedInput {
+            architecture: self.name,
+            height,
+            width,
+            min_input: self.min_input(),
+            multiple: self.input_multiple,
+        })
+    }
+
+    /// The network as data at the size it was trained for, with the auxiliary classifiers that
+    /// torchvision builds by default.
+    pub fn published_graph(&self) -> Graph {
+        let options = Options {
+            auxiliary: self.auxiliary_by_default.then_some(IMAGENET_CLASSES),
+            ..Options::default()
+        };
+        let image = [3, self.input_size, self.input_size];
+        sketch(image, &options, self.describe)
+            .unwrap_or_else(|error| panic!("{} at its own size: {error}", self.name))
+    }
+
+    /// Parameters with the 1000-class ImageNet head (buffers not counted).
+    pub fn params(&self) -> u64 {
+        let graph = self.published_graph();
+        let head = self.head.parameters(graph.features(), IMAGENET_CLASSES);
+        (graph.parameter_count() + head) as u64
+    }
+
+    /// Multiply-adds of one forward pass with the 1000-class ImageNet head at
+    /// [`Architecture::input_size`].
+    pub fn macs(&self) -> u64 {
+        let graph = self.published_graph();
+        let positions = match (self.head.style, graph.stages().last()) {
+            (HeadStyle::PooledConv, Some(last)) => last.shape[1..].iter().product(),
+            _ => 1,
+        };
+        graph.macs() + (positions * graph.features() * IMAGENET_CLASSES) as u64
+    }
+
+    /// Length of the pooled feature vector.
+    pub fn features(&self) -> usize {
+        self.published_graph().features()
+    }
+
+    /// The smallest side of a square image that it can take, in pixels.
+    pub fn min_input(&self) -> usize {
+        let step = self.input_multiple;
+        let fits = |steps: usize| {
+            let side = steps * step;
+            sketch([3, side, side], &Options::default(), self.describe).is_ok()
+        };
+        // If a network takes a size, it takes all that are larger.
+        let (mut too_small, mut enough) = (0, self.input_size.div_ceil(step));
+        while enough - too_small > 1 {
+            let middle = too_small.midpoint(enough);
+            match fits(middle) {
+                true => enough = middle,
+                false => too_small = middle,
+            }
+        }
+        enough * step
+    }
+}
+
+/// Classes of the weights that are published.
+pub const IMAGENET_CLASSES: usize = 1000;
+
+/// An input size that a network cannot take.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error(
+    "{architecture} cannot take images of {height}×{width} pixels: {}",
+    self.what_it_takes()
+)]
+pub struct UnsupportedInput {
+    architecture: &'static str,
+    height: usize,
+    width: usize,
+    min_input: usize,
+    multiple: usize,
+}
+
+impl UnsupportedInput {
+    fn what_it_takes(&self) -> String {
+        match self.multiple {
+            1 => format!("each side must be at least {}", self.min_input),
+            n => format!(
+                "each side must be a multiple of {n}, and at least {}",
+                self.min_input
+            ),
+        }
+    }
+}
+
+/// The place of the classifier in torchvision's state_dict, and what it does there.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HeadSlot {
+    /// The module's name: `fc`, `classifier`, `heads.head`.
+    pub name: &'static str,
+    /// What stands there.
+    pub style: HeadStyle,
+    /// The share of the features that torchvision drops before it in training.
+    pub dropout: f64,
+    /// The module that the last layer takes the place of in a bare network ([`Options::bare`]), where
+    /// there are hidden layers to leave out.
+    pub bare: Option<&'static str>,
+}
+
+impl HeadSlot {
+    const fn new(name: &'static str, style: HeadStyle) -> Self {
+        Self {
+            name,
+            style,
+            dropout: 0.0,
+            bare: None,
+        }
+    }
+
+    /// A linear layer of that name.
+    pub const fn linear(name: &'static str) -> Self {
+        Self::new(name, HeadStyle::Linear { bias: true })
+    }
+
+    /// A linear layer of that name that adds nothing.
+    pub const fn linear_without_bias(name: &'static str) -> Self {
+        Self::new(name, HeadStyle::Linear { bias: false })
+    }
+
+    /// SqueezeNet's convolution.
+    pub const fn pooled_conv(name: &'static str) -> Self {
+        Self::new(name, HeadStyle::PooledConv)
+    }
+
+    /// With this share of the features dropped before it in training.
+    pub const fn dropout(self, dropout: f64) -> Self {
+        Self { dropout, ..self }
+    }
+
+    /// Behind hidden layers which, with it, are the module of this name.
+    pub const fn bare(self, bare: &'static str) -> Self {
+        Self {
+            bare: Some(bare),
+            ..self
+        }
+    }
+
+    /// The place of the head in a network of these options.
+    pub fn for_options(self, options: &Options) -> Self {
+        match self.bare {
+            Some(name) if options.bare => Self::linear(name),
+            _ => self,
+        }
+    }
+
+    /// Learnable numbers of the original head.
+    pub const fn parameters(&self, features: usize, classes: usize) -> usize {
+        match self.style {
+            HeadStyle::Linear { bias: false } => features * classes,
+            HeadStyle::Linear { bias: true } | HeadStyle::PooledConv => (features + 1) * classes,
+        }
+    }
+}
+
+/// What a network's last layer is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadStyle {
+    /// Pooled features into a linear layer.
+    Linear {
+        /// Whether a number per class is added.
+        bias: bool,
+    },
+    /// SqueezeNet's: a 1×1 convolution on the maps, ReLU, then the global average.
+    PooledConv,
+}
+
+/// Weights that somebody published for an architecture.
+#[derive(Debug, Clone, Copy)]
+pub struct PretrainedWeights {
+    /// torchvision's name for them: `IMAGENET1K_V2`.
+    pub name: &'static str,
+    /// The name of the file, which for torchvision ends in the start of its SHA-256.
+    pub file_name: &'static str,
+    /// The address to fetch it from; `None` for files that come with Rekindle.
+    pub url: Option<&'static str>,
+    /// Under which licence they may be used.
+    pub license: License,
+    /// Where they come from, for people.
+    pub source: &'static str,
+    /// How photos must be prepared for them.
+    pub preset: Preset,
+    /// Published ImageNet accuracy, top-1 and top-5, in percent.
+    pub accuracy: Option<(f32, f32)>,
+}
+
+/// The licences the weights come under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum License {
+    /// BSD 3-clause, torchvision's own.
+    Bsd3,
+    /// Apache 2.0.
+    Apache2,
+    /// MIT.
+    Mit,
+    /// Creative Commons, attribution, non-commercial (torchvision's SWAG weights).
+    CcByNc4,
+}
+
+impl License {
+    /// The SPDX identifier.
+    pub const fn spdx(self) -> &'static str {
+        match self {
+            Self::Bsd3 => "BSD-3-Clause",
+            Self::Apache2 => "Apache-2.0",
+            Self::Mit => "MIT",
+            Self::CcByNc4 => "CC-BY-NC-4.0",
+        }
+    }
+}

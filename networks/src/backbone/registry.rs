@@ -1,0 +1,132 @@
+//! Every network by name.
+
+use thiserror::Error;
+
+use super::architecture::Architecture;
+use super::{
+    alexnet, convnext, densenet, efficientnet, efficientnet_lite, inception, maxvit, mnasnet,
+    mobilenet, mobilenet_v4, regnet, resnet, shufflenet, squeezenet, swin, vgg, vit,
+};
+
+/// Every network, by family.
+pub const ARCHITECTURES: &[&[Architecture]] = &[
+    &alexnet::ALEXNETS,
+    &vgg::VGGS,
+    &resnet::RESNETS,
+    &densenet::DENSENETS,
+    &inception::INCEPTIONS,
+    &squeezenet::SQUEEZENETS,
+    &shufflenet::SHUFFLENETS,
+    &mobilenet::MOBILENETS,
+    &mobilenet_v4::MOBILENETS_V4,
+    &mnasnet::MNASNETS,
+    &efficientnet::EFFICIENTNETS,
+    &efficientnet_lite::EFFICIENTNET_LITES,
+    &regnet::REGNETS,
+    &convnext::CONVNEXTS,
+    &vit::VISION_TRANSFORMERS,
+    &swin::SWINS,
+    &maxvit::MAXVITS,
+];
+
+/// Every network, one after the other.
+pub fn architectures() -> impl Iterator<Item = &'static Architecture> {
+    ARCHITECTURES.iter().flat_map(|family| family.iter())
+}
+
+/// More characters than any network's name has.
+const LONGEST_NAME: usize = 64;
+
+/// The network of that name; case does not matter, and `-` may stand for `_`.
+///
+/// # Errors
+///
+/// When there is no such network: the error names those that come closest.
+pub fn find(name: &str) -> Result<&'static Architecture, UnknownArchitecture> {
+    // A file may give any name; no more of it than could mean something is compared and repeated.
+    let name: String = name.trim().chars().take(LONGEST_NAME).collect();
+    let wanted = name.to_ascii_lowercase().replace('-', "_");
+    architectures()
+        .find(|a| a.name == wanted || a.aliases.contains(&wanted.as_str()))
+        .ok_or_else(|| {
+            let mut near: Vec<_> = architectures()
+                .map(|a| (distance(&wanted, a.name), a.name))
+                .collect();
+            near.sort();
+            near.truncate(3);
+            UnknownArchitecture {
+                name: name.chars().flat_map(char::escape_debug).collect(),
+                nearest: near.into_iter().map(|(_, name)| name).collect(),
+            }
+        })
+}
+
+/// A name that no network bears.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("there is no network called '{name}'; did you mean {}?", nearest.join(", "))]
+pub struct UnknownArchitecture {
+    name: String,
+    nearest: Vec<&'static str>,
+}
+
+/// Levenshtein's distance.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut corner = i;
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let substituted = corner + usize::from(x != y);
+            corner = row[j + 1];
+            row[j + 1] = substituted.min(row[j] + 1).min(corner + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Options;
+
+    #[test]
+    fn names_are_found_whatever_their_case_and_dashes() {
+        assert_eq!(
+            find("EfficientNet-Lite0").unwrap().name,
+            "efficientnet_lite0"
+        );
+        assert_eq!(
+            find("tf_efficientnet_lite0").unwrap().name,
+            "efficientnet_lite0"
+        );
+        assert_eq!(find("ResNet18").unwrap().name, "resnet18");
+    }
+
+    #[test]
+    fn too_small_an_image_is_answered_with_the_smallest() {
+        let alexnet = find("alexnet").unwrap();
+        let error = alexnet.graph([3, 40, 40], &Options::default()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "alexnet cannot take images of 40×40 pixels: each side must be at least 63"
+        );
+        let vit = find("vit_b_16").unwrap();
+        let error = vit.graph([3, 100, 96], &Options::default()).unwrap_err();
+        assert!(error.to_string().contains("a multiple of 16"), "{error}");
+    }
+
+    #[test]
+    fn a_name_of_any_length_is_answered_at_once_and_briefly() {
+        // Compared whole with every network's, this one would keep a person waiting for a minute.
+        let name = format!("\u{1b}[2J{}", "resnet19".repeat(1 << 22));
+        let told = find(&name).unwrap_err().to_string();
+        assert!(told.len() < 300 && !told.contains('\u{1b}'), "{told:?}");
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_nearest() {
+        let error = find("resnet19").unwrap_err();
+        assert!(error.to_string().contains("resnet18"), "{error}");
+    }
+}

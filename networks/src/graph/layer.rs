@@ -1,0 +1,149 @@
+//! The parts of a network that hold parameters.
+
+use super::op::Conv;
+
+/// WebGPU's `maxStorageBufferBindingSize` where a device promises no more, in bytes.
+pub const LARGEST_BINDING: usize = 128 << 20;
+
+/// A layer of a graph, by its place in [`super::Graph::layers`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LayerId(pub usize);
+
+/// What a layer is, before it has numbers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerSpec {
+    /// The module's name in the state_dict.
+    pub name: String,
+    /// What stands between that name and `weight` or `bias`: a dot, but an underscore in PyTorch's
+    /// `in_proj_weight`.
+    pub joint: &'static str,
+    /// Its kind and size.
+    pub kind: LayerKind,
+}
+
+/// The kinds of layers.
+#[derive(Debug, Clone, PartialEq)]
+pub enum LayerKind {
+    /// A convolution of so many input channels.
+    Conv {
+        /// Channels that come in.
+        input: usize,
+        /// The rest.
+        conv: Conv,
+    },
+    /// Batch norm.
+    BatchNorm {
+        /// Channels.
+        channels: usize,
+        /// Its numbers.
+        norm: Norm,
+    },
+    /// Layer norm.
+    LayerNorm {
+        /// Length of the axis it normalises.
+        width: usize,
+        /// Added to the variance.
+        epsilon: f64,
+    },
+    /// A linear map.
+    Linear {
+        /// Features that come in.
+        input: usize,
+        /// Features that go out.
+        output: usize,
+        /// Whether a number per output is added.
+        bias: bool,
+    },
+    /// A bare parameter of this shape.
+    Table(Vec<usize>),
+}
+
+/// Batch norm's numbers.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Norm {
+    /// Added to the variance.
+    pub epsilon: f64,
+    /// The share of the new batch in the running statistics.
+    pub momentum: f64,
+}
+
+impl Norm {
+    /// PyTorch's defaults.
+    pub const TORCH: Self = Self::new(1e-5, 0.1);
+
+    /// These numbers.
+    pub const fn new(epsilon: f64, momentum: f64) -> Self {
+        Self { epsilon, momentum }
+    }
+}
+
+impl LayerSpec {
+    /// Its learnable parameters: name in the state_dict and shape, as PyTorch has them.
+    pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
+        let named = |leaf: &str| format!("{}{}{leaf}", self.name, self.joint);
+        let pair = |weight: Vec<usize>, bias: Option<usize>| {
+            let mut all = vec![(named("weight"), weight)];
+            all.extend(bias.map(|length| (named("bias"), vec![length])));
+            all
+        };
+        match &self.kind {
+            LayerKind::Conv { input, conv } => pair(
+                vec![
+                    conv.filters,
+                    input / conv.groups,
+                    conv.kernel[0],
+                    conv.kernel[1],
+                ],
+                conv.bias.then_some(conv.filters),
+            ),
+            LayerKind::BatchNorm { channels: n, .. } | LayerKind::LayerNorm { width: n, .. } => {
+                pair(vec![*n], Some(*n))
+            }
+            LayerKind::Linear {
+                input,
+                output,
+                bias,
+            } => pair(vec![*output, *input], bias.then_some(*output)),
+            LayerKind::Table(shape) => vec![(self.name.clone(), shape.clone())],
+        }
+    }
+
+    /// Its tensors in the state_dict: the parameters and, for batch norm, the running statistics.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let mut tensors = self.parameters();
+        if let LayerKind::BatchNorm { channels, .. } = self.kind {
+            for leaf in ["running_mean", "running_var"] {
+                tensors.push((format!("{}{}{leaf}", self.name, self.joint), vec![channels]));
+            }
+        }
+        tensors
+    }
+
+    /// How many learnable numbers it has.
+    pub fn parameter_count(&self) -> usize {
+        let parameters = self.parameters();
+        parameters
+            .iter()
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum()
+    }
+
+    /// Into how many layers side by side a linear map or a dense convolution is split, so that each
+    /// weight fits into a buffer of WebGPU's default limits. One for all but AlexNet's and VGG's first
+    /// linear layer and RegNet-Y-128GF's last convolutions.
+    pub fn shards(&self) -> usize {
+        let (output, reach) = match &self.kind {
+            LayerKind::Linear { input, output, .. } => (*output, *input),
+            LayerKind::Conv { input, conv } if conv.groups == 1 => {
+                (conv.filters, input * conv.kernel[0] * conv.kernel[1])
+            }
+            _ => return 1,
+        };
+        let bytes = output * reach * size_of::<f32>();
+        let mut shards = bytes.div_ceil(LARGEST_BINDING).max(1);
+        while !output.is_multiple_of(shards) {
+            shards += 1;
+        }
+        shards
+    }
+}

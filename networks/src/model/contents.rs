@@ -1,0 +1,384 @@
+//! What a model file holds, read and written: safetensors under PyTorch's names, with one metadata string.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::adapt::{Adapted, Purpose, Reading};
+use super::cause::Cause;
+use super::{FORMAT, ModelCard};
+use crate::backbone::{
+    Architecture, HeadSlot, PretrainedWeights, UnknownArchitecture, UnsupportedInput, find,
+};
+use crate::graph::{Graph, LayerId};
+use crate::head::HeadKind;
+use crate::weights::{
+    FillReport, Kept, StateDict, StorageDtype, TensorSource, Tensors, WeightFile, WeightsError,
+    quoted, state_dict, take, write_safetensors,
+};
+
+/// The key of the metadata string in a model file.
+pub const METADATA_KEY: &str = "rekindle";
+
+/// Why a model could not be opened or saved.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// The bytes are no weight file, or a damaged one.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+    /// A weight file without Rekindle's metadata.
+    #[error(
+        "this is a plain weight file: it does not say which network and classes it belongs to (there is no '{METADATA_KEY}' metadata)"
+    )]
+    NoCard,
+    /// Metadata that cannot be understood.
+    #[error("the model file's metadata is damaged: {0}")]
+    Card(String),
+    /// A file made by a later Rekindle.
+    #[error(
+        "the model file has format {found}, this Rekindle reads up to {FORMAT}: update Rekindle"
+    )]
+    Newer {
+        /// Its format.
+        found: u32,
+    },
+    /// A network this Rekindle does not know.
+    #[error(transparent)]
+    Architecture(#[from] UnknownArchitecture),
+    /// A size of images that the network cannot take.
+    #[error(transparent)]
+    Input(#[from] UnsupportedInput),
+    /// Tensors that do not belong to the network.
+    #[error("these weights are not {architecture}'s: {}", describe(report))]
+    Mismatch {
+        /// The network that was to be filled.
+        architecture: String,
+        /// What did not match.
+        report: Box<FillReport>,
+        /// Why, most likely.
+        cause: Cause,
+    },
+}
+
+/// What did not match, in a sentence; long lists are cut.
+fn describe(report: &FillReport) -> String {
+    let some = |names: &[String]| {
+        let shown = names.iter().take(3).cloned().collect::<Vec<_>>().join(", ");
+        if names.len() > 3 {
+            format!("{shown}, …")
+        } else {
+            shown
+        }
+    };
+    let mut parts = Vec::new();
+    if !report.missing.is_empty() {
+        parts.push(format!(
+            "{} missing ({})",
+            report.missing.len(),
+            some(&report.missing)
+        ));
+    }
+    if !report.unexpected.is_empty() {
+        parts.push(format!(
+            "{} unexpected ({})",
+            report.unexpected.len(),
+            some(&report.unexpected)
+        ));
+    }
+    if !report.misshaped.is_empty() {
+        let names: Vec<_> = report
+            .misshaped
+            .iter()
+            .map(|m| format!("{} is {:?}, not {:?}", m.name, m.found, m.expected))
+            .collect();
+        parts.push(format!(
+            "{} of another shape ({})",
+            names.len(),
+            some(&names)
+        ));
+    }
+    parts.join("; ")
+}
+
+/// The whole network that a card speaks of as data, from images of this height and width to the
+/// logits.
+///
+/// # Errors
+///
+/// When the network cannot take such images.
+pub fn whole_graph(
+    architecture: &Architecture,
+    card: &ModelCard,
+    [height, width]: [usize; 2],
+) -> Result<Graph, UnsupportedInput> {
+    let (slot, classes) = (card.slot(architecture), card.classes.len());
+    architecture.graph_with(
+        [card.channels.count(), height, width],
+        &card.options(),
+        |image| card.channels.describe(image),
+        |features| card.head.describe(slot, features, classes),
+    )
+}
+
+/// What a model file holds: a network, its numbers, its classes, and how photos are prepared for it.
+#[derive(Debug, Clone)]
+pub struct Contents {
+    /// What the file says about itself.
+    pub card: ModelCard,
+    architecture: &'static Architecture,
+    /// From the image to the logits.
+    graph: Arc<Graph>,
+    /// From the image to the features.
+    backbone_graph: Arc<Graph>,
+    /// The numbers of each under their names in the state_dict.
+    backbone: Arc<Tensors>,
+    head: Arc<Tensors>,
+}
+
+impl Contents {
+    /// A network as it was published: weights from a torchvision (or timm) state_dict, the original
+    /// ImageNet head.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing, unexpected, of the wrong shape or damaged.
+    pub fn pretrained(
+        architecture: &'static Architecture,
+        weights: &PretrainedWeights,
+        source: &dyn TensorSource,
+    ) -> Result<Self, ModelError> {
+        let card = ModelCard::published(architecture, weights);
+        Self::ported(architecture, card, source)
+    }
+
+    /// A network as the card wants it, from published weights: positions are resampled to the card's
+    /// size, and the first convolution is ported to its channels.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing, unexpected, of the wrong shape or damaged.
+    pub fn ported(
+        architecture: &'static Architecture,
+        card: ModelCard,
+        source: &dyn TensorSource,
+    ) -> Result<Self, ModelError> {
+        let answer = Purpose::Answer;
+        Self::read(architecture, card, source, answer).map(|(contents, _)| contents)
+    }
+
+    /// The same for a purpose, from a file that anybody may have saved: whatever stands in front of all
+    /// names is taken off, and what is not the network's is left aside, as far as the purpose allows.
+    ///
+    /// # Errors
+    ///
+    /// As [`ported`](Self::ported).
+    pub fn read(
+        architecture: &'static Architecture,
+        card: ModelCard,
+        source: &dyn TensorSource,
+        purpose: Purpose,
+    ) -> Result<(Self, Reading), ModelError> {
+        let adapted =
+            |graphs: [&Graph; 2]| Adapted::new(architecture, graphs, &card, purpose, source);
+        let filled = Self::filled(architecture, &card, adapted);
+        match filled {
+            Ok((contents, adapted)) => Ok((contents, adapted.reading())),
+            Err(ModelError::Mismatch { report, .. }) => Err(ModelError::Mismatch {
+                architecture: architecture.name.to_owned(),
+                cause: Cause::of(architecture, &card, &report, source),
+                report,
+            }),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Opens a model file. Its bytes are kept where they hold numbers as we need them.
+    ///
+    /// # Errors
+    ///
+    /// When the bytes are not a model file of ours, are damaged, come from a later version, or do not
+    /// fill the network they name.
+    pub fn open(bytes: Vec<u8>) -> Result<Self, ModelError> {
+        let bytes = Arc::new(bytes);
+        let file = WeightFile::parse(&bytes)?;
+        let card = read_card(&file)?;
+        let architecture = find(&card.architecture)?;
+        let kept = |_: [&Graph; 2]| Ok(Kept::new(&file, &bytes));
+        let filled = Self::filled(architecture, &card, kept);
+        filled.map(|(contents, _)| contents)
+    }
+
+    /// Builds the network and takes its tensors, exactly, from the source for its backbone and the whole of
+    /// it.
+    fn filled<S: TensorSource>(
+        architecture: &'static Architecture,
+        card: &ModelCard,
+        source: impl FnOnce([&Graph; 2]) -> Result<S, WeightsError>,
+    ) -> Result<(Self, S), ModelError> {
+        let side = card.preset.crop as usize;
+        let backbone_graph = architecture.graph_with(
+            [card.channels.count(), side, side],
+            &card.options(),
+            |image| card.channels.describe(image),
+            |features| features,
+        )?;
+        let graph = whole_graph(architecture, card, [side, side])?;
+        let source = source([&backbone_graph, &graph])?;
+        let (backbone, report) = take(backbone_graph.tensors(), &source)?;
+        let of_backbone: BTreeSet<String> =
+            backbone_graph.tensors().map(|(name, _)| name).collect();
+        let of_head = graph
+            .tensors()
+            .filter(|(name, _)| !of_backbone.contains(name));
+        let (head, head_report) = take(of_head, &source)?;
+        let mut report = report.join(head_report);
+        let constants = backbone_graph.constants();
+        report
+            .unexpected
+            .retain(|name| !constants.iter().any(|constant| constant.name == *name));
+        if !report.is_exact() {
+            return Err(ModelError::Mismatch {
+                architecture: architecture.name.to_owned(),
+                report: Box::new(report),
+                cause: Cause::Unknown,
+            });
+        }
+        let contents = Self {
+            card: card.clone(),
+            architecture,
+            graph: Arc::new(graph),
+            backbone_graph: Arc::new(backbone_graph),
+            backbone: Arc::new(backbone),
+            head: Arc::new(head),
+        };
+        Ok((contents, source))
+    }
+
+    /// The network's entry in the registry.
+    pub fn architecture(&self) -> &'static Architecture {
+        self.architecture
+    }
+
+    /// The head's place in the network's state_dict.
+    pub fn slot(&self) -> HeadSlot {
+        self.card.slot(self.architecture)
+    }
+
+    /// The whole network as data, from the image to the logits.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// The backbone as data, from the image to what the head is given.
+    pub fn backbone_graph(&self) -> &Arc<Graph> {
+        &self.backbone_graph
+    }
+
+    /// Learnable numbers, of backbone and head together. Running statistics do not count.
+    pub fn parameters(&self) -> usize {
+        self.graph.parameter_count()
+    }
+
+    /// Learnable numbers of each stage.
+    pub fn stage_parameters(&self) -> Vec<usize> {
+        let graph = &self.backbone_graph;
+        let mut counts = vec![0; graph.stages().len()];
+        for (index, layer) in graph.layers().iter().enumerate() {
+            counts[graph.stage_of_layer(LayerId(index))] += layer.parameter_count();
+        }
+        counts
+    }
+
+    /// Learnable numbers of the head.
+    pub fn head_parameters(&self) -> usize {
+        self.graph.parameter_count() - self.backbone_graph.parameter_count()
+    }
+
+    /// The backbone's numbers under their names in the state_dict.
+    pub fn backbone_tensors(&self) -> &Tensors {
+        &self.backbone
+    }
+
+    /// The head's, likewise.
+    pub fn head_tensors(&self) -> &Tensors {
+        &self.head
+    }
+
+    /// The same backbone under a new head for these classes. What photos the head was trained on is for the
+    /// caller to say.
+    ///
+    /// # Panics
+    ///
+    /// When the head's tensors are not those of such a head in this network.
+    pub fn with_head(&self, kind: HeadKind, head: Tensors, classes: Vec<String>) -> Self {
+        let card = ModelCard {
+            head: kind,
+            classes,
+            trained_on: None,
+            ..self.card.clone()
+        };
+        let [_, height, width] = self.graph.image();
+        let graph = match whole_graph(self.architecture, &card, [height, width]) {
+            Ok(graph) => Arc::new(graph),
+            Err(error) => unreachable!("the backbone took such images: {error}"),
+        };
+        let of_backbone = &self.backbone;
+        for (name, shape) in graph.tensors() {
+            let found = of_backbone.get(&name).or_else(|| head.get(&name));
+            let found = found.map(|(shape, _)| &shape[..]);
+            assert_eq!(found, Some(&shape[..]), "'{name}' of the new head");
+        }
+        Self {
+            card,
+            graph,
+            head: Arc::new(head),
+            ..self.clone()
+        }
+    }
+
+    /// All parameters and running statistics under their PyTorch names.
+    pub fn state_dict(&self) -> StateDict<'_> {
+        state_dict([&*self.backbone, &*self.head])
+    }
+
+    /// The bytes of the model's file. The same model gives the same bytes.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room for them.
+    pub fn save(&self) -> Result<Vec<u8>, ModelError> {
+        let mut tensors = self.state_dict();
+        // PyTorch asks for these though they hold nothing of the network's own.
+        for constant in self.backbone_graph.constants() {
+            tensors.insert(&constant.name, (&constant.shape, &constant.values));
+        }
+        let card = serde_json::to_string(&self.card)
+            .map_err(|error| ModelError::Card(error.to_string()))?;
+        let metadata = BTreeMap::from([(METADATA_KEY.to_owned(), card)]);
+        Ok(write_safetensors(&tensors, &metadata, StorageDtype::F32)?)
+    }
+}
+
+/// What a model file says about itself.
+///
+/// # Errors
+///
+/// When it is not a model file of ours, or comes from a later version.
+pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        format: u32,
+    }
+    let json = file.metadata().get(METADATA_KEY);
+    let json = json.ok_or(ModelError::NoCard)?;
+    let damaged = |error: serde_json::Error| ModelError::Card(quoted(error));
+    // The version first: a later layout need not parse as this one.
+    let Version { format } = serde_json::from_str(json).map_err(damaged)?;
+    if format > FORMAT {
+        return Err(ModelError::Newer { found: format });
+    }
+    let card: ModelCard = serde_json::from_str(json).map_err(damaged)?;
+    card.check().map_err(ModelError::Card)?;
+    Ok(card)
+}

@@ -1,0 +1,303 @@
+//! Other people's files: what is the network's is found under whatever names, what is not is said, and what
+//! is damaged is refused.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::backbone::find;
+use crate::weights::{FillReport, Generated, TensorSource, WeightsError};
+
+/// A file that holds made-up tensors, each under its own name or another.
+#[derive(Clone)]
+struct File {
+    /// The name in the file to the shape and the name its numbers follow from.
+    tensors: BTreeMap<String, (Vec<usize>, String)>,
+    /// A tensor of the file one of whose numbers is this.
+    poison: Option<(String, f32)>,
+}
+
+impl File {
+    /// What `state_dict()` of the network gives, with the counters of its batch norms.
+    fn of(network: &str) -> Self {
+        let architecture = find(network).unwrap();
+        let card = ModelCard::published(architecture, &architecture.weights[0]);
+        let graph = whole_graph(architecture, &card, [architecture.input_size; 2]).unwrap();
+        let mut file = Self {
+            tensors: BTreeMap::new(),
+            poison: None,
+        };
+        for (name, shape) in graph.tensors() {
+            if let Some(norm) = name.strip_suffix("running_mean") {
+                file.insert(&format!("{norm}num_batches_tracked"), &[]);
+            }
+            file.insert(&name, &shape);
+        }
+        file
+    }
+
+    fn insert(&mut self, name: &str, shape: &[usize]) {
+        let tensor = (shape.to_vec(), name.to_owned());
+        self.tensors.insert(name.to_owned(), tensor);
+    }
+
+    /// The same tensors under other names; those without one are left out.
+    fn renamed(&self, rename: impl Fn(&str) -> Option<String>) -> Self {
+        let tensors = self.tensors.iter();
+        Self {
+            tensors: tensors
+                .filter_map(|(name, tensor)| Some((rename(name)?, tensor.clone())))
+                .collect(),
+            poison: None,
+        }
+    }
+
+    fn prefixed(&self, prefix: &str) -> Self {
+        self.renamed(|name| Some(format!("{prefix}{name}")))
+    }
+
+    fn without(&self, beginning: &str) -> Self {
+        self.renamed(|name| (!name.starts_with(beginning)).then(|| name.to_owned()))
+    }
+}
+
+impl TensorSource for File {
+    fn names(&self) -> Vec<String> {
+        self.tensors.keys().cloned().collect()
+    }
+
+    fn shape(&self, name: &str, _wanted: &[usize]) -> Option<Vec<usize>> {
+        self.tensors.get(name).map(|(shape, _)| shape.clone())
+    }
+
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        let mut values = Generated::tensor(&self.tensors[name].1, shape);
+        if let Some((poisoned, number)) = &self.poison
+            && poisoned == name
+        {
+            let last = values.len() - 1;
+            values[last] = *number;
+        }
+        Ok(values)
+    }
+}
+
+fn read(network: &str, file: &File, purpose: Purpose) -> Result<(Contents, Reading), ModelError> {
+    let architecture = find(network).unwrap();
+    let card = ModelCard::published(architecture, &architecture.weights[0]);
+    Contents::read(architecture, card, file, purpose)
+}
+
+fn misfit(network: &str, file: &File, purpose: Purpose) -> (FillReport, Cause) {
+    match read(network, file, purpose) {
+        Err(ModelError::Mismatch { report, cause, .. }) => (*report, cause),
+        Err(error) => panic!("{error}"),
+        Ok(_) => panic!("the file fits {network}"),
+    }
+}
+
+#[test]
+fn whatever_stands_in_front_of_the_names_is_taken_off() {
+    let file = File::of("shufflenet_v2_x0_5");
+    let (plain, reading) = read("shufflenet_v2_x0_5", &file, Purpose::Answer).unwrap();
+    assert_eq!(reading, Reading::default());
+    for (prefix, said) in [
+        ("module.", ""),
+        ("_orig_mod.", ""),
+        ("module._orig_mod.", ""),
+        ("model.", "model."),
+        ("net.module.", "net."),
+        ("backbone.", "backbone."),
+        ("encoder.", "encoder."),
+        ("teacher.backbone.", "teacher.backbone."),
+    ] {
+        for purpose in [Purpose::Answer, Purpose::NewHead] {
+            let read = read("shufflenet_v2_x0_5", &file.prefixed(prefix), purpose);
+            let (model, reading) = read.unwrap();
+            assert_eq!(reading.prefix, said);
+            assert!(reading.aside.is_empty(), "{reading:?}");
+            assert_eq!(model.backbone_tensors(), plain.backbone_tensors(), "{prefix}");
+            let is_same = model.head_tensors() == plain.head_tensors();
+            assert_eq!(is_same, purpose == Purpose::Answer);
+        }
+    }
+    // DataParallel around a part, and a file from before batch norms counted.
+    let parts = file.renamed(|name| {
+        let old = !name.ends_with("num_batches_tracked");
+        old.then(|| name.replace("stage3.", "stage3.module."))
+    });
+    let (model, _) = read("shufflenet_v2_x0_5", &parts, Purpose::Answer).unwrap();
+    assert_eq!(model.backbone_tensors(), plain.backbone_tensors());
+}
+
+#[test]
+fn numbered_children_are_read_as_the_networks_parts() {
+    let file = File::of("shufflenet_v2_x0_5");
+    let (plain, _) = read("shufflenet_v2_x0_5", &file, Purpose::NewHead).unwrap();
+    // `Sequential(*list(model.children())[:-1])`, where number 1 is a pool.
+    let numbers = ["conv1", "maxpool", "stage2", "stage3", "stage4", "conv5"];
+    let numbered = file.renamed(|name| {
+        let (part, rest) = name.split_once('.')?;
+        let number = numbers.iter().position(|known| *known == part)?;
+        Some(format!("0.{number}.{rest}"))
+    });
+    let mut numbered = numbered;
+    numbered.insert("1.4.weight", &[512, 1024]);
+    let (model, reading) = read("shufflenet_v2_x0_5", &numbered, Purpose::NewHead).unwrap();
+    assert_eq!(model.backbone_tensors(), plain.backbone_tensors());
+    assert_eq!(reading.aside, ["1.4.weight"]);
+}
+
+#[test]
+fn a_head_of_any_size_or_none_serves_where_a_new_one_is_trained() {
+    let file = File::of("squeezenet1_1");
+    let (plain, _) = read("squeezenet1_1", &file, Purpose::Answer).unwrap();
+    let bare = file.without("classifier.");
+    let mut seven = bare.clone();
+    seven.insert("classifier.1.weight", &[7, 512, 1, 1]);
+    seven.insert("classifier.1.bias", &[7]);
+    let mut rebuilt = bare.clone();
+    rebuilt.insert("classifier.weight", &[3, 512]);
+    rebuilt.insert("projector.0.weight", &[9, 512]);
+    for file in [&bare, &seven, &rebuilt, &seven.prefixed("module.model.")] {
+        let (model, _) = read("squeezenet1_1", file, Purpose::NewHead).unwrap();
+        assert_eq!(model.backbone_tensors(), plain.backbone_tensors());
+    }
+    let cause = |file| misfit("squeezenet1_1", file, Purpose::Answer).1;
+    assert_eq!(cause(&bare), Cause::OtherHead { classes: None });
+    assert_eq!(cause(&seven), Cause::OtherHead { classes: Some(7) });
+}
+
+#[test]
+fn layers_that_might_have_been_meant_to_answer_are_not_passed_over() {
+    let file = File::of("squeezenet1_1");
+    let mut inside = file.clone();
+    inside.insert("fc2.weight", &[10, 1000]);
+    let mut beside = file.prefixed("model.");
+    beside.insert("head.weight", &[10, 1000]);
+    for (file, name) in [(&inside, "fc2.weight"), (&beside, "head.weight")] {
+        let (report, cause) = misfit("squeezenet1_1", file, Purpose::Answer);
+        assert_eq!(report.unexpected, [name]);
+        let name = name.to_owned();
+        assert_eq!(cause, Cause::MoreLayers { name: name.clone() });
+        let (_, reading) = read("squeezenet1_1", file, Purpose::NewHead).unwrap();
+        assert_eq!(reading.aside, [name]);
+    }
+}
+
+#[test]
+fn what_gives_no_answer_is_left_aside_and_said() {
+    let file = File::of("squeezenet1_1");
+    let mut beside = file.prefixed("model.");
+    beside.insert("criterion.weight", &[1000]);
+    beside.insert("model.aux_head.0.weight", &[10, 512]);
+    let copy = file.prefixed("ema_model.module.");
+    beside.tensors.extend(copy.tensors);
+    beside.insert("ema_model.n_averaged", &[]);
+    let (_, reading) = read("squeezenet1_1", &beside, Purpose::Answer).unwrap();
+    assert_eq!(reading.prefix, "model.");
+    assert_eq!(reading.copies, ["ema_model."]);
+    assert_eq!(reading.aside.len(), 2 + file.tensors.len());
+}
+
+#[test]
+fn every_tensor_of_a_misfit_is_counted_once() {
+    let file = File::of("squeezenet1_1");
+    let wanted = file.tensors.len();
+    let other = File::of("shufflenet_v2_x0_5");
+    for purpose in [Purpose::Answer, Purpose::NewHead] {
+        let (report, cause) = misfit("squeezenet1_1", &other, purpose);
+        let of_head = if purpose == Purpose::NewHead { 2 } else { 0 };
+        assert_eq!(report.missing.len(), wanted - of_head);
+        let unique: std::collections::BTreeSet<_> = report.missing.iter().collect();
+        assert_eq!(unique.len(), report.missing.len());
+        assert_eq!(cause, Cause::OtherNetwork("shufflenet_v2_x0_5"));
+    }
+    // One gone, one of another shape, one too many.
+    let mut damaged = file.without("features.0.bias");
+    damaged.insert("features.3.squeeze.bias", &[17]);
+    damaged.insert("features.99.weight", &[1, 2]);
+    let (report, cause) = misfit("squeezenet1_1", &damaged, Purpose::Answer);
+    assert_eq!(report.missing, ["features.0.bias"]);
+    assert_eq!(report.misshaped.len(), 1);
+    assert_eq!(report.unexpected, ["features.99.weight"]);
+    assert_eq!(cause, Cause::Unknown);
+}
+
+#[test]
+fn the_network_that_a_file_belongs_to_is_named() {
+    let cause = |network: &str, file: &File| misfit(network, file, Purpose::NewHead).1;
+    let older = File::of("squeezenet1_0");
+    assert_eq!(
+        cause("squeezenet1_1", &older),
+        Cause::OtherNetwork("squeezenet1_0")
+    );
+    // All of the smaller network is in the larger one, and it is the larger one's all the same.
+    let larger = File::of("resnet34").prefixed("module.");
+    assert_eq!(cause("resnet18", &larger), Cause::OtherNetwork("resnet34"));
+    let cut = larger.renamed(|name| Some(name.replace("layer1", "stage1")));
+    assert_eq!(cause("resnet18", &cut), Cause::Unknown);
+    let mut more = File::of("efficientnet_lite0");
+    assert_eq!(
+        cause("resnet18", &more),
+        Cause::OtherNetwork("efficientnet_lite0")
+    );
+    more.insert("blocks.0.0.se.conv_reduce.weight", &[8, 32, 1, 1]);
+    assert_eq!(cause("efficientnet_b0", &more), Cause::OtherNames);
+    let other = File::of("squeezenet1_1").renamed(|name| Some(format!("{name}.x")));
+    assert_eq!(cause("resnet18", &other), Cause::OtherNames);
+}
+
+#[test]
+fn nan_and_infinities_are_refused_by_the_tensors_name() {
+    let file = File::of("shufflenet_v2_x0_5");
+    let names = [
+        "conv1.0.weight",
+        "conv1.1.running_mean",
+        "conv1.1.running_var",
+        "stage3.1.branch2.3.weight",
+        "conv5.1.bias",
+        "fc.weight",
+        "fc.bias",
+    ];
+    for (at, name) in names.into_iter().enumerate() {
+        let number = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY][at % 3];
+        for purpose in [Purpose::Answer, Purpose::NewHead] {
+            let poison = Some((name.to_owned(), number));
+            let poisoned = File {
+                poison,
+                ..file.clone()
+            };
+            match read("shufflenet_v2_x0_5", &poisoned, purpose) {
+                Err(ModelError::Weights(WeightsError::NotFinite {
+                    name: found,
+                    index,
+                    len,
+                    ..
+                })) => {
+                    assert_eq!(found, name);
+                    assert_eq!(index + 1, len);
+                }
+                other => panic!("{name}: {:?}", other.map(|(_, reading)| reading)),
+            }
+        }
+    }
+    // What is not the network's may hold what it likes: a mask of minus infinities, say.
+    let mut beside = file.prefixed("model.");
+    beside.insert("mask", &[4]);
+    beside.poison = Some(("mask".to_owned(), f32::NEG_INFINITY));
+    read("shufflenet_v2_x0_5", &beside, Purpose::Answer).unwrap();
+}
+
+#[test]
+fn a_model_file_that_holds_nan_is_refused() {
+    let file = File::of("shufflenet_v2_x0_5");
+    let (model, _) = read("shufflenet_v2_x0_5", &file, Purpose::Answer).unwrap();
+    let bytes = model.save().unwrap();
+    Contents::open(bytes.clone()).unwrap();
+    // The last number of the last tensor, and so of the file: a running statistic.
+    let mut bytes = bytes;
+    let last = bytes.len() - 4;
+    bytes[last..].copy_from_slice(&f32::NAN.to_le_bytes());
+    let error = Contents::open(bytes).unwrap_err();
+    assert!(error.to_string().contains("holds NaN"), "{error}");
+}

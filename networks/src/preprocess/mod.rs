@@ -1,0 +1,410 @@
+//! Photo in, network input out: resize, crop, normalise.
+//!
+//! What a network should be fed belongs to its weights, so the [`Preset`] travels in the model
+//! file. The pixels are those of torchvision's `Resize` (on a PIL image), `CenterCrop`, `ToTensor`
+//! and `Normalize`, in that order: resize and crop to the bit, the numbers to the last one or two.
+
+mod augment;
+mod placement;
+mod resize;
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+pub use augment::{Augmentation, AugmentationError, CropBox, View};
+pub use placement::Placement;
+pub use resize::{Side, Span};
+
+use crate::image::RgbImage;
+
+/// Largest side, in pixels, a preset may ask for.
+pub const MAX_SIDE: u32 = 4096;
+
+/// The filter with which photos are resized. Both widen when shrinking, so neither aliases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// Triangle filter, what torchvision's weights were mostly trained with.
+    Bilinear,
+    /// Catmull–Rom filter (Keys' cubic convolution with a = −1/2), sharper, usual in timm.
+    Bicubic,
+}
+
+/// How a photo becomes a network's input: shorter side to `resize` pixels, centre crop of
+/// `crop`×`crop`, then `(value / 255 − mean) / std` for each channel.
+///
+/// As JSON, `{"resize":256,"crop":224,"interpolation":"bilinear","mean":[…],"std":[…]}`; a preset
+/// read from a file is checked like one made by [`Preset::new`].
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
+pub struct Preset {
+    // Open to the crate for its tables of constants; everyone else comes through `new` or serde.
+    pub(crate) resize: u32,
+    pub(crate) crop: u32,
+    pub(crate) interpolation: Interpolation,
+    pub(crate) mean: [f32; 3],
+    pub(crate) std: [f32; 3],
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) grey: bool,
+}
+
+/// Why numbers do not make a [`Preset`].
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PresetError {
+    /// `resize` or `crop` is out of range.
+    #[error("the preset's `{field}` is {value} pixels; it must be between 1 and {MAX_SIDE}")]
+    Size {
+        /// `resize` or `crop`.
+        field: &'static str,
+        /// Pixels asked for.
+        value: u32,
+    },
+    /// A mean is infinite or not a number.
+    #[error("the preset's mean of channel {channel} is {value}; it must be a finite number")]
+    Mean {
+        /// 0 is red, 1 green, 2 blue.
+        channel: usize,
+        /// The value found.
+        value: f32,
+    },
+    /// A standard deviation is zero, negative, infinite or not a number.
+    #[error("the preset's std of channel {channel} is {value}; it must be finite and above 0")]
+    Std {
+        /// 0 is red, 1 green, 2 blue.
+        channel: usize,
+        /// The value found.
+        value: f32,
+    },
+}
+
+/// A preset as it stands in a file, not yet trusted.
+#[derive(Deserialize)]
+#[serde(rename = "Preset", deny_unknown_fields)]
+struct Unchecked {
+    resize: u32,
+    crop: u32,
+    interpolation: Interpolation,
+    mean: [f32; 3],
+    std: [f32; 3],
+    #[serde(default)]
+    grey: bool,
+}
+
+impl TryFrom<Unchecked> for Preset {
+    type Error = PresetError;
+
+    fn try_from(raw: Unchecked) -> Result<Self, PresetError> {
+        let preset = Self::new(raw.resize, raw.crop, raw.interpolation, raw.mean, raw.std)?;
+        Ok(Self {
+            grey: raw.grey,
+            ..preset
+        })
+    }
+}
+
+impl Preset {
+    /// What torchvision's first ImageNet weights (`IMAGENET1K_V1`) expect of ResNet, SqueezeNet
+    /// and ViT-B/16: 256, cropped to 224, bilinear, with ImageNet's own statistics.
+    pub const IMAGENET: Self = Self {
+        resize: 256,
+        crop: 224,
+        interpolation: Interpolation::Bilinear,
+        mean: [0.485, 0.456, 0.406],
+        std: [0.229, 0.224, 0.225],
+        grey: false,
+    };
+
+    /// What timm's `tf_efficientnet_lite0` expects: crop 224 at `crop_pct` 0.875 (so 256), bicubic,
+    /// values from −1 to 1.
+    pub const EFFICIENTNET_LITE0: Self = Self {
+        resize: 256,
+        crop: 224,
+        interpolation: Interpolation::Bicubic,
+        mean: [0.5; 3],
+        std: [0.5; 3],
+        grey: false,
+    };
+
+    /// A preset from its parts.
+    ///
+    /// `resize` is the length in pixels to which the photo's shorter side is brought, `crop` the
+    /// side of the square taken from its middle. A crop larger than the resized photo is filled up
+    /// with black, as torchvision does. `mean` and `std` are per channel, for values in `[0, 1]`.
+    ///
+    /// # Errors
+    ///
+    /// [`PresetError`] if a size is not in `1..=MAX_SIDE`, a mean is not finite, or a standard
+    /// deviation is not finite and positive.
+    pub fn new(
+        resize: u32,
+        crop: u32,
+        interpolation: Interpolation,
+        mean: [f32; 3],
+        std: [f32; 3],
+    ) -> Result<Self, PresetError> {
+        let preset = Self {
+            resize,
+            crop,
+            interpolation,
+            mean,
+            std,
+            grey: false,
+        };
+        preset.check()?;
+        Ok(preset)
+    }
+
+    /// Whether photos can be prepared with these values. They can with those of every preset that
+    /// [`Preset::new`] made or that was read from a file.
+    ///
+    /// # Errors
+    ///
+    /// As [`Preset::new`].
+    pub fn check(&self) -> Result<(), PresetError> {
+        for (field, value) in [("resize", self.resize), ("crop", self.crop)] {
+            if !(1..=MAX_SIDE).contains(&value) {
+                return Err(PresetError::Size { field, value });
+            }
+        }
+        for (channel, value) in self.mean.into_iter().enumerate() {
+            if !value.is_finite() {
+                return Err(PresetError::Mean { channel, value });
+            }
+        }
+        for (channel, value) in self.std.into_iter().enumerate() {
+            if !(value.is_finite() && value > 0.0) {
+                return Err(PresetError::Std { channel, value });
+            }
+        }
+        Ok(())
+    }
+
+    /// This preset for another input size: `crop` becomes the side of the square, and `resize`
+    /// follows in proportion, rounded down as timm does.
+    ///
+    /// # Errors
+    ///
+    /// [`PresetError::Size`] if either leaves `1..=MAX_SIDE`.
+    pub fn with_size(self, crop: u32) -> Result<Self, PresetError> {
+        let resize = u64::from(crop) * u64::from(self.resize) / u64::from(self.crop);
+        let resize = u32::try_from(resize).unwrap_or(u32::MAX);
+        let sized = Self::new(resize, crop, self.interpolation, self.mean, self.std)?;
+        Ok(Self {
+            grey: self.grey,
+            ..sized
+        })
+    }
+
+    /// This preset for grey pictures: colours become their luminance, three times over, before
+    /// anything else, as torchvision's `Grayscale(num_output_channels=3)` makes it.
+    pub fn greyscale(self) -> Self {
+        Self { grey: true, ..self }
+    }
+
+    /// This preset with the same normalisation for all three channels, the mean of theirs: what a
+    /// network of one channel is given.
+    pub fn with_one_normalisation(self) -> Self {
+        let mean = |of: [f32; 3]| [of.iter().sum::<f32>() / 3.0; 3];
+        Self {
+            mean: mean(self.mean),
+            std: mean(self.std),
+            ..self
+        }
+    }
+
+    /// Whether colours are turned into their luminance.
+    pub fn is_grey(&self) -> bool {
+        self.grey
+    }
+
+    /// Length of the resized photo's shorter side, in pixels.
+    pub fn resize(&self) -> u32 {
+        self.resize
+    }
+
+    /// Side of the square the network sees, in pixels.
+    pub fn crop(&self) -> u32 {
+        self.crop
+    }
+
+    /// The filter with which photos are resized.
+    pub fn interpolation(&self) -> Interpolation {
+        self.interpolation
+    }
+
+    /// What is subtracted from red, green and blue, for values in `[0, 1]`.
+    pub fn mean(&self) -> [f32; 3] {
+        self.mean
+    }
+
+    /// What red, green and blue are divided by after that.
+    pub fn std(&self) -> [f32; 3] {
+        self.std
+    }
+
+    /// The network's input for a photo.
+    ///
+    /// # Shapes
+    ///
+    /// Returns `[3, crop, crop]`, row-major: the whole red plane, then green, then blue.
+    pub fn apply(&self, image: &RgbImage) -> Vec<f32> {
+        self.normalise(&self.crop_pixels(image))
+    }
+
+    /// The network's input for one view of a photo; `apply` is the view [`View::Plain`].
+    ///
+    /// # Shapes
+    ///
+    /// Returns `[3, crop, crop]`, as [`Preset::apply`] does.
+    pub fn apply_view(&self, image: &RgbImage, view: &View) -> Vec<f32> {
+        self.normalise(&self.view_pixels(image, view))
+    }
+
+    /// The square of the photo that the network sees, before normalisation: `crop`×`crop` pixels.
+    pub fn crop_pixels(&self, image: &RgbImage) -> RgbImage {
+        self.view_pixels(image, &View::Plain)
+    }
+
+    /// The photo, in the colours that the network sees.
+    fn coloured<'a>(&self, image: &'a RgbImage) -> Cow<'a, RgbImage> {
+        match self.grey {
+            true => Cow::Owned(image.to_grey()),
+            false => Cow::Borrowed(image),
+        }
+    }
+
+    /// The square that one view of the photo shows the network, before normalisation.
+    ///
+    /// A crop box that reaches beyond the photo is cut off at its edges.
+    pub fn view_pixels(&self, image: &RgbImage, view: &View) -> RgbImage {
+        let image = &*self.coloured(image);
+        let seen = Placement::new(self, [image.width(), image.height()], view);
+        let mut pixels = resize::resize(image, seen.columns, seen.rows, self.interpolation);
+        if seen.mirror {
+            augment::mirror(&mut pixels, seen.columns.window.length as usize);
+        }
+        RgbImage::square(self.crop, seen.pad(pixels, self.crop))
+    }
+
+    /// `(value / 255 − mean) / std` in f32, channel by channel.
+    ///
+    /// # Shapes
+    ///
+    /// A picture of W×H pixels gives `[3, H, W]`, row-major.
+    pub fn normalise(&self, pixels: &RgbImage) -> Vec<f32> {
+        let bytes = pixels.pixels();
+        let mut output = Vec::with_capacity(bytes.len());
+        for (channel, (mean, std)) in self.mean.into_iter().zip(self.std).enumerate() {
+            // Each of the 256 values once: the same numbers, without a division for each pixel.
+            let table: [f32; 256] =
+                std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
+            output.extend(
+                bytes
+                    .iter()
+                    .skip(channel)
+                    .step_by(3)
+                    .map(|&value| table[value as usize]),
+            );
+        }
+        output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(change: impl FnOnce(&mut serde_json::Value)) -> Result<Preset, serde_json::Error> {
+        let mut value = serde_json::to_value(Preset::IMAGENET).unwrap();
+        change(&mut value);
+        serde_json::from_value(value)
+    }
+
+    #[test]
+    fn json_is_the_documented_one_and_comes_back_equal() {
+        let text = serde_json::to_string(&Preset::IMAGENET).unwrap();
+        assert_eq!(
+            text,
+            r#"{"resize":256,"crop":224,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#
+        );
+        assert_eq!(
+            serde_json::from_str::<Preset>(&text).unwrap(),
+            Preset::IMAGENET
+        );
+    }
+
+    #[test]
+    fn hostile_json_is_refused_with_the_field_named() {
+        let zero = json(|preset| preset["crop"] = 0.into()).unwrap_err();
+        assert!(zero.to_string().contains("`crop` is 0 pixels"), "{zero}");
+        let huge = json(|preset| preset["resize"] = 4097.into()).unwrap_err();
+        assert!(
+            huge.to_string().contains("`resize` is 4097 pixels"),
+            "{huge}"
+        );
+        let flat = json(|preset| preset["std"][1] = 0.into()).unwrap_err();
+        assert!(flat.to_string().contains("std of channel 1 is 0"), "{flat}");
+        // Finite in the file, infinite as f32.
+        let mean = json(|preset| preset["mean"][2] = 1e300.into()).unwrap_err();
+        assert!(
+            mean.to_string().contains("mean of channel 2 is inf"),
+            "{mean}"
+        );
+        assert!(json(|preset| preset["crop"] = (-1).into()).is_err());
+        assert!(json(|preset| preset["interpolation"] = "lanczos".into()).is_err());
+        assert!(json(|preset| preset["stretch"] = true.into()).is_err());
+    }
+
+    #[test]
+    fn other_sizes_keep_the_proportion_of_resize_to_crop() {
+        let at = |crop| {
+            Preset::IMAGENET
+                .with_size(crop)
+                .map(|preset| preset.resize())
+        };
+        assert_eq!(at(224), Ok(256));
+        // timm: floor(288 / 0.875) = 329.
+        assert_eq!(at(288), Ok(329));
+        assert_eq!(
+            at(0),
+            Err(PresetError::Size {
+                field: "resize",
+                value: 0
+            })
+        );
+        assert_eq!(
+            at(4096),
+            Err(PresetError::Size {
+                field: "resize",
+                value: 4681
+            })
+        );
+        assert!(at(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_plane_of_one_colour_normalises_to_three_constants() {
+        let red = RgbImage::new(2, 2, [255, 0, 127].repeat(4)).unwrap();
+        let input = Preset::EFFICIENTNET_LITE0.normalise(&red);
+        assert_eq!(input[..8], [1.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0, -1.0]);
+        assert!(
+            input[8..].iter().all(|x| (x + 1.0 / 255.0).abs() < 1e-6),
+            "{input:?}"
+        );
+    }
+
+    #[test]
+    fn a_line_of_65535_pixels_costs_no_more_than_its_middle() {
+        let line: Vec<u8> = (0..65_535u32).flat_map(|x| [(x % 251) as u8; 3]).collect();
+        for (width, height) in [(65_535, 1), (1, 65_535)] {
+            // Whole, this would be a picture of 14 or 268 million × the crop's pixels.
+            let photo = RgbImage::new(width, height, line.clone()).unwrap();
+            for crop in [224, 1792] {
+                let preset = Preset::EFFICIENTNET_LITE0.with_size(crop).unwrap();
+                assert_eq!(preset.apply(&photo).len(), (3 * crop * crop) as usize);
+            }
+        }
+    }
+}
