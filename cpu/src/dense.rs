@@ -5,8 +5,8 @@
 use std::ops::Range;
 
 use crate::activation::Activation;
-use crate::conv::{ConvGeometry, Weights};
 use crate::gemm::{BLOCK, Packed, Product};
+use crate::geometry::{ConvGeometry, Weights};
 use crate::simd::Level;
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::view::{View, ViewMut};

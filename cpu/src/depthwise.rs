@@ -5,7 +5,7 @@
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, apply_in_place};
-use crate::conv::{ConvGeometry, Weights};
+use crate::geometry::{ConvGeometry, Weights};
 use crate::simd::{Level, load, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};

@@ -12,8 +12,8 @@
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, apply_in_place};
-use crate::conv::{ConvGeometry, Weights};
 use crate::gemm::{Packed, Product};
+use crate::geometry::{ConvGeometry, Weights};
 use crate::simd::{Floats, Level, load, splat, store};
 use crate::threads::{Output, chunk, parallel, threads, with_scratch};
 use crate::view::{View, ViewMut};

@@ -4,14 +4,14 @@
 use burn::tensor::activation::softmax;
 use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::ops::PadMode;
-use burn::tensor::{DType, Device, Int, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::precision::Precision;
 use super::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId};
-use super::upload::Upload;
+use super::upload::{Kind, Scores, Upload};
 use crate::device::DeviceError;
-use crate::graph::{LARGEST_BINDING, Nonlinearity, Pool};
-use crate::kernels::{self, FrozenConv};
+use crate::graph::LARGEST_BINDING;
+use crate::kernels;
 
 /// A program made ready for a device of Burn's.
 #[derive(Debug)]
@@ -23,47 +23,6 @@ pub struct Adapter {
     uses: Vec<usize>,
     images_at_once: usize,
     precision: Precision,
-}
-
-/// What a step does, with its numbers on the device.
-#[derive(Debug)]
-pub(super) enum Kind {
-    /// As many filters at a time as fit into one of the device's bindings.
-    Conv(Vec<FrozenConv>, Ending),
-    Affine(Tensor<1>, Tensor<1>, Option<Nonlinearity>),
-    LayerNorm(Tensor<1>, Tensor<1>, f64),
-    Activate(Nonlinearity),
-    MaxPool(Pool),
-    AvgPool(Pool),
-    AdaptiveAvgPool,
-    Add(Option<Nonlinearity>),
-    Gate,
-    Concat,
-    Chunk(usize),
-    Shuffle(usize),
-    Reshape,
-    FlattenMaps,
-    ClassToken(Tensor<4>),
-    FirstToken,
-    Positions(Tensor<4>),
-    MergePatches,
-    /// Which positions, and whether one of zeros is among them.
-    Gather(Tensor<1, Int>, bool),
-    Attention(Box<Scores>),
-}
-
-/// What is added to and multiplied with attention scores.
-#[derive(Debug)]
-pub(super) struct Scores {
-    pub parts: SelfAttention,
-    /// It is what our kernel does: one scale, nothing masked, queries, keys and values side by side.
-    pub is_plain: bool,
-    /// `[1, heads, 1, 1]`
-    pub cosine: Option<Tensor<4>>,
-    /// `[1, heads, tokens, tokens]`
-    pub bias: Option<Tensor<4>>,
-    /// `[1, windows, 1, tokens, tokens]`
-    pub mask: Option<Tensor<5>>,
 }
 
 impl Adapter {

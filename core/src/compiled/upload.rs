@@ -1,13 +1,53 @@
 //! A program's numbers on a device, in the order and precision in which kernels read them.
 
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, Int, Tensor, TensorData};
 
-use super::adapter::{Kind, Scores};
 use super::precision::Precision;
-use super::program::{SelfAttention, Shape, Work};
-use crate::graph::LARGEST_BINDING;
+use super::program::{Ending, SelfAttention, Shape, Work};
+use crate::graph::{LARGEST_BINDING, Nonlinearity, Pool};
 use crate::kernels::FrozenConv;
+
+/// What a step does, with its numbers on the device.
+#[derive(Debug)]
+pub(super) enum Kind {
+    /// As many filters at a time as fit into one of the device's bindings.
+    Conv(Vec<FrozenConv>, Ending),
+    Affine(Tensor<1>, Tensor<1>, Option<Nonlinearity>),
+    LayerNorm(Tensor<1>, Tensor<1>, f64),
+    Activate(Nonlinearity),
+    MaxPool(Pool),
+    AvgPool(Pool),
+    AdaptiveAvgPool,
+    Add(Option<Nonlinearity>),
+    Gate,
+    Concat,
+    Chunk(usize),
+    Shuffle(usize),
+    Reshape,
+    FlattenMaps,
+    ClassToken(Tensor<4>),
+    FirstToken,
+    Positions(Tensor<4>),
+    MergePatches,
+    /// Which positions, and whether one of zeros is among them.
+    Gather(Tensor<1, Int>, bool),
+    Attention(Box<Scores>),
+}
+
+/// What is added to and multiplied with attention scores.
+#[derive(Debug)]
+pub(super) struct Scores {
+    pub parts: SelfAttention,
+    /// It is what our kernel does: one scale, nothing masked, queries, keys and values side by side.
+    pub is_plain: bool,
+    /// `[1, heads, 1, 1]`
+    pub cosine: Option<Tensor<4>>,
+    /// `[1, heads, tokens, tokens]`
+    pub bias: Option<Tensor<4>>,
+    /// `[1, windows, 1, tokens, tokens]`
+    pub mask: Option<Tensor<5>>,
+}
 
 /// Where numbers go, and how they are kept there.
 #[derive(Clone, Copy)]

@@ -115,7 +115,11 @@ fn whatever_stands_in_front_of_the_names_is_taken_off() {
             let (model, reading) = read.unwrap();
             assert_eq!(reading.prefix, said);
             assert!(reading.aside.is_empty(), "{reading:?}");
-            assert_eq!(model.backbone_tensors(), plain.backbone_tensors(), "{prefix}");
+            assert_eq!(
+                model.backbone_tensors(),
+                plain.backbone_tensors(),
+                "{prefix}"
+            );
             let is_same = model.head_tensors() == plain.head_tensors();
             assert_eq!(is_same, purpose == Purpose::Answer);
         }
