@@ -7,11 +7,11 @@ use burn::tensor::ops::PadMode;
 use burn::tensor::{DType, Device, Tensor};
 
 use super::precision::Precision;
-use super::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId};
+use super::program::{Job, Program, SelfAttention, Shape, Timing, ValueId};
 use super::upload::{Kind, Scores, Upload};
 use crate::device::DeviceError;
 use crate::graph::LARGEST_BINDING;
-use crate::kernels;
+use crate::kernels::{self, FrozenConv};
 
 /// A program made ready for a device of Burn's.
 #[derive(Debug)]
