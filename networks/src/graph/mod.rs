@@ -108,7 +108,8 @@ impl Graph {
         stages: Vec<Stage>,
     ) -> Self {
         let mut layer_stages = vec![0; layers.len()];
-        for (index, stage) in stages.iter().enumerate() {
+        // From the last: a layer that serves several belongs to the first of them.
+        for (index, stage) in stages.iter().enumerate().rev() {
             for node in &nodes[stage.nodes.clone()] {
                 for layer in node.op.layers() {
                     layer_stages[layer.0] = index;

@@ -17,6 +17,7 @@
 //! ```
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::Add;
 use std::rc::Rc;
 
@@ -56,6 +57,7 @@ pub fn sketch(
     let sheet = Rc::new(RefCell::new(Sheet {
         nodes: Vec::new(),
         layers: Vec::new(),
+        by_name: HashMap::new(),
         constants: Vec::new(),
         stages: Vec::new(),
         staged: 0,
@@ -88,6 +90,7 @@ pub fn sketch(
 struct Sheet {
     nodes: Vec<Node>,
     layers: Vec<LayerSpec>,
+    by_name: HashMap<String, LayerId>,
     constants: Vec<Constant>,
     stages: Vec<Stage>,
     /// The nodes that belong to a stage already.
@@ -107,10 +110,29 @@ impl Sheet {
         parts.join(".")
     }
 
+    /// The layer of this name; it is one layer however often it is written, as PyTorch's modules are.
     fn layer(&mut self, name: &str, joint: &'static str, kind: LayerKind) -> LayerId {
-        let name = self.name(name);
-        self.layers.push(LayerSpec { name, joint, kind });
-        LayerId(self.layers.len() - 1)
+        let spec = LayerSpec {
+            name: self.name(name),
+            joint,
+            kind,
+        };
+        let key = format!("{}{joint}", spec.name);
+        if let Some(&known) = self.by_name.get(&key) {
+            if self.layers[known.0] != spec {
+                self.error.get_or_insert(GraphError {
+                    step: spec.name,
+                    op: "a layer",
+                    what: "has the name of another",
+                    input: Vec::new(),
+                });
+            }
+            return known;
+        }
+        let id = LayerId(self.layers.len());
+        self.by_name.insert(key, id);
+        self.layers.push(spec);
+        id
     }
 }
 
@@ -589,4 +611,49 @@ pub enum PositionBias {
     },
     /// Swin v2's perceptron, with cosine attention.
     Cosine,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layer_that_is_written_twice_serves_two_steps_and_is_counted_once() {
+        let graph = sketch([3, 8, 8], &Options::default(), |image| {
+            let stem = image.conv("stem", Conv::new(4, 1).bias()).stage("stem");
+            let head = |x: &Value| x.within("head", |x| x.conv("conv", Conv::new(4, 3).bias()));
+            let once = head(&stem);
+            let twice = head(&once);
+            (once + twice).stage("head")
+        })
+        .unwrap();
+        assert_eq!(graph.layers().len(), 2);
+        assert_eq!(graph.parameter_count(), 3 * 4 + 4 + 4 * 4 * 9 + 4);
+        let of = |name: &str| {
+            graph
+                .nodes()
+                .iter()
+                .filter(|node| node.name == name)
+                .count()
+        };
+        assert_eq!(of("head.conv"), 2);
+        // It works twice all the same.
+        assert_eq!(graph.macs(), 8 * 8 * (3 * 4 + 2 * 4 * 4 * 9));
+        assert_eq!(graph.stage_of_layer(LayerId(1)), 1);
+    }
+
+    #[test]
+    fn two_layers_of_one_name_are_an_error() {
+        let error = sketch([3, 8, 8], &Options::default(), |image| {
+            image
+                .conv("a", Conv::new(4, 1))
+                .conv("a", Conv::new(4, 1))
+                .stage("all")
+        })
+        .unwrap_err();
+        assert!(
+            error.to_string().contains("'a' has the name of another"),
+            "{error}"
+        );
+    }
 }

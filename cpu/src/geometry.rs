@@ -1,0 +1,102 @@
+//! What a convolution does to the shape of maps, and its weights as they come.
+
+/// What a convolution does to the shape of maps.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ConvGeometry {
+    /// Channels of the maps read.
+    pub input: usize,
+    /// Channels of the maps written.
+    pub output: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
+    /// Pixels from one output to the next, down and across.
+    pub stride: [usize; 2],
+    /// Zeros above and to the left; what is missing below and to the right follows from the output's
+    /// size.
+    pub padding: [usize; 2],
+    /// Pixels from one tap to the next, down and across.
+    pub dilation: [usize; 2],
+    /// Groups of channels that do not see one another.
+    pub groups: usize,
+}
+
+impl ConvGeometry {
+    /// A linear layer: one tap.
+    pub fn pointwise(input: usize, output: usize) -> Self {
+        Self {
+            input,
+            output,
+            kernel: [1, 1],
+            stride: [1, 1],
+            padding: [0, 0],
+            dilation: [1, 1],
+            groups: 1,
+        }
+    }
+
+    /// Taps of the kernel.
+    pub(crate) fn taps(&self) -> usize {
+        self.kernel[0] * self.kernel[1]
+    }
+
+    /// On one axis, the taps of output `at` that lie within a map of a size, from and to, and where
+    /// the first of them reads.
+    pub(crate) fn clip(&self, axis: usize, at: usize, size: usize) -> (usize, usize, usize) {
+        let (dilation, padding) = (self.dilation[axis], self.padding[axis]);
+        let start = at * self.stride[axis];
+        let last = (size + padding).saturating_sub(start).div_ceil(dilation);
+        let last = last.min(self.kernel[axis]);
+        let first = padding.saturating_sub(start).div_ceil(dilation).min(last);
+        (
+            first,
+            last,
+            (start + first * dilation).wrapping_sub(padding),
+        )
+    }
+
+    /// Panics unless the numbers make sense together.
+    pub(crate) fn check(&self) {
+        assert!(
+            self.groups > 0
+                && self.input.is_multiple_of(self.groups)
+                && self.output.is_multiple_of(self.groups),
+            "{} groups do not divide {} and {} channels",
+            self.groups,
+            self.input,
+            self.output
+        );
+        assert!(
+            self.kernel
+                .iter()
+                .chain(&self.stride)
+                .chain(&self.dilation)
+                .all(|&n| n > 0),
+            "kernel, stride and dilation are at least 1: {self:?}"
+        );
+    }
+}
+
+/// A layer's weights as they come.
+#[derive(Clone, Copy, Debug)]
+pub struct Weights<'a> {
+    /// `[output, input / groups, kernel rows, kernel columns]`, or `[output, input]`.
+    pub numbers: &'a [f32],
+    /// What the numbers of each output are multiplied by; empty if by nothing.
+    pub factors: &'a [f32],
+}
+
+impl<'a> From<&'a [f32]> for Weights<'a> {
+    fn from(numbers: &'a [f32]) -> Self {
+        Self {
+            numbers,
+            factors: &[],
+        }
+    }
+}
+
+impl Weights<'_> {
+    /// The factor of an output.
+    pub(crate) fn factor(&self, output: usize) -> f32 {
+        self.factors.get(output).copied().unwrap_or(1.0)
+    }
+}
