@@ -197,3 +197,18 @@ fn a_search_in_pieces_is_over_in_many_steps_and_stays_over() {
     assert_eq!(groups.counts().largest, 300);
     assert_eq!(groups, Groups::find(&cache, None));
 }
+
+#[test]
+fn near_copies_that_come_back_at_even_distances_are_found() {
+    let mut random = Random::new(9);
+    let one = picture(&mut random, 256);
+    let rows: Vec<_> = (0..1600)
+        .map(|photo| match photo % 2 {
+            0 => varied(&one, 0.1, &mut random),
+            _ => picture(&mut random, 256),
+        })
+        .collect();
+    let labels: Vec<usize> = (0..1600).map(|photo| photo % 5).collect();
+    let counts = Groups::find(&cache(&rows, &labels), None).counts();
+    assert_eq!((counts.groups, counts.largest), (1, 800));
+}

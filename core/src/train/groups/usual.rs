@@ -4,6 +4,7 @@ use rekindle_cpu as cpu;
 
 use super::joined::{Rows, to_unit_length};
 use super::search::Work;
+use crate::random::Random;
 
 /// Cosine of whole features from which two photos are much the same, where what is usual is looked for: more
 /// than that would hide what they have in common.
@@ -90,10 +91,16 @@ impl Usual {
     }
 }
 
-/// So many photos at most, evenly over all.
+/// So many photos at most, drawn from all: every tenth might be the same picture every time.
 fn some(photos: &[usize], most: usize) -> Vec<usize> {
-    let step = photos.len().div_ceil(most).max(1);
-    photos.iter().copied().step_by(step).collect()
+    let mut drawn = photos.to_vec();
+    if drawn.len() > most {
+        // Any will do, as long as they are the same every time.
+        Random::new(0x7573_7561_6c).shuffle(&mut drawn);
+        drawn.truncate(most);
+        drawn.sort_unstable();
+    }
+    drawn
 }
 
 fn unit(row: &[f32]) -> Vec<f32> {
