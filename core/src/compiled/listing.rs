@@ -8,6 +8,7 @@ use super::program::{Ending, Program, Shape, Work};
 use crate::device::Tier;
 use crate::graph::Conv;
 use crate::kernels::choice::{Sizes, epilogue};
+use crate::kernels::conv_options;
 
 /// A step and the kernel that does it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,7 +68,7 @@ fn chosen(
 ) -> Vec<Kernel> {
     let size = [shape.rows, shape.columns];
     let maps = [batch, shape.channels, shape.rows, shape.columns];
-    let sizes = Sizes::new(maps, filters, conv.kernel, &conv.options(size));
+    let sizes = Sizes::new(maps, filters, conv.kernel, &conv_options(conv, size));
     let epilogue = epilogue(ending.residual, ending.activation);
     sizes.frozen(epilogue, Storage::F32, tier).kernels(tier)
 }

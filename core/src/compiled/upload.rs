@@ -6,7 +6,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::precision::Precision;
 use super::program::{Ending, SelfAttention, Shape, Work};
 use crate::graph::{LARGEST_BINDING, Nonlinearity, Pool};
-use crate::kernels::FrozenConv;
+use crate::kernels::{FrozenConv, conv_options};
 
 /// What a step does, with its numbers on the device.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl Upload<'_> {
             } => {
                 let size = [input.rows, input.columns];
                 let kernel = [channels / conv.groups, conv.kernel[0], conv.kernel[1]];
-                let options = conv.options(size);
+                let options = conv_options(&conv, size);
                 let parts = self.parts(&weight.numbers(), &bias, kernel, &options, size);
                 Kind::Conv(parts, ending)
             }

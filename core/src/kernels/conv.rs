@@ -13,6 +13,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
+
+use crate::graph::Conv;
 use {
     super::adapter::{laid_out, output, runs_wgsl, tier, turned},
     super::choice::{Forward, Sizes},
@@ -27,6 +29,13 @@ use {
         Epilogue, Storage,
     },
 };
+
+/// Burn's options for a convolution of maps of this height and width: TensorFlow's padding depends on them.
+pub fn conv_options(conv: &Conv, size: [usize; 2]) -> ConvOptions<2> {
+    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
+    options.padding = conv.padding_of(size);
+    options
+}
 
 /// A two-dimensional convolution.
 ///

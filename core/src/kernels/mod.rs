@@ -23,7 +23,7 @@ mod upsample;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use batch_norm::batch_norm;
-pub use conv::conv2d;
+pub use conv::{conv_options, conv2d};
 pub use frame::Frame;
 pub use fused::{FrozenConv, matmul};
 pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};

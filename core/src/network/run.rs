@@ -8,7 +8,7 @@ use burn::tensor::activation::{
     gelu, hard_sigmoid, hard_swish, relu, relu6, sigmoid, silu, softmax, tanh,
 };
 use burn::tensor::module::{adaptive_avg_pool2d, avg_pool2d, linear, max_pool2d};
-use burn::tensor::ops::{AvgPoolOptions, ConvOptions, MaxPoolOptions, PadMode};
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions, PadMode};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 
 use super::scores::{self, Scores};
@@ -488,14 +488,8 @@ impl Network {
 fn convolve(conv: &Conv, layer: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let [_, _, height, width] = x.dims();
     let bias = layer.bias.as_ref().map(|bias| bias.val());
-    kernels::conv2d(x, layer.weight.val(), bias, options(conv, [height, width]))
-}
-
-/// Burn's options for maps of this height and width: TensorFlow's padding depends on them.
-fn options(conv: &Conv, size: [usize; 2]) -> ConvOptions<2> {
-    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
-    options.padding = conv.padding_of(size);
-    options
+    let options = kernels::conv_options(conv, [height, width]);
+    kernels::conv2d(x, layer.weight.val(), bias, options)
 }
 
 /// What the parts of a layer make, put together along an axis.

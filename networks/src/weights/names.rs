@@ -90,7 +90,7 @@ pub struct FillReport {
 
 impl FillReport {
     /// Notes what the source has beside what was `known`.
-    pub(super) fn finish(&mut self, source: &dyn TensorSource, known: &BTreeSet<String>) {
+    pub fn finish(&mut self, source: &dyn TensorSource, known: &BTreeSet<String>) {
         let unused =
             |name: &String| !known.contains(name) && !name.ends_with("num_batches_tracked");
         self.unexpected = source.names().into_iter().filter(unused).collect();
