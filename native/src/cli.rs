@@ -196,9 +196,11 @@ pub struct TrainArgs {
     /// are no folds; 0.2 when not given.
     #[arg(long, value_name = "SHARE")]
     pub split: Option<f64>,
-    /// Seed of everything that is drawn: splits, views, the order of batches.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    /// Seed of everything that is drawn: splits, folds, views, the order of batches, a two-layer head's and
+    /// `--weights random`'s numbers. What is drawn follows from it and from the photos' content, whatever
+    /// they are called. 0 when not given.
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Augmented views of each photo, beside the plain one: a head learns from 1 + N views of every
     /// photo. They follow from the seed and the photo's content, whatever its name.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -243,6 +245,13 @@ pub struct TrainArgs {
     pub min_accuracy: Option<f64>,
 }
 
+impl TrainArgs {
+    /// The seed, given or not.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+}
+
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
@@ -260,7 +269,7 @@ pub struct PredictArgs {
     /// How many classes to show.
     #[arg(long, short = 'k', default_value_t = 5)]
     pub top: usize,
-    /// Fail when any photo cannot be read.
+    /// Fail on photos that cannot be read instead of skipping them.
     #[arg(long)]
     pub strict: bool,
 }
@@ -268,10 +277,14 @@ pub struct PredictArgs {
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// A model file.
+    /// A model file, or the name of a network.
     pub model: String,
     /// The folder: one folder of photos a class, with or without test/, val/ and train/ above them.
     pub dir: PathBuf,
+    /// The network's weights, when it is given by name. A head for other classes than ImageNet's is taken
+    /// to be for the folder's, in the order of their names.
+    #[command(flatten)]
+    pub weights: WeightArgs,
     /// Which photos are read.
     #[command(flatten)]
     pub photos: PhotoArgs,
@@ -436,9 +449,9 @@ pub struct DoctorArgs {
     /// The class of adapter to list for, whatever there is here.
     #[arg(long, value_enum, requires = "kernels")]
     pub tier: Option<TierChoice>,
-    /// Photos a pass that kernels are listed for.
-    #[arg(long, default_value_t = 1, requires = "kernels", value_parser = up_to(8192))]
-    pub batch: usize,
+    /// Photos a pass that an adapter's kernels are listed for; 1 when not given.
+    #[arg(long, requires = "kernels", value_parser = up_to(8192))]
+    pub batch: Option<usize>,
 }
 
 /// The widths of numbers on an adapter.

@@ -46,7 +46,7 @@ impl Views<'_> {
     }
 }
 
-/// Computes the features of labelled photos.
+/// Computes the features of labelled photos; `skipped` have been skipped before.
 ///
 /// Returns the cache and the photos that could not be read, by their position in `paths`; the cache
 /// holds the others in order.
@@ -55,6 +55,7 @@ pub fn extract(
     paths: &[PathBuf],
     labels: &[usize],
     views: Views<'_>,
+    skipped: usize,
     context: &Context,
 ) -> anyhow::Result<(FeatureCache, Vec<(usize, PhotoError)>)> {
     let width = model.backbone_graph().features();
@@ -65,7 +66,7 @@ pub fn extract(
         model,
         paths,
         views,
-        "features",
+        ("features", skipped),
         context,
         &mut readable,
         |batch| {
@@ -90,11 +91,12 @@ pub struct Answers {
     pub failed: Vec<(usize, PhotoError)>,
 }
 
-/// Classifies photos: the `top` best classes of each.
+/// Classifies photos: the `top` best classes of each; `skipped` have been skipped before.
 pub fn predict(
     model: &Model,
     paths: &[PathBuf],
     top: usize,
+    skipped: usize,
     context: &Context,
 ) -> anyhow::Result<Answers> {
     let mut answers = Vec::new();
@@ -103,7 +105,7 @@ pub fn predict(
         model,
         paths,
         Views::PLAIN,
-        "photos",
+        ("photos", skipped),
         context,
         &mut readable,
         |batch| {
@@ -117,12 +119,13 @@ pub fn predict(
     })
 }
 
-/// Decodes, crops, and hands batches of crops to `work`. `readable` gets the photos that made it.
+/// Decodes, crops, and hands batches of crops to `work`. `readable` gets the photos that made it. The line at the
+/// end begins with the label and counts what was skipped before too.
 fn stream(
     model: &Model,
     paths: &[PathBuf],
     views: Views<'_>,
-    label: &str,
+    (label, skipped): (&str, usize),
     context: &Context,
     readable: &mut Vec<usize>,
     mut work: impl FnMut(&[RgbImage]) -> anyhow::Result<()>,
@@ -170,7 +173,7 @@ fn stream(
     progress.finish(&format!(
         "{label}: {} read, {} skipped",
         readable.len(),
-        failed.len()
+        skipped + failed.len()
     ));
     Ok(failed)
 }

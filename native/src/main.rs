@@ -14,6 +14,7 @@ mod photos;
 mod report;
 mod runs;
 mod serve;
+mod skipped;
 mod ui;
 mod walk;
 

@@ -94,6 +94,29 @@ pub fn default_name(now: &jiff::civil::DateTime, model: &str, head: &str) -> Str
     format!("{}-{model}-{head}", now.strftime("%Y%m%d-%H%M%S"))
 }
 
+/// Refuses a name that no run can have, and a place for runs that is no folder: before anything is read.
+///
+/// # Errors
+/// [`RunError::BadName`] or [`RunError::NotWritable`].
+pub fn check(root: &Path, name: Option<&str>) -> Result<(), RunError> {
+    if let Some(name) = name.filter(|name| !is_plain_name(name)) {
+        return Err(RunError::BadName(name.into()));
+    }
+    // What is not there will be made.
+    let is_elsewhere = match fs::metadata(root) {
+        Ok(metadata) => !metadata.is_dir(),
+        // A file stands where a folder above it should.
+        Err(error) => error.kind() == io::ErrorKind::NotADirectory,
+    };
+    match is_elsewhere {
+        true => Err(RunError::NotWritable {
+            path: root.to_owned(),
+            cause: io::Error::from(io::ErrorKind::NotADirectory),
+        }),
+        false => Ok(()),
+    }
+}
+
 /// The folder of one run, locked against other processes as long as this value lives.
 #[derive(Debug)]
 pub struct Run {

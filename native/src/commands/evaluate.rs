@@ -9,13 +9,13 @@ use rekindle_core::train::judge;
 use rekindle_core::train::metrics::Report;
 use serde_json::json;
 
-use super::measured::{accuracy_gate, check_gate, class_table, left_out, share};
+use super::measured::{accuracy_gate, check_gate, class_table, share};
 use super::{Context, print_json, print_text};
 use crate::cli::{EvaluateArgs, PartChoice};
 use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
 use crate::features::{self, Answers};
 use crate::ui::{ExitCode, Failure, print_warning};
-use crate::{models, runs};
+use crate::{models, runs, skipped};
 
 /// How many names a message lists before it says "…".
 const NAMES: usize = 8;
@@ -23,11 +23,22 @@ const NAMES: usize = 8;
 /// Classifies a labelled folder and prints accuracy, per-class figures and confusions.
 pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     check_gate(args.min_accuracy)?;
+    let weights = args.weights.weights.as_deref();
+    models::check(&args.model, weights)?;
     // The model knows what the classes are called, so it comes first; but not before a folder that is not
     // there.
     dataset::check_root(&args.dir)?;
     let device = context.open_device()?;
-    let model = models::open(&args.model, None, &device.device, context)?;
+    let classes = || -> anyhow::Result<Vec<String>> {
+        Ok(dataset::classes_of(&args.dir, &context.interrupt)?)
+    };
+    let model = models::open_to_measure(
+        &args.model,
+        weights,
+        Some(&classes),
+        &device.device,
+        context,
+    )?;
     let vocabulary = Vocabulary::of(&model.card.classes);
     let options = ScanOptions {
         limits: context.limits,
@@ -41,12 +52,27 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         Some(PartChoice::All) => Wanted::All,
     };
     let known = |name: &str| !vocabulary.places(name).is_empty();
-    let mut dataset =
-        dataset::scan_to_measure(&args.dir, &options, wanted, &known, &context.interrupt)?;
+    let mut dataset = dataset::scan_to_measure(
+        &args.dir,
+        &options,
+        wanted,
+        Some(&known),
+        &context.interrupt,
+    )?;
+    if args.split == Some(PartChoice::All) && dataset.parts.is_empty() {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "--split does not apply here: it belongs to folders that are divided into parts",
+        )
+        .with_help("leave it out: the whole folder is measured")
+        .into());
+    }
     introduce(args, &dataset, context);
     let places = vocabulary.places_of_classes(&dataset)?;
     let trained_on = trained_on(&model, &args.model);
-    if trained_on.is_none() && !matches!(model.card.head, HeadKind::Original) {
+    let is_own =
+        !matches!(model.card.head, HeadKind::Original) || model.card.classes != imagenet_classes();
+    if trained_on.is_none() && is_own {
         context
             .console
             .note("the model does not tell which photos it was trained on");
@@ -55,7 +81,13 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
 
     let classes = &model.card.classes;
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let Answers { answers, failed } = features::predict(&model, &paths, classes.len(), context)?;
+    let Answers { answers, failed } = features::predict(
+        &model,
+        &paths,
+        classes.len(),
+        dataset.skipped.len(),
+        context,
+    )?;
     let labels: Vec<usize> = answers
         .iter()
         .map(|(photo, _)| places[dataset.items[*photo].class])
@@ -69,10 +101,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
             row
         })
         .collect();
-    dataset.leave_out(&failed)?;
-    for skipped in &dataset.skipped {
-        print_warning(&left_out(skipped), None);
-    }
+    skipped::warn_of(&dataset.leave_out(&failed)?);
     let report = judge(&logits, &labels, classes.len())?;
 
     if context.global.json {
@@ -147,6 +176,7 @@ fn introduce(args: &EvaluateArgs, dataset: &Dataset, context: &Context) {
             Some("photos that a model was trained on make its accuracy look too good"),
         );
     }
+    skipped::warn_of(&dataset.skipped);
 }
 
 /// What a model's classes are called.

@@ -151,6 +151,7 @@ fn because(architecture: &str, cause: &Cause) -> String {
             classes: Some(classes),
         } => format!(
             "the file is {architecture}'s with a head for {classes} classes, and does not say what they are called: \
+             `rekindle evaluate {architecture} DIR --weights FILE` measures it on a folder that does, and \
              `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
         ),
         Cause::OtherHead { classes: None } => format!(
@@ -187,6 +188,7 @@ fn because(architecture: &str, cause: &Cause) -> String {
 fn training(error: &TrainError) -> (ExitCode, Option<String>) {
     match error {
         TrainError::Device(error) => device(error),
+        TrainError::Split(error) => (ExitCode::Data, error.help().map(Into::into)),
         _ => (ExitCode::Data, None),
     }
 }
