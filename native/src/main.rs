@@ -6,6 +6,7 @@ mod commands;
 mod dataset;
 mod features;
 mod fetch;
+mod files;
 mod interrupt;
 mod memory;
 mod models;
@@ -27,8 +28,12 @@ use crate::interrupt::Interrupt;
 use crate::ui::Console;
 
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let parsed = Cli::command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return ui::print_usage(&error).into(),
+    };
     let outcome = options::check(&cli, &matches).map_err(anyhow::Error::new);
     match outcome.and_then(|()| run(cli)) {
         Ok(code) => code.into(),

@@ -3,14 +3,15 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
+use rekindle_core::backbone::{Architecture, PretrainedWeights, UnsupportedInput, find};
 use rekindle_core::compiled::Precision;
 use rekindle_core::device::Device;
 use rekindle_core::graph::{Options, Scratch};
 use rekindle_core::model::{
-    Cause, Channels, Model, ModelCard, ModelError, Purpose, Reading, read_card,
+    Cause, Channels, Model, ModelCard, ModelError, Purpose, Reading, read_card, whole_graph,
 };
-use rekindle_core::weights::{WeightFile, WeightsError, is_average};
+use rekindle_core::preprocess::MAX_SIDE;
+use rekindle_core::weights::{Part, WeightFile, WeightsError, is_average};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{GreyChoice, PictureArgs, PrecisionChoice};
@@ -73,34 +74,9 @@ fn opened(
             .with_help("leave --weights out, or give the network's name and the file with --weights")
             .into());
         }
-        let bytes = read(path)?;
-        return match Model::open(bytes, device) {
-            Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
-                .with_context(|| format!("cannot use {} as a model", path.display()))
-                .context(
-                    Failure::new(
-                        ExitCode::Data,
-                        format!("{} is no model file", path.display()),
-                    )
-                    .with_help("give the network's name, and this file with --weights"),
-                ),
-            other => other.with_context(|| format!("cannot open {}", path.display())),
-        };
+        return from_model_file(path, device);
     }
-    if path.is_dir() || name.contains(['/', '\\']) || name.ends_with(".safetensors") {
-        let what = if path.is_dir() {
-            "is a folder"
-        } else {
-            "does not exist"
-        };
-        return Err(
-            Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
-                .with_help(
-                    "name the model.safetensors of a run, or a network from `rekindle models`",
-                )
-                .into(),
-        );
-    }
+    is_name(name)?;
     let wanted = Wanted {
         purpose: Purpose::Answer,
         pictures: &PictureArgs::default(),
@@ -108,6 +84,35 @@ fn opened(
         device,
     };
     Ok(named(name, weights, &wanted, context)?.0)
+}
+
+/// Refuses what was meant as the path of a model file, where no network is called so.
+pub fn is_name(name: &str) -> Result<(), Failure> {
+    let what = match Path::new(name).is_dir() {
+        true => "is a folder",
+        false if name.contains(['/', '\\']) || name.ends_with(".safetensors") => "does not exist",
+        false => return Ok(()),
+    };
+    Err(
+        Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
+            .with_help("name the model.safetensors of a run, or a network from `rekindle models`"),
+    )
+}
+
+/// Opens a model file: its card, and tensors that fit it and that can be computed with.
+pub fn from_model_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
+    match Model::open(read(path)?, device) {
+        Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
+            .with_context(|| format!("cannot use {} as a model", path.display()))
+            .context(
+                Failure::new(
+                    ExitCode::Data,
+                    format!("{} is no model file", path.display()),
+                )
+                .with_help("give the network's name, and this file with --weights"),
+            ),
+        other => other.with_context(|| format!("cannot open {}", path.display())),
+    }
 }
 
 /// The network of that name, filled with the weights asked for, to train a new head on it: the file's own
@@ -153,6 +158,7 @@ fn named(
         _ => {
             let chosen = weights;
             let entry = published(architecture, chosen)?;
+            let card = card(architecture, entry, wanted.pictures)?;
             let label = format!("{} {}", architecture.name, entry.name);
             let mut progress = None;
             let found = fetch::fetch(
@@ -167,7 +173,6 @@ fn named(
                 },
             )?;
             let bytes = read(&found.path)?;
-            let card = card(architecture, entry, wanted.pictures)?;
             let file = WeightFile::parse(&bytes).map_err(ModelError::from);
             let model = file
                 .and_then(|file| {
@@ -260,11 +265,19 @@ fn card(
     entry: &PretrainedWeights,
     pictures: &PictureArgs,
 ) -> anyhow::Result<ModelCard> {
-    adjusted(ModelCard::published(architecture, entry), pictures)
+    adjusted(
+        architecture,
+        ModelCard::published(architecture, entry),
+        pictures,
+    )
 }
 
 /// A card for such pictures.
-fn adjusted(card: ModelCard, pictures: &PictureArgs) -> anyhow::Result<ModelCard> {
+fn adjusted(
+    architecture: &'static Architecture,
+    card: ModelCard,
+    pictures: &PictureArgs,
+) -> anyhow::Result<ModelCard> {
     let channels = match pictures.grey {
         None => card.channels,
         Some(GreyChoice::Repeat) => Channels::GreyRepeated,
@@ -276,16 +289,43 @@ fn adjusted(card: ModelCard, pictures: &PictureArgs) -> anyhow::Result<ModelCard
         Some(side) => card
             .preset
             .with_size(side)
-            .map_err(|error| Failure::new(ExitCode::Usage, error))?,
+            .map_err(|_| no_such_size(architecture, side))?,
         None => card.preset,
     };
-    Ok(ModelCard {
+    let card = ModelCard {
         preset: channels.preset(preset),
         channels,
         small_stem: card.small_stem || pictures.small_stem,
         bare: card.bare || pictures.bare,
         ..card
-    })
+    };
+    if let Some(side) = pictures.input {
+        whole_graph(architecture, &card, [side as usize; 2]).map_err(too_small("--input"))?;
+    }
+    Ok(card)
+}
+
+/// What is said of a size that no photo is made.
+fn no_such_size(architecture: &Architecture, side: u32) -> Failure {
+    let message = format!("--input {side}: photos cannot be cut to that size");
+    Failure::new(ExitCode::Usage, message).with_help(format!(
+        "{} sees photos of {1}×{1} pixels as it was published; give a number from {2} to some {3}",
+        architecture.name,
+        architecture.input_size,
+        architecture.min_input(),
+        // What is cut out of is somewhat larger.
+        3 * MAX_SIDE / 4,
+    ))
+}
+
+/// What is said of an option's size that a network cannot take.
+pub fn too_small(option: &'static str) -> impl Fn(UnsupportedInput) -> Failure {
+    move |error| {
+        Failure::new(ExitCode::Usage, format!("{option}: {error}")).with_help(format!(
+            "the smallest that it takes is {option} {}",
+            error.smallest()
+        ))
+    }
 }
 
 /// A file the user names: whatever the network publishes first decides how photos are prepared,
@@ -352,10 +392,10 @@ fn from_file(
         },
         None => published,
     };
-    let card = adjusted(start, wanted.pictures)?;
+    let card = adjusted(architecture, start, wanted.pictures)?;
     let (model, reading) =
         Model::read(architecture, card, &file, wanted.purpose, wanted.device).map_err(|error| {
-            let others = others(&file);
+            let others: Vec<_> = others(&file).map(|part| part.key.as_str()).collect();
             let cause = match &error {
                 ModelError::Mismatch { cause, .. } => Some(cause.clone()),
                 _ => None,
@@ -375,7 +415,7 @@ fn from_file(
                 _ => error.context(unusable()),
             }
         })?;
-    tell(path, &file, &reading, context);
+    tell(path, &file, part.is_some(), &reading, context);
     Ok((model, origin))
 }
 
@@ -393,17 +433,14 @@ fn is_tensorflow_data(name: &str) -> bool {
         .is_some_and(|(at, of)| digits(at) && digits(of))
 }
 
-/// The keys of the dictionaries that were not taken.
-fn others(file: &WeightFile<'_>) -> Vec<String> {
+/// The dictionaries that were not taken.
+fn others<'f>(file: &'f WeightFile<'_>) -> impl Iterator<Item = &'f Part> {
     let parts = file.parts().iter();
-    parts
-        .filter(|part| part.key != file.part() && !part.key.is_empty())
-        .map(|part| part.key.clone())
-        .collect()
+    parts.filter(|part| part.key != file.part() && !part.key.is_empty())
 }
 
 /// Says what of a file was taken, where something else might have been meant.
-fn tell(path: &Path, file: &WeightFile<'_>, reading: &Reading, context: &Context) {
+fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, context: &Context) {
     let note = |text: &str| context.console.note(text);
     let path = path.display();
     let taken = file.part();
@@ -416,29 +453,36 @@ fn tell(path: &Path, file: &WeightFile<'_>, reading: &Reading, context: &Context
             "the weights in {path} are averages over their training (EMA)"
         ));
     }
-    let copies = reading
-        .copies
-        .iter()
-        .map(|copy| copy.trim_end_matches('.').to_owned());
-    for key in others(file).into_iter().chain(copies) {
-        let join = match key.is_empty() {
+    let (averages, plain): (Vec<_>, Vec<_>) = others(file)
+        .map(|part| part.key.as_str())
+        .partition(|key| is_averaged(key));
+    // Who names a dictionary knows of the others.
+    if let (false, Some(first)) = (chosen, plain.first()) {
+        let taken = match taken {
+            "" => "those of the file itself".to_owned(),
+            taken => format!("those under `{taken}`"),
+        };
+        let all: Vec<_> = plain.iter().map(|key| format!("`{key}`")).collect();
+        note(&format!(
+            "{path} holds more than one dictionary of tensors: {taken} are taken, there are others under {}; \
+             `--weights {path}#{first}` takes them",
+            all.join(", ")
+        ));
+    }
+    let copies = reading.copies.iter();
+    for key in averages
+        .into_iter()
+        .chain(copies.map(|copy| copy.trim_end_matches('.')))
+    {
+        note(&match key.is_empty() {
             true => format!("the file itself holds another copy of the network in {path}"),
-            false if is_averaged(&key) => format!(
+            false if is_averaged(key) => format!(
                 "{path} also holds averages over the training (EMA): `--weights {path}#{key}` takes them"
             ),
-            false
-                if reading
-                    .copies
-                    .iter()
-                    .any(|copy| copy.trim_end_matches('.') == key) =>
-            {
-                format!(
-                    "{path} holds the network more than once: `--weights {path}#{key}` takes another"
-                )
-            }
-            false => continue,
-        };
-        note(&join);
+            false => format!(
+                "{path} holds the network more than once: `--weights {path}#{key}` takes another"
+            ),
+        });
     }
     if !reading.aside.is_empty() {
         let count = reading.aside.len();

@@ -8,13 +8,10 @@ use serde_json::json;
 use super::inspect::Inspected;
 use super::{Context, print_json, print_text, table};
 use crate::cli::{DoctorArgs, InspectArgs, TierChoice};
-use crate::ui::{ExitCode, Failure};
+use crate::ui::ExitCode;
 
 /// Lists. No weights are read: the choice follows from the shapes.
 pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.batch == 0 {
-        return Err(Failure::new(ExitCode::Usage, "--batch must be at least 1").into());
-    }
     let tier = match args.tier {
         Some(tier) => of_choice(tier),
         None => of_device(context)?,

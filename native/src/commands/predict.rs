@@ -3,12 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use rekindle_core::postprocess::Prediction;
 use serde::Serialize;
 
 use super::{Context, percent, print_json, print_text};
 use crate::cli::PredictArgs;
-use crate::features::{self, Answers};
+use crate::features;
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::photos::PhotoProblem;
@@ -33,9 +34,6 @@ struct Trouble {
 
 /// Classifies photos and prints the best classes of each.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.top == 0 {
-        return Err(Failure::new(ExitCode::Usage, "--top must be at least 1").into());
-    }
     let Named { paths, unreadable } = expand(&args.images, &context.interrupt)?;
     let device = context.open_device()?;
     let model = models::open(
@@ -44,41 +42,35 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
         &device.device,
         context,
     )?;
-    let Answers { answers, failed } = features::predict(&model, &paths, args.top, context)?;
-
-    let mut answers = answers.into_iter().peekable();
-    let mut troubles = failed.iter().peekable();
-    for (index, path) in paths.iter().enumerate() {
-        if let Some((_, top)) = answers.next_if(|(photo, _)| *photo == index) {
-            print_answer(path, &top, context)?;
-        } else if let Some((_, error)) = troubles.next_if(|(photo, _)| *photo == index) {
-            print_trouble(
-                path,
-                error.kind(),
-                &error.problem.to_string(),
-                error.help(),
-                context,
-            )?;
+    let mut failed = 0;
+    features::predict(&model, &paths, args.top, context, |photo, known| {
+        let path = &paths[photo];
+        match known {
+            Ok(top) => print_answer(path, &top, context),
+            Err(error) => {
+                failed += 1;
+                let (kind, message) = (error.kind(), error.problem.to_string());
+                print_trouble(path, kind, &message, error.help(), context)
+            }
         }
-    }
+    })
+    .with_context(|| format!("cannot answer with {}", args.model))?;
     let unlisted = unreadable.len();
     for (folder, cause) in unreadable {
         let message = format!("the folder cannot be listed ({cause})");
         let kind = PhotoProblem::from_io(cause).kind();
-        print_trouble(&folder, kind, &message, None, context)?;
+        let help = "make it readable, or leave it out";
+        print_trouble(&folder, kind, &message, Some(help), context)?;
     }
-    if failed.len() + unlisted > 0 && (args.strict || failed.len() == paths.len()) {
-        let mut text = format!(
-            "{} of {} photos could not be read",
-            failed.len(),
-            paths.len()
-        );
+    if failed + unlisted > 0 && (args.strict || failed == paths.len()) {
+        let mut text = format!("{failed} of {} photos could not be read", paths.len());
         match unlisted {
             0 => {}
             1 => text += ", nor could a folder",
             folders => text += &format!(", nor could {folders} folders"),
         }
-        return Err(Failure::new(ExitCode::Data, text).into());
+        let help = "above is said what is wrong with each; without --strict the others are enough";
+        return Err(Failure::new(ExitCode::Data, text).with_help(help).into());
     }
     Ok(ExitCode::Ok)
 }
