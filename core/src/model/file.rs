@@ -66,7 +66,7 @@ pub enum ModelError {
 }
 
 /// Whether every batch norm can divide by the root of its running variance. PyTorch answers NaN where it is
-/// below −ε, and infinity where it is −ε; the little below zero that rounding leaves is harmless there and here.
+/// −ε or below; the little below zero that rounding leaves is harmless there and here.
 fn check_variances(graph: &Graph, parts: &[&Tensors]) -> Result<(), WeightsError> {
     for layer in graph.layers() {
         let LayerKind::BatchNorm { norm, .. } = layer.kind else {

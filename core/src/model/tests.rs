@@ -309,7 +309,7 @@ fn a_model_file_that_holds_nan_is_refused() {
     assert!(error.to_string().contains("holds NaN"), "{error}");
 }
 
-/// PyTorch's `batch_norm` in evaluation: finite for −1e-6, infinity at −ε, NaN below.
+/// PyTorch's `batch_norm` in evaluation is finite for −1e-6, and NaN at −ε and below.
 #[test]
 fn a_variance_below_zero_is_refused_by_the_tensors_name_where_epsilon_does_not_make_up_for_it() {
     let file = File::of("shufflenet_v2_x0_5");

@@ -69,7 +69,10 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
             1 => text += ", nor could a folder",
             folders => text += &format!(", nor could {folders} folders"),
         }
-        let help = "above is said what is wrong with each; without --strict the others are enough";
+        let help = match args.strict && failed < paths.len() {
+            true => "mend or remove them, or leave out --strict: then the others are enough",
+            false => "above is said what is wrong with each",
+        };
         return Err(Failure::new(ExitCode::Data, text).with_help(help).into());
     }
     Ok(ExitCode::Ok)

@@ -141,14 +141,13 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
     } else if error.is::<OnnxError>() {
         let help = "export a smaller network: `rekindle models` lists their sizes";
         Some((ExitCode::Data, Some(help.into())))
-    } else if let Some(error) = error.downcast_ref::<io::Error>() {
-        // Whoever reads our output (`head`, a pager) may stop when it has seen enough.
+    } else {
+        let error = error.downcast_ref::<io::Error>()?;
         Some(match error.kind() {
+            // Whoever reads our output (`head`, a pager) may stop when it has seen enough.
             io::ErrorKind::BrokenPipe => (ExitCode::Ok, None),
             _ => (ExitCode::Io, Some(advice(error).into())),
         })
-    } else {
-        None
     }
 }
 

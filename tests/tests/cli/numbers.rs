@@ -174,6 +174,10 @@ fn sizes_that_cannot_be_are_usage_errors_that_name_the_option_and_the_smallest()
     ] {
         shell.fails(arguments, 2, &["--input", words, "help:"]);
     }
+    let photo = photos_of("fish").remove(0);
+    let mut predict = vec!["predict", "squeezenet1_1", text(&photo), "--json"];
+    predict.extend(["--max-pixels", "18446744073709551615"]);
+    assert!(shell.json(&predict)[0]["top"].is_array());
     // The largest that is counted: nothing has wrapped.
     let largest = [
         "summary", "vgg16", "--input", "16384", "--batch", "8192", "--json",
