@@ -127,7 +127,8 @@ impl Run {
             // Making a folder is atomic: of two processes that race for a name, one gets it.
             match fs::create_dir(&folder) {
                 Ok(()) => {
-                    let lock = lock(&folder)?;
+                    // As on a full disk.
+                    let lock = lock(&folder).inspect_err(|_| _ = fs::remove_dir(&folder))?;
                     let of_undo = folder.clone();
                     return Ok(Self {
                         name,

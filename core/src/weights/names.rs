@@ -89,7 +89,7 @@ pub struct Misshaped {
 pub(super) const AVERAGED: &str = "n_averaged";
 
 /// Whether a tensor of that name counts steps of a training, which nothing that answers uses: PyTorch's
-/// `num_batches_tracked` and [`AVERAGED`].
+/// `num_batches_tracked`, and the `n_averaged` of `torch.optim.swa_utils.AveragedModel`.
 pub fn is_counter(name: &str) -> bool {
     let leaf = name.rsplit('.').next().unwrap_or(name);
     leaf == "num_batches_tracked" || leaf == AVERAGED
