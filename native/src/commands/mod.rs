@@ -19,6 +19,7 @@ mod train;
 
 use std::io::{self, Write as _};
 
+use anyhow::Context as _;
 use rekindle_core::device::{self, DeviceError, OpenDevice, Preference};
 use serde::Serialize;
 
@@ -99,8 +100,8 @@ fn print_text(text: &str) -> anyhow::Result<()> {
 fn print_whole(mut text: String) -> anyhow::Result<()> {
     text.push('\n');
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    Ok(out.flush()?)
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.context("cannot print the results")
 }
 
 /// A table without lines but for one under the head.
