@@ -32,6 +32,9 @@ impl WriteError {
     }
 }
 
+/// Bytes that are written at a time.
+const PIECE: usize = 1 << 20;
+
 /// Writes a file so that its path holds, at any moment and after a power cut, the old content or the new: beside
 /// its place first, flushed to the disk, then renamed. A link stays one, and what is no file (a pipe, a device) is
 /// written to as it is.
@@ -67,7 +70,10 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {
         if let Some(before) = before {
             file.set_permissions(before.permissions())?;
         }
-        file.write_all(bytes)?;
+        // In pieces, between which the file can be taken away.
+        for piece in bytes.chunks(PIECE) {
+            file.write_all(piece)?;
+        }
         // Without this a power cut may leave the new name with nothing behind it.
         file.sync_all()?;
         drop(file);
