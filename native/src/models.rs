@@ -5,11 +5,12 @@ mod foreign;
 use std::path::Path;
 
 use anyhow::Context as _;
-use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
+use rekindle_core::backbone::{Architecture, PretrainedWeights, UnsupportedInput, find};
 use rekindle_core::compiled::Precision;
 use rekindle_core::device::Device;
 use rekindle_core::graph::{Options, Scratch};
-use rekindle_core::model::{Channels, Model, ModelCard, ModelError, Purpose};
+use rekindle_core::model::{Channels, Model, ModelCard, ModelError, Purpose, whole_graph};
+use rekindle_core::preprocess::MAX_SIDE;
 use rekindle_core::weights::WeightFile;
 use serde_json::{Map, Value, json};
 
@@ -96,12 +97,7 @@ pub fn check_network(
             None => published(architecture, Some(weights))?,
         },
     };
-    let card = card(architecture, entry, pictures)?;
-    // A file's own card may know another size; the user's is what it will be.
-    if pictures.input.is_some() {
-        let side = card.preset.crop() as usize;
-        architecture.graph([card.channels.count(), side, side], &card.options())?;
-    }
+    card(architecture, entry, pictures)?;
     Ok(())
 }
 
@@ -122,20 +118,7 @@ fn model_file<'n>(name: &'n str, weights: Option<&str>) -> anyhow::Result<Option
             .into()),
         };
     }
-    if path.is_dir() || name.contains(['/', '\\']) || name.ends_with(".safetensors") {
-        let what = if path.is_dir() {
-            "is a folder"
-        } else {
-            "does not exist"
-        };
-        return Err(
-            Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
-                .with_help(
-                    "name the model.safetensors of a run, or a network from `rekindle models`",
-                )
-                .into(),
-        );
-    }
+    is_name(name)?;
     Ok(None)
 }
 
@@ -147,19 +130,7 @@ fn opened(
     context: &Context,
 ) -> anyhow::Result<Model> {
     if let Some(path) = model_file(name, weights)? {
-        let bytes = read(path)?;
-        return match Model::open(bytes, device) {
-            Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
-                .with_context(|| format!("cannot use {} as a model", path.display()))
-                .context(
-                    Failure::new(
-                        ExitCode::Data,
-                        format!("{} is no model file", path.display()),
-                    )
-                    .with_help("give the network's name, and this file with --weights"),
-                ),
-            other => other.with_context(|| format!("cannot open {}", path.display())),
-        };
+        return from_model_file(path, device);
     }
     let wanted = Wanted {
         purpose: Purpose::Answer,
@@ -169,6 +140,35 @@ fn opened(
         device,
     };
     Ok(named(name, weights, &wanted, context)?.0)
+}
+
+/// Refuses what was meant as the path of a model file, where no network is called so.
+pub fn is_name(name: &str) -> Result<(), Failure> {
+    let what = match Path::new(name).is_dir() {
+        true => "is a folder",
+        false if name.contains(['/', '\\']) || name.ends_with(".safetensors") => "does not exist",
+        false => return Ok(()),
+    };
+    Err(
+        Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
+            .with_help("name the model.safetensors of a run, or a network from `rekindle models`"),
+    )
+}
+
+/// Opens a model file: its card, and tensors that fit it and that can be computed with.
+pub fn from_model_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
+    match Model::open(read(path)?, device) {
+        Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
+            .with_context(|| format!("cannot use {} as a model", path.display()))
+            .context(
+                Failure::new(
+                    ExitCode::Data,
+                    format!("{} is no model file", path.display()),
+                )
+                .with_help("give the network's name, and this file with --weights"),
+            ),
+        other => other.with_context(|| format!("cannot open {}", path.display())),
+    }
 }
 
 /// The network of that name, filled with the weights asked for, to train a new head on it: the file's own
@@ -216,6 +216,7 @@ fn named(
         _ => {
             let chosen = weights;
             let entry = published(architecture, chosen)?;
+            let card = card(architecture, entry, wanted.pictures)?;
             let label = format!("{} {}", architecture.name, entry.name);
             let mut progress = None;
             let found = fetch::fetch(
@@ -230,7 +231,6 @@ fn named(
                 },
             )?;
             let bytes = read(&found.path)?;
-            let card = card(architecture, entry, wanted.pictures)?;
             let file = WeightFile::parse(&bytes).map_err(ModelError::from);
             let model = file
                 .and_then(|file| {
@@ -332,11 +332,19 @@ fn card(
     entry: &PretrainedWeights,
     pictures: &PictureArgs,
 ) -> anyhow::Result<ModelCard> {
-    adjusted(ModelCard::published(architecture, entry), pictures)
+    adjusted(
+        architecture,
+        ModelCard::published(architecture, entry),
+        pictures,
+    )
 }
 
 /// A card for such pictures.
-fn adjusted(card: ModelCard, pictures: &PictureArgs) -> anyhow::Result<ModelCard> {
+fn adjusted(
+    architecture: &'static Architecture,
+    card: ModelCard,
+    pictures: &PictureArgs,
+) -> anyhow::Result<ModelCard> {
     let channels = match pictures.grey {
         None => card.channels,
         Some(GreyChoice::Repeat) => Channels::GreyRepeated,
@@ -348,16 +356,43 @@ fn adjusted(card: ModelCard, pictures: &PictureArgs) -> anyhow::Result<ModelCard
         Some(side) => card
             .preset
             .with_size(side)
-            .map_err(|error| Failure::new(ExitCode::Usage, error))?,
+            .map_err(|_| no_such_size(architecture, side))?,
         None => card.preset,
     };
-    Ok(ModelCard {
+    let card = ModelCard {
         preset: channels.preset(preset),
         channels,
         small_stem: card.small_stem || pictures.small_stem,
         bare: card.bare || pictures.bare,
         ..card
-    })
+    };
+    if let Some(side) = pictures.input {
+        whole_graph(architecture, &card, [side as usize; 2]).map_err(too_small("--input"))?;
+    }
+    Ok(card)
+}
+
+/// What is said of a size that no photo is made.
+fn no_such_size(architecture: &Architecture, side: u32) -> Failure {
+    let message = format!("--input {side}: photos cannot be cut to that size");
+    Failure::new(ExitCode::Usage, message).with_help(format!(
+        "{} sees photos of {1}×{1} pixels as it was published; give a number from {2} to some {3}",
+        architecture.name,
+        architecture.input_size,
+        architecture.min_input(),
+        // What is cut out of is somewhat larger.
+        3 * MAX_SIDE / 4,
+    ))
+}
+
+/// What is said of an option's size that a network cannot take.
+pub fn too_small(option: &'static str) -> impl Fn(UnsupportedInput) -> Failure {
+    move |error| {
+        Failure::new(ExitCode::Usage, format!("{option}: {error}")).with_help(format!(
+            "the smallest that it takes is {option} {}",
+            error.smallest()
+        ))
+    }
 }
 
 fn published(

@@ -65,7 +65,7 @@ fn read_photo(path: &Path, limits: &Limits) -> Result<Vec<u8>, PhotoProblem> {
     }
     let mut bytes = Vec::with_capacity(len as usize);
     // The file may grow while it is read.
-    file.take(limits.max_file_bytes + 1)
+    file.take(limits.max_file_bytes.saturating_add(1))
         .read_to_end(&mut bytes)
         .map_err(PhotoProblem::from_io)?;
     if bytes.len() as u64 > limits.max_file_bytes {

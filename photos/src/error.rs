@@ -138,7 +138,10 @@ impl PhotoProblem {
             Self::OutOfMemory => {
                 Some("scale the picture down first: networks see a few hundred pixels a side")
             }
-            Self::NotFound | Self::BadLink | Self::NotAFile | Self::Io(_) => None,
+            Self::NotFound => Some("check the name, and the folder it is looked for in"),
+            Self::BadLink => Some("name the photo itself, or mend the link"),
+            Self::NotAFile => Some("copy the photo into a file first"),
+            Self::Io(_) => Some("look at the disk, or copy the photo to another one"),
         }
     }
 

@@ -30,8 +30,8 @@ mod vgg;
 mod vit;
 
 pub use architecture::{
-    ARCHITECTURES, Architecture, HeadSlot, HeadStyle, IMAGENET_CLASSES, License, PretrainedWeights,
-    UnknownArchitecture, UnsupportedInput, architectures, find,
+    ARCHITECTURES, Architecture, HeadSlot, HeadStyle, IMAGENET_CLASSES, License, MOST_PIXELS,
+    PretrainedWeights, UnknownArchitecture, UnsupportedInput, architectures, find,
 };
 pub use position::{interpolate_position_embedding, interpolate_relative_bias};
 

@@ -6,7 +6,7 @@ mod module;
 #[cfg(feature = "burn")]
 mod perceptron;
 
-pub use mlp::MlpConfig;
+pub use mlp::{MAX_HIDDEN, MlpConfig};
 #[cfg(feature = "burn")]
 pub use module::Head;
 #[cfg(feature = "burn")]

@@ -13,10 +13,10 @@ use crate::backbone::{
     Architecture, PretrainedWeights, UnknownArchitecture, UnsupportedInput, find,
 };
 use crate::device::{Device, DeviceError};
-use crate::graph::Graph;
+use crate::graph::{Graph, LayerKind};
 use crate::weights::{
-    FillReport, Kept, StateDict, StorageDtype, TensorSource, WeightFile, WeightsError, quoted,
-    state_dict, take, write_safetensors,
+    FillReport, Kept, StateDict, StorageDtype, TensorSource, Tensors, WeightFile, WeightsError,
+    quoted, shown, state_dict, take, write_safetensors,
 };
 
 /// The key of the metadata string in a model file.
@@ -63,6 +63,31 @@ pub enum ModelError {
     /// The device failed.
     #[error(transparent)]
     Device(#[from] DeviceError),
+}
+
+/// Whether every batch norm can divide by the root of its running variance. PyTorch answers NaN where it is
+/// −ε or below; the little below zero that rounding leaves is harmless there and here.
+fn check_variances(graph: &Graph, parts: &[&Tensors]) -> Result<(), WeightsError> {
+    for layer in graph.layers() {
+        let LayerKind::BatchNorm { norm, .. } = layer.kind else {
+            continue;
+        };
+        let name = format!("{}{}running_var", layer.name, layer.joint);
+        let found = parts.iter().find_map(|part| part.get(&name));
+        let Some((_, variances)) = found else {
+            continue;
+        };
+        let is_none = |variance: &f32| variance + norm.epsilon as f32 <= 0.0;
+        if let Some(index) = variances.iter().position(is_none) {
+            return Err(WeightsError::NoVariance {
+                name: shown(&name),
+                value: variances[index].to_string(),
+                index,
+                len: variances.len(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What did not match, in a sentence; long lists are cut.
@@ -170,7 +195,7 @@ impl Model {
     /// # Errors
     ///
     /// When the bytes are not a model file of ours, are damaged, come from a later version, or do not
-    /// fill the network they name.
+    /// fill the network they name with numbers that it can compute with.
     pub fn open(bytes: Vec<u8>, device: &Device) -> Result<Self, ModelError> {
         let bytes = Arc::new(bytes);
         let file = WeightFile::parse(&bytes)?;
@@ -217,6 +242,7 @@ impl Model {
                 cause: Cause::Unknown,
             });
         }
+        check_variances(&graph, &[&backbone, &head])?;
         let model = Self {
             card: card.clone(),
             architecture,

@@ -18,10 +18,10 @@ mod torch;
 mod write;
 
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
-pub(crate) use file::{all_finite, quoted};
+pub(crate) use file::{all_finite, first_strange, quoted, shown};
 #[cfg(feature = "burn")]
 pub use modules::{NamedTensor, collect, fill, filled, list, shard_name};
-pub use names::{FillReport, Misshaped, TensorSource};
+pub use names::{FillReport, Misshaped, TensorSource, is_counter};
 pub use parts::{Part, is_average};
 pub use synthetic::Generated;
 pub use tensors::{Kept, Numbers, StateDict, Tensors, state_dict, take};

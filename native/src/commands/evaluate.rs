@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use anyhow::Context as _;
 use rekindle_core::head::HeadKind;
 use rekindle_core::model::{Model, PhotoHashes, imagenet_class_of_synset, imagenet_classes};
 use rekindle_core::train::judge;
@@ -13,7 +14,7 @@ use super::measured::{accuracy_gate, check_gate, class_table, share};
 use super::{Context, print_json, print_text};
 use crate::cli::{EvaluateArgs, PartChoice};
 use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
-use crate::features::{self, Answers};
+use crate::features;
 use crate::ui::{ExitCode, Failure, print_warning};
 use crate::{models, runs, skipped};
 
@@ -81,26 +82,30 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
 
     let classes = &model.card.classes;
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let Answers { answers, failed } = features::predict(
+    let (mut labels, mut logits, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let before = dataset.skipped.len();
+    features::predict(
         &model,
         &paths,
         classes.len(),
-        dataset.skipped.len(),
+        before,
         context,
-    )?;
-    let labels: Vec<usize> = answers
-        .iter()
-        .map(|(photo, _)| places[dataset.items[*photo].class])
-        .collect();
-    let logits: Vec<f32> = answers
-        .iter()
-        .flat_map(|(_, top)| {
-            let mut row = vec![0.0; classes.len()];
-            top.iter()
-                .for_each(|prediction| row[prediction.index] = prediction.logit);
-            row
-        })
-        .collect();
+        |photo, known| {
+            match known {
+                Ok(top) => {
+                    labels.push(places[dataset.items[photo].class]);
+                    let start = logits.len();
+                    logits.resize(start + classes.len(), 0.0);
+                    for prediction in top {
+                        logits[start + prediction.index] = prediction.logit;
+                    }
+                }
+                Err(error) => failed.push((photo, error)),
+            }
+            Ok(())
+        },
+    )
+    .with_context(|| format!("cannot measure {}", args.model))?;
     skipped::warn_of(&dataset.leave_out(&failed)?);
     let report = judge(&logits, &labels, classes.len())?;
 

@@ -12,9 +12,6 @@ use crate::ui::{ExitCode, Failure};
 
 /// Lists. No weights are read: the choice follows from the shapes.
 pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.batch == Some(0) {
-        return Err(Failure::new(ExitCode::Usage, "--batch must be at least 1").into());
-    }
     let tier = match args.tier {
         Some(tier) => of_choice(tier),
         None => of_device(context)?,

@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use rekindle_core::postprocess::Prediction;
 use serde::Serialize;
 
 use super::{Context, percent, print_json, print_text};
 use crate::cli::PredictArgs;
-use crate::features::{self, Answers};
+use crate::features;
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::photos::PhotoProblem;
@@ -33,9 +34,6 @@ struct Why<'a> {
 
 /// Classifies photos and prints the best classes of each.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.top == 0 {
-        return Err(Failure::new(ExitCode::Usage, "--top must be at least 1").into());
-    }
     let weights = args.weights.weights.as_deref();
     models::check(&args.model, weights)?;
     let Named {
@@ -49,35 +47,35 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let mut warnings = Warnings::default();
     loops.iter().for_each(|link| warnings.of(link));
     let before = loops.len() + unreadable.len();
-    let Answers { answers, failed } = features::predict(&model, &paths, args.top, before, context)?;
-
-    let mut skipped = loops;
-    let is_nothing = answers.is_empty();
-    let mut answers = answers.into_iter().peekable();
-    let mut failed = failed.into_iter().peekable();
-    for (index, path) in paths.iter().enumerate() {
-        if let Some((_, top)) = answers.next_if(|(photo, _)| *photo == index) {
-            print_answer(path, &top, context)?;
-        } else if let Some((_, error)) = failed.next_if(|(photo, _)| *photo == index) {
-            let one = Skipped::new(path.display().to_string(), &error.problem);
-            print_skipped(&one, &mut warnings, context)?;
-            skipped.push(one);
+    let (mut skipped, mut is_nothing) = (loops, true);
+    features::predict(&model, &paths, args.top, before, context, |photo, known| {
+        let path = &paths[photo];
+        match known {
+            Ok(top) => {
+                is_nothing = false;
+                print_answer(path, &top, context)
+            }
+            Err(error) => {
+                let one = Skipped::new(path.display().to_string(), &error.problem);
+                print_skipped(&one, &mut warnings, context)?;
+                skipped.push(one);
+                Ok(())
+            }
         }
-    }
+    })
+    .with_context(|| format!("cannot answer with {}", args.model))?;
     for folder in unreadable {
         print_skipped(&folder, &mut warnings, context)?;
         skipped.push(folder);
     }
     if !skipped.is_empty() && (args.strict || is_nothing) {
         let text = format!("{} cannot be used", counted(&skipped));
-        let failure = Failure::new(ExitCode::Data, text);
-        return Err(match help_with(&skipped) {
-            Some(help) if !is_nothing => {
-                failure.with_help(format!("{help}; or leave out `--strict` to skip them"))
-            }
-            _ => failure,
-        }
-        .into());
+        let help = help_with(&skipped).unwrap_or("above is said what is wrong with each");
+        let help = match is_nothing {
+            true => help.to_owned(),
+            false => format!("{help}; or leave out `--strict` to skip them"),
+        };
+        return Err(Failure::new(ExitCode::Data, text).with_help(help).into());
     }
     Ok(ExitCode::Ok)
 }

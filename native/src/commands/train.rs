@@ -19,6 +19,7 @@ use super::{Context, groups, print_json, print_text};
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
 use crate::dataset::{self, Dataset, Item, ScanOptions, scan};
 use crate::features::{self, Views};
+use crate::interrupt::Hold;
 use crate::models::{self, Origin};
 use crate::report::{self, Page};
 use crate::runs::{self, Run};
@@ -67,7 +68,11 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
 
 /// What makes no sense is refused before anything is read.
 fn check(args: &TrainArgs) -> anyhow::Result<()> {
-    let usage = |message: &str| Err(Failure::new(ExitCode::Usage, message).into());
+    let usage = |message: &str, help: &str| {
+        Err(Failure::new(ExitCode::Usage, message)
+            .with_help(help)
+            .into())
+    };
     if Path::new(&args.model).is_file() {
         let message = format!(
             "--model takes a network's name, and `{}` is a file",
@@ -84,25 +89,34 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
         .split
         .is_some_and(|share| !(share > 0.0 && share < 1.0))
     {
-        return usage("--split must lie between 0 and 1");
-    }
-    if args.folds.is_some_and(|folds| folds < 2) {
-        return usage("--folds must be at least 2");
+        return usage(
+            "--split must lie between 0 and 1",
+            "a fifth is 0.2; to train on all photos, leave it out and measure by --folds 5",
+        );
     }
     if args.c.is_some_and(|c| !(c > 0.0 && c.is_finite())) {
-        return usage("--c must be a number above 0");
+        return usage(
+            "--c must be a number above 0",
+            "leave it out to have it chosen, or give 1",
+        );
     }
     if !(0.0..1.0).contains(&args.dropout) {
-        return usage("--dropout must be at least 0 and below 1");
-    }
-    if args.epochs == 0 || args.batch < 2 || args.hidden == Some(0) {
-        return usage("--epochs and --hidden must be at least 1, --batch at least 2");
+        return usage(
+            "--dropout must be at least 0 and below 1",
+            "half is 0.5; 0 drops nothing",
+        );
     }
     if !(args.lr > 0.0 && args.lr.is_finite()) {
-        return usage("--lr must be a number above 0");
+        return usage(
+            "--lr must be a number above 0",
+            "leave it out, or give 0.001",
+        );
     }
     if !(args.weight_decay >= 0.0 && args.weight_decay.is_finite()) {
-        return usage("--weight-decay must be a number, at least 0");
+        return usage(
+            "--weight-decay must be a number, at least 0",
+            "leave it out, or give 0.01; 0 is none",
+        );
     }
     check_gate(args.min_accuracy)?;
     runs::check(&args.out, args.name.as_deref())?;
@@ -204,7 +218,8 @@ fn train(
     };
     let accuracy = held_out.accuracy;
 
-    // What is known goes into the model file and into the run folder.
+    // What is known goes into the model file and into the run folder. Ctrl-C comes too late to throw it away.
+    let _hold = Hold::new();
     let mut trained = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
     trained.card.recipe = recipe_card(args, &recipe, &model, dataset.holds_some_back())?;
     trained.card.provenance = provenance(&origin, dataset, &cache);

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use rekindle_core::backbone::Architecture;
 use rekindle_core::model::{Cause, Model, ModelCard, ModelError, Purpose, Reading, read_card};
-use rekindle_core::weights::{WeightFile, WeightsError, is_average};
+use rekindle_core::weights::{Part, WeightFile, WeightsError, is_average};
 use serde_json::json;
 
 use super::{Origin, Wanted, adjusted, origin, published, read, stands_behind_the_mark};
@@ -73,7 +73,7 @@ pub(super) fn from_file(
         },
         None => published,
     };
-    let card = adjusted(start, wanted.pictures)?;
+    let card = adjusted(architecture, start, wanted.pictures)?;
     let read_as = |card| Model::read(architecture, card, &file, wanted.purpose, wanted.device);
     let read = match (read_as(card.clone()), wanted.classes) {
         (
@@ -93,7 +93,7 @@ pub(super) fn from_file(
     };
     let (model, reading) =
         read.map_err(|error| {
-            let others = others(&file);
+            let others: Vec<_> = others(&file).map(|part| part.key.as_str()).collect();
             let cause = match &error {
                 ModelError::Mismatch { cause, .. } => Some(cause.clone()),
                 _ => None,
@@ -113,7 +113,7 @@ pub(super) fn from_file(
                 _ => error.context(unusable()),
             }
         })?;
-    tell(path, &file, &reading, context);
+    tell(path, &file, part.is_some(), &reading, context);
     Ok((model, origin))
 }
 
@@ -164,17 +164,14 @@ fn is_tensorflow_data(name: &str) -> bool {
         .is_some_and(|(at, of)| digits(at) && digits(of))
 }
 
-/// The keys of the dictionaries that were not taken.
-fn others(file: &WeightFile<'_>) -> Vec<String> {
+/// The dictionaries that were not taken.
+fn others<'f>(file: &'f WeightFile<'_>) -> impl Iterator<Item = &'f Part> {
     let parts = file.parts().iter();
-    parts
-        .filter(|part| part.key != file.part() && !part.key.is_empty())
-        .map(|part| part.key.clone())
-        .collect()
+    parts.filter(|part| part.key != file.part() && !part.key.is_empty())
 }
 
 /// Says what of a file was taken, where something else might have been meant.
-fn tell(path: &Path, file: &WeightFile<'_>, reading: &Reading, context: &Context) {
+fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, context: &Context) {
     let note = |text: &str| context.console.note(text);
     let path = path.display();
     let taken = file.part();
@@ -187,29 +184,36 @@ fn tell(path: &Path, file: &WeightFile<'_>, reading: &Reading, context: &Context
             "the weights in {path} are averages over their training (EMA)"
         ));
     }
-    let copies = reading
-        .copies
-        .iter()
-        .map(|copy| copy.trim_end_matches('.').to_owned());
-    for key in others(file).into_iter().chain(copies) {
-        let join = match key.is_empty() {
+    let (averages, plain): (Vec<_>, Vec<_>) = others(file)
+        .map(|part| part.key.as_str())
+        .partition(|key| is_averaged(key));
+    // Who names a dictionary knows of the others.
+    if let (false, Some(first)) = (chosen, plain.first()) {
+        let taken = match taken {
+            "" => "those of the file itself".to_owned(),
+            taken => format!("those under `{taken}`"),
+        };
+        let all: Vec<_> = plain.iter().map(|key| format!("`{key}`")).collect();
+        note(&format!(
+            "{path} holds more than one dictionary of tensors: {taken} are taken, there are others under {}; \
+             `--weights {path}#{first}` takes them",
+            all.join(", ")
+        ));
+    }
+    let copies = reading.copies.iter();
+    for key in averages
+        .into_iter()
+        .chain(copies.map(|copy| copy.trim_end_matches('.')))
+    {
+        note(&match key.is_empty() {
             true => format!("the file itself holds another copy of the network in {path}"),
-            false if is_averaged(&key) => format!(
+            false if is_averaged(key) => format!(
                 "{path} also holds averages over the training (EMA): `--weights {path}#{key}` takes them"
             ),
-            false
-                if reading
-                    .copies
-                    .iter()
-                    .any(|copy| copy.trim_end_matches('.') == key) =>
-            {
-                format!(
-                    "{path} holds the network more than once: `--weights {path}#{key}` takes another"
-                )
-            }
-            false => continue,
-        };
-        note(&join);
+            false => format!(
+                "{path} holds the network more than once: `--weights {path}#{key}` takes another"
+            ),
+        });
     }
     if !reading.aside.is_empty() {
         let count = reading.aside.len();

@@ -168,6 +168,17 @@ fn a_benchmark_is_data_too() {
     let layers = measured["layers"].as_array().unwrap();
     assert!(layers.len() > 26);
     assert!(layers.iter().any(|layer| layer["kind"] == "winograd"));
+    // Nor does any layer do more than the device can: what Winograd's method saves is not counted as done.
+    for layer in layers {
+        let rate = |key: &str| layer[key].as_f64();
+        assert!(
+            rate("share_of_peak").is_none_or(|share| share > 0.0 && share <= 1.0),
+            "{layer}"
+        );
+        let (done, written) = (rate("executed_gflops"), rate("gflops"));
+        let is_less = done.unwrap_or(0.0) < 0.9 * written.unwrap_or(0.0);
+        assert_eq!(is_less, layer["kind"] == "winograd", "{layer}");
+    }
 
     arguments.extend(["--precision", "half"]);
     shell.fails(&arguments, 4, &["half-precision", "--precision"]);

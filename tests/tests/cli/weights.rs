@@ -37,7 +37,7 @@ fn a_wrong_weight_file_is_named_with_what_does_not_fit() {
 }
 
 /// The bundled SqueezeNet's tensors, each as `change` makes it, in a file of the shell's folder.
-fn changed_squeezenet(
+pub fn changed_squeezenet(
     shell: &Shell,
     name: &str,
     metadata: bool,
