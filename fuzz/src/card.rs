@@ -1,6 +1,8 @@
 //! The metadata of model files, and the networks that follow from them.
 
-use rekindle_core::backbone::{architectures, find};
+use std::sync::OnceLock;
+
+use rekindle_core::backbone::{ARCHITECTURES, Architecture, find};
 use rekindle_core::head::{HeadKind, MlpConfig};
 use rekindle_core::model::{Channels, METADATA_KEY, ModelCard, read_card, whole_graph};
 use rekindle_core::weights::WeightFile;
@@ -8,7 +10,13 @@ use rekindle_core::weights::WeightFile;
 use crate::is_plain;
 
 /// The most pixels a side for which a network is written down.
-const LARGEST_SIDE: u16 = 512;
+const LARGEST_SIDE: u16 = 256;
+
+/// What begins a name to look up.
+const A_NAME: u8 = 0xff;
+
+/// What [`network`] chooses from, made once.
+static FAMILIES: OnceLock<(Vec<&'static Architecture>, ModelCard)> = OnceLock::new();
 
 /// A model file without tensors whose metadata is this text.
 pub fn card(bytes: &[u8]) {
@@ -30,22 +38,22 @@ pub fn card(bytes: &[u8]) {
     assert!(!card.classes.is_empty());
 }
 
-/// The network of a card: a byte each for the architecture, the head, the channels and the options, two for the
-/// side of the picture, eight for the hidden layer; the rest is a name to look up.
+/// The network of a card: a byte each for the family, the head, the channels and the options, two for the side of
+/// the picture, eight for the hidden layer. If the first is [`A_NAME`], the rest is a name to look up instead.
 pub fn network(bytes: &[u8]) {
-    let Some((&[which, head, channels, options, low, high], rest)) = bytes.split_first_chunk()
+    if let Some((&A_NAME, name)) = bytes.split_first() {
+        if let Err(error) = find(&String::from_utf8_lossy(name)) {
+            is_plain(&error);
+        }
+        return;
+    }
+    let Some((&[family, head, channels, options, low, high], rest)) = bytes.split_first_chunk()
     else {
         return;
     };
-    let (hidden, name) = rest.split_first_chunk().unwrap_or((&[1; 8], rest));
-    if let Err(error) = find(&String::from_utf8_lossy(name)) {
-        is_plain(&error);
-    }
-
-    let count = architectures().count();
-    let Some(architecture) = architectures().nth(usize::from(which) % count) else {
-        return;
-    };
+    let hidden = rest.first_chunk().unwrap_or(&[1; 8]);
+    let (families, card) = FAMILIES.get_or_init(families);
+    let architecture = families[usize::from(family) % families.len()];
     let head = match head % 3 {
         0 => HeadKind::Original,
         1 => HeadKind::Linear { lift: 1.0 },
@@ -61,12 +69,12 @@ pub fn network(bytes: &[u8]) {
         _ => Channels::GreyAdapter,
     };
     let card = ModelCard {
-        classes: vec!["a class".to_owned(); usize::from(options) + 1],
+        classes: vec!["a class".to_owned(); usize::from(options >> 2) + 1],
         head,
         channels,
         small_stem: options & 1 != 0,
         bare: options & 2 != 0,
-        ..ModelCard::published(architecture, &architecture.weights[0])
+        ..card.clone()
     };
     let side = usize::from(u16::from_le_bytes([low, high]) % LARGEST_SIDE);
     match whole_graph(architecture, &card, [side; 2]) {
@@ -76,4 +84,19 @@ pub fn network(bytes: &[u8]) {
         }
         Err(error) => is_plain(&error),
     }
+}
+
+/// The network of fewest layers of each family, and a card that lacks its classes.
+///
+/// The others of a family are the same code with other numbers: to write down the largest takes a hundred times as
+/// long and shows nothing new.
+fn families() -> (Vec<&'static Architecture>, ModelCard) {
+    let layers = |one: &&Architecture| one.published_graph().layers().len();
+    let smallest = |family: &&'static [Architecture]| family.iter().min_by_key(layers);
+    let families: Vec<_> = ARCHITECTURES.iter().filter_map(smallest).collect();
+    let card = ModelCard {
+        classes: Vec::new(),
+        ..ModelCard::published(families[0], &families[0].weights[0])
+    };
+    (families, card)
 }

@@ -28,6 +28,7 @@ use crate::interrupt::Interrupt;
 use crate::ui::Console;
 
 fn main() -> ExitCode {
+    photos::hush_decoder_panics();
     let matches = Cli::command().get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let outcome = options::check(&cli, &matches).map_err(anyhow::Error::new);

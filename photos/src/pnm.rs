@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+use rekindle_core::image::RgbImage;
+
+use super::decode::{Picture, picture_of};
 use super::jpeg::zeroed;
 use super::sniff::SNIFF_BYTES;
 use super::{Limits, PhotoProblem};
@@ -14,10 +17,9 @@ pub(super) struct Pnm<'a> {
     kind: Kind,
     max: u32,
     body: usize,
-    /// Bytes that decoding holds at its height.
-    pub(super) memory: u64,
+    memory: u64,
     /// Width and height in pixels.
-    pub(super) size: (u32, u32),
+    size: (u32, u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -72,8 +74,8 @@ impl<'a> Pnm<'a> {
         })
     }
 
-    /// Decodes the picture to 8-bit RGB.
-    pub(super) fn decode(self) -> Result<Vec<u8>, PhotoProblem> {
+    /// The picture in 8-bit RGB.
+    fn rgb(&self) -> Result<Vec<u8>, PhotoProblem> {
         let (width, height) = (self.size.0 as usize, self.size.1 as usize);
         let channels = if self.kind == Kind::Colour { 3 } else { 1 };
         // What a file says must be there before memory is taken for it.
@@ -143,6 +145,16 @@ impl<'a> Pnm<'a> {
     }
 }
 
+impl Picture for Pnm<'_> {
+    fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    fn decode(self: Box<Self>) -> Result<RgbImage, PhotoProblem> {
+        picture_of(self.size.0, self.size.1, self.rgb()?)
+    }
+}
+
 /// Numbers with white space and comments between them.
 struct Words<'a> {
     bytes: &'a [u8],
@@ -205,7 +217,7 @@ mod tests {
     use super::*;
 
     fn decode(bytes: &[u8]) -> Result<Vec<u8>, PhotoProblem> {
-        Pnm::open(bytes, &Limits::default())?.decode()
+        Pnm::open(bytes, &Limits::default())?.rgb()
     }
 
     #[test]
