@@ -24,7 +24,7 @@ pub fn card(bytes: &[u8]) {
         return;
     };
     let header = serde_json::json!({ "__metadata__": { METADATA_KEY: text } }).to_string();
-    let bytes = crate::safetensors(header.as_bytes(), &[]);
+    let bytes = crate::safetensors_file(header.as_bytes(), &[]);
     let Ok(file) = WeightFile::parse(&bytes) else {
         unreachable!("a sound header: {header}");
     };

@@ -83,7 +83,7 @@ fn is_plain(text: impl Display) {
 }
 
 /// A safetensors file of this header and this data.
-fn safetensors(header: &[u8], data: &[u8]) -> Vec<u8> {
+fn safetensors_file(header: &[u8], data: &[u8]) -> Vec<u8> {
     let length = (header.len() as u64).to_le_bytes();
     [&length[..], header, data].concat()
 }

@@ -55,7 +55,7 @@ pub fn safetensors(bytes: &[u8]) {
     let end = bytes.iter().position(|&byte| byte == 0);
     let header = &bytes[..end.unwrap_or(bytes.len())];
     let data = end.map_or(&[][..], |end| &bytes[end + 1..]);
-    weights(&crate::safetensors(header, data));
+    weights(&crate::safetensors_file(header, data));
 }
 
 /// A zip archive as `torch.save` writes it, from behind the mark that it begins with.
