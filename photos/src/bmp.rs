@@ -12,13 +12,17 @@ const FILE_HEADER: usize = 14;
 /// The greatest size of a header, that of version 5.
 const LARGEST_HEADER: u32 = 124;
 
-/// Whether a file begins like one: `BM` may begin any text, a bitmap goes on with the size of its header.
+/// Whether a file begins like one: `BM` may begin any text, a bitmap goes on with the size of its header. Files
+/// named `.dib` may begin with that.
 pub(super) fn is_bmp(head: &[u8]) -> bool {
-    head.starts_with(b"BM") && number(head, FILE_HEADER, 4).is_some_and(is_header_size)
-}
-
-fn is_header_size(size: u32) -> bool {
-    (12..=LARGEST_HEADER).contains(&size)
+    let size = |at| number(head, at, 4).unwrap_or(0);
+    if head.starts_with(b"BM") {
+        return (12..=LARGEST_HEADER).contains(&size(FILE_HEADER));
+    }
+    matches!(size(0), 40 | 52 | 56 | 108 | LARGEST_HEADER)
+        && number(head, 12, 2) == Some(1)
+        && matches!(number(head, 14, 2), Some(1 | 2 | 4 | 8 | 16 | 24 | 32))
+        && size(16) <= 6
 }
 
 /// A number of so many bytes, the lowest first.
@@ -89,8 +93,12 @@ impl Channel {
 impl<'a> Bmp<'a> {
     /// Reads the header.
     pub(super) fn open(bytes: &'a [u8], limits: &Limits) -> Result<Self, PhotoProblem> {
+        let before = match bytes.starts_with(b"BM") {
+            true => FILE_HEADER,
+            false => 0,
+        };
         let number = |at: usize, width: usize| {
-            number(bytes, FILE_HEADER + at, width).ok_or(PhotoProblem::Truncated)
+            number(bytes, before + at, width).ok_or(PhotoProblem::Truncated)
         };
         let header = number(0, 4)?;
         let is_core = header == 12;
@@ -116,7 +124,7 @@ impl<'a> Bmp<'a> {
             height.wrapping_neg()
         };
         let compression = if is_core { 0 } else { told(16, 4)? };
-        let mut behind = FILE_HEADER + header as usize;
+        let mut behind = before + header as usize;
 
         let masks = match (compression, header) {
             (3 | 4, 64) => return Err(unsupported("a BMP with a compression of OS/2's own")),
@@ -179,9 +187,10 @@ impl<'a> Bmp<'a> {
         limits.admit(u64::from(width), u64::from(height), memory)?;
 
         // Some writers forget the palette when they say where the picture begins.
-        let start = bytes.get(10..14).map_or(0, |at| {
-            u32::from_le_bytes([at[0], at[1], at[2], at[3]]) as usize
-        });
+        let start = match bytes.get(10..before) {
+            Some(&[a, b, c, d]) => u32::from_le_bytes([a, b, c, d]) as usize,
+            _ => 0,
+        };
         let start = match pixels {
             Pixels::Indices { .. } | Pixels::Runs { .. } if start <= behind => palette_end,
             _ if start == 0 => behind,

@@ -149,7 +149,7 @@ fn foreign(head: &[u8]) -> Option<Foreign> {
     if head.get(8..10) == Some(b"CR") && head.starts_with(b"II*\0") {
         return Some(Foreign::CameraRaw);
     }
-    const FOREIGN: [(&[u8], Foreign); 46] = [
+    const FOREIGN: [(&[u8], Foreign); 49] = [
         (b"\xff\x0a", Foreign::JpegXl),
         (b"\0\0\0\x0cJXL \r\n\x87\n", Foreign::JpegXl),
         (b"\0\0\0\x0cjP  \r\n\x87\n", Foreign::Jpeg2000),
@@ -182,7 +182,10 @@ fn foreign(head: &[u8]) -> Option<Foreign> {
         (b"FLIF", Foreign::Other("a FLIF picture")),
         (b"\0\0\x02\0\0\0\0\0", Foreign::Other("a Targa picture")),
         (b"\0\0\x0a\0\0\0\0\0", Foreign::Other("a Targa picture")),
-        (b"\x0a\x05\x01", Foreign::Other("a PCX picture")),
+        (b"\0\0\x03\0\0\0\0\0", Foreign::Other("a Targa picture")),
+        (b"\0\0\x0b\0\0\0\0\0", Foreign::Other("a Targa picture")),
+        (b"\0\x01\x01\0\0", Foreign::Other("a Targa picture")),
+        (b"\0\x01\x09\0\0", Foreign::Other("a Targa picture")),
         (b"\x01\xda", Foreign::Other("an SGI picture")),
         (b"\x59\xa6\x6a\x95", Foreign::Other("a Sun raster picture")),
         (b"/* XPM */", Foreign::Other("an XPM picture")),
@@ -200,6 +203,9 @@ fn foreign(head: &[u8]) -> Option<Foreign> {
         ),
         (b"\0\0\x02\0", Foreign::Other("a mouse pointer")),
     ];
+    if let [0x0a, 0 | 2..=5, 0 | 1, 1 | 2 | 4 | 8, ..] = head {
+        return Some(Foreign::Other("a PCX picture"));
+    }
     if head.get(128..132) == Some(b"DICM") {
         return Some(Foreign::Other("a DICOM picture"));
     }
@@ -348,7 +354,7 @@ mod tests {
             Content::Image(format) => panic!("{format:?}"),
         };
         let padded = |head: &[u8]| [head, &[0; 200]].concat();
-        let cases: [(&[u8], &str, &str); 12] = [
+        let cases: [(&[u8], &str, &str); 19] = [
             (
                 b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
                 "HEIC",
@@ -365,6 +371,13 @@ mod tests {
             (b"%PDF-1.7", "PDF", "pdftoppm"),
             (b"\x1a\x45\xdf\xa3", "video", "ffmpeg"),
             (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "video", "ffmpeg"),
+            (b"\0\0\x01\0\x01\0\x20\x20", "icon", "convert"),
+            (b"\0\0\x02\0\x01\0\x20\x20", "pointer", "convert"),
+            (b"\0\0\x0a\0\0\0\0\0\0\0\0\0", "Targa", "convert"),
+            (b"\x0a\x02\x01\x01", "PCX", "convert"),
+            (b"II\xbc\x01", "JPEG XR", "convert"),
+            (b"PF\n2 2\n-1.0\n", "PFM", "convert"),
+            (b"\x8bJNG\r\n\x1a\n", "JNG", "convert"),
         ];
         for (head, name, help) in cases {
             let found = named(&padded(head));

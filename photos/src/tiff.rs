@@ -426,8 +426,12 @@ fn compression(number: i64) -> Result<Compression, PhotoProblem> {
         2..=4 => "CCITT fax".to_owned(),
         6 => "old-style JPEG".to_owned(),
         34_712 | 33_003..=33_005 => "JPEG 2000".to_owned(),
+        34_887 => "LERC".to_owned(),
         34_925 => "LZMA".to_owned(),
+        34_933 => "PNG".to_owned(),
+        34_934 => "JPEG XR".to_owned(),
         50_001 => "WebP".to_owned(),
+        50_002 | 52_546 => "JPEG XL".to_owned(),
         number => format!("unknown (number {number})"),
     };
     Err(unsupported(format!("a TIFF with {name} compression")))
@@ -480,6 +484,7 @@ fn colours(
             let colour = |n: usize| [level(n), level(count + n), level(2 * count + n)];
             Colours::Palette((0..count.min(256)).map(colour).collect())
         }
+        3 => return Err(unsupported(format!("a TIFF with a palette of {bits} bits"))),
         5 => Colours::Cmyk,
         6 if compression == Compression::Jpeg => Colours::YCbCrInJpeg,
         6 => return Err(unsupported("a TIFF in YCbCr colours without JPEG")),

@@ -536,6 +536,7 @@ def bmps():
     good("bmp_os2_24.bmp", bmp(bmp_header(24, size=64), bmp_rows(rows24)), EXACT)
     top_down = bmp(bmp_header(24, height=-HEIGHT), bmp_rows(rows24[::-1]))
     good("bmp_top_down.bmp", top_down, EXACT)
+    good("bmp_without_file_header.dib", top_down[14:], EXACT)
     good("bmp_no_offset.bmp", bmp(bmp_header(24), bmp_rows(rows24), offset=0), EXACT)
 
     indexed = {bits: numpy.asarray(base.quantize(2**bits if bits < 8 else 200)) for bits in (1, 4, 8)}
@@ -767,6 +768,13 @@ def scans():
     bad("jpeg_15_scans.jpg", bytes(large[:-2] + large[last:-2] * 5), "truncated")
 
 
+def jpeg_ls():
+    """Its scan holds what would be markers in other JPEGs."""
+    frame = b"\xff\xf7\0\x0b\x08\0\x04\0\x04\x01\x01\x11\0"
+    scan = b"\xff\xda\0\x08\x01\x01\0\0\0\0\x12\xff\x65\x34"
+    bad("jpeg_ls.jpg", b"\xff\xd8" + frame + scan + b"\xff\xd9", "unsupported_format")
+
+
 def mislabelled():
     base = smooth()
     good("really_png.jpg", encoded(base, "PNG"), EXACT)
@@ -800,6 +808,7 @@ def main():
     kinds_of_png()
     odd_tiffs()
     scans()
+    jpeg_ls()
     mislabelled()
     expected.sort(key=lambda entry: entry["file"])
     lines = ",\n".join(json.dumps(entry) for entry in expected)

@@ -14,6 +14,7 @@ pub(super) const EOI: u8 = 0xd9;
 pub(super) const SOS: u8 = 0xda;
 pub(super) const DQT: u8 = 0xdb;
 const APP1: u8 = 0xe1;
+const JPEG_LS: u8 = 0xf7;
 
 /// Scans of one picture, however small. Encoders make about ten; a file of thousands of empty ones would keep a
 /// decoder busy for minutes.
@@ -196,7 +197,6 @@ impl Frame {
         match self.code {
             0xc0..=0xc3 | 0xc9..=0xcb => {}
             0xc8 => return Err(unsupported("a JPEG of a reserved kind")),
-            0xf7 => return Err(unsupported("a JPEG-LS picture")),
             _ => return Err(unsupported("a hierarchical JPEG")),
         }
         if self.precision != 8 {
@@ -346,9 +346,13 @@ impl Outline {
                     outline.coded += (segment.end - segment.body.end) as u64;
                     outline.scan(body, &tables)?;
                 }
-                code @ (0xc0..=0xcf | 0xf7) if !matches!(code, 0xc4 | 0xcc) => {
+                code @ (0xc0..=0xcf | JPEG_LS) if !matches!(code, 0xc4 | 0xcc) => {
                     if outline.frame.is_some() {
                         return Err(corrupt("two frames"));
+                    }
+                    // Its scans cannot be walked as others are: they hold what are markers elsewhere.
+                    if code == JPEG_LS {
+                        return Err(unsupported("a JPEG-LS picture"));
                     }
                     outline.frame = Some(Frame::parse(code, body)?);
                 }
