@@ -379,7 +379,7 @@ fn index(bytes: &[u8], n: usize, bits: usize) -> u8 {
 }
 
 fn corrupt(why: impl Into<String>) -> PhotoProblem {
-    PhotoProblem::Corrupt(why.into())
+    PhotoProblem::Corrupt(format!("BMP: {}", why.into()))
 }
 
 fn unsupported(what: impl Into<String>) -> PhotoProblem {

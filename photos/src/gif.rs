@@ -43,7 +43,7 @@ impl<'a> Gif<'a> {
             .map_err(problem)?;
         let screen = (u32::from(decoder.width()), u32::from(decoder.height()));
         let frame = decoder.next_frame_info().map_err(problem)?;
-        let frame = frame.ok_or_else(|| PhotoProblem::Corrupt("a GIF without a picture".into()))?;
+        let frame = frame.ok_or_else(|| PhotoProblem::Corrupt("GIF: no picture in it".into()))?;
         let place = [frame.left, frame.top, frame.width, frame.height];
         let transparent = frame.transparent;
         // A picture that reaches over the edge of the screen makes it larger.
@@ -130,8 +130,8 @@ fn problem(error: DecodingError) -> PhotoProblem {
             HEADER_MEMORY >> 20
         )),
         DecodingError::LzwError(_) | DecodingError::EndCodeNotFound => {
-            PhotoProblem::Corrupt("the coded indices of a GIF make no sense".into())
+            PhotoProblem::Corrupt("GIF: the coded indices make no sense".into())
         }
-        _ => PhotoProblem::Corrupt("the blocks of a GIF make no sense".into()),
+        _ => PhotoProblem::Corrupt("GIF: the blocks make no sense".into()),
     }
 }

@@ -46,7 +46,7 @@ impl Picture for Heif {
         let decoded = LibHeif::new()
             .decode(&self.handle, ColorSpace::Rgb(chroma), None)
             .map_err(problem)?;
-        let corrupt = |why: &str| PhotoProblem::Corrupt(why.into());
+        let corrupt = |why: &str| PhotoProblem::Corrupt(format!("HEIF: {why}"));
         let plane = decoded.planes().interleaved;
         let plane = plane.ok_or_else(|| corrupt("no pixels"))?;
         let row = plane.width as usize * channels;
@@ -82,7 +82,7 @@ fn problem(error: HeifError) -> PhotoProblem {
             | HeifErrorCode::PluginLoadingError,
             _,
         ) => PhotoProblem::Unsupported("this kind of HEIC or AVIF picture".into()),
-        _ => PhotoProblem::Corrupt("the boxes or the coded picture of a HEIF make no sense".into()),
+        _ => PhotoProblem::Corrupt("HEIF: the boxes or the coded picture make no sense".into()),
     }
 }
 

@@ -33,13 +33,14 @@ impl<'a> Png<'a> {
         for chunk in Chunks::new(bytes) {
             let body = chunk.body;
             match (&chunk.name, &header) {
+                (b"IHDR", None) if !chunk.is_sound() => return Err(corrupt(chunk.doubt())),
                 (b"IHDR", None) => header = Some(Header::parse(body)?),
                 (b"CgBI", None) => {
                     return Err(unsupported(
                         "a PNG in Apple's own variant (CgBI), as iPhone apps hold it,",
                     ));
                 }
-                (_, None) => return Err(corrupt("a PNG that does not begin with its header")),
+                (_, None) => return Err(corrupt("the header is not the first chunk")),
                 // The decoder relies on it.
                 (b"PLTE", _) if is_before_picture && !body.len().is_multiple_of(3) => {
                     let len = body.len();
@@ -80,17 +81,8 @@ impl<'a> Png<'a> {
     fn place(&self, at: usize) -> String {
         let mut chunks = Chunks::new(self.bytes);
         match chunks.find(|chunk| (chunk.start..chunk.end).contains(&at.saturating_sub(1))) {
-            Some(chunk) => {
-                let name = String::from_utf8_lossy(&chunk.name);
-                let name: String = name.chars().flat_map(char::escape_debug).collect();
-                let start = chunk.start;
-                let what = match chunk.is_sound() {
-                    true => "makes no sense",
-                    false => "does not fit its checksum",
-                };
-                format!("the PNG's chunk {name} at byte {start} {what}")
-            }
-            None => format!("the PNG makes no sense at byte {at}"),
+            Some(chunk) => chunk.doubt(),
+            None => format!("what stands at byte {at} makes no sense"),
         }
     }
 }
@@ -192,7 +184,7 @@ impl Header {
         ] = body
         else {
             let len = body.len();
-            return Err(corrupt(format!("a PNG header of {len} bytes")));
+            return Err(corrupt(format!("a header of {len} bytes")));
         };
         let is_known = match kind {
             0 => matches!(bits, 1 | 2 | 4 | 8 | 16),
@@ -201,9 +193,7 @@ impl Header {
             _ => false,
         };
         if !is_known {
-            return Err(corrupt(format!(
-                "a PNG with colours of kind {kind} in {bits} bits"
-            )));
+            return Err(corrupt(format!("colours of kind {kind} in {bits} bits")));
         }
         let methods = [
             ("compression", compression, 0),
@@ -256,6 +246,17 @@ struct Chunk<'a> {
 }
 
 impl Chunk<'_> {
+    /// What is wrong with it, if it is what stopped the decoder.
+    fn doubt(&self) -> String {
+        let name = String::from_utf8_lossy(&self.name);
+        let name: String = name.chars().flat_map(char::escape_debug).collect();
+        let what = match self.is_sound() {
+            true => "makes no sense",
+            false => "does not fit its checksum",
+        };
+        format!("the chunk {name} at byte {} {what}", self.start)
+    }
+
     /// Whether it fits its checksum.
     fn is_sound(&self) -> bool {
         let mut crc = flate2::Crc::new();
@@ -300,7 +301,7 @@ impl<'a> Iterator for Chunks<'a> {
 }
 
 fn corrupt(why: impl Into<String>) -> PhotoProblem {
-    PhotoProblem::Corrupt(why.into())
+    PhotoProblem::Corrupt(format!("PNG: {}", why.into()))
 }
 
 fn unsupported(what: impl Into<String>) -> PhotoProblem {

@@ -58,7 +58,7 @@ impl<'a> Pnm<'a> {
             words.next()?
         };
         if !(1..=65_535).contains(&max) {
-            return Err(PhotoProblem::Corrupt(format!("a greatest value of {max}")));
+            return Err(corrupt(format!("a greatest value of {max}")));
         }
         let memory = u64::from(width) * u64::from(height) * 3;
         limits.admit(u64::from(width), u64::from(height), memory)?;
@@ -129,7 +129,7 @@ impl<'a> Pnm<'a> {
         };
         if value > self.max {
             let max = self.max;
-            return Err(PhotoProblem::Corrupt(format!(
+            return Err(corrupt(format!(
                 "a value of {value} where the greatest is {max}"
             )));
         }
@@ -187,12 +187,12 @@ impl<'a> Words<'a> {
         self.skip()?;
         let digits = digits(self.bytes, self.at);
         if digits.is_empty() || self.at == before {
-            return Err(PhotoProblem::Corrupt("no number where one belongs".into()));
+            return Err(corrupt("no number where one belongs"));
         }
         self.at = digits.end;
         let text = str::from_utf8(&self.bytes[digits]).unwrap_or_default();
         text.parse()
-            .map_err(|_| PhotoProblem::Corrupt("a number of too many digits".into()))
+            .map_err(|_| corrupt("a number of too many digits"))
     }
 
     /// The next bit; bits need nothing between them.
@@ -201,9 +201,13 @@ impl<'a> Words<'a> {
         self.at += 1;
         match bit {
             b'0' | b'1' => Ok(u32::from(bit - b'0')),
-            _ => Err(PhotoProblem::Corrupt("neither 0 nor 1".into())),
+            _ => Err(corrupt("a bit that is neither 0 nor 1")),
         }
     }
+}
+
+fn corrupt(why: impl Into<String>) -> PhotoProblem {
+    PhotoProblem::Corrupt(format!("PNM: {}", why.into()))
 }
 
 fn digits(bytes: &[u8], from: usize) -> Range<usize> {

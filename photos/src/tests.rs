@@ -279,7 +279,10 @@ fn claims(width: u32, height: u32) -> Vec<(&'static str, Vec<u8>)> {
     let (le_w, le_h) = (width.to_le_bytes(), height.to_le_bytes());
     let png = |bits: u8, kind: u8| {
         let sides = [&b"\x89PNG\r\n\x1a\n\0\0\0\x0dIHDR"[..], &be_w, &be_h].concat();
-        [&sides[..], &[bits, kind, 0, 0, 0], &[0; 4]].concat()
+        let header = [&sides[..], &[bits, kind, 0, 0, 0]].concat();
+        let mut crc = flate2::Crc::new();
+        crc.update(&header[12..]);
+        [&header[..], &crc.sum().to_be_bytes()].concat()
     };
     let mut tiff = strips_that_share(width, 1, 1, &[0; 16]);
     tiff[8 + 2 + 12 + 8..][..4].copy_from_slice(&le_h);

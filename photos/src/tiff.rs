@@ -103,7 +103,7 @@ fn unsupported(what: impl Into<String>) -> PhotoProblem {
 }
 
 fn corrupt(why: impl Into<String>) -> PhotoProblem {
-    PhotoProblem::Corrupt(why.into())
+    PhotoProblem::Corrupt(format!("TIFF: {}", why.into()))
 }
 
 impl<'a> Tiff<'a> {
@@ -263,7 +263,7 @@ impl<'a> Tiff<'a> {
         };
         let nonsense = || {
             let part = if self.is_tiled { "tile" } else { "strip" };
-            corrupt(format!("{part} {number} of a TIFF makes no sense"))
+            corrupt(format!("{part} {number} makes no sense"))
         };
         let unread = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => PhotoProblem::Truncated,

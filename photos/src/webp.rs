@@ -88,12 +88,12 @@ fn problem(error: DecodingError) -> PhotoProblem {
         | DecodingError::FrameOutsideImage
         | DecodingError::InconsistentImageSizes
         | DecodingError::AlphaChunkSizeMismatch => unfit(),
-        _ => PhotoProblem::Corrupt("the coded picture of a WebP makes no sense".into()),
+        _ => PhotoProblem::Corrupt("WebP: the coded picture makes no sense".into()),
     }
 }
 
 fn unfit() -> PhotoProblem {
-    PhotoProblem::Corrupt("the parts of a WebP do not fit together".into())
+    PhotoProblem::Corrupt("WebP: the parts do not fit together".into())
 }
 
 /// A number of three bytes.

@@ -165,7 +165,7 @@ pub(super) fn samples(
     }
     for part in [tables.unwrap_or(&[0xff, SOI, 0xff, EOI]), stored] {
         if !part.starts_with(&[0xff, SOI]) {
-            return Err(corrupt("no JPEG where one belongs"));
+            return Err(corrupt("none where one belongs in a TIFF"));
         }
         let mut segments = Segments::new(part);
         loop {
@@ -184,7 +184,7 @@ pub(super) fn samples(
     outline.check_scans(place.whole)?;
     let found = (usize::from(frame.width), usize::from(frame.height));
     if frame.components.len() != samples || found.0 != size.0 || found.1 > size.1 {
-        return Err(corrupt("a JPEG of another size than its place"));
+        return Err(corrupt("another size than that of its place in a TIFF"));
     }
     let format = match samples {
         1 => PixelFormat::Grayscale,
@@ -200,7 +200,7 @@ pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, PhotoProblem> {
 }
 
 fn corrupt(why: &str) -> PhotoProblem {
-    PhotoProblem::Corrupt(why.into())
+    PhotoProblem::Corrupt(format!("JPEG: {why}"))
 }
 
 fn unsupported(what: impl Into<String>) -> PhotoProblem {
@@ -214,10 +214,8 @@ fn problem(error: JpegError) -> PhotoProblem {
         JpegError::LimitExceeded { .. } => unsupported("a JPEG as intricate as this"),
         JpegError::AllocationFailed { .. } => PhotoProblem::OutOfMemory,
         JpegError::InvalidMarker(code) | JpegError::UnexpectedMarker(code) => {
-            PhotoProblem::Corrupt(format!(
-                "a JPEG with a marker {code:#04x} where none belongs"
-            ))
+            corrupt(&format!("a marker {code:#04x} where none belongs"))
         }
-        _ => corrupt("the coded data of a JPEG make no sense"),
+        _ => corrupt("the coded data make no sense"),
     }
 }

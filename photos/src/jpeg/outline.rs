@@ -219,7 +219,7 @@ impl Frame {
         }
         let sampling = |c: &Component| (1..=4).contains(&c.across) && (1..=4).contains(&c.down);
         if !self.components.iter().all(sampling) {
-            return Err(corrupt("sampling factors"));
+            return Err(corrupt("sampling factors that are none"));
         }
         let (across, down) = self.finest();
         let fits = |c: &Component| across.is_multiple_of(c.across) && down.is_multiple_of(c.down);
