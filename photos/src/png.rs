@@ -215,7 +215,7 @@ impl Header {
         })
     }
 
-    /// Bytes that decoding holds at its height: the samples, and what is made of them.
+    /// Bytes that decoding holds at its height: the samples, and what is made of them, or their turned copy.
     fn memory(&self, has_colour_key: bool) -> u64 {
         let (width, height) = self.size;
         let pixels = u64::from(width).saturating_mul(u64::from(height));
@@ -223,11 +223,7 @@ impl Header {
         let has_alpha = has_colour_key || self.kind & 4 != 0;
         let channels = if is_grey { 1 } else { 3 } + u64::from(has_alpha);
         let stored = channels * if self.bits == 16 { 2 } else { 1 };
-        let made = match (is_grey, has_alpha) {
-            (true, true) => 7,
-            (false, false) => 0,
-            _ => 3,
-        };
+        let made = if is_grey && has_alpha { 7 } else { 3 };
         pixels.saturating_mul(stored + made)
     }
 }
