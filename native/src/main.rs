@@ -47,6 +47,7 @@ fn main() -> ExitCode {
 }
 
 fn work() -> ExitCode {
+    photos::hush_decoder_panics();
     let parsed = Cli::command().try_get_matches();
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {

@@ -332,8 +332,9 @@ fn examine(
     if bytes == 0 {
         return Ok(Err(PhotoProblem::Empty));
     }
-    if bytes > limits.max_file_bytes {
-        return Ok(Err(PhotoProblem::FileTooLarge { bytes }));
+    let allowed = limits.max_file_bytes;
+    if bytes > allowed {
+        return Ok(Err(PhotoProblem::FileTooLarge { bytes, allowed }));
     }
     let mut content = None;
     let hash = hash_opened(&mut file, |head| {

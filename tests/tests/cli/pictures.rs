@@ -79,6 +79,35 @@ fn a_class_of_a_phones_pictures_is_told_that_they_are_heic_and_what_to_do() {
 }
 
 #[test]
+fn a_giant_is_too_large_in_one_wording_whatever_its_format_and_side() {
+    let shell = Shell::new();
+    let fixture = |name: &str| root().join("photos/tests/fixtures").join(name);
+    let giants = [
+        "bomb.png",
+        "png_giant_width.png",
+        "png_giant_height.png",
+        "bomb.bmp",
+        "bomb.jpg",
+        "tiff_bomb.tif",
+    ];
+    let paths: Vec<_> = giants.iter().map(|name| fixture(name)).collect();
+    let photo = photos()[0].clone();
+    let mut arguments = vec!["predict", "squeezenet1_1", "--json", text(&photo)];
+    arguments.extend(paths.iter().map(|path| text(path)));
+    let answers = shell.json(&arguments);
+    assert!(answers[0]["top"].is_array(), "{answers:?}");
+    for (name, answer) in giants.iter().zip(&answers[1..]) {
+        assert_eq!(answer["skipped"]["kind"], "too_large", "{name}: {answer}");
+        let reason = answer["skipped"]["reason"].as_str().unwrap();
+        assert!(reason.contains("2 GiB are allowed"), "{name}: {reason}");
+    }
+    // A small file that goes over a large picture again and again.
+    let scans = fixture("jpeg_60_scans.jpg");
+    let words = ["60 scans", "at most 37", "jpegtran"];
+    shell.fails(&["predict", "squeezenet1_1", text(&scans)], 3, &words);
+}
+
+#[test]
 fn pictures_that_are_not_read_are_named_with_what_to_do() {
     let shell = Shell::new();
     let kinds: [(&str, &[u8], &str, &str); 5] = [
