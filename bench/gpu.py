@@ -140,7 +140,7 @@ def main():
             print(f"    {found['gflops']:.0f} GFLOP/s, {100 * found['share_of_peak']:.0f} % of {found['peak_gflops']:.0f} on {found['device']}")
             for layer in found["layers"] or []:
                 if layer["name"].endswith("conv2") and layer["gflops"]:
-                    share = 100 * layer["gflops"] / found["peak_gflops"]
+                    share = 100 * (layer["share_of_peak"] or 0)
                     print(f"    {layer['name']:20} {layer['ms']:8.3f} ms {share:5.0f} % of the peak")
         for title in args.modes:
             try:

@@ -4,7 +4,7 @@
 
 use macerator::{Scalar, Simd, WithSimd};
 
-use crate::simd::{Floats, Level, load, load_some, splat, store, store_some};
+use crate::simd::{Floats, Level, load, load_some, splat, store, store_some, within};
 
 /// Elementwise functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -48,7 +48,7 @@ impl Activation {
 pub(crate) fn exp<S: Simd>(x: Floats<S>) -> Floats<S> {
     // Adding 1.5 · 2²³ leaves the nearest integer in the low bits: a rounding and a conversion in one.
     const SHIFT: f32 = 12_582_912.0;
-    let x = x.max(splat(-87.0)).min(splat(88.0));
+    let x = within(x, splat(-87.0), splat(88.0));
     let shifted = x.mul_add(splat(std::f32::consts::LOG2_E), splat(SHIFT));
     let whole = shifted - splat(SHIFT);
     // ln 2 in two parts, the first of which has few enough bits for an exact product.
@@ -73,7 +73,7 @@ fn sigmoid<S: Simd>(x: Floats<S>) -> Floats<S> {
 
 #[inline(always)]
 fn hard_sigmoid<S: Simd>(x: Floats<S>) -> Floats<S> {
-    (x + splat(3.0)).max(splat(0.0)).min(splat(6.0)) * splat(1.0 / 6.0)
+    within(x + splat(3.0), splat(0.0), splat(6.0)) * splat(1.0 / 6.0)
 }
 
 #[inline(always)]
@@ -121,8 +121,8 @@ macro_rules! functions {
 
 functions! {
     Identity = |x| x;
-    Relu = |x| x.max(splat(0.0));
-    Relu6 = |x| x.max(splat(0.0)).min(splat(6.0));
+    Relu = |x| within(x, splat(0.0), splat(f32::INFINITY));
+    Relu6 = |x| within(x, splat(0.0), splat(6.0));
     Silu = |x| x * sigmoid(x);
     HardSwish = |x| x * hard_sigmoid(x);
     HardSigmoid = |x| hard_sigmoid(x);

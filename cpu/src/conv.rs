@@ -78,14 +78,26 @@ impl Conv {
         }
     }
 
-    /// Multiply-adds that are carried out for one image whose output has so many rows and columns. By
+    /// Multiply-adds that are carried out for one image of so many rows and columns whose output has so many. By
     /// Winograd's method they are fewer than the convolution is made of; its transforms, which mostly add,
-    /// are not among them.
-    pub fn multiply_adds(&self, output: [usize; 2]) -> u64 {
+    /// are not among them. Depthwise kernels leave out the taps beyond the map's edges.
+    pub fn multiply_adds(&self, input: [usize; 2], output: [usize; 2]) -> u64 {
         let geometry = &self.geometry;
-        let each = geometry.input / geometry.groups * geometry.taps() * geometry.output;
         match &self.algorithm {
-            Algorithm::Dense(_) | Algorithm::Depthwise(_) => (output[0] * output[1] * each) as u64,
+            Algorithm::Dense(_) => {
+                let each = geometry.input / geometry.groups * geometry.taps() * geometry.output;
+                (output[0] * output[1] * each) as u64
+            }
+            Algorithm::Depthwise(_) => {
+                let inside = |axis: usize| -> usize {
+                    let taps = (0..output[axis]).map(|at| {
+                        let (first, last, _) = geometry.clip(axis, at, input[axis]);
+                        last - first
+                    });
+                    taps.sum()
+                };
+                (inside(0) * inside(1) * geometry.output) as u64
+            }
             Algorithm::Winograd(winograd) => winograd.multiply_adds(output),
         }
     }

@@ -6,7 +6,7 @@ use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, apply_in_place};
 use crate::geometry::{ConvGeometry, Weights};
-use crate::simd::{Level, load, splat, store};
+use crate::simd::{Level, load, splat, store, within};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
 
@@ -319,7 +319,7 @@ impl Lines<'_> {
                         *sum += load::<S>(residual.add(c * self.residual_pitch + channel));
                     }
                     let to = output.add(c * self.output_pitch + channel);
-                    store(to, sum.max(low).min(high));
+                    store(to, within(*sum, low, high));
                 }
             }
             if channel + lanes >= channels {
@@ -358,7 +358,12 @@ impl Lines<'_> {
                     if !self.residual.is_null() {
                         sum += *residual.add(channel);
                     }
-                    *output.add(channel) = sum.max(self.low).min(self.high);
+                    // Not `max` and `min`, which would make a number of NaN.
+                    *output.add(channel) = match sum {
+                        _ if sum < self.low => self.low,
+                        _ if sum > self.high => self.high,
+                        _ => sum,
+                    };
                     channel += 1;
                 }
                 return;
@@ -378,7 +383,7 @@ impl Lines<'_> {
                 if !self.residual.is_null() {
                     sum += load::<S>(residual.add(channel));
                 }
-                let sum = sum.max(splat(self.low)).min(splat(self.high));
+                let sum = within(sum, splat(self.low), splat(self.high));
                 store(output.add(channel), sum);
                 if channel + lanes >= channels {
                     break;

@@ -5,7 +5,7 @@
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, Block, apply_in_place};
-use crate::simd::{Floats, Level, load, load_some, splat, store, store_some};
+use crate::simd::{Floats, Level, load, load_some, splat, store, store_some, within};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
 
@@ -82,13 +82,13 @@ impl Rows {
                 let mut at = 0;
                 while at + lanes <= self.width {
                     let value = of(load(a.add(at)), row, at, lanes);
-                    store(output.add(at), value.max(low).min(high));
+                    store(output.add(at), within(value, low, high));
                     at += lanes;
                 }
                 if at < self.width {
                     let rest = self.width - at;
                     let value = of(load_some(a.add(at), rest), row, at, rest);
-                    store_some(output.add(at), value.max(low).min(high), rest);
+                    store_some(output.add(at), within(value, low, high), rest);
                 }
             }
         }

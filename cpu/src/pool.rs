@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use macerator::{Simd, WithSimd};
 
-use crate::simd::{Floats, Level, load, load_some, splat, store, store_some};
+use crate::simd::{Floats, Level, larger, load, load_some, splat, store, store_some};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
 
@@ -71,7 +71,7 @@ impl Reduce<'_> {
                             load_some::<S>(from, count)
                         };
                         *sum = if MAXIMUM {
-                            sum.max(value)
+                            larger(*sum, value)
                         } else {
                             *sum + value
                         };

@@ -112,6 +112,37 @@ pub(crate) fn splat<S: Simd>(value: f32) -> Floats<S> {
     value.splat()
 }
 
+/// The scalar twin's minimum and maximum skip NaN, where vectors' give it back: x86's the second operand if
+/// either is NaN, others NaN.
+#[inline(always)]
+fn skips_nan<S: Simd>() -> bool {
+    S::lanes32() < 4
+}
+
+/// Numbers kept within bounds. NaN stays NaN, as in PyTorch: it must come through to the end, where somebody
+/// looks for it, and not turn into a zero on the way.
+#[inline(always)]
+pub(crate) fn within<S: Simd>(x: Floats<S>, low: Floats<S>, high: Floats<S>) -> Floats<S> {
+    if skips_nan::<S>() {
+        let raised = x.lt(low).select(low, x);
+        return high.lt(raised).select(high, raised);
+    }
+    high.min(low.max(x))
+}
+
+/// The larger of two numbers, NaN if either is none.
+#[inline(always)]
+pub(crate) fn larger<S: Simd>(a: Floats<S>, b: Floats<S>) -> Floats<S> {
+    if cfg!(not(target_arch = "x86_64")) && !skips_nan::<S>() {
+        return a.max(b);
+    }
+    let larger = match skips_nan::<S>() {
+        true => b.lt(a).select(a, b),
+        false => a.max(b),
+    };
+    a.eq(a).select(larger, a)
+}
+
 /// Asks for a cache line, if it exists, without waiting for it.
 #[inline(always)]
 pub(crate) fn prefetch(address: *const f32) {

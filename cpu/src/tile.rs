@@ -4,7 +4,7 @@
 
 use macerator::{Simd, WithSimd};
 
-use crate::simd::{Floats, Level, load, prefetch, splat, store};
+use crate::simd::{Floats, Level, load, prefetch, splat, store, within};
 
 /// The most rows that a tile has.
 pub(crate) const MOST_ROWS: usize = 8;
@@ -114,7 +114,7 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Run<'_, ROWS, VECTORS
                     for (v, sum) in row.iter().enumerate() {
                         store(
                             output.add(r * run.output_pitch + v * lanes),
-                            sum.max(low).min(high),
+                            within(*sum, low, high),
                         );
                     }
                 }

@@ -14,7 +14,7 @@ use macerator::{Simd, WithSimd};
 use crate::activation::{Activation, apply_in_place};
 use crate::gemm::{Packed, Product};
 use crate::geometry::{ConvGeometry, Weights};
-use crate::simd::{Floats, Level, load, splat, store};
+use crate::simd::{Floats, Level, load, splat, store, within};
 use crate::threads::{Output, chunk, parallel, threads, with_scratch};
 use crate::view::{View, ViewMut};
 
@@ -568,7 +568,7 @@ impl Outputs<'_> {
                                 value += load::<S>(work.residual.at(at));
                             }
                             let at = (first + column) * work.output_pitch + channel;
-                            store(work.output.at(at), value.max(low).min(high));
+                            store(work.output.at(at), within(value, low, high));
                         }
                     }
                 }

@@ -2,4 +2,4 @@
 
 #![cfg_attr(fuzzing, no_main)]
 
-rekindle_fuzz::main!("card");
+rekindle_fuzz::main!(card);

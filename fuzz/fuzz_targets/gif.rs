@@ -2,4 +2,4 @@
 
 #![cfg_attr(fuzzing, no_main)]
 
-rekindle_fuzz::main!("gif");
+rekindle_fuzz::main!(gif);

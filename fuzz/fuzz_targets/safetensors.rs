@@ -2,4 +2,4 @@
 
 #![cfg_attr(fuzzing, no_main)]
 
-rekindle_fuzz::main!("safetensors");
+rekindle_fuzz::main!(safetensors);

@@ -2,4 +2,4 @@
 
 #![cfg_attr(fuzzing, no_main)]
 
-rekindle_fuzz::main!("tiff");
+rekindle_fuzz::main!(tiff);

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rekindle_core::backbone::find;
-use rekindle_core::head::{HeadKind, MlpConfig};
-use rekindle_core::model::{Channels, ModelCard};
+use rekindle_networks::backbone::find;
+use rekindle_networks::head::{HeadKind, MlpConfig};
+use rekindle_networks::model::{Channels, ModelCard};
 use rekindle_photos::SNIFF_BYTES;
 
 use crate::weights::{LEGACY_HEAD, ZIP_HEAD};
@@ -57,15 +57,12 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
                 .collect()
         }
         "card" => cards(),
-        "network" => (0..=u8::MAX)
-            .map(|n| {
-                [
-                    &[n, n / 3, n / 2, n, 224 - n / 2, 0, 8, 0, 0, 0, 0, 0, 0, 0],
-                    &b"resnet"[..],
-                ]
-                .concat()
-            })
-            .collect(),
+        "network" => {
+            let card = |n: u8| vec![n, n / 3, n / 2, n, 224 - n / 2, 0, 8, 0, 0, 0, 0, 0, 0, 0];
+            let named = [&b"\xffresnet18"[..], b"\xffresnet"];
+            let named = named.into_iter().map(<[u8]>::to_vec);
+            (0..u8::MAX).map(card).chain(named).collect()
+        }
         "content" => pictures()
             .map(|file| file[..file.len().min(SNIFF_BYTES)].to_vec())
             .collect(),

@@ -1,6 +1,6 @@
 //! Weight files: whole, and each layer of them behind the layers that would stop nearly every mutation.
 
-use rekindle_core::weights::{WeightFile, WeightFormat};
+use rekindle_networks::weights::{WeightFile, WeightFormat};
 
 use crate::is_plain;
 
@@ -14,9 +14,9 @@ const SYSTEM: &[u8] = b"\x80\x02}.";
 /// What a zip archive begins with.
 pub(crate) const ZIP_HEAD: &[u8] = b"PK\x03\x04";
 
-/// The most numbers that are converted of one file: tensors may share a storage, so that all of them can be far
-/// more than the file.
-const MOST_NUMBERS: usize = 1 << 20;
+/// The most numbers that are converted of one file: tensors may share a storage or repeat a number, so that all of
+/// them can be far more than the file, and a run would spend its time on copying.
+const MOST_NUMBERS: usize = 1 << 16;
 
 /// Any weight file: the format is told from the bytes.
 pub fn weights(bytes: &[u8]) {
@@ -28,7 +28,7 @@ pub fn weights(bytes: &[u8]) {
             return;
         }
     };
-    let mut numbers = 0;
+    let mut numbers = MOST_NUMBERS;
     for (name, view) in file.tensors() {
         assert!(file.get(name).is_some());
         // No more comes out than can have gone in, but for small tensors that repeat a number.
@@ -39,10 +39,10 @@ pub fn weights(bytes: &[u8]) {
             "{name}: {:?}",
             view.shape()
         );
-        numbers += view.len();
-        if numbers > MOST_NUMBERS {
-            break;
-        }
+        let Some(left) = numbers.checked_sub(view.len()) else {
+            continue;
+        };
+        numbers = left;
         match view.to_f32() {
             Ok(values) => assert_eq!(values.len(), view.len(), "{name}"),
             Err(error) => is_plain(&error),
@@ -55,7 +55,7 @@ pub fn safetensors(bytes: &[u8]) {
     let end = bytes.iter().position(|&byte| byte == 0);
     let header = &bytes[..end.unwrap_or(bytes.len())];
     let data = end.map_or(&[][..], |end| &bytes[end + 1..]);
-    weights(&crate::safetensors(header, data));
+    weights(&crate::safetensors_file(header, data));
 }
 
 /// A zip archive as `torch.save` writes it, from behind the mark that it begins with.

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
+use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
+use rekindle_core::head::MAX_HIDDEN;
 
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
@@ -190,15 +192,17 @@ pub struct TrainArgs {
     #[arg(long, value_enum, default_value_t = HeadChoice::Linear)]
     pub head: HeadChoice,
     /// Also measure by k-fold cross-validation; the model is then trained on all photos.
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", value_parser = count(2, MANY))]
     pub folds: Option<usize>,
     /// Share of the photos held back to measure the accuracy, where the folder has no val/ and there
     /// are no folds; 0.2 when not given.
     #[arg(long, value_name = "SHARE")]
     pub split: Option<f64>,
-    /// Seed of everything that is drawn: splits, views, the order of batches.
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
+    /// Seed of everything that is drawn: splits, folds, views, the order of batches, a two-layer head's and
+    /// `--weights random`'s numbers. What is drawn follows from it and from the photos' content, whatever
+    /// they are called. 0 when not given.
+    #[arg(long)]
+    pub seed: Option<u64>,
     /// Augmented views of each photo, beside the plain one: a head learns from 1 + N views of every
     /// photo. They follow from the seed and the photo's content, whatever its name.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -212,10 +216,10 @@ pub struct TrainArgs {
     #[arg(long, value_name = "C")]
     pub c: Option<f64>,
     /// Two-layer head: passes over the photos.
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 30, value_parser = count(1, MANY))]
     pub epochs: usize,
     /// Two-layer head: photos a step.
-    #[arg(long, default_value_t = 32, value_parser = up_to(8192))]
+    #[arg(long, default_value_t = 32, value_parser = count(2, MOST_IMAGES))]
     pub batch: usize,
     /// Two-layer head: learning rate.
     #[arg(long, default_value_t = 1e-3)]
@@ -224,7 +228,7 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 1e-2)]
     pub weight_decay: f64,
     /// Two-layer head: width of the hidden layer; twice the features when not given.
-    #[arg(long, value_parser = up_to(65_536))]
+    #[arg(long, value_parser = count(1, MAX_HIDDEN))]
     pub hidden: Option<usize>,
     /// Two-layer head: share of hidden activations dropped.
     #[arg(long, default_value_t = 0.5)]
@@ -243,6 +247,13 @@ pub struct TrainArgs {
     pub min_accuracy: Option<f64>,
 }
 
+impl TrainArgs {
+    /// The seed, given or not.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+}
+
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
@@ -258,9 +269,9 @@ pub struct PredictArgs {
     #[command(flatten)]
     pub photos: PhotoArgs,
     /// How many classes to show.
-    #[arg(long, short = 'k', default_value_t = 5)]
+    #[arg(long, short = 'k', default_value_t = 5, value_parser = count(1, MANY))]
     pub top: usize,
-    /// Fail when any photo cannot be read.
+    /// Fail on photos that cannot be read instead of skipping them.
     #[arg(long)]
     pub strict: bool,
 }
@@ -268,10 +279,14 @@ pub struct PredictArgs {
 /// Arguments of `evaluate`.
 #[derive(Debug, Args)]
 pub struct EvaluateArgs {
-    /// A model file.
+    /// A model file, or the name of a network.
     pub model: String,
     /// The folder: one folder of photos a class, with or without test/, val/ and train/ above them.
     pub dir: PathBuf,
+    /// The network's weights, when it is given by name. A head for other classes than ImageNet's is taken
+    /// to be for the folder's, in the order of their names.
+    #[command(flatten)]
+    pub weights: WeightArgs,
     /// Which photos are read.
     #[command(flatten)]
     pub photos: PhotoArgs,
@@ -308,7 +323,7 @@ pub struct InspectArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub input: Option<[usize; 2]>,
     /// Look at the network with a new head for so many classes.
-    #[arg(long, value_name = "N", value_parser = up_to(65_536))]
+    #[arg(long, value_name = "N", value_parser = count(1, 65_536))]
     pub classes: Option<usize>,
     /// Look at it without the hidden layers between the features and the classifier.
     #[arg(long)]
@@ -328,7 +343,7 @@ pub struct SummaryArgs {
     #[command(flatten)]
     pub inspect: InspectArgs,
     /// Images a batch, for the sizes in memory.
-    #[arg(long, default_value_t = 1, value_parser = up_to(8192))]
+    #[arg(long, default_value_t = 1, value_parser = count(1, MOST_IMAGES))]
     pub batch: usize,
     /// List the stages instead of the layers.
     #[arg(long, conflicts_with = "parameters")]
@@ -375,26 +390,35 @@ pub struct CompareArgs {
     #[arg(long)]
     pub no_measure: bool,
     /// Images a pass.
-    #[arg(long, default_value_t = 1, value_parser = up_to(8192))]
+    #[arg(long, default_value_t = 1, value_parser = count(1, MOST_IMAGES))]
     pub batch: usize,
     /// Passes to take the median of.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = count(1, MANY))]
     pub runs: usize,
 }
 
-/// A count that is not so large that memory would be asked for which no machine has.
-fn up_to(most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+/// Most things of a kind that are counted one after the other: what takes years is a slip of the finger.
+const MANY: usize = 1_000_000;
+
+/// Most images that go through a network together: no memory holds the maps of more.
+const MOST_IMAGES: usize = 8192;
+
+/// A count within bounds: nothing is not worth asking for, and for too much memory would be asked which no machine
+/// has.
+fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
     move |text: &str| match text.parse() {
-        Ok(count) if count <= most => Ok(count),
-        _ => Err(format!("it must be a whole number, {most} at most")),
+        Ok(count) if (least..=most).contains(&count) => Ok(count),
+        _ => Err(format!("it must be a whole number from {least} to {most}")),
     }
 }
 
 /// `32`, or `32x48` for 32 rows of 48 pixels.
 fn parse_size(text: &str) -> Result<[usize; 2], String> {
     let number = |text: &str| match text.trim().parse::<usize>() {
-        Ok(0) | Err(_) => Err(format!("'{text}' is no number of pixels")),
-        Ok(number) => Ok(number),
+        Ok(number) if (1..=MOST_PIXELS).contains(&number) => Ok(number),
+        _ => Err(format!(
+            "'{text}' is no number of pixels from 1 to {MOST_PIXELS}"
+        )),
     };
     match text.split_once(['x', '×']) {
         Some((height, width)) => Ok([number(height)?, number(width)?]),
@@ -411,10 +435,10 @@ pub struct BenchArgs {
     #[command(flatten)]
     pub weights: WeightArgs,
     /// Photos a pass.
-    #[arg(long, default_value_t = 1, value_parser = up_to(8192))]
+    #[arg(long, default_value_t = 1, value_parser = count(1, MOST_IMAGES))]
     pub batch: usize,
     /// Passes to take the median of.
-    #[arg(long, default_value_t = 10)]
+    #[arg(long, default_value_t = 10, value_parser = count(1, MANY))]
     pub runs: usize,
     /// Also measure whole training steps: forward, backward, SGD with momentum.
     #[arg(long)]
@@ -436,9 +460,9 @@ pub struct DoctorArgs {
     /// The class of adapter to list for, whatever there is here.
     #[arg(long, value_enum, requires = "kernels")]
     pub tier: Option<TierChoice>,
-    /// Photos a pass that kernels are listed for.
-    #[arg(long, default_value_t = 1, requires = "kernels", value_parser = up_to(8192))]
-    pub batch: usize,
+    /// Photos a pass that an adapter's kernels are listed for; 1 when not given.
+    #[arg(long, requires = "kernels", value_parser = count(1, MOST_IMAGES))]
+    pub batch: Option<usize>,
 }
 
 /// The widths of numbers on an adapter.

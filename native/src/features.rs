@@ -1,8 +1,9 @@
 //! From files to cached features: photos are decoded on all cores while the network works.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::Context as _;
+use rekindle_core::device::DeviceError;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::postprocess::Prediction;
@@ -11,7 +12,7 @@ use rekindle_core::train::FeatureCache;
 
 use crate::commands::Context;
 use crate::photos::{DecodeOptions, PhotoError, StreamError, decode_stream};
-use crate::ui::Unit;
+use crate::ui::{Progress, Unit};
 
 /// Crops that go through the network together. Larger batches gain little on a processor and cost
 /// memory.
@@ -46,7 +47,7 @@ impl Views<'_> {
     }
 }
 
-/// Computes the features of labelled photos.
+/// Computes the features of labelled photos; `skipped` have been skipped before.
 ///
 /// Returns the cache and the photos that could not be read, by their position in `paths`; the cache
 /// holds the others in order.
@@ -55,85 +56,107 @@ pub fn extract(
     paths: &[PathBuf],
     labels: &[usize],
     views: Views<'_>,
+    skipped: usize,
     context: &Context,
 ) -> anyhow::Result<(FeatureCache, Vec<(usize, PhotoError)>)> {
     let width = model.backbone_graph().features();
     let mut cache = FeatureCache::new(width, 1 + views.augmented as usize);
-    let mut features = Vec::new();
-    let mut readable = Vec::new();
-    let failed = stream(
-        model,
-        paths,
-        views,
-        "features",
-        context,
-        &mut readable,
-        |batch| {
-            features.extend(pollster::block_on(model.read_features(batch))?);
-            Ok(())
-        },
-    )?;
-    for (&photo, row) in readable
-        .iter()
-        .zip(features.chunks_exact(width * cache.views()))
-    {
+    let (mut features, mut failed) = (Vec::new(), Vec::new());
+    let label = ("features", skipped);
+    stream(model, paths, views, label, context, |step, _| {
+        match step {
+            Step::Unreadable(photo, error) => failed.push((photo, error)),
+            Step::Batch(photos, crops) => {
+                let read = pollster::block_on(model.read_features(crops));
+                features.extend(read.map_err(|error| unanswered(error, model, paths, photos))?);
+            }
+        }
+        Ok(())
+    })?;
+    let mut unread = failed.iter().map(|(photo, _)| *photo).peekable();
+    let readable = (0..paths.len()).filter(|photo| unread.next_if_eq(photo).is_none());
+    for (photo, row) in readable.zip(features.chunks_exact(width * cache.views())) {
         cache.push(labels[photo], row)?;
     }
     Ok((cache, failed))
 }
 
-/// What came of classifying photos, which are named by their position in the list.
-pub struct Answers {
-    /// The best classes of each photo that could be read, in order.
-    pub answers: Vec<(usize, Vec<Prediction>)>,
-    /// The others, in order.
-    pub failed: Vec<(usize, PhotoError)>,
-}
-
-/// Classifies photos: the `top` best classes of each.
+/// Classifies photos and hands each answer on as soon as it is there, in the order of `paths`: the `top` best
+/// classes, or what is wrong with the photo. The bar is out of the way meanwhile. `skipped` have been skipped
+/// before.
 pub fn predict(
     model: &Model,
     paths: &[PathBuf],
     top: usize,
+    skipped: usize,
     context: &Context,
-) -> anyhow::Result<Answers> {
-    let mut answers = Vec::new();
-    let mut readable = Vec::new();
-    let failed = stream(
-        model,
-        paths,
-        Views::PLAIN,
-        "photos",
-        context,
-        &mut readable,
-        |batch| {
-            answers.extend(pollster::block_on(model.predict(batch, top))?);
+    mut tell: impl FnMut(usize, Result<Vec<Prediction>, PhotoError>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let views = Views::PLAIN;
+    // What is known of photos behind one that is not answered yet.
+    let (mut early, mut next) = (BTreeMap::new(), 0);
+    let label = ("photos", skipped);
+    stream(model, paths, views, label, context, |step, progress| {
+        match step {
+            Step::Unreadable(photo, error) => _ = early.insert(photo, Err(error)),
+            Step::Batch(photos, crops) => {
+                let answers = pollster::block_on(model.predict(crops, top));
+                let answers = answers.map_err(|error| unanswered(error, model, paths, photos))?;
+                early.extend(photos.iter().copied().zip(answers.into_iter().map(Ok)));
+            }
+        }
+        progress.aside(|| {
+            while let Some(known) = early.remove(&next) {
+                tell(next, known)?;
+                next += 1;
+            }
             Ok(())
-        },
-    )?;
-    Ok(Answers {
-        answers: readable.into_iter().zip(answers).collect(),
-        failed,
+        })
     })
 }
 
-/// Decodes, crops, and hands batches of crops to `work`. `readable` gets the photos that made it.
+/// What the work on photos brings.
+enum Step<'a> {
+    /// Crops that go through the network together, and the photo of each.
+    Batch(&'a [usize], &'a [RgbImage]),
+    /// A photo without crops.
+    Unreadable(usize, PhotoError),
+}
+
+/// What is said of a model that has no answer for a photo.
+fn unanswered(
+    error: DeviceError,
+    model: &Model,
+    paths: &[PathBuf],
+    photos: &[usize],
+) -> anyhow::Error {
+    let DeviceError::NotFinite { image, .. } = error else {
+        return error.into();
+    };
+    let network = &model.card.architecture;
+    let photo = photos.get(image).map_or("a photo".into(), |&photo| {
+        paths[photo].display().to_string()
+    });
+    anyhow::Error::new(error).context(format!("{network} has no answer for {photo}"))
+}
+
+/// Decodes, crops, and hands batches of crops, and photos that cannot be read, to `work`. The line at
+/// the end begins with the label and counts what was skipped before too.
 fn stream(
     model: &Model,
     paths: &[PathBuf],
     views: Views<'_>,
-    label: &str,
+    (label, skipped): (&str, usize),
     context: &Context,
-    readable: &mut Vec<usize>,
-    mut work: impl FnMut(&[RgbImage]) -> anyhow::Result<()>,
-) -> anyhow::Result<Vec<(usize, PhotoError)>> {
+    mut work: impl FnMut(Step<'_>, &Progress) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let preset = model.card.preset;
     let mut progress = context
         .console
         .start(label, Unit::Items, Some(paths.len() as u64));
-    let mut failed = Vec::new();
-    let mut batch: Vec<RgbImage> = Vec::new();
-    let crops = |photo: usize, image: RgbImage| -> Vec<RgbImage> {
+    let (mut readable, mut skipped) = (0, skipped);
+    let (mut crops, mut photos) = (Vec::new(), Vec::new());
+    let prepare = |photo: usize, image: RgbImage| -> Vec<RgbImage> {
         let views = views.of(&image, photo);
         let crop = |view| preset.view_pixels(&image, view);
         views.iter().map(crop).collect()
@@ -144,33 +167,34 @@ fn stream(
         ahead: (4 * BATCH).div_ceil(1 + views.augmented as usize),
         ..DecodeOptions::default()
     };
-    let receive = |index: usize, crops: Result<Vec<RgbImage>, PhotoError>| {
-        match crops {
-            Ok(crops) => {
-                readable.push(index);
-                batch.extend(crops);
+    let receive = |index: usize, decoded: Result<Vec<RgbImage>, PhotoError>| {
+        match decoded {
+            Ok(decoded) => {
+                readable += 1;
+                photos.extend(decoded.iter().map(|_| index));
+                crops.extend(decoded);
             }
-            Err(error) => failed.push((index, error)),
+            Err(error) => {
+                skipped += 1;
+                work(Step::Unreadable(index, error), &progress)?;
+            }
         }
         let last = index + 1 == paths.len();
-        while batch.len() >= BATCH || (last && !batch.is_empty()) {
-            let rest = batch.split_off(batch.len().min(BATCH));
-            work(&batch)?;
-            batch = rest;
+        while crops.len() >= BATCH || (last && !crops.is_empty()) {
+            let batch = crops.len().min(BATCH);
+            let later = (photos.split_off(batch), crops.split_off(batch));
+            work(Step::Batch(&photos, &crops), &progress)?;
+            (photos, crops) = later;
         }
         progress.advance();
         Ok(())
     };
-    decode_stream(paths, &options, &context.interrupt, crops, receive)
-        .map_err(|error| match error {
+    decode_stream(paths, &options, &context.interrupt, prepare, receive).map_err(|error| {
+        match error {
             StreamError::Interrupted(interrupted) => anyhow::Error::new(interrupted),
             StreamError::Receiver(error) => error,
-        })
-        .context("the photos could not be worked through")?;
-    progress.finish(&format!(
-        "{label}: {} read, {} skipped",
-        readable.len(),
-        failed.len()
-    ));
-    Ok(failed)
+        }
+    })?;
+    progress.finish(&format!("{label}: {readable} read, {skipped} skipped"));
+    Ok(())
 }

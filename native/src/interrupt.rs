@@ -1,11 +1,18 @@
-//! Ctrl-C: the first asks the work to stop in order, the second ends the program at once.
+//! Ctrl-C: the first asks the work to stop in order, and for a second it may; the second, or the end of that time,
+//! ends the program at once. Nothing half done stays behind either way.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::ui::ExitCode;
+
+/// The time that work has to come to the end of its step. One layer of a large network takes longer, and nothing
+/// would be gained by waiting for it.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// The user asked to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -22,7 +29,8 @@ impl Interrupt {
         Self::default()
     }
 
-    /// A flag raised by Ctrl-C. At the second one the program ends with code 130.
+    /// A flag raised by Ctrl-C. At the second one, or where the work does not stop by itself, the program ends
+    /// with code 130.
     ///
     /// # Errors
     /// If a handler is installed already, or the operating system refuses.
@@ -31,9 +39,18 @@ impl Interrupt {
         let flag = interrupt.clone();
         ctrlc::set_handler(move || {
             if flag.0.swap(true, Ordering::SeqCst) {
-                std::process::exit(ExitCode::Interrupted.code());
+                end();
             }
-            eprintln!("\nstopping … (press Ctrl-C again to stop at once)");
+            // Where stderr is closed there is nobody left to tell.
+            let said = "\nstopping after this step; Ctrl-C again stops at once";
+            let _ = writeln!(io::stderr().lock(), "{said}");
+            std::thread::spawn(|| {
+                std::thread::sleep(GRACE);
+                while HELD.load(Ordering::SeqCst) > 0 {
+                    std::thread::sleep(GRACE / 10);
+                }
+                end();
+            });
         })?;
         Ok(interrupt)
     }
@@ -59,5 +76,85 @@ impl Interrupt {
         } else {
             Ok(())
         }
+    }
+}
+
+/// How many pieces of work must not be broken off by the first Ctrl-C.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+
+/// While it lives, the first Ctrl-C waits: what is done now is the fruit of long work, such as writing the model
+/// that was trained. The second does not wait.
+#[must_use]
+pub struct Hold(());
+
+impl Hold {
+    /// From now on.
+    pub fn new() -> Self {
+        HELD.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        HELD.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// What is to be undone if the program ends now, by the number of its [`Unfinished`].
+static HALF_DONE: Mutex<Vec<(usize, Undo)>> = Mutex::new(Vec::new());
+
+type Undo = Box<dyn FnOnce() + Send>;
+
+/// Something on the disk that is of no use as long as it is not finished: if the program is ended while this
+/// lives, it is undone.
+#[derive(Debug)]
+#[must_use]
+pub struct Unfinished(usize);
+
+impl Unfinished {
+    /// Something that `undo` takes back. Dropping what is returned undoes nothing: then all went as it should,
+    /// or whoever failed has cleaned up.
+    pub fn new(undo: impl FnOnce() + Send + 'static) -> Self {
+        static NUMBER: AtomicUsize = AtomicUsize::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        half_done(|all| all.push((number, Box::new(undo))));
+        Self(number)
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        half_done(|all| all.retain(|(number, _)| *number != self.0));
+    }
+}
+
+fn half_done<R>(act: impl FnOnce(&mut Vec<(usize, Undo)>) -> R) -> R {
+    // Every change is one call, so a poisoned lock still guards a sound list.
+    let mut all = HALF_DONE.lock().unwrap_or_else(PoisonError::into_inner);
+    act(&mut all)
+}
+
+/// Ends the program with nothing half done, the newest first.
+fn end() -> ! {
+    let all = half_done(std::mem::take);
+    for (_, undo) in all.into_iter().rev() {
+        undo();
+    }
+    std::process::exit(ExitCode::Interrupted.code());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_finished_is_not_undone() {
+        let known = |number: usize| half_done(|all| all.iter().any(|(other, _)| *other == number));
+        let unfinished = Unfinished::new(|| unreachable!("nobody ends the program"));
+        let number = unfinished.0;
+        assert!(known(number));
+        drop(unfinished);
+        assert!(!known(number));
     }
 }

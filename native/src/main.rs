@@ -6,6 +6,7 @@ mod commands;
 mod dataset;
 mod features;
 mod fetch;
+mod files;
 mod interrupt;
 mod memory;
 mod models;
@@ -14,10 +15,13 @@ mod photos;
 mod report;
 mod runs;
 mod serve;
+mod skipped;
 mod ui;
 mod walk;
 
+use std::panic::resume_unwind;
 use std::process::ExitCode;
+use std::thread;
 
 use anyhow::Context as _;
 use clap::{CommandFactory as _, FromArgMatches as _};
@@ -26,9 +30,30 @@ use crate::cli::Cli;
 use crate::interrupt::Interrupt;
 use crate::ui::Console;
 
+/// Room for the work's calls, at least what the systems give to first threads.
+const STACK: usize = 16 << 20;
+
 fn main() -> ExitCode {
-    let matches = Cli::command().get_matches();
-    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // Ctrl-C goes to the first thread, and not before what that asked of the system is done: a large file to be
+    // written, say. So it does nothing but wait.
+    match thread::Builder::new()
+        .name("rekindle".to_owned())
+        .stack_size(STACK)
+        .spawn(work)
+    {
+        Ok(work) => work.join().unwrap_or_else(|panic| resume_unwind(panic)),
+        Err(_) => work(),
+    }
+}
+
+fn work() -> ExitCode {
+    photos::hush_decoder_panics();
+    let parsed = Cli::command().try_get_matches();
+    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
+    let (cli, matches) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => return ui::print_usage(&error).into(),
+    };
     let outcome = options::check(&cli, &matches).map_err(anyhow::Error::new);
     match outcome.and_then(|()| run(cli)) {
         Ok(code) => code.into(),

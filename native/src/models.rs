@@ -1,23 +1,24 @@
 //! From what a person types to a model: a file, or a network's name and its weights.
 
+mod foreign;
+
 use std::path::Path;
 
 use anyhow::Context as _;
-use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
+use rekindle_core::backbone::{Architecture, PretrainedWeights, UnsupportedInput, find};
 use rekindle_core::compiled::Precision;
 use rekindle_core::device::Device;
 use rekindle_core::graph::{Options, Scratch};
-use rekindle_core::model::{
-    Cause, Channels, Model, ModelCard, ModelError, Purpose, Reading, read_card,
-};
-use rekindle_core::weights::{WeightFile, WeightsError, is_average};
+use rekindle_core::model::{Channels, Model, ModelCard, ModelError, Purpose, whole_graph};
+use rekindle_core::preprocess::MAX_SIDE;
+use rekindle_core::weights::WeightFile;
 use serde_json::{Map, Value, json};
 
 use crate::cli::{GreyChoice, PictureArgs, PrecisionChoice};
 use crate::commands::Context;
-use crate::dataset::hash_file;
 use crate::fetch::{self, Places, WeightSource};
 use crate::ui::{ExitCode, Failure, Unit};
+use foreign::{TENSORFLOW, from_file};
 
 /// Where a model came from, for manifests.
 pub type Origin = Map<String, Value>;
@@ -47,23 +48,66 @@ pub fn open(
     device: &Device,
     context: &Context,
 ) -> anyhow::Result<Model> {
+    open_to_measure(name, weights, None, device, context)
+}
+
+/// What the classes are called of a head in a file that does not say it.
+pub type ClassNames<'a> = Option<&'a dyn Fn() -> anyhow::Result<Vec<String>>>;
+
+/// The same, to be measured on photos that may say what the classes of its head are called.
+pub fn open_to_measure(
+    name: &str,
+    weights: Option<&str>,
+    classes: ClassNames<'_>,
+    device: &Device,
+    context: &Context,
+) -> anyhow::Result<Model> {
     let precision = match context.global.precision {
         PrecisionChoice::Full => Precision::Full,
         PrecisionChoice::Half => Precision::Half,
     };
-    Ok(opened(name, weights, device, context)?.with_precision(precision)?)
+    let model = opened(name, weights, classes, device, context)?;
+    Ok(model.with_precision(precision)?)
 }
 
-fn opened(
+/// Refuses what cannot be opened to answer, as far as names tell: before photos are looked at.
+pub fn check(name: &str, weights: Option<&str>) -> anyhow::Result<()> {
+    match model_file(name, weights)? {
+        Some(_) => Ok(()),
+        None => check_network(name, weights, &PictureArgs::default()),
+    }
+}
+
+/// Refuses a network, weights and pictures that make nothing, as far as names and sizes tell: before photos
+/// are looked at.
+pub fn check_network(
     name: &str,
     weights: Option<&str>,
-    device: &Device,
-    context: &Context,
-) -> anyhow::Result<Model> {
+    pictures: &PictureArgs,
+) -> anyhow::Result<()> {
+    let architecture = find(name)?;
+    has_what_is_left_out(architecture, pictures)?;
+    let entry = match weights {
+        None | Some("random") => published(architecture, None)?,
+        Some(weights) => match file_and_part(weights) {
+            Some((path, part)) => {
+                stands_behind_the_mark(path, part)?;
+                published(architecture, None)?
+            }
+            None => published(architecture, Some(weights))?,
+        },
+    };
+    card(architecture, entry, pictures)?;
+    Ok(())
+}
+
+/// The model file that a name means; nothing if it means a network.
+fn model_file<'n>(name: &'n str, weights: Option<&str>) -> anyhow::Result<Option<&'n Path>> {
     let path = Path::new(name);
     if path.is_file() {
-        if weights.is_some() {
-            return Err(Failure::new(
+        return match weights {
+            None => Ok(Some(path)),
+            Some(_) => Err(Failure::new(
                 ExitCode::Usage,
                 format!(
                     "--weights does not apply here: it belongs to a network's name, and {} is a file",
@@ -71,43 +115,60 @@ fn opened(
                 ),
             )
             .with_help("leave --weights out, or give the network's name and the file with --weights")
-            .into());
-        }
-        let bytes = read(path)?;
-        return match Model::open(bytes, device) {
-            Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
-                .with_context(|| format!("cannot use {} as a model", path.display()))
-                .context(
-                    Failure::new(
-                        ExitCode::Data,
-                        format!("{} is no model file", path.display()),
-                    )
-                    .with_help("give the network's name, and this file with --weights"),
-                ),
-            other => other.with_context(|| format!("cannot open {}", path.display())),
+            .into()),
         };
     }
-    if path.is_dir() || name.contains(['/', '\\']) || name.ends_with(".safetensors") {
-        let what = if path.is_dir() {
-            "is a folder"
-        } else {
-            "does not exist"
-        };
-        return Err(
-            Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
-                .with_help(
-                    "name the model.safetensors of a run, or a network from `rekindle models`",
-                )
-                .into(),
-        );
+    is_name(name)?;
+    Ok(None)
+}
+
+fn opened(
+    name: &str,
+    weights: Option<&str>,
+    classes: ClassNames<'_>,
+    device: &Device,
+    context: &Context,
+) -> anyhow::Result<Model> {
+    if let Some(path) = model_file(name, weights)? {
+        return from_model_file(path, device);
     }
     let wanted = Wanted {
         purpose: Purpose::Answer,
         pictures: &PictureArgs::default(),
         seed: 0,
+        classes,
         device,
     };
     Ok(named(name, weights, &wanted, context)?.0)
+}
+
+/// Refuses what was meant as the path of a model file, where no network is called so.
+pub fn is_name(name: &str) -> Result<(), Failure> {
+    let what = match Path::new(name).is_dir() {
+        true => "is a folder",
+        false if name.contains(['/', '\\']) || name.ends_with(".safetensors") => "does not exist",
+        false => return Ok(()),
+    };
+    Err(
+        Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
+            .with_help("name the model.safetensors of a run, or a network from `rekindle models`"),
+    )
+}
+
+/// Opens a model file: its card, and tensors that fit it and that can be computed with.
+pub fn from_model_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
+    match Model::open(read(path)?, device) {
+        Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
+            .with_context(|| format!("cannot use {} as a model", path.display()))
+            .context(
+                Failure::new(
+                    ExitCode::Data,
+                    format!("{} is no model file", path.display()),
+                )
+                .with_help("give the network's name, and this file with --weights"),
+            ),
+        other => other.with_context(|| format!("cannot open {}", path.display())),
+    }
 }
 
 /// The network of that name, filled with the weights asked for, to train a new head on it: the file's own
@@ -124,6 +185,7 @@ pub fn pretrained(
         purpose: Purpose::NewHead,
         pictures,
         seed,
+        classes: None,
         device,
     };
     named(name, weights, &wanted, context)
@@ -134,6 +196,7 @@ struct Wanted<'a> {
     purpose: Purpose,
     pictures: &'a PictureArgs,
     seed: u64,
+    classes: ClassNames<'a>,
     device: &'a Device,
 }
 
@@ -153,6 +216,7 @@ fn named(
         _ => {
             let chosen = weights;
             let entry = published(architecture, chosen)?;
+            let card = card(architecture, entry, wanted.pictures)?;
             let label = format!("{} {}", architecture.name, entry.name);
             let mut progress = None;
             let found = fetch::fetch(
@@ -167,7 +231,6 @@ fn named(
                 },
             )?;
             let bytes = read(&found.path)?;
-            let card = card(architecture, entry, wanted.pictures)?;
             let file = WeightFile::parse(&bytes).map_err(ModelError::from);
             let model = file
                 .and_then(|file| {
@@ -191,6 +254,15 @@ fn file_and_part(weights: &str) -> Option<(&Path, Option<&str>)> {
         let path = Path::new(&weights[..at]);
         path.is_file().then_some((path, Some(&weights[at + 1..])))
     })
+}
+
+fn stands_behind_the_mark(path: &Path, part: Option<&str>) -> anyhow::Result<()> {
+    if part == Some("") {
+        let what = format!("nothing stands behind the # in {}#", path.display());
+        let help = "name a dictionary of the file after the #, or leave the # out";
+        return Err(Failure::new(ExitCode::Usage, what).with_help(help).into());
+    }
+    Ok(())
 }
 
 /// Refuses `--bare` and `--small-stem` for a network that they would leave as it is.
@@ -260,11 +332,19 @@ fn card(
     entry: &PretrainedWeights,
     pictures: &PictureArgs,
 ) -> anyhow::Result<ModelCard> {
-    adjusted(ModelCard::published(architecture, entry), pictures)
+    adjusted(
+        architecture,
+        ModelCard::published(architecture, entry),
+        pictures,
+    )
 }
 
 /// A card for such pictures.
-fn adjusted(card: ModelCard, pictures: &PictureArgs) -> anyhow::Result<ModelCard> {
+fn adjusted(
+    architecture: &'static Architecture,
+    card: ModelCard,
+    pictures: &PictureArgs,
+) -> anyhow::Result<ModelCard> {
     let channels = match pictures.grey {
         None => card.channels,
         Some(GreyChoice::Repeat) => Channels::GreyRepeated,
@@ -276,178 +356,42 @@ fn adjusted(card: ModelCard, pictures: &PictureArgs) -> anyhow::Result<ModelCard
         Some(side) => card
             .preset
             .with_size(side)
-            .map_err(|error| Failure::new(ExitCode::Usage, error))?,
+            .map_err(|_| no_such_size(architecture, side))?,
         None => card.preset,
     };
-    Ok(ModelCard {
+    let card = ModelCard {
         preset: channels.preset(preset),
         channels,
         small_stem: card.small_stem || pictures.small_stem,
         bare: card.bare || pictures.bare,
         ..card
-    })
-}
-
-/// A file the user names: whatever the network publishes first decides how photos are prepared,
-/// unless the file itself says so.
-fn from_file(
-    architecture: &'static Architecture,
-    path: &Path,
-    part: Option<&str>,
-    wanted: &Wanted<'_>,
-    context: &Context,
-) -> anyhow::Result<(Model, Origin)> {
-    let bytes = read(path)?;
-    let unusable = || format!("cannot use {}", path.display());
-    let parsed = match part {
-        Some(part) => WeightFile::parse_part(&bytes, part),
-        None => WeightFile::parse(&bytes),
     };
-    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-    if part == Some("") {
-        let what = format!("nothing stands behind the # in {}#", path.display());
-        let help = "name a dictionary of the file after the #, or leave the # out";
-        return Err(Failure::new(ExitCode::Usage, what).with_help(help).into());
+    if let Some(side) = pictures.input {
+        whole_graph(architecture, &card, [side as usize; 2]).map_err(too_small("--input"))?;
     }
-    let file = parsed
-        .map_err(|error| match error {
-            // Bare numbers, which only the name tells from anything else.
-            WeightsError::NotAWeightFile { .. } if is_tensorflow_data(&file_name) => {
-                WeightsError::NotAWeightFile {
-                    found: "a TensorFlow checkpoint's numbers",
-                    help: TENSORFLOW,
-                }
-            }
-            error => error,
-        })
-        .map_err(ModelError::from)
-        .with_context(unusable)?;
-    let own = read_card(&file).ok();
-    let own = own.filter(|own| own.architecture == architecture.name);
-    let hash = hash_file(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let mut origin = origin("file", &file_name, &hash.to_string());
-    if !file.part().is_empty() {
-        origin.insert("weights_part".into(), json!(file.part()));
-    }
-
-    // A model of ours answers as it was trained to, whatever it is given as.
-    if own.is_some() && wanted.purpose == Purpose::Answer && part.is_none() {
-        drop(file);
-        let model = Model::open(bytes, wanted.device).with_context(unusable)?;
-        return Ok((model, origin));
-    }
-    let entry = architecture
-        .weights
-        .iter()
-        .find(|weights| weights.file_name == file_name)
-        .map_or_else(|| published(architecture, None), Ok)?;
-    let published = ModelCard::published(architecture, entry);
-    let start = match own {
-        Some(own) => ModelCard {
-            preset: own.preset,
-            channels: own.channels,
-            small_stem: own.small_stem,
-            bare: own.bare,
-            ..published
-        },
-        None => published,
-    };
-    let card = adjusted(start, wanted.pictures)?;
-    let (model, reading) =
-        Model::read(architecture, card, &file, wanted.purpose, wanted.device).map_err(|error| {
-            let others = others(&file);
-            let cause = match &error {
-                ModelError::Mismatch { cause, .. } => Some(cause.clone()),
-                _ => None,
-            };
-            let error = anyhow::Error::new(error);
-            match (cause, others.first()) {
-                (Some(Cause::OtherNames | Cause::Unknown), Some(first)) => {
-                    let help = format!(
-                        "the file holds more than one dictionary of tensors: `{}` was taken, there is {} too; \
-                         `--weights {}#{first}` takes another",
-                        file.part(),
-                        others.join(", "),
-                        path.display(),
-                    );
-                    error.context(Failure::new(ExitCode::Data, unusable()).with_help(help))
-                }
-                _ => error.context(unusable()),
-            }
-        })?;
-    tell(path, &file, &reading, context);
-    Ok((model, origin))
+    Ok(card)
 }
 
-/// What to do with TensorFlow's files.
-const TENSORFLOW: &str = "TensorFlow and Keras name and order weights in their own way: take the same network's \
-     PyTorch weights (.pth or .safetensors; `rekindle models` lists those that are published)";
-
-/// Whether a file bears the name that TensorFlow gives to the numbers of a checkpoint:
-/// `model.ckpt.data-00000-of-00001`.
-fn is_tensorflow_data(name: &str) -> bool {
-    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
-    let shard = name.rsplit_once(".data-").map(|(_, shard)| shard);
-    shard
-        .and_then(|shard| shard.split_once("-of-"))
-        .is_some_and(|(at, of)| digits(at) && digits(of))
+/// What is said of a size that no photo is made.
+fn no_such_size(architecture: &Architecture, side: u32) -> Failure {
+    let message = format!("--input {side}: photos cannot be cut to that size");
+    Failure::new(ExitCode::Usage, message).with_help(format!(
+        "{} sees photos of {1}×{1} pixels as it was published; give a number from {2} to some {3}",
+        architecture.name,
+        architecture.input_size,
+        architecture.min_input(),
+        // What is cut out of is somewhat larger.
+        3 * MAX_SIDE / 4,
+    ))
 }
 
-/// The keys of the dictionaries that were not taken.
-fn others(file: &WeightFile<'_>) -> Vec<String> {
-    let parts = file.parts().iter();
-    parts
-        .filter(|part| part.key != file.part() && !part.key.is_empty())
-        .map(|part| part.key.clone())
-        .collect()
-}
-
-/// Says what of a file was taken, where something else might have been meant.
-fn tell(path: &Path, file: &WeightFile<'_>, reading: &Reading, context: &Context) {
-    let note = |text: &str| context.console.note(text);
-    let path = path.display();
-    let taken = file.part();
-    let is_averaged = |key: &str| {
-        let mut parts = file.parts().iter();
-        key.split('.').any(is_average) || parts.any(|part| part.key == key && part.averaged)
-    };
-    if is_averaged(taken) || is_averaged(reading.prefix.trim_end_matches('.')) {
-        note(&format!(
-            "the weights in {path} are averages over their training (EMA)"
-        ));
-    }
-    let copies = reading
-        .copies
-        .iter()
-        .map(|copy| copy.trim_end_matches('.').to_owned());
-    for key in others(file).into_iter().chain(copies) {
-        let join = match key.is_empty() {
-            true => format!("the file itself holds another copy of the network in {path}"),
-            false if is_averaged(&key) => format!(
-                "{path} also holds averages over the training (EMA): `--weights {path}#{key}` takes them"
-            ),
-            false
-                if reading
-                    .copies
-                    .iter()
-                    .any(|copy| copy.trim_end_matches('.') == key) =>
-            {
-                format!(
-                    "{path} holds the network more than once: `--weights {path}#{key}` takes another"
-                )
-            }
-            false => continue,
-        };
-        note(&join);
-    }
-    if !reading.aside.is_empty() {
-        let count = reading.aside.len();
-        let names: Vec<_> = reading.aside.iter().take(3).map(String::as_str).collect();
-        let more = if count > names.len() { ", …" } else { "" };
-        note(&format!(
-            "{count} of the file's tensors are no part of the network and left aside: {}{more}",
-            names.join(", ")
-        ));
+/// What is said of an option's size that a network cannot take.
+pub fn too_small(option: &'static str) -> impl Fn(UnsupportedInput) -> Failure {
+    move |error| {
+        Failure::new(ExitCode::Usage, format!("{option}: {error}")).with_help(format!(
+            "the smallest that it takes is {option} {}",
+            error.smallest()
+        ))
     }
 }
 

@@ -3,10 +3,11 @@
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use rekindle_core::device::Preference;
 
 use crate::cli::{
     BenchArgs, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs, KernelChoice,
-    SummaryArgs, TrainArgs,
+    SummaryArgs, TierChoice, TrainArgs,
 };
 use crate::ui::{ExitCode, Failure};
 
@@ -24,8 +25,9 @@ use Applies::{Always, Never, Where};
 
 /// Refuses the first option on the command line that does not apply in its combination.
 ///
-/// What depends on files is refused where they are read: `--split` beside a folder `val/`, `--weights`
-/// beside a model file, `--bare` and `--small-stem` for networks that have nothing of the kind.
+/// What depends on files is refused where they are read: `--split` beside a folder `val/` or for a folder that
+/// is not divided, `--seed` where nothing is drawn, `--weights` beside a model file, `--bare` and `--small-stem`
+/// for networks that have nothing of the kind, `doctor --batch` where the device is the processor.
 ///
 /// # Errors
 ///
@@ -69,9 +71,10 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
         _ => match command {
             Command::Train(args) => train(args, option),
             Command::Predict(_) => listed(option, &["weights", "top", "strict", "max-pixels"]),
-            Command::Evaluate(_) => {
-                listed(option, &["split", "strict", "min-accuracy", "max-pixels"])
-            }
+            Command::Evaluate(_) => listed(
+                option,
+                &["weights", "split", "strict", "min-accuracy", "max-pixels"],
+            ),
             Command::Summary(args) => summary(args, cli.global.json, option),
             Command::Diagram(args) => match option {
                 "out" => Some(Always),
@@ -80,8 +83,7 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
             Command::Export(_) => listed(option, &["weights", "onnx", "out"]),
             Command::Compare(args) => compare(args, option),
             Command::Bench(args) => bench(args, option),
-            // That these two belong to --kernels is said where they are declared.
-            Command::Doctor(_) => listed(option, &["kernels", "tier", "batch"]),
+            Command::Doctor(args) => doctor(args, cli.global.device, option),
             Command::Serve(_) => listed(option, &["port"]),
             Command::Models | Command::Completions { .. } => None,
         },
@@ -134,7 +136,7 @@ fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
         | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels" => {
             Always
         }
-        // Of everything that is drawn: where that is nothing, the run says so all the same.
+        // Of everything that is drawn. Whether photos are held back, the folder says: `draws`.
         "seed" => Always,
         "split" => Where(
             args.folds.is_none(),
@@ -146,6 +148,39 @@ fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
         }
         _ => return None,
     })
+}
+
+/// Whether a training draws anything, be it that the folder says itself what is held back.
+fn draws(args: &TrainArgs, folder_divides: bool) -> bool {
+    args.head == HeadChoice::Mlp
+        || args.views > 0
+        || args.folds.is_some()
+        || args.weights.weights.as_deref() == Some("random")
+        || !folder_divides
+}
+
+/// Refuses options of `train` that have no effect on a folder which says itself what is held back.
+///
+/// # Errors
+///
+/// A usage error that names the option and what it belongs to.
+pub fn check_folder(args: &TrainArgs, folder_divides: bool) -> Result<(), Failure> {
+    let refuse =
+        |message: &str, help: &str| Err(Failure::new(ExitCode::Usage, message).with_help(help));
+    if args.split.is_some() && folder_divides {
+        return refuse(
+            "--split does not apply here: it belongs to folders without val/ and test/",
+            "leave it out: the folder says itself what is held back",
+        );
+    }
+    if args.seed.is_some() && !draws(args, folder_divides) {
+        return refuse(
+            "--seed does not apply here, where nothing is drawn: it belongs to photos that are held back, \
+             --folds, --views, --head mlp and --weights random",
+            "leave it out: the folder says itself what is held back, and a linear head is the same every time",
+        );
+    }
+    Ok(())
 }
 
 fn inspect(args: &InspectArgs, option: &str) -> Option<Applies> {
@@ -171,6 +206,22 @@ fn compare(args: &CompareArgs, option: &str) -> Option<Applies> {
     Some(match option {
         "batch" | "runs" => measured(args),
         "no-measure" => Always,
+        _ => return None,
+    })
+}
+
+fn doctor(args: &DoctorArgs, device: Preference, option: &str) -> Option<Applies> {
+    let processor = match args.tier {
+        Some(tier) => tier == TierChoice::Cpu,
+        None => device == Preference::Cpu,
+    };
+    Some(match option {
+        // That these two belong to --kernels is said where they are declared.
+        "kernels" | "tier" => Always,
+        "batch" => Where(
+            !processor,
+            "adapters (--tier): the processor's kernels are the same for any number of photos",
+        ),
         _ => return None,
     })
 }
@@ -229,7 +280,7 @@ mod tests {
         ! --precision half train d : predict
         train d --device cpu --json --quiet --offline
         predict m i --max-pixels 9000000 --weights random --top 3 --strict --precision half --device cpu --json
-        evaluate m d --max-pixels 9000000 --split val --strict --min-accuracy 0.5 --precision half --device cpu --json
+        evaluate m d --max-pixels 9000000 --weights w.pth --split val --strict --min-accuracy 0.5 --precision half --device cpu --json
         ! models --device cpu : train
         ! models --precision full : predict
         models --json --quiet --offline
@@ -262,8 +313,11 @@ mod tests {
         ! bench m --kernels burn --precision half : --kernels ours
         doctor --device cpu --json
         ! doctor --precision half : predict
-        doctor --kernels resnet18 --batch 2 --device cpu
-        doctor --kernels resnet18 --tier cpu --batch 2
+        doctor --kernels resnet18 --device cpu
+        doctor --kernels resnet18 --batch 2 --device gpu
+        doctor --kernels resnet18 --tier roomy --batch 2
+        ! doctor --kernels resnet18 --batch 2 --device cpu : processor
+        ! doctor --kernels resnet18 --tier cpu --batch 2 : processor
         ! doctor --kernels resnet18 --tier cpu --device cpu : --tier
         ! doctor --kernels resnet18 --precision half : predict
         ! doctor --tier cpu : --kernels
@@ -294,6 +348,29 @@ mod tests {
                 "{line}\n{message}"
             );
         }
+    }
+
+    #[test]
+    fn options_are_refused_where_the_folder_leaves_them_nothing_to_do() {
+        let refused = |line: &str, folder_divides: bool| {
+            let words = std::iter::once("rekindle").chain(line.split_whitespace());
+            let cli = Cli::from_arg_matches(&Cli::command().get_matches_from(words)).unwrap();
+            let Command::Train(args) = &cli.command else {
+                panic!("{line}")
+            };
+            let refused = check_folder(args, folder_divides);
+            refused.map_or_else(|failure| failure.to_string(), |()| String::new())
+        };
+        for line in ["train d --seed 3", "train d --split 0.3"] {
+            assert_eq!(refused(line, false), "", "{line}");
+            let option = line.split(' ').nth(2).unwrap();
+            assert!(refused(line, true).starts_with(option), "{line}");
+        }
+        for more in ["--head mlp", "--views 1", "--folds 3", "--weights random"] {
+            assert_eq!(refused(&format!("train d --seed 0 {more}"), true), "");
+        }
+        assert_eq!(refused("train d --views 0", true), "");
+        assert!(refused("train d --seed 0 --views 0", true).contains("--views"));
     }
 
     #[test]

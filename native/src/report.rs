@@ -3,7 +3,7 @@
 use rekindle_core::train::metrics::Report;
 use serde_json::Value;
 
-use crate::dataset::Skipped;
+use crate::skipped::Skipped;
 
 /// What the report shows.
 pub struct Page<'a> {
@@ -17,7 +17,7 @@ pub struct Page<'a> {
     pub classes: &'a [String],
     /// Everything else worth keeping, as the command prints it.
     pub facts: &'a Value,
-    /// Photos that could not be used.
+    /// What could not be used.
     pub skipped: &'a [Skipped],
 }
 
@@ -66,7 +66,7 @@ pub fn html(page: &Page<'_>) -> String {
     body += "</table></div>";
     body += &confusion(page);
     if !page.skipped.is_empty() {
-        body += "<h2>Skipped photos</h2><ul>";
+        body += "<h2>Skipped</h2><ul>";
         for skipped in page.skipped {
             body += &format!("<li>{}: {}", escape(&skipped.path), escape(&skipped.reason));
         }

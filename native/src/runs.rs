@@ -1,7 +1,7 @@
 //! Run folders: `runs/<name>/`, made once, never overwritten.
 //!
 //! Everything a run leaves behind lies in its folder under fixed names. A file appears whole or not
-//! at all: it is written beside its place, flushed to the disk and renamed.
+//! at all (see [`files`]).
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -12,7 +12,9 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::dataset::hash_file;
-use crate::ui::ExitCode;
+use crate::files::{self, WriteError};
+use crate::interrupt::Unfinished;
+use crate::ui::{ExitCode, advice};
 
 /// Where runs are kept, unless the user says otherwise.
 pub const RUNS_FOLDER: &str = "runs";
@@ -47,14 +49,8 @@ pub enum RunError {
         cause: io::Error,
     },
     /// A file of the run could not be written.
-    #[error("cannot write the file ({cause}): {}", path.display())]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system says.
-        #[source]
-        cause: io::Error,
-    },
+    #[error(transparent)]
+    Write(#[from] WriteError),
     /// Another process is working in the folder.
     #[error("another process is using this run: {}", .0.display())]
     InUse(PathBuf),
@@ -73,18 +69,18 @@ impl RunError {
     }
 
     /// What the user can do about it.
-    pub fn help(&self) -> Option<String> {
-        Some(match self {
+    pub fn help(&self) -> String {
+        match self {
             Self::BadName(_) => {
                 "use letters, digits, `-`, `_` and `.`, without a leading dot".into()
             }
-            Self::NotWritable { .. } => "choose a folder you may write to with `--out DIR`".into(),
-            Self::Write { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => {
-                "free some space on the disk".into()
+            Self::NotWritable { cause, .. } => {
+                format!("{}: `--out DIR` names another folder", advice(cause))
             }
-            Self::TooMany(_) => "give the run another name, or delete old runs".into(),
-            Self::Write { .. } | Self::InUse(_) => return None,
-        })
+            Self::Write(error) => error.help(),
+            Self::InUse(_) => "wait until it is done, or give the run another --name".into(),
+            Self::TooMany(_) => "give the run another --name, or delete old runs".into(),
+        }
     }
 }
 
@@ -94,6 +90,29 @@ pub fn default_name(now: &jiff::civil::DateTime, model: &str, head: &str) -> Str
     format!("{}-{model}-{head}", now.strftime("%Y%m%d-%H%M%S"))
 }
 
+/// Refuses a name that no run can have, and a place for runs that is no folder: before anything is read.
+///
+/// # Errors
+/// [`RunError::BadName`] or [`RunError::NotWritable`].
+pub fn check(root: &Path, name: Option<&str>) -> Result<(), RunError> {
+    if let Some(name) = name.filter(|name| !is_plain_name(name)) {
+        return Err(RunError::BadName(name.into()));
+    }
+    // What is not there will be made.
+    let is_elsewhere = match fs::metadata(root) {
+        Ok(metadata) => !metadata.is_dir(),
+        // A file stands where a folder above it should.
+        Err(error) => error.kind() == io::ErrorKind::NotADirectory,
+    };
+    match is_elsewhere {
+        true => Err(RunError::NotWritable {
+            path: root.to_owned(),
+            cause: io::Error::from(io::ErrorKind::NotADirectory),
+        }),
+        false => Ok(()),
+    }
+}
+
 /// The folder of one run, locked against other processes as long as this value lives.
 #[derive(Debug)]
 pub struct Run {
@@ -101,6 +120,8 @@ pub struct Run {
     folder: PathBuf,
     metrics: Option<File>,
     lock: File,
+    /// Ctrl-C takes it back as long as it has no model.
+    _unfinished: Unfinished,
 }
 
 impl Run {
@@ -129,12 +150,18 @@ impl Run {
             // Making a folder is atomic: of two processes that race for a name, one gets it.
             match fs::create_dir(&folder) {
                 Ok(()) => {
-                    let lock = lock(&folder)?;
+                    // As on a full disk.
+                    let lock = lock(&folder).inspect_err(|_| _ = fs::remove_dir(&folder))?;
+                    let of_undo = folder.clone();
                     return Ok(Self {
                         name,
                         folder,
                         metrics: None,
                         lock,
+                        _unfinished: Unfinished::new(move || {
+                            let _ = fs::remove_file(of_undo.join(LOCK));
+                            remove_if_unfinished(&of_undo);
+                        }),
                     });
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -160,10 +187,7 @@ impl Run {
     /// [`RunError::Write`]; the file then does not exist, or still has its former content.
     pub fn write(&self, file: &str, bytes: &[u8]) -> Result<PathBuf, RunError> {
         let path = self.folder.join(file);
-        write_atomically(&path, bytes).map_err(|cause| RunError::Write {
-            path: path.clone(),
-            cause,
-        })?;
+        files::write(&path, bytes)?;
         Ok(path)
     }
 
@@ -173,7 +197,8 @@ impl Run {
     /// [`RunError::Write`].
     pub fn append_metrics(&mut self, record: &impl serde::Serialize) -> Result<(), RunError> {
         let path = self.folder.join(METRICS);
-        append(&mut self.metrics, &path, record).map_err(|cause| RunError::Write { path, cause })
+        append(&mut self.metrics, &path, record).map_err(|cause| WriteError { path, cause })?;
+        Ok(())
     }
 
     /// Takes back a run that was stopped before it had a model: losses of a training that came to nothing
@@ -181,12 +206,16 @@ impl Run {
     pub fn discard_if_unfinished(self) {
         let folder = self.folder.clone();
         drop(self);
-        if !folder.join(MODEL).exists() {
-            let _ = fs::remove_file(folder.join(METRICS));
-        }
-        // Fails, as it should, if anything is in it.
-        let _ = fs::remove_dir(folder);
+        remove_if_unfinished(&folder);
     }
+}
+
+fn remove_if_unfinished(folder: &Path) {
+    if !folder.join(MODEL).exists() {
+        let _ = fs::remove_file(folder.join(METRICS));
+    }
+    // Fails, as it should, if anything is in it.
+    let _ = fs::remove_dir(folder);
 }
 
 impl Drop for Run {
@@ -216,46 +245,6 @@ pub fn hashes_in_manifest(model: &Path) -> Option<PhotoHashes> {
     let photos = serde_json::from_value::<Option<PhotoHashes>>(photos).ok()??;
     let model = hash_file(model).ok()?.to_string();
     (manifest.get("model_sha256")?.as_str()? == model).then_some(photos)
-}
-
-/// Writes a file so that its path holds, at any moment and after a power cut, the old content or
-/// the new.
-///
-/// # Errors
-/// What the operating system says; the scratch file beside it is removed again.
-pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut scratch = path.as_os_str().to_owned();
-    scratch.push(format!(".{}.tmp", std::process::id()));
-    let scratch = PathBuf::from(scratch);
-    let written = (|| {
-        let mut file = File::create(&scratch)?;
-        file.write_all(bytes)?;
-        // Without this a power cut may leave the new name with nothing behind it.
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&scratch, path)
-    })();
-    if written.is_err() {
-        let _ = fs::remove_file(&scratch);
-        return written;
-    }
-    if let Some(folder) = path.parent() {
-        sync_folder(folder);
-    }
-    Ok(())
-}
-
-/// Flushes a folder's entries where the platform can (on Windows folders cannot be opened as
-/// files).
-pub fn sync_folder(folder: &Path) {
-    let folder = if folder.as_os_str().is_empty() {
-        Path::new(".")
-    } else {
-        folder
-    };
-    if let Ok(folder) = File::open(folder) {
-        let _ = folder.sync_all();
-    }
 }
 
 fn append(file: &mut Option<File>, path: &Path, record: &impl serde::Serialize) -> io::Result<()> {
@@ -377,7 +366,7 @@ mod tests {
         let error = Run::create(&file, "x").unwrap_err();
         assert!(matches!(error, RunError::NotWritable { .. }), "{error}");
         assert_eq!(error.exit_code(), ExitCode::Io);
-        assert!(error.help().is_some());
+        assert!(error.help().contains("--out"));
     }
 
     #[cfg(unix)]

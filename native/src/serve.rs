@@ -65,7 +65,9 @@ impl ServeError {
             Self::Listen { port, .. } if *port < 1024 => Some(
                 "ports under 1024 belong to the system; choose a higher one with `--port`".into(),
             ),
-            Self::Listen { .. } | Self::Start(_) => None,
+            Self::Listen { .. } | Self::Start(_) => {
+                Some("choose another port with `--port`; 0 takes any free one".into())
+            }
         }
     }
 }

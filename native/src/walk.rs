@@ -12,7 +12,6 @@ use std::io::{self, Read as _};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use image::ImageFormat;
 use thiserror::Error;
 
 use crate::interrupt::{Interrupt, Interrupted};
@@ -365,13 +364,6 @@ fn holds_picture(path: &Path) -> bool {
         return false;
     }
     match sniff(&head) {
-        // "BM" may begin any text: a bitmap goes on with the size of its header.
-        Content::Image(ImageFormat::Bmp) => {
-            matches!(
-                head.get(14..18),
-                Some([12 | 16 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0])
-            )
-        }
         Content::Image(_) => true,
         // Pictures that cannot be read here are better listed as skipped than left out unsaid.
         Content::Foreign(_) => extension.is_empty(),

@@ -82,14 +82,34 @@ pub enum PhotoProblem {
         /// What was allowed.
         bound: Bound,
     },
+    /// More passes over the picture than any encoder makes of one of that size: a small file could keep a
+    /// decoder busy for minutes.
+    #[error(
+        "the picture of {width}×{height} pixels is stored in {scans} scans, and at that size at most {allowed} \
+         are allowed"
+    )]
+    TooManyScans {
+        /// Width the header claims.
+        width: u32,
+        /// Height the header claims.
+        height: u32,
+        /// Scans in the file.
+        scans: usize,
+        /// What was allowed.
+        allowed: usize,
+    },
     /// More bytes than the limits allow.
-    #[error("the file of {} MiB is larger than allowed", bytes / (1024 * 1024))]
+    #[error(
+        "the file of {} MiB is larger than allowed: at most {} MiB are", mib(*bytes), mib(*allowed)
+    )]
     FileTooLarge {
         /// Size of the file.
         bytes: u64,
+        /// What was allowed.
+        allowed: u64,
     },
-    /// Decoding would take more memory than allowed, or than there is.
-    #[error("decoding the picture would take too much memory")]
+    /// There is not as much memory as the picture takes, within what is allowed.
+    #[error("there is not enough free memory to decode the picture")]
     OutOfMemory,
     /// The content contradicts itself.
     #[error("the image data is damaged ({0})")]
@@ -97,6 +117,11 @@ pub enum PhotoProblem {
     /// Anything else the operating system reports.
     #[error("the file cannot be read ({0})")]
     Io(io::Error),
+}
+
+/// Bytes in units of 2²⁰, rounded up, so that what is too large looks larger.
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
 }
 
 impl PhotoProblem {
@@ -112,7 +137,7 @@ impl PhotoProblem {
             Self::Truncated => "truncated",
             Self::NotAnImage(_) => "not_an_image",
             Self::Unsupported(_) | Self::Foreign(_) => "unsupported_format",
-            Self::TooLarge { .. } => "too_large",
+            Self::TooLarge { .. } | Self::TooManyScans { .. } => "too_large",
             Self::FileTooLarge { .. } => "file_too_large",
             Self::OutOfMemory => "out_of_memory",
             Self::Corrupt(_) => "corrupt",
@@ -135,10 +160,16 @@ impl PhotoProblem {
                 "scale the picture down first (networks see a few hundred pixels a side), or raise \
                  the limit with --max-pixels, where there is memory for it",
             ),
+            Self::TooManyScans { .. } => Some(
+                "store it in one scan, which changes no pixel: `jpegtran -copy all -outfile NEW.jpg FILE`",
+            ),
             Self::OutOfMemory => {
                 Some("scale the picture down first: networks see a few hundred pixels a side")
             }
-            Self::NotFound | Self::BadLink | Self::NotAFile | Self::Io(_) => None,
+            Self::NotFound => Some("check the name, and the folder it is looked for in"),
+            Self::BadLink => Some("name the photo itself, or mend the link"),
+            Self::NotAFile => Some("copy the photo into a file first"),
+            Self::Io(_) => Some("look at the disk, or copy the photo to another one"),
         }
     }
 

@@ -4,15 +4,15 @@ use libheif_rs::{
     ColorSpace, HeifContext, HeifError, HeifErrorCode, HeifErrorSubCode, ImageHandle, LibHeif,
     RgbChroma,
 };
-use rekindle_core::image::RgbImage;
+use rekindle_networks::image::RgbImage;
 
+use super::decode::{Picture, picture_of, picture_over_white};
 use super::{Limits, PhotoProblem};
 
 /// A file whose header has been read and found acceptable.
 pub(super) struct Heif {
     handle: ImageHandle,
-    /// Bytes that decoding holds at its height.
-    pub(super) memory: u64,
+    memory: u64,
 }
 
 impl Heif {
@@ -28,10 +28,16 @@ impl Heif {
         limits.admit(width, height, memory)?;
         Ok(Self { handle, memory })
     }
+}
 
-    /// Decodes the picture. It comes out upright: HEIF tells turns in its own way, which libheif obeys,
-    /// and EXIF's orientation does not count.
-    pub(super) fn decode(self) -> Result<RgbImage, PhotoProblem> {
+impl Picture for Heif {
+    fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    /// The picture comes out upright: HEIF tells turns in its own way, which libheif obeys, and EXIF's orientation
+    /// does not count.
+    fn decode(self: Box<Self>) -> Result<RgbImage, PhotoProblem> {
         let has_alpha = self.handle.has_alpha_channel();
         let (chroma, channels) = match has_alpha {
             true => (RgbChroma::Rgba, 4),
@@ -40,7 +46,7 @@ impl Heif {
         let decoded = LibHeif::new()
             .decode(&self.handle, ColorSpace::Rgb(chroma), None)
             .map_err(problem)?;
-        let corrupt = |why: &str| PhotoProblem::Corrupt(why.into());
+        let corrupt = |why: &str| PhotoProblem::Corrupt(format!("HEIF: {why}"));
         let plane = decoded.planes().interleaved;
         let plane = plane.ok_or_else(|| corrupt("no pixels"))?;
         let row = plane.width as usize * channels;
@@ -58,11 +64,10 @@ impl Heif {
                     .ok_or_else(|| corrupt("a row is too short"))?,
             );
         }
-        let image = match has_alpha {
-            true => RgbImage::from_rgba(plane.width, plane.height, &pixels),
-            false => RgbImage::new(plane.width, plane.height, pixels),
-        };
-        image.map_err(|error| PhotoProblem::Corrupt(error.to_string()))
+        match has_alpha {
+            true => picture_over_white(plane.width, plane.height, &pixels),
+            false => picture_of(plane.width, plane.height, pixels),
+        }
     }
 }
 
@@ -76,8 +81,8 @@ fn problem(error: HeifError) -> PhotoProblem {
             | HeifErrorCode::UnsupportedFeature
             | HeifErrorCode::PluginLoadingError,
             _,
-        ) => PhotoProblem::Unsupported(format!("this kind of HEIF ({})", error.message)),
-        _ => PhotoProblem::Corrupt(error.message),
+        ) => PhotoProblem::Unsupported("this kind of HEIC or AVIF picture".into()),
+        _ => PhotoProblem::Corrupt("HEIF: the boxes or the coded picture make no sense".into()),
     }
 }
 
@@ -113,7 +118,7 @@ mod tests {
                 rgb,
             } = entry;
             let bytes = fs::read(folder.join(&file)).unwrap();
-            let decode = |bytes: &[u8]| Heif::open(bytes, &Limits::default())?.decode();
+            let decode = |bytes: &[u8]| Box::new(Heif::open(bytes, &Limits::default())?).decode();
             let image = decode(&bytes).unwrap_or_else(|error| panic!("{file}: {error}"));
             assert_eq!((image.width(), image.height()), (width, height), "{file}");
             let truth = (0..rgb.len())

@@ -10,10 +10,14 @@
 //! - [`decode_file`] and [`decode_bytes`] decode one photo within [`Limits`],
 //! - [`decode_within`] does it when a [`MemoryBudget`] that many share has room for it.
 
+mod bmp;
 mod colour;
 mod decode;
 mod error;
 mod exif;
+mod file;
+mod gif;
+mod guard;
 #[cfg(feature = "heif")]
 mod heif;
 mod ifd;
@@ -22,12 +26,16 @@ mod limits;
 mod png;
 mod pnm;
 mod sniff;
+#[cfg(test)]
+mod tests;
 mod tiff;
 mod webp;
 
-pub use decode::{decode_bytes, decode_file, decode_within, open_regular};
+pub use decode::{decode_bytes, decode_file, decode_within};
 pub use error::{PhotoError, PhotoProblem};
 pub use exif::orientation as exif_orientation;
+pub use file::open_regular;
+pub use guard::hush_decoder_panics;
 pub use image::metadata::Orientation;
 pub use limits::{Limits, MemoryBudget, Permit};
 pub use sniff::{Content, SNIFF_BYTES, is_photo_name, sniff};

@@ -56,7 +56,9 @@ impl Limits {
     /// pixels.
     pub fn admit(&self, width: u64, height: u64, memory: u64) -> Result<(), PhotoProblem> {
         if width == 0 || height == 0 {
-            return Err(PhotoProblem::Corrupt(format!("{width}×{height} pixels")));
+            return Err(PhotoProblem::Corrupt(format!(
+                "a picture of {width}×{height} pixels"
+            )));
         }
         let bound = match self.max_pixels {
             Some(allowed) if width.saturating_mul(height) > allowed => Bound::Pixels { allowed },

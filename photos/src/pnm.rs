@@ -3,6 +3,9 @@
 
 use std::ops::Range;
 
+use rekindle_networks::image::RgbImage;
+
+use super::decode::{Picture, picture_of};
 use super::jpeg::zeroed;
 use super::sniff::SNIFF_BYTES;
 use super::{Limits, PhotoProblem};
@@ -14,10 +17,9 @@ pub(super) struct Pnm<'a> {
     kind: Kind,
     max: u32,
     body: usize,
-    /// Bytes that decoding holds at its height.
-    pub(super) memory: u64,
+    memory: u64,
     /// Width and height in pixels.
-    pub(super) size: (u32, u32),
+    size: (u32, u32),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -56,7 +58,7 @@ impl<'a> Pnm<'a> {
             words.next()?
         };
         if !(1..=65_535).contains(&max) {
-            return Err(PhotoProblem::Corrupt(format!("a greatest value of {max}")));
+            return Err(corrupt(format!("a greatest value of {max}")));
         }
         let memory = u64::from(width) * u64::from(height) * 3;
         limits.admit(u64::from(width), u64::from(height), memory)?;
@@ -72,8 +74,8 @@ impl<'a> Pnm<'a> {
         })
     }
 
-    /// Decodes the picture to 8-bit RGB.
-    pub(super) fn decode(self) -> Result<Vec<u8>, PhotoProblem> {
+    /// The picture in 8-bit RGB.
+    fn rgb(&self) -> Result<Vec<u8>, PhotoProblem> {
         let (width, height) = (self.size.0 as usize, self.size.1 as usize);
         let channels = if self.kind == Kind::Colour { 3 } else { 1 };
         // What a file says must be there before memory is taken for it.
@@ -127,7 +129,7 @@ impl<'a> Pnm<'a> {
         };
         if value > self.max {
             let max = self.max;
-            return Err(PhotoProblem::Corrupt(format!(
+            return Err(corrupt(format!(
                 "a value of {value} where the greatest is {max}"
             )));
         }
@@ -140,6 +142,16 @@ impl<'a> Pnm<'a> {
         }
         let share = f64::from(value.min(self.max)) / f64::from(self.max);
         (share * 255.0).round_ties_even() as u8
+    }
+}
+
+impl Picture for Pnm<'_> {
+    fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    fn decode(self: Box<Self>) -> Result<RgbImage, PhotoProblem> {
+        picture_of(self.size.0, self.size.1, self.rgb()?)
     }
 }
 
@@ -175,12 +187,12 @@ impl<'a> Words<'a> {
         self.skip()?;
         let digits = digits(self.bytes, self.at);
         if digits.is_empty() || self.at == before {
-            return Err(PhotoProblem::Corrupt("no number where one belongs".into()));
+            return Err(corrupt("no number where one belongs"));
         }
         self.at = digits.end;
         let text = str::from_utf8(&self.bytes[digits]).unwrap_or_default();
         text.parse()
-            .map_err(|_| PhotoProblem::Corrupt("a number of too many digits".into()))
+            .map_err(|_| corrupt("a number of too many digits"))
     }
 
     /// The next bit; bits need nothing between them.
@@ -189,9 +201,13 @@ impl<'a> Words<'a> {
         self.at += 1;
         match bit {
             b'0' | b'1' => Ok(u32::from(bit - b'0')),
-            _ => Err(PhotoProblem::Corrupt("neither 0 nor 1".into())),
+            _ => Err(corrupt("a bit that is neither 0 nor 1")),
         }
     }
+}
+
+fn corrupt(why: impl Into<String>) -> PhotoProblem {
+    PhotoProblem::Corrupt(format!("PNM: {}", why.into()))
 }
 
 fn digits(bytes: &[u8], from: usize) -> Range<usize> {
@@ -205,7 +221,7 @@ mod tests {
     use super::*;
 
     fn decode(bytes: &[u8]) -> Result<Vec<u8>, PhotoProblem> {
-        Pnm::open(bytes, &Limits::default())?.decode()
+        Pnm::open(bytes, &Limits::default())?.rgb()
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use image::ImageFormat;
 
+use super::bmp::is_bmp;
 use super::pnm::is_pnm;
 
 /// How many of the first bytes [`sniff`] likes to see.
@@ -41,11 +42,6 @@ pub enum Foreign {
 }
 
 impl Foreign {
-    /// Whether it is read all the same, by a library that was built in.
-    pub fn is_read(self) -> bool {
-        cfg!(feature = "heif") && matches!(self, Self::Heic | Self::Avif)
-    }
-
     /// What it is called; completes "… is not supported".
     pub fn name(self) -> &'static str {
         match self {
@@ -91,12 +87,11 @@ impl Foreign {
 /// are given, so that a file is the same to whoever has all of it and to whoever has its beginning.
 pub fn sniff(head: &[u8]) -> Content {
     let head = &head[..head.len().min(SNIFF_BYTES)];
-    const IMAGES: [(&[u8], ImageFormat); 7] = [
+    const IMAGES: [(&[u8], ImageFormat); 6] = [
         (b"\xff\xd8\xff", ImageFormat::Jpeg),
         (b"\x89PNG\r\n\x1a\n", ImageFormat::Png),
         (b"GIF87a", ImageFormat::Gif),
         (b"GIF89a", ImageFormat::Gif),
-        (b"BM", ImageFormat::Bmp),
         (b"II+\0", ImageFormat::Tiff),
         (b"MM\0+", ImageFormat::Tiff),
     ];
@@ -115,6 +110,9 @@ pub fn sniff(head: &[u8]) -> Content {
     }
     if is_pnm(head) {
         return Content::Image(ImageFormat::Pnm);
+    }
+    if is_bmp(head) {
+        return Content::Image(ImageFormat::Bmp);
     }
     Content::Other(other(head))
 }
@@ -151,7 +149,7 @@ fn foreign(head: &[u8]) -> Option<Foreign> {
     if head.get(8..10) == Some(b"CR") && head.starts_with(b"II*\0") {
         return Some(Foreign::CameraRaw);
     }
-    const FOREIGN: [(&[u8], Foreign); 27] = [
+    const FOREIGN: [(&[u8], Foreign); 49] = [
         (b"\xff\x0a", Foreign::JpegXl),
         (b"\0\0\0\x0cJXL \r\n\x87\n", Foreign::JpegXl),
         (b"\0\0\0\x0cjP  \r\n\x87\n", Foreign::Jpeg2000),
@@ -179,7 +177,35 @@ fn foreign(head: &[u8]) -> Option<Foreign> {
         (b"Pf\n", Foreign::Other("a floating-point PFM picture")),
         (b"AT&TFORM", Foreign::Other("a DjVu document")),
         (b"BPG\xfb", Foreign::Other("a BPG picture")),
+        (b"\x8bJNG\r\n\x1a\n", Foreign::Other("a JNG picture")),
+        (b"II\xbc", Foreign::Other("a JPEG XR picture")),
+        (b"FLIF", Foreign::Other("a FLIF picture")),
+        (b"\0\0\x02\0\0\0\0\0", Foreign::Other("a Targa picture")),
+        (b"\0\0\x0a\0\0\0\0\0", Foreign::Other("a Targa picture")),
+        (b"\0\0\x03\0\0\0\0\0", Foreign::Other("a Targa picture")),
+        (b"\0\0\x0b\0\0\0\0\0", Foreign::Other("a Targa picture")),
+        (b"\0\x01\x01\0\0", Foreign::Other("a Targa picture")),
+        (b"\0\x01\x09\0\0", Foreign::Other("a Targa picture")),
+        (b"\x01\xda", Foreign::Other("an SGI picture")),
+        (b"\x59\xa6\x6a\x95", Foreign::Other("a Sun raster picture")),
+        (b"/* XPM */", Foreign::Other("an XPM picture")),
+        (b"SIMPLE  =", Foreign::Other("a FITS picture")),
+        (b"SDPX", Foreign::Other("a DPX picture")),
+        (b"XPDS", Foreign::Other("a DPX picture")),
+        (b"\x80\x2a\x5f\xd7", Foreign::Other("a Cineon picture")),
+        (b"\x97JB2\r\n\x1a\n", Foreign::Other("a JBIG2 picture")),
+        (b"\xd7\xcd\xc6\x9a", Foreign::Other("a Windows metafile")),
+        (b"id=ImageMagick", Foreign::Other("a MIFF picture")),
+        (b"\xabKTX ", Foreign::Other("a KTX texture")),
+        (
+            b"Paint Shop Pro Image File",
+            Foreign::Other("a Paint Shop Pro picture"),
+        ),
+        (b"\0\0\x02\0", Foreign::Other("a mouse pointer")),
     ];
+    if let [0x0a, 0 | 2..=5, 0 | 1, 1 | 2 | 4 | 8, ..] = head {
+        return Some(Foreign::Other("a PCX picture"));
+    }
     if head.get(128..132) == Some(b"DICM") {
         return Some(Foreign::Other("a DICOM picture"));
     }
@@ -191,10 +217,9 @@ fn foreign(head: &[u8]) -> Option<Foreign> {
 
 /// What a file that is no picture looks like.
 fn other(head: &[u8]) -> &'static str {
-    let text = String::from_utf8_lossy(head)
-        .trim_start_matches('\u{feff}')
-        .trim_start()
-        .to_lowercase();
+    let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let text = text.trim_ascii_start().to_ascii_lowercase();
+    let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
     const VIDEOS: [&[u8]; 6] = [
         b"\x1a\x45\xdf\xa3",
         b"\0\0\x01\xba",
@@ -207,9 +232,9 @@ fn other(head: &[u8]) -> &'static str {
         head.get(4..8),
         Some(b"ftyp" | b"moov" | b"mdat" | b"wide" | b"pnot")
     );
-    if text.starts_with("<!doctype html") || text.starts_with("<html") || text.contains("<head") {
+    if text.starts_with(b"<!doctype html") || text.starts_with(b"<html") || has(b"<head") {
         "a web page"
-    } else if text.contains("<svg") {
+    } else if has(b"<svg") {
         "an SVG drawing"
     } else if head.starts_with(b"%PDF") {
         "a PDF document"
@@ -329,7 +354,7 @@ mod tests {
             Content::Image(format) => panic!("{format:?}"),
         };
         let padded = |head: &[u8]| [head, &[0; 200]].concat();
-        let cases: [(&[u8], &str, &str); 12] = [
+        let cases: [(&[u8], &str, &str); 19] = [
             (
                 b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
                 "HEIC",
@@ -346,6 +371,13 @@ mod tests {
             (b"%PDF-1.7", "PDF", "pdftoppm"),
             (b"\x1a\x45\xdf\xa3", "video", "ffmpeg"),
             (b"\0\0\0\x14ftypqt  \0\0\0\0qt  ", "video", "ffmpeg"),
+            (b"\0\0\x01\0\x01\0\x20\x20", "icon", "convert"),
+            (b"\0\0\x02\0\x01\0\x20\x20", "pointer", "convert"),
+            (b"\0\0\x0a\0\0\0\0\0\0\0\0\0", "Targa", "convert"),
+            (b"\x0a\x02\x01\x01", "PCX", "convert"),
+            (b"II\xbc\x01", "JPEG XR", "convert"),
+            (b"PF\n2 2\n-1.0\n", "PFM", "convert"),
+            (b"\x8bJNG\r\n\x1a\n", "JNG", "convert"),
         ];
         for (head, name, help) in cases {
             let found = named(&padded(head));

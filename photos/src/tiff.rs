@@ -6,9 +6,10 @@ use std::io::Read;
 use std::ops::Range;
 
 use image::metadata::Orientation;
-use rekindle_core::image::RgbImage;
+use rekindle_networks::image::RgbImage;
 
 use super::colour::ink_over;
+use super::decode::{Picture, picture_of, picture_over_white};
 use super::ifd::Directory;
 use super::jpeg::{self, zeroed};
 use super::sniff::Foreign;
@@ -60,12 +61,10 @@ pub(super) struct Tiff<'a> {
     is_tiled: bool,
     offsets: Vec<i64>,
     counts: Vec<i64>,
-    /// Bytes that decoding holds at its height.
-    pub(super) memory: u64,
+    memory: u64,
     /// Width and height in pixels, as stored.
-    pub(super) size: (u32, u32),
-    /// How the stored picture has to be turned.
-    pub(super) orientation: Orientation,
+    size: (u32, u32),
+    orientation: Orientation,
 }
 
 /// What the first samples of a pixel mean.
@@ -104,7 +103,7 @@ fn unsupported(what: impl Into<String>) -> PhotoProblem {
 }
 
 fn corrupt(why: impl Into<String>) -> PhotoProblem {
-    PhotoProblem::Corrupt(why.into())
+    PhotoProblem::Corrupt(format!("TIFF: {}", why.into()))
 }
 
 impl<'a> Tiff<'a> {
@@ -194,8 +193,8 @@ impl<'a> Tiff<'a> {
         })
     }
 
-    /// Decodes the picture, not yet turned.
-    pub(super) fn decode(self) -> Result<RgbImage, PhotoProblem> {
+    /// The samples of all pixels, 8 bits each.
+    fn samples(&self) -> Result<Vec<u8>, PhotoProblem> {
         let (width, height) = (self.size.0 as usize, self.size.1 as usize);
         let mut kept = zeroed(width * height * self.samples)?;
         let across = width.div_ceil(self.chunk.0);
@@ -229,7 +228,7 @@ impl<'a> Tiff<'a> {
                 }
             }
         }
-        self.picture(kept)
+        Ok(kept)
     }
 
     /// The samples of one strip or tile, as they lie in memory: rows of whole bytes, 16 bits with the
@@ -262,15 +261,26 @@ impl<'a> Tiff<'a> {
         } else {
             stored
         };
+        let nonsense = || {
+            let part = if self.is_tiled { "tile" } else { "strip" };
+            corrupt(format!("{part} {number} makes no sense"))
+        };
+        let unread = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => PhotoProblem::Truncated,
+            _ => nonsense(),
+        };
         let mut data = match self.compression {
             Compression::None => stored.get(..wanted.min(stored.len())).map(<[u8]>::to_vec),
             Compression::PackBits => Some(pack_bits(stored, wanted)),
-            Compression::Lzw => Some(lzw(stored, wanted)?),
-            Compression::Deflate => Some(all_of(flate2::read::ZlibDecoder::new(stored), wanted)?),
+            Compression::Lzw => Some(lzw(stored, wanted).ok_or_else(nonsense)?),
+            Compression::Deflate => {
+                let reader = flate2::read::ZlibDecoder::new(stored);
+                Some(all_of(reader, wanted).map_err(unread)?)
+            }
             Compression::Zstd => {
-                let reader = ruzstd::decoding::StreamingDecoder::new(stored)
-                    .map_err(|error| corrupt(error.to_string()))?;
-                Some(all_of(reader, wanted)?)
+                let reader = ruzstd::decoding::StreamingDecoder::new(stored);
+                let reader = reader.map_err(|_| nonsense())?;
+                Some(all_of(reader, wanted).map_err(unread)?)
             }
             Compression::Jpeg => {
                 let transform = matches!(self.colours, Colours::YCbCrInJpeg);
@@ -278,9 +288,12 @@ impl<'a> Tiff<'a> {
                 Some(jpeg::samples(
                     tables,
                     stored,
-                    (width, height),
-                    samples,
-                    transform,
+                    &jpeg::Place {
+                        size: (width, height),
+                        samples,
+                        is_ycbcr: transform,
+                        whole: self.size,
+                    },
                 )?)
             }
         }
@@ -329,9 +342,8 @@ impl<'a> Tiff<'a> {
     fn picture(&self, kept: Vec<u8>) -> Result<RgbImage, PhotoProblem> {
         let (width, height) = self.size;
         let is_rgb = matches!(self.colours, Colours::Rgb | Colours::YCbCrInJpeg);
-        let inconsistent = |error: rekindle_core::image::ImageError| corrupt(error.to_string());
         if is_rgb && self.samples == 3 {
-            return RgbImage::new(width, height, kept).map_err(inconsistent);
+            return picture_of(width, height, kept);
         }
         let channels = self.colours.channels();
         let has_alpha = self.alpha != Alpha::None;
@@ -354,10 +366,24 @@ impl<'a> Tiff<'a> {
         }
         drop(kept);
         if has_alpha {
-            RgbImage::from_rgba(width, height, &out).map_err(inconsistent)
+            picture_over_white(width, height, &out)
         } else {
-            RgbImage::new(width, height, out).map_err(inconsistent)
+            picture_of(width, height, out)
         }
+    }
+}
+
+impl Picture for Tiff<'_> {
+    fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    fn orientation(&self) -> Orientation {
+        self.orientation
+    }
+
+    fn decode(self: Box<Self>) -> Result<RgbImage, PhotoProblem> {
+        self.picture(self.samples()?)
     }
 }
 
@@ -400,8 +426,12 @@ fn compression(number: i64) -> Result<Compression, PhotoProblem> {
         2..=4 => "CCITT fax".to_owned(),
         6 => "old-style JPEG".to_owned(),
         34_712 | 33_003..=33_005 => "JPEG 2000".to_owned(),
+        34_887 => "LERC".to_owned(),
         34_925 => "LZMA".to_owned(),
+        34_933 => "PNG".to_owned(),
+        34_934 => "JPEG XR".to_owned(),
         50_001 => "WebP".to_owned(),
+        50_002 | 52_546 => "JPEG XL".to_owned(),
         number => format!("unknown (number {number})"),
     };
     Err(unsupported(format!("a TIFF with {name} compression")))
@@ -454,6 +484,7 @@ fn colours(
             let colour = |n: usize| [level(n), level(count + n), level(2 * count + n)];
             Colours::Palette((0..count.min(256)).map(colour).collect())
         }
+        3 => return Err(unsupported(format!("a TIFF with a palette of {bits} bits"))),
         5 => Colours::Cmyk,
         6 if compression == Compression::Jpeg => Colours::YCbCrInJpeg,
         6 => return Err(unsupported("a TIFF in YCbCr colours without JPEG")),
@@ -510,18 +541,14 @@ fn undo_predictor(row: &mut [u8], samples: usize, bits: usize) {
 }
 
 /// At most `wanted` bytes of what `reader` gives.
-fn all_of(reader: impl Read, wanted: usize) -> Result<Vec<u8>, PhotoProblem> {
+fn all_of(reader: impl Read, wanted: usize) -> std::io::Result<Vec<u8>> {
     let mut data = Vec::new();
-    match reader.take(wanted as u64).read_to_end(&mut data) {
-        Ok(_) => Ok(data),
-        Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Err(PhotoProblem::Truncated)
-        }
-        Err(error) => Err(corrupt(error.to_string())),
-    }
+    reader.take(wanted as u64).read_to_end(&mut data)?;
+    Ok(data)
 }
 
-fn lzw(stored: &[u8], wanted: usize) -> Result<Vec<u8>, PhotoProblem> {
+/// At most `wanted` bytes, or fewer where there are no more; nothing for codes that make no sense.
+fn lzw(stored: &[u8], wanted: usize) -> Option<Vec<u8>> {
     let mut decoder = weezl::decode::Configuration::with_tiff_size_switch(weezl::BitOrder::Msb, 8)
         .with_yield_on_full_buffer(true)
         .build();
@@ -536,10 +563,10 @@ fn lzw(stored: &[u8], wanted: usize) -> Result<Vec<u8>, PhotoProblem> {
         match step.status {
             Ok(weezl::LzwStatus::Ok) if step.consumed_in + step.consumed_out > 0 => {}
             Ok(_) => break,
-            Err(error) => return Err(corrupt(error.to_string())),
+            Err(_) => return None,
         }
     }
-    Ok(data)
+    Some(data)
 }
 
 fn pack_bits(stored: &[u8], wanted: usize) -> Vec<u8> {

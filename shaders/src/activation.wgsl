@@ -1,9 +1,12 @@
 // The activation, four numbers at a time. exp is kept from overflowing: WGSL lets compilers assume
-// that infinities do not happen. Cost: 0 to 25 operations a number, against the hundreds of its sum.
+// that infinities do not happen. max, min and clamp may make a number of NaN, which must come through to
+// the end, where somebody looks for it: it is told by its bits. Cost: 0 to 25 operations a number, against
+// the hundreds of its sum.
 
 //: if sigmoid
 fn activation(v: vec4<f32>) -> vec4<f32> {
-    return 1.0 / (1.0 + exp(-clamp(v, vec4<f32>(-80.0), vec4<f32>(80.0))));
+    let made = 1.0 / (1.0 + exp(-clamp(v, vec4<f32>(-80.0), vec4<f32>(80.0))));
+    return select(made, v, (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u));
 }
 //: end
 //: if silu
@@ -13,7 +16,8 @@ fn activation(v: vec4<f32>) -> vec4<f32> {
 //: end
 //: if hard_sigmoid
 fn activation(v: vec4<f32>) -> vec4<f32> {
-    return clamp(v + 3.0, vec4<f32>(), vec4<f32>(6.0)) / 6.0;
+    let made = clamp(v + 3.0, vec4<f32>(), vec4<f32>(6.0)) / 6.0;
+    return select(made, v, (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u));
 }
 //: end
 //: if hard_swish
@@ -23,17 +27,19 @@ fn activation(v: vec4<f32>) -> vec4<f32> {
 //: end
 //: if relu
 fn activation(v: vec4<f32>) -> vec4<f32> {
-    return max(v, vec4<f32>());
+    return select(max(v, vec4<f32>()), v, (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u));
 }
 //: end
 //: if relu6
 fn activation(v: vec4<f32>) -> vec4<f32> {
-    return clamp(v, vec4<f32>(), vec4<f32>(6.0));
+    let made = clamp(v, vec4<f32>(), vec4<f32>(6.0));
+    return select(made, v, (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u));
 }
 //: end
 //: if tanh
 fn activation(v: vec4<f32>) -> vec4<f32> {
-    return tanh(clamp(v, vec4<f32>(-15.0), vec4<f32>(15.0)));
+    let made = tanh(clamp(v, vec4<f32>(-15.0), vec4<f32>(15.0)));
+    return select(made, v, (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u));
 }
 //: end
 //: if gelu

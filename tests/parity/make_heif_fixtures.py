@@ -13,7 +13,7 @@ import json
 import pillow_heif
 from PIL import Image
 
-from make_photo_fixtures import OUT, alpha_ramp, as_seen, encoded, smooth
+from photo_fixtures import OUT, alpha_ramp, as_seen, encoded, smooth
 
 FOLDER = OUT.parent / "heif"
 

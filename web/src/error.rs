@@ -48,6 +48,24 @@ impl From<Failure> for JsValue {
     }
 }
 
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Self {
+        // The only one that another device would not help against.
+        let (kind, help) = match error {
+            DeviceError::NotFinite { .. } => (
+                "model",
+                "Open another model: the weights of this one are damaged.",
+            ),
+            _ => ("device", "Reload the page with ?device=cpu."),
+        };
+        Self {
+            kind,
+            message: error.to_string(),
+            help: Some(help),
+        }
+    }
+}
+
 macro_rules! failure_from {
     ($($error:ty => $kind:literal, $help:expr;)+) => {
         $(impl From<$error> for Failure {
@@ -59,7 +77,6 @@ macro_rules! failure_from {
 }
 
 failure_from! {
-    DeviceError => "device", Some("Reload the page with ?device=cpu.");
     ModelError => "model", Some("Open a model.safetensors that Rekindle has saved.");
     ImageError => "image", Some("Try another photo.");
     LogisticError => "train", Some("Give at least two classes two photos each.");

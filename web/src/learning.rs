@@ -321,7 +321,7 @@ impl Stage {
         if folds < 2 {
             return Ok(Self::TooFew);
         }
-        let splits = stratified_folds(&labels, groups.of(), classes.len(), folds, plan.seed)?;
+        let splits = stratified_folds(&labels, groups.of(), None, classes.len(), folds, plan.seed)?;
         let labels: Vec<usize> = classes.iter().copied().map(label_of).collect();
         Ok(Self::Folding {
             fits: FoldFits::new(project.photos(), &plan.recipe, &labels, splits),

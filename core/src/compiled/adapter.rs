@@ -103,6 +103,7 @@ impl Adapter {
                 name: job.name.clone(),
                 kind: job.kind.name(),
                 macs: job.macs * batch as u64,
+                executed: self.executed(job) * batch as u64,
                 seconds,
             });
         }
@@ -112,7 +113,12 @@ impl Adapter {
     /// Multiply-adds that are carried out for one image: fewer than the network is made of where a
     /// convolution is done by Winograd's method.
     pub fn multiply_adds(&self) -> u64 {
-        let of = |job: &Job<Kind>| match &job.kind {
+        self.jobs.iter().map(|job| self.executed(job)).sum()
+    }
+
+    /// Those of one step.
+    fn executed(&self, job: &Job<Kind>) -> u64 {
+        match &job.kind {
             Kind::Conv(parts, _) => {
                 let shape = self.shapes[job.output];
                 let size = [shape.rows, shape.columns];
@@ -120,8 +126,7 @@ impl Adapter {
                 parts.sum::<Option<u64>>().unwrap_or(job.macs)
             }
             _ => job.macs,
-        };
-        self.jobs.iter().map(of).sum()
+        }
     }
 }
 

@@ -145,6 +145,7 @@ impl Processor {
                     name: job.name.clone(),
                     kind: job.kind.name(),
                     macs: job.macs * batch as u64,
+                    executed: self.executed(job) * batch as u64,
                     seconds: clock() - start,
                 }
             });
@@ -183,14 +184,16 @@ impl Processor {
 
     /// Multiply-adds that are carried out for one image; see [`cpu::Conv::multiply_adds`].
     pub fn multiply_adds(&self) -> u64 {
-        let of = |job: &Job<Kind>| match &job.kind {
-            Kind::Conv(conv, _) => {
-                let shape = self.shapes[job.output];
-                conv.multiply_adds([shape.rows, shape.columns])
-            }
+        self.jobs.iter().map(|job| self.executed(job)).sum()
+    }
+
+    /// Those of one step.
+    fn executed(&self, job: &Job<Kind>) -> u64 {
+        let size = |value: ValueId| [self.shapes[value].rows, self.shapes[value].columns];
+        match &job.kind {
+            Kind::Conv(conv, _) => conv.multiply_adds(size(job.inputs[0]), size(job.output)),
             _ => job.macs,
-        };
-        self.jobs.iter().map(of).sum()
+        }
     }
 
     /// What each step is made into, for listings: name, kind of kernel.

@@ -255,9 +255,11 @@ pub struct Timing {
     pub name: String,
     /// The kind of kernel that did it.
     pub kind: &'static str,
-    /// Multiply-adds of the whole batch; zero for what is none of convolution, linear map and
-    /// attention.
+    /// Multiply-adds that the step is made of, for the whole batch; zero for what is none of convolution,
+    /// linear map and attention.
     pub macs: u64,
+    /// Those that are carried out: Winograd's method saves some.
+    pub executed: u64,
     /// How long it took.
     pub seconds: f64,
 }

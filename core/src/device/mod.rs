@@ -40,11 +40,18 @@ use crate::kernels::Frame;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Device;
 
-#[cfg(not(feature = "burn"))]
-impl Device {
-    fn flex() -> Self {
-        Self
-    }
+/// The processor: Burn's backend of that name, where there is Burn. Networks do not run on it step by step,
+/// unless they are trained or somebody asks for it; frozen ones are compiled for `rekindle-cpu`.
+pub(crate) fn processor() -> Device {
+    #[cfg(feature = "burn")]
+    return Device::flex();
+    #[cfg(not(feature = "burn"))]
+    Device
+}
+
+/// Whether a device is the processor.
+pub(crate) fn is_processor(device: &Device) -> bool {
+    *device == processor()
 }
 
 /// Which device a person asks for.
@@ -185,6 +192,14 @@ pub enum DeviceError {
         /// Its bytes.
         bytes: u64,
     },
+    /// A network's numbers ran over on the way, so that there is no answer.
+    #[error("the network gives {found} instead of an answer: its numbers run over")]
+    NotFinite {
+        /// NaN or an infinity.
+        found: &'static str,
+        /// Which of the images that were asked about: the first of which this is true.
+        image: usize,
+    },
     /// The device failed while it worked: lost, or out of memory.
     #[error("the device failed: {0}")]
     Execution(String),
@@ -207,7 +222,7 @@ impl DeviceError {
 /// The processor.
 pub fn cpu() -> OpenDevice {
     OpenDevice {
-        device: Device::flex(),
+        device: processor(),
         info: DeviceInfo {
             kind: DeviceClass::Cpu,
             name: "processor".to_owned(),
@@ -221,11 +236,9 @@ pub fn cpu() -> OpenDevice {
 /// Whether the device may keep a frozen network's numbers in 16 bits.
 pub(crate) fn has_half(device: &Device) -> bool {
     #[cfg(feature = "burn")]
-    if *device != Device::flex() {
-        return device.supports_dtype(burn::tensor::DType::F16);
-    }
-    let _ = device;
-    false
+    return !is_processor(device) && device.supports_dtype(burn::tensor::DType::F16);
+    #[cfg(not(feature = "burn"))]
+    !is_processor(device)
 }
 
 /// Opens a device, and makes sure that it computes correctly.

@@ -8,7 +8,7 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::Serialize;
 
-use super::{DeviceError, OpenDevice};
+use super::{DeviceError, OpenDevice, processor};
 use crate::kernels;
 use crate::random::Random;
 
@@ -59,7 +59,7 @@ impl SelfTest {
 /// When the device fails to answer. A wrong answer is no error here: see [`SelfTest::verdict`].
 pub async fn self_test(open: &OpenDevice) -> Result<SelfTest, DeviceError> {
     let here = answers(&open.device).await?;
-    let truth = answers(&Device::flex()).await?;
+    let truth = answers(&processor()).await?;
     let [convolution, matmul, reduction] =
         [0, 1, 2].map(|which: usize| relative_error(&here[which], &truth[which]));
     Ok(SelfTest {

@@ -49,8 +49,9 @@ impl Measure {
     pub const ALL: [Self; 3] = [Self::Registers, Self::Product, Self::BurnsProduct];
 }
 
-/// Multiply-adds of each chain in the processor's registers: some milliseconds.
-const ROUNDS: usize = 500_000;
+/// Multiply-adds of each chain in the processor's registers: less than a millisecond, as a layer takes, so that
+/// whatever else the machine does disturbs the one no more often than the other.
+const ROUNDS: usize = 100_000;
 
 impl Yardstick {
     /// Work of a size that fills this device without keeping it for long.

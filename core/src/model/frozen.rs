@@ -11,9 +11,11 @@ use super::Model;
 use crate::compiled::Adapter;
 use crate::compiled::{Precision, Processor, Program, Timing, fuse, lower};
 use crate::device::DeviceError;
+#[cfg(feature = "burn")]
+use crate::device::is_processor;
 use crate::graph::Graph;
 use crate::image::RgbImage;
-use crate::weights::{StateDict, state_dict};
+use crate::weights::{StateDict, first_strange, state_dict};
 
 /// What a model has been compiled to so far.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +67,19 @@ fn compiled(
             let compiled = make()?;
             Ok(kept.get_or_init(|| compiled))
         }
+    }
+}
+
+/// What a network put out for some images, if all of it is numbers. Weights that are numbers may still be so
+/// large that sums run over, in 16 bits sooner; from there on NaN and infinities go through to the end, where
+/// they would pass for an answer.
+pub(super) fn numbers(values: Vec<f32>, images: usize) -> Result<Vec<f32>, DeviceError> {
+    match first_strange(&values) {
+        None => Ok(values),
+        Some((index, found)) => Err(DeviceError::NotFinite {
+            found,
+            image: index / (values.len() / images.max(1)).max(1),
+        }),
     }
 }
 
@@ -120,26 +135,27 @@ impl Model {
         compiled: &Compiled,
         crops: &[RgbImage],
     ) -> Result<Vec<f32>, DeviceError> {
-        match compiled {
+        let said = match compiled {
             Compiled::Processor(processor) => {
                 let write = |some: Range<usize>, images: &mut [f32]| {
                     self.normalised(&crops[some], images);
                 };
-                Ok(processor.run(crops.len(), write).remove(0))
+                processor.run(crops.len(), write).remove(0)
             }
             #[cfg(feature = "burn")]
             Compiled::Adapter(adapter) => {
                 let some = crops.chunks(adapter.images_at_once());
-                read(adapter, some.map(|crops| self.batch(crops))).await
+                read(adapter, some.map(|crops| self.batch(crops))).await?
             }
-        }
+        };
+        numbers(said, crops.len())
     }
 
     /// The program with its numbers where the model's device wants them.
     fn placed(&self, program: Program<'_>) -> Compiled {
         let program = fuse(program);
         #[cfg(feature = "burn")]
-        if self.device != crate::device::cpu().device {
+        if !is_processor(&self.device) {
             let precision = self.frozen.precision;
             return Compiled::Adapter(Adapter::new(program, &self.device, precision));
         }

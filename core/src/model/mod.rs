@@ -166,7 +166,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When the device fails.
+    /// When the device fails, or the network's numbers run over.
     pub async fn read_features(&self, crops: &[RgbImage]) -> Result<Vec<f32>, DeviceError> {
         self.ask(self.to_features()?, crops).await
     }
@@ -175,7 +175,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When the device fails.
+    /// When the device fails, or the network's numbers run over.
     pub async fn predict(
         &self,
         crops: &[RgbImage],
@@ -196,17 +196,18 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When the device fails.
+    /// When the device fails, or the network's numbers run over.
     pub async fn logits(&self, crops: &[RgbImage]) -> Result<Vec<Vec<f32>>, DeviceError> {
         let logits = self.ask(self.to_logits()?, crops).await?;
-        Ok(self.lowered(&logits))
+        self.lowered(logits)
     }
 
     /// Rows of logits, the head's lift taken off.
-    fn lowered(&self, logits: &[f32]) -> Vec<Vec<f32>> {
-        let lift = self.card.lift();
-        let rows = logits.chunks(self.card.classes.len());
-        rows.map(|row| row.iter().map(|logit| logit - lift).collect())
-            .collect()
+    fn lowered(&self, mut logits: Vec<f32>) -> Result<Vec<Vec<f32>>, DeviceError> {
+        let (lift, classes) = (self.card.lift(), self.card.classes.len());
+        logits.iter_mut().for_each(|logit| *logit -= lift);
+        let images = logits.len() / classes;
+        let logits = frozen::numbers(logits, images)?;
+        Ok(logits.chunks(classes).map(<[f32]>::to_vec).collect())
     }
 }

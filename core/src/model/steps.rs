@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use burn::tensor::Tensor;
 
 use super::Model;
-use super::frozen::{Compiled, read};
+use super::frozen::{Compiled, numbers, read};
 use crate::device::DeviceError;
 use crate::image::RgbImage;
 use crate::kernels::{self, Frame};
@@ -108,7 +108,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When the device fails.
+    /// When the device fails, or the network's numbers run over.
     pub async fn read_features_of(&self, batch: Tensor<4>) -> Result<Vec<f32>, DeviceError> {
         self.ask_of(self.to_features()?, batch).await
     }
@@ -132,14 +132,14 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// When the device fails.
+    /// When the device fails, or the network's numbers run over.
     pub async fn predict_of(
         &self,
         batch: Tensor<4>,
         k: usize,
     ) -> Result<Vec<Vec<Prediction>>, DeviceError> {
         let logits = self.ask_of(self.to_logits()?, batch).await?;
-        Ok(self.best(self.lowered(&logits), k))
+        Ok(self.best(self.lowered(logits)?, k))
     }
 
     /// The same of a batch on the device, `[N, C, H, W]`.
@@ -148,21 +148,22 @@ impl Model {
         compiled: &Compiled,
         batch: Tensor<4>,
     ) -> Result<Vec<f32>, DeviceError> {
-        match compiled {
+        let [count, ..] = batch.dims();
+        let said = match compiled {
             Compiled::Processor(processor) => {
-                let [count, ..] = batch.dims();
                 let data = batch.permute([0, 2, 3, 1]).into_data_async().await;
                 let values: Vec<f32> = data.map_err(DeviceError::execution)?.iter().collect();
                 let each = values.len() / count;
                 let write = |some: Range<usize>, images: &mut [f32]| {
                     images.copy_from_slice(&values[some.start * each..some.end * each]);
                 };
-                Ok(processor.run(count, write).remove(0))
+                processor.run(count, write).remove(0)
             }
             Compiled::Adapter(adapter) => {
                 let some = batch.split(adapter.images_at_once(), 0);
-                read(adapter, some.into_iter()).await
+                read(adapter, some.into_iter()).await?
             }
-        }
+        };
+        numbers(said, count)
     }
 }

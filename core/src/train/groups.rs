@@ -63,7 +63,8 @@ impl Groups {
     /// Finds the groups of photos in the order in which they are listed: photos of a recording follow one
     /// another.
     ///
-    /// `contents` are hashes of the photos' bytes, where they are known.
+    /// `contents` are hashes of the photos' bytes, one a photo, where they are known. Then the order says nothing
+    /// but which photos are neighbours: copies and near copies are the same in any other.
     pub fn find(cache: &FeatureCache, contents: Option<&[u64]>) -> Self {
         let mut search = GroupSearch::new(cache, contents);
         while !search.step() {}

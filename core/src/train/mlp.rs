@@ -67,8 +67,8 @@ pub struct MlpState {
 
 /// Trains an [`MlpHead`], a batch a step.
 ///
-/// The order of the images and what dropout drops follow from the seed and the step alone, so a
-/// training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
+/// The order in which images are taken, of those in the examples' order, and what dropout drops follow from the
+/// seed and the step alone, so a training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
 pub struct MlpTrainer {
     head: MlpHead,
     optimiser: AdamW,

@@ -1,8 +1,10 @@
 //! Dividing labelled images into training and validation sides, class by class, without tearing apart what
 //! belongs together.
 //!
-//! Only integers and the counter-based [`Random`] decide who goes where, so the same labels, groups and seed
-//! give the same split on every platform. Stratification follows the idea of Kohavi, "A Study of
+//! Only integers and the counter-based [`Random`] decide who goes where, so the same labels, groups, keys and
+//! seed give the same split on every platform. Where keys tell what the images' contents are, each image draws
+//! by its own, and the split follows from the contents: what the files are called, and so the order in which
+//! they are listed, does not matter. Stratification follows the idea of Kohavi, "A Study of
 //! Cross-Validation and Bootstrap for Accuracy Estimation and Model Selection" (IJCAI 1995); groups are kept
 //! whole as scikit-learn's `StratifiedGroupKFold` keeps them.
 //!
@@ -17,7 +19,8 @@ use thiserror::Error;
 
 use crate::random::Random;
 
-/// Which images train and which validate: indices into the label list, ascending, no index twice.
+/// Which images train and which validate: indices into the label list, no index twice; ascending, unless they
+/// were put [in order of their contents](Split::by_content).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Split {
     /// Images to train on.
@@ -26,17 +29,30 @@ pub struct Split {
     pub valid: Vec<usize>,
 }
 
+impl Split {
+    /// The same images in order of their contents, which `keys` tell (any order will do that does not depend on
+    /// names). What is learnt from them, in which batches and with which rounding, is then the same whatever
+    /// the files are called. Copies, which have one key, go by class.
+    #[must_use]
+    pub fn by_content(mut self, keys: &[u64], labels: &[usize]) -> Self {
+        for side in [&mut self.train, &mut self.valid] {
+            side.sort_unstable_by_key(|&image| (keys.get(image), labels.get(image), image));
+        }
+        self
+    }
+}
+
 /// Why images could not be divided.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum SplitError {
     /// The held-out share is not between 0 and 1.
-    #[error("cannot hold out a share of {0} (help: choose a number above 0 and below 1)")]
+    #[error("cannot hold out a share of {0}")]
     Fraction(f64),
     /// Cross-validation needs at least two folds.
-    #[error("{0} folds cannot validate each other (help: use 2 or more)")]
+    #[error("{0} folds cannot validate each other")]
     TooFewFolds(usize),
     /// Some folds would hold no image.
-    #[error("{folds} folds for {images} images (help: use no more folds than images)")]
+    #[error("{folds} folds for {images} images")]
     TooManyFolds {
         /// Folds asked for.
         folds: usize,
@@ -45,10 +61,7 @@ pub enum SplitError {
     },
     /// Some folds would hold no image, because what belongs together stays together and the only group of a
     /// class always trains.
-    #[error(
-        "{folds} folds for {groups} photos or groups of photos that can be held out \
-         (help: use no more folds than that, or add photos taken at another time)"
-    )]
+    #[error("{}", too_few_groups(*folds, *groups))]
     TooFewGroups {
         /// Folds asked for.
         folds: usize,
@@ -60,6 +73,14 @@ pub enum SplitError {
     Groups {
         /// Images whose groups are known.
         groups: usize,
+        /// Images there are.
+        images: usize,
+    },
+    /// Keys of another number of images.
+    #[error("keys of {keys} images for {images} images")]
+    Keys {
+        /// Images whose keys are known.
+        keys: usize,
         /// Images there are.
         images: usize,
     },
@@ -75,6 +96,36 @@ pub enum SplitError {
     },
 }
 
+impl SplitError {
+    /// What can be done about it.
+    pub fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Fraction(_) => "choose a number above 0 and below 1",
+            Self::TooFewFolds(_) => "use 2 folds or more",
+            Self::TooManyFolds { .. } => "use no more folds than images",
+            Self::TooFewGroups { groups: 0 | 1, .. } => {
+                "copies of a photo and pictures of one recording belong together: add photos taken at \
+                 another time, or leave the folds out"
+            }
+            Self::TooFewGroups { .. } => {
+                "use no more folds than that, or add photos taken at another time"
+            }
+            Self::Groups { .. } | Self::Keys { .. } | Self::Label { .. } => return None,
+        })
+    }
+}
+
+fn too_few_groups(folds: usize, groups: usize) -> String {
+    match groups {
+        0 => {
+            "no class has two photos that do not belong together, so folds have nothing to hold out"
+                .to_owned()
+        }
+        1 => format!("{folds} folds for 1 photo or group of photos that can be held out"),
+        _ => format!("{folds} folds for {groups} photos or groups of photos that can be held out"),
+    }
+}
+
 /// Groups of one image each: nothing belongs together.
 pub fn each_alone(images: usize) -> Vec<usize> {
     (0..images).collect()
@@ -82,22 +133,25 @@ pub fn each_alone(images: usize) -> Vec<usize> {
 
 /// Holds out about `fraction` of each class for validation, whole groups at a time.
 ///
-/// `groups` says of each image which group it belongs to, by any number; see [`each_alone`].
+/// `groups` says of each image which group it belongs to, by any number; see [`each_alone`]. `keys` says of each
+/// what its content is (its hash), where that is known: then images draw by it, else by their place in the list.
 ///
 /// A class of `n` images is to give `fraction · n` of them, rounded to the nearest whole number (halves
 /// up), but at least one and at most `n - 1`. Its groups are held out in random order as far as they fit into
 /// that share, and then the one that comes nearest to it, if it does not fit but comes nearer than none: so
 /// every class with two groups or more stands on both sides, and gives exactly its share where enough of its
-/// images are single. The only group of a class trains. Images of several classes in one group go together, and with them a class may give more than its
-/// share. Each class draws from its own random stream, so adding images to one class leaves the split of the
-/// others as it was, as long as their labels, groups and order stay the same.
+/// images are single. The only group of a class trains. Images of several classes in one group go together, and
+/// with them a class may give more than its share. Each class draws from its own random stream, or each image
+/// by its key, so adding images to one class leaves the split of the others as it was, as long as their labels,
+/// groups and order or keys stay the same.
 ///
 /// # Errors
 /// If `fraction` is not strictly between 0 and 1, a label is not below `classes`, or there are not as many
-/// groups as labels.
+/// groups or keys as labels.
 pub fn stratified_split(
     labels: &[usize],
     groups: &[usize],
+    keys: Option<&[u64]>,
     classes: usize,
     fraction: f64,
     seed: u64,
@@ -105,7 +159,7 @@ pub fn stratified_split(
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(SplitError::Fraction(fraction));
     }
-    let Parts { parts, of_class } = Parts::new(labels, groups, classes, seed)?;
+    let Parts { parts, of_class } = Parts::new(labels, groups, keys, classes, seed)?;
     let mut held = vec![false; parts.len()];
     // Parts of each class that are left to train on.
     let mut left: Vec<usize> = of_class.iter().map(Vec::len).collect();
@@ -174,10 +228,11 @@ pub fn stratified_split(
 ///
 /// # Errors
 /// If `folds` is below 2, above the number of images, or above the number of groups that can be held out, if
-/// a label is not below `classes`, or if there are not as many groups as labels.
+/// a label is not below `classes`, or if there are not as many groups or keys as labels.
 pub fn stratified_folds(
     labels: &[usize],
     groups: &[usize],
+    keys: Option<&[u64]>,
     classes: usize,
     folds: usize,
     seed: u64,
@@ -191,7 +246,7 @@ pub fn stratified_folds(
             images: labels.len(),
         });
     }
-    let Parts { parts, of_class } = Parts::new(labels, groups, classes, seed)?;
+    let Parts { parts, of_class } = Parts::new(labels, groups, keys, classes, seed)?;
     let is_only = |class: &usize| of_class[*class].len() < 2;
     let can_go = |part: &&Part| !part.counts.keys().any(is_only);
     let (mut large, single): (Vec<&Part>, Vec<&Part>) = parts
@@ -261,6 +316,7 @@ impl Parts {
     fn new(
         labels: &[usize],
         groups: &[usize],
+        keys: Option<&[u64]>,
         classes: usize,
         seed: u64,
     ) -> Result<Self, SplitError> {
@@ -273,7 +329,7 @@ impl Parts {
         let mut parts: Vec<Part> = Vec::new();
         let mut of_class = vec![Vec::new(); classes];
         let mut part_of: HashMap<usize, usize> = HashMap::new();
-        for (class, images) in shuffled_classes(labels, classes, seed)?
+        for (class, images) in shuffled_classes(labels, keys, classes, seed)?
             .into_iter()
             .enumerate()
         {
@@ -300,6 +356,7 @@ impl Parts {
 /// The images of each class in random order.
 fn shuffled_classes(
     labels: &[usize],
+    keys: Option<&[u64]>,
     classes: usize,
     seed: u64,
 ) -> Result<Vec<Vec<usize>>, SplitError> {
@@ -315,315 +372,28 @@ fn shuffled_classes(
             .push(image);
     }
     let random = Random::new(seed);
-    for (class, images) in members.iter_mut().enumerate() {
-        random.fork(class as u64).shuffle(images);
+    match keys {
+        Some(keys) if keys.len() != labels.len() => {
+            return Err(SplitError::Keys {
+                keys: keys.len(),
+                images: labels.len(),
+            });
+        }
+        // Copies draw the same. They belong together, so which of them comes first does not matter.
+        Some(keys) => members.iter_mut().for_each(|images| {
+            images.sort_by_cached_key(|&image| {
+                let key = keys[image];
+                (random.fork(key).next_u64(), key)
+            });
+        }),
+        None => {
+            for (class, images) in members.iter_mut().enumerate() {
+                random.fork(class as u64).shuffle(images);
+            }
+        }
     }
     Ok(members)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Random labels of many shapes: few and many images, empty, tiny and lopsided classes.
-    fn cases() -> impl Iterator<Item = (Vec<usize>, usize, u64)> {
-        (0..300u64).map(|case| {
-            let mut random = Random::new(case);
-            let classes = 1 + random.below(12);
-            let images = random.below(80);
-            // The product of two draws favours low classes, so that high ones come out tiny.
-            let label = |random: &mut Random| random.below(1 + random.clone().below(classes));
-            let labels = (0..images).map(|_| label(&mut random)).collect();
-            (labels, classes, case)
-        })
-    }
-
-    fn count(images: &[usize], labels: &[usize], class: usize) -> usize {
-        images
-            .iter()
-            .filter(|&&image| labels[image] == class)
-            .count()
-    }
-
-    fn assert_partition(split: &Split, images: usize) {
-        assert!(split.train.is_sorted() && split.valid.is_sorted());
-        let mut all = [split.train.clone(), split.valid.clone()].concat();
-        all.sort_unstable();
-        assert_eq!(all, (0..images).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn a_hold_out_keeps_every_class_on_both_sides_at_the_asked_share() {
-        for (labels, classes, seed) in cases() {
-            for fraction in [0.01, 0.2, 0.5, 0.99] {
-                let split =
-                    stratified_split(&labels, &each_alone(labels.len()), classes, fraction, seed)
-                        .unwrap();
-                assert_partition(&split, labels.len());
-                for class in 0..classes {
-                    let train = count(&split.train, &labels, class);
-                    let valid = count(&split.valid, &labels, class);
-                    let size = train + valid;
-                    if size < 2 {
-                        assert_eq!(valid, 0);
-                        continue;
-                    }
-                    assert!(train >= 1 && valid >= 1);
-                    let exact = fraction * size as f64;
-                    assert!((valid as f64 - exact).abs() <= 0.5 || valid == 1 || train == 1);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn halves_are_held_out_upwards() {
-        let split = stratified_split(&[0; 5], &each_alone(5), 1, 0.5, 7).unwrap();
-        assert_eq!((split.train.len(), split.valid.len()), (2, 3));
-    }
-
-    #[test]
-    fn folds_validate_every_image_once_and_are_even_in_total_and_in_each_class() {
-        for (labels, classes, seed) in cases().filter(|case| case.0.len() >= 2) {
-            for folds in [2, 3, 5, labels.len()] {
-                if folds > labels.len() {
-                    continue;
-                }
-                let alone = each_alone(labels.len());
-                let splits = stratified_folds(&labels, &alone, classes, folds, seed);
-                // The only image of a class always trains: nobody else could know the class.
-                let all: Vec<usize> = (0..labels.len()).collect();
-                let is_measured = |image: &usize| count(&all, &labels, labels[*image]) > 1;
-                let measured: Vec<usize> = all.iter().copied().filter(is_measured).collect();
-                if measured.len() < folds {
-                    let groups = measured.len();
-                    assert_eq!(splits, Err(SplitError::TooFewGroups { folds, groups }));
-                    continue;
-                }
-                let splits = splits.unwrap();
-                assert_eq!(splits.len(), folds);
-                let mut validated: Vec<usize> = Vec::new();
-                for split in &splits {
-                    assert_partition(split, labels.len());
-                    validated.extend(&split.valid);
-                }
-                validated.sort_unstable();
-                assert_eq!(validated, measured);
-                let spread = |size: &dyn Fn(&Split) -> usize| {
-                    let sizes = || splits.iter().map(size);
-                    sizes().max().unwrap() - sizes().min().unwrap()
-                };
-                assert!(spread(&|split| split.valid.len()) <= 1);
-                for class in 0..classes {
-                    assert!(spread(&|split| count(&split.valid, &labels, class)) <= 1);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn the_seed_and_nothing_else_decides() {
-        let labels: Vec<usize> = (0..60).map(|image| image % 4).collect();
-        let alone = each_alone(60);
-        let split = |seed| stratified_split(&labels, &alone, 4, 0.25, seed).unwrap();
-        let folds = |seed| stratified_folds(&labels, &alone, 4, 5, seed).unwrap();
-        assert_eq!(split(1), split(1));
-        assert_ne!(split(1), split(2));
-        assert_eq!(folds(1), folds(1));
-        assert_ne!(folds(1), folds(2));
-    }
-
-    #[test]
-    fn new_images_of_one_class_leave_the_others_where_they_were() {
-        let before: Vec<usize> = (0..30).map(|image| image % 3).collect();
-        let after = [before.clone(), vec![2; 11]].concat();
-        let old = stratified_split(&before, &each_alone(30), 3, 0.3, 5).unwrap();
-        let new = stratified_split(&after, &each_alone(41), 3, 0.3, 5).unwrap();
-        let of_others = |split: &Split| {
-            split
-                .valid
-                .iter()
-                .copied()
-                .filter(|&i| after[i] != 2)
-                .collect()
-        };
-        let (old, new): (Vec<_>, Vec<_>) = (of_others(&old), of_others(&new));
-        assert_eq!(old, new);
-    }
-
-    #[test]
-    fn impossible_requests_are_typed_errors() {
-        let labels = [0, 1, 0];
-        let alone = each_alone(3);
-        assert_eq!(
-            stratified_folds(&labels, &alone, 2, 1, 0),
-            Err(SplitError::TooFewFolds(1))
-        );
-        assert_eq!(
-            stratified_folds(&labels, &alone, 2, 4, 0),
-            Err(SplitError::TooManyFolds {
-                folds: 4,
-                images: 3
-            })
-        );
-        let label = SplitError::Label {
-            image: 1,
-            label: 1,
-            classes: 1,
-        };
-        assert_eq!(
-            stratified_folds(&labels, &alone, 1, 2, 0),
-            Err(label.clone())
-        );
-        assert_eq!(stratified_split(&labels, &alone, 1, 0.5, 0), Err(label));
-        for bad in [0.0, 1.0, -0.5, f64::NAN] {
-            assert!(matches!(
-                stratified_split(&labels, &alone, 2, bad, 0),
-                Err(SplitError::Fraction(_))
-            ));
-        }
-        assert_eq!(stratified_split(&[], &[], 2, 0.5, 0), Ok(Split::default()));
-    }
-
-    /// The same labels with groups of many sizes, some of images of several classes.
-    fn grouped() -> impl Iterator<Item = (Vec<usize>, Vec<usize>, usize, u64)> {
-        cases()
-            .map(|(labels, classes, seed)| {
-                let mut random = Random::new(seed).fork(1);
-                let most = 1 + random.below(labels.len().max(1));
-                let groups = labels.iter().map(|label| {
-                    // Every fifth image may be in a group with other classes.
-                    let class = if random.below(5) == 0 { 0 } else { *label };
-                    class * 1000 + random.below(most)
-                });
-                (groups.collect(), labels, classes, seed)
-            })
-            .map(|(groups, labels, classes, seed)| (labels, groups, classes, seed))
-    }
-
-    fn assert_whole(split: &Split, groups: &[usize]) {
-        let of = |images: &[usize]| -> std::collections::HashSet<usize> {
-            images.iter().map(|&image| groups[image]).collect()
-        };
-        assert!(of(&split.train).is_disjoint(&of(&split.valid)), "{split:?}");
-    }
-
-    /// Groups that have images of a class.
-    fn groups_of(class: usize, labels: &[usize], groups: &[usize]) -> usize {
-        let own = labels
-            .iter()
-            .zip(groups)
-            .filter(|(label, _)| **label == class);
-        own.map(|(_, group)| group)
-            .collect::<std::collections::HashSet<_>>()
-            .len()
-    }
-
-    #[test]
-    fn a_group_stands_on_one_side_and_every_class_still_trains() {
-        for (labels, groups, classes, seed) in grouped() {
-            for fraction in [0.01, 0.2, 0.5, 0.99] {
-                let split = stratified_split(&labels, &groups, classes, fraction, seed).unwrap();
-                assert_partition(&split, labels.len());
-                assert_whole(&split, &groups);
-                for class in 0..classes {
-                    let has = labels.contains(&class);
-                    assert_eq!(count(&split.train, &labels, class) > 0, has);
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_class_of_two_groups_stands_on_both_sides_as_near_to_its_share_as_they_allow() {
-        // A burst of thirty, one of six, and twelve single photos; the other class is single throughout.
-        let labels: Vec<usize> = (0..88).map(|image| usize::from(image >= 48)).collect();
-        let groups: Vec<usize> = (0..88)
-            .map(|image| match image {
-                0..30 => 0,
-                30..36 => 1,
-                image => image,
-            })
-            .collect();
-        for seed in 0..50 {
-            let split = stratified_split(&labels, &groups, 2, 0.25, seed).unwrap();
-            // Twelve of 48: the six go or not, the single ones make up for them; the thirty never fit.
-            assert_eq!(count(&split.valid, &labels, 0), 12);
-            assert_eq!(count(&split.valid, &labels, 1), 10);
-            assert!(split.train.contains(&0));
-        }
-        // Two groups only: the smaller one is held out, whatever its share.
-        let two: Vec<usize> = (0..40).map(|image| usize::from(image >= 25)).collect();
-        let split = stratified_split(&[0; 40], &two, 1, 0.1, 3).unwrap();
-        assert_eq!(split.valid, (25..40).collect::<Vec<_>>());
-        // One only: there is nothing to measure by.
-        let split = stratified_split(&[0; 40], &[7; 40], 1, 0.1, 3).unwrap();
-        assert!(split.valid.is_empty());
-    }
-
-    #[test]
-    fn folds_keep_groups_whole_are_never_empty_and_always_train_every_class() {
-        for (labels, groups, classes, seed) in grouped().filter(|case| case.0.len() >= 2) {
-            for folds in [2, 3, 5, 10] {
-                let splits = match stratified_folds(&labels, &groups, classes, folds, seed) {
-                    Ok(splits) => splits,
-                    Err(SplitError::TooManyFolds { .. } | SplitError::TooFewGroups { .. }) => {
-                        continue;
-                    }
-                    Err(error) => panic!("{error}"),
-                };
-                let mut validated: Vec<usize> = Vec::new();
-                for split in &splits {
-                    assert_partition(split, labels.len());
-                    assert_whole(split, &groups);
-                    assert!(!split.valid.is_empty());
-                    for class in (0..classes).filter(|class| labels.contains(class)) {
-                        assert!(count(&split.train, &labels, class) > 0);
-                    }
-                    validated.extend(&split.valid);
-                }
-                validated.sort_unstable();
-                // Each once, but for what is grouped with the only group of a class.
-                let lone: std::collections::HashSet<usize> = (0..labels.len())
-                    .filter(|&image| groups_of(labels[image], &labels, &groups) < 2)
-                    .map(|image| groups[image])
-                    .collect();
-                let measured: Vec<usize> = (0..labels.len())
-                    .filter(|&image| !lone.contains(&groups[image]))
-                    .collect();
-                assert_eq!(validated, measured);
-            }
-        }
-    }
-
-    #[test]
-    fn groups_are_spread_over_the_folds_as_evenly_as_their_sizes_allow() {
-        // Ten bursts of eight photos and twenty single ones, of each of two classes.
-        let labels: Vec<usize> = (0..200).map(|image| image / 100).collect();
-        let groups: Vec<usize> = (0..200)
-            .map(|image| match image % 100 {
-                burst if burst < 80 => image / 100 * 1000 + burst / 8,
-                _ => 5000 + image,
-            })
-            .collect();
-        let splits = stratified_folds(&labels, &groups, 2, 5, 4).unwrap();
-        for split in &splits {
-            // Two bursts and four single ones of each class.
-            assert_eq!(count(&split.valid, &labels, 0), 20);
-            assert_eq!(count(&split.valid, &labels, 1), 20);
-        }
-        let too_many = stratified_folds(&[0; 40], &[1; 40], 1, 2, 0);
-        let groups = 0;
-        assert_eq!(too_many, Err(SplitError::TooFewGroups { folds: 2, groups }));
-    }
-
-    #[test]
-    fn groups_of_other_images_are_refused() {
-        let error = SplitError::Groups {
-            groups: 2,
-            images: 3,
-        };
-        let labels = [0, 0, 1];
-        assert_eq!(stratified_split(&labels, &[0, 1], 2, 0.5, 0), Err(error));
-    }
-}
+mod tests;

@@ -1,7 +1,7 @@
 //! Convolutions and linear layers.
 
 use super::{Maps, Random, apply, at_every_level};
-use crate::{Conv, ConvGeometry, Linear, Weights};
+use crate::{Activation, Conv, ConvGeometry, Linear, Weights};
 
 /// What a convolution should give.
 struct Expected {
@@ -255,4 +255,57 @@ fn an_input_of_other_channels_is_refused() {
     let input = Maps::random(&mut Random(1), [1, 1, 1, 3]);
     let mut output = Maps::random(&mut Random(1), [1, 1, 1, 2]);
     conv.run(input.view(), None, super::ACTIVATIONS[0], output.view_mut());
+}
+
+#[test]
+fn nan_comes_through_every_kind_of_convolution() {
+    at_every_level(|level, random| {
+        let square = |input, output, kernel, groups| ConvGeometry {
+            kernel: [kernel; 2],
+            padding: [kernel / 2; 2],
+            groups,
+            ..ConvGeometry::pointwise(input, output)
+        };
+        for geometry in [
+            square(40, 24, 1, 1),
+            square(3, 16, 3, 1),
+            square(16, 16, 3, 1),
+            square(64, 64, 3, 1),
+            square(24, 24, 3, 24),
+            square(3, 3, 3, 3),
+            square(32, 32, 5, 32),
+            square(16, 32, 3, 4),
+        ] {
+            for activation in [
+                Activation::None,
+                Activation::Relu,
+                Activation::Relu6,
+                Activation::Silu,
+            ] {
+                let mut input = Maps::random(random, [1, 14, 14, geometry.input]);
+                input.data[(5 * 14 + 5) * input.pitch] = f32::NAN;
+                let depth = geometry.input / geometry.groups;
+                let weights = random.floats(geometry.output * depth * geometry.taps());
+                let conv = Conv::new(geometry, weights[..].into(), &[], [14, 14]);
+                let mut output = Maps::output(random, [1, 14, 14, geometry.output]);
+                conv.run(input.view(), None, activation, output.view_mut());
+                let what = format!("{level:?} {} {activation:?}", conv.algorithm());
+                assert!(output.at(0, 5, 5, 0).is_nan(), "{what}");
+                assert!(output.at(0, 13, 13, 0).is_finite(), "{what}");
+            }
+        }
+    });
+}
+
+#[test]
+fn depthwise_kernels_are_counted_without_the_taps_beyond_the_edges() {
+    let geometry = ConvGeometry {
+        kernel: [3, 3],
+        padding: [1, 1],
+        groups: 8,
+        ..ConvGeometry::pointwise(8, 8)
+    };
+    let conv = Conv::new(geometry, vec![0.0; 72][..].into(), &[], [7, 7]);
+    // Along each axis 7 · 3 taps less the first window's first and the last one's last.
+    assert_eq!(conv.multiply_adds([7, 7], [7, 7]), 19 * 19 * 8);
 }

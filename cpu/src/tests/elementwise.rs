@@ -165,3 +165,27 @@ fn nothing_is_done_to_nothing() {
         empty.clone().view_mut(),
     );
 }
+
+/// As in PyTorch: somebody who looks at the end must see that something ran over on the way.
+#[test]
+fn nan_comes_through_every_function() {
+    at_every_level(|level, random| {
+        for activation in ACTIVATIONS {
+            for length in [1, 7, 40] {
+                let mut values = random.floats(length);
+                values[length - 1] = f32::NAN;
+                activate_in_place(activation, &mut values);
+                let (last, rest) = values.split_last().unwrap();
+                assert!(last.is_nan(), "{level:?} {activation:?}: {last}");
+                assert!(rest.iter().all(|value| value.is_finite()));
+            }
+            let a = Maps::random(random, [1, 1, 3, 33]);
+            let mut b = Maps::random(random, [1, 1, 3, 33]);
+            b.data[32] = f32::NAN;
+            let mut output = Maps::output(random, [1, 1, 3, 33]);
+            add(a.view(), b.view(), activation, output.view_mut());
+            assert!(output.at(0, 0, 0, 32).is_nan(), "{level:?} {activation:?}");
+            assert!(output.at(0, 0, 1, 0).is_finite());
+        }
+    });
+}

@@ -106,3 +106,29 @@ fn adaptive_means_match_their_definition() {
         }
     });
 }
+
+#[test]
+fn the_largest_of_numbers_and_nan_is_nan_wherever_it_stands() {
+    at_every_level(|level, random| {
+        let pool = Pool {
+            kernel: [3, 3],
+            stride: [2, 2],
+            padding: [0, 0],
+        };
+        for channels in [1, 8, 70] {
+            for place in 0..9 {
+                let mut input = Maps::random(random, [1, 3, 3, channels]);
+                let at = place * input.pitch + channels - 1;
+                input.data[at] = f32::NAN;
+                let mut output = Maps::output(random, [1, 1, 1, channels]);
+                max_pool(&pool, input.view(), output.view_mut());
+                assert!(
+                    output.at(0, 0, 0, channels - 1).is_nan(),
+                    "{level:?} {place}"
+                );
+                let first = output.at(0, 0, 0, 0);
+                assert!(channels == 1 || first.is_finite(), "{level:?} {place}");
+            }
+        }
+    });
+}

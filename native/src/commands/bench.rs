@@ -1,9 +1,9 @@
 //! `rekindle bench`: how fast a network answers and trains on this device.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rekindle_core::compiled::{Precision, Timing};
-use rekindle_core::device::{DeviceError, Measure, OpenDevice, Yardstick};
+use rekindle_core::device::{DeviceClass, DeviceError, Measure, OpenDevice, Yardstick};
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels;
 use rekindle_core::model::{Model, whole_graph};
@@ -15,7 +15,7 @@ use super::{Context, percent, print_json, print_text, table};
 use crate::cli::{BenchArgs, KernelChoice};
 use crate::memory;
 use crate::models;
-use crate::ui::{ExitCode, Failure};
+use crate::ui::ExitCode;
 
 /// What was measured, as `--json` prints it.
 #[derive(Debug, Serialize)]
@@ -36,7 +36,7 @@ struct Measured {
     gflops: f64,
     /// Of what is carried out: Winograd's method saves multiplications.
     executed_gflops: f64,
-    /// What the device can do at most, were there nothing but multiply-adds in registers.
+    /// What the device can do at most: multiply-adds in registers, or whatever it was seen to do here.
     peak_gflops: f64,
     /// What is carried out, of that.
     share_of_peak: f64,
@@ -61,14 +61,16 @@ struct Layer {
     name: String,
     kind: &'static str,
     ms: f64,
-    gflops: f64,
+    /// Of the layer as it is written down; none where nothing is multiplied, or where the device has no time for it.
+    gflops: Option<f64>,
+    /// Of what is carried out.
+    executed_gflops: Option<f64>,
+    /// What is carried out, of what the device can do at most.
+    share_of_peak: Option<f64>,
 }
 
 /// Measures, and prints a table.
 pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.batch == 0 || args.runs == 0 {
-        return Err(Failure::new(ExitCode::Usage, "--batch and --runs must be at least 1").into());
-    }
     let device = context.open_device()?;
     let weights = args.weights.weights.as_deref();
     let model = models::open(&args.model, weights, &device.device, context)?;
@@ -83,9 +85,11 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let answer = || -> anyhow::Result<()> {
         pollster::block_on(async {
             match args.kernels {
-                KernelChoice::Ours => {
-                    model.logits(&crops).await?;
-                }
+                KernelChoice::Ours => match model.logits(&crops).await {
+                    // An untrained network may run over, and takes as long all the same.
+                    Err(DeviceError::NotFinite { .. }) if weights == Some("random") => {}
+                    logits => _ = logits?,
+                },
                 // As the network was written down, nothing folded or fused.
                 KernelChoice::Burn => {
                     let logits = model.forward(model.batch(&crops)).into_data_async().await;
@@ -106,7 +110,24 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         KernelChoice::Ours => model.multiply_adds()?,
         KernelChoice::Burn => macs,
     });
-    let peak = peak(&device)?;
+    let layers = match args.layers {
+        true => Some(layers(&model, &crops, context)?),
+        false => None,
+    };
+    // Whatever the device was seen to do is a thing that it can do: a share is one of the best there was.
+    let fastest = executed * median / seconds[0];
+    let seen = layers
+        .iter()
+        .flatten()
+        .filter_map(|layer| layer.executed_gflops);
+    let peak = seen.fold(peak(&device, context)?.max(fastest), f64::max);
+    let layers = layers.map(|layers| {
+        let layers = layers.into_iter().map(|layer| Layer {
+            share_of_peak: layer.executed_gflops.map(|executed| executed / peak),
+            ..layer
+        });
+        layers.collect()
+    });
     let measured = Measured {
         model: model.card.architecture.clone(),
         device: device.info.name.clone(),
@@ -135,10 +156,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
             true => Some(training(&model, &crops, args, context)?),
             false => None,
         },
-        layers: match args.layers {
-            true => Some(layers(&model, &crops)?),
-            false => None,
-        },
+        layers,
     };
     match context.global.json {
         true => print_json(&measured)?,
@@ -162,7 +180,7 @@ fn timed(
     };
     // The first pass compiles shaders and fills caches: it is told apart.
     let first = once()?;
-    let mut seconds = Vec::with_capacity(runs);
+    let mut seconds = Vec::new();
     for _ in 0..runs {
         seconds.push(once()?);
     }
@@ -170,22 +188,30 @@ fn timed(
     Ok((first, seconds))
 }
 
-/// What the device was seen to do at most, in billions of operations a second: the fastest of several tries
-/// at each kind of work, since whatever else the machine does only makes it slower.
-fn peak(device: &OpenDevice) -> anyhow::Result<f64> {
-    const TIMES: usize = 8;
-    const TRIES: usize = 4;
+/// What the device does at most, in billions of operations a second: the fastest of many tries at each kind of
+/// work, since whatever else the machine does only makes it slower.
+fn peak(device: &OpenDevice, context: &Context) -> anyhow::Result<f64> {
+    const FEWEST: usize = 4;
+    const LONG_ENOUGH: Duration = Duration::from_millis(150);
+    // An adapter's answer takes a time of its own, whatever was asked.
+    let times = match device.info.kind {
+        DeviceClass::Cpu => 1,
+        DeviceClass::Gpu | DeviceClass::Software => 8,
+    };
     let mut yardstick = Yardstick::new(device);
     let mut best = 0.0_f64;
     for by in Measure::ALL {
         if pollster::block_on(yardstick.run(by, 1))?.is_none() {
             continue;
         }
-        for _ in 0..TRIES {
+        let (begun, mut tries) = (Instant::now(), 0);
+        while tries < FEWEST || begun.elapsed() < LONG_ENOUGH {
+            context.interrupt.check()?;
             let started = Instant::now();
-            let operations = pollster::block_on(yardstick.run(by, TIMES))?;
+            let operations = pollster::block_on(yardstick.run(by, times))?;
             let seconds = started.elapsed().as_secs_f64();
             best = best.max(operations.unwrap_or_default() / seconds / 1e9);
+            tries += 1;
         }
     }
     Ok(best)
@@ -224,24 +250,30 @@ fn training(
 }
 
 /// Each layer's time: the fastest of three passes, after a first that warms up.
-fn layers(model: &Model, crops: &[RgbImage]) -> anyhow::Result<Vec<Layer>> {
+fn layers(model: &Model, crops: &[RgbImage], context: &Context) -> anyhow::Result<Vec<Layer>> {
     let start = Instant::now();
     let pass = || pollster::block_on(model.profile(crops, || start.elapsed().as_secs_f64()));
     let mut best: Vec<Timing> = pass()?;
     for _ in 0..3 {
+        context.interrupt.check()?;
         for (best, now) in best.iter_mut().zip(pass()?) {
             best.seconds = best.seconds.min(now.seconds);
         }
     }
-    Ok(best
-        .into_iter()
-        .map(|timing| Layer {
+    let layers = best.into_iter().map(|timing| {
+        let gigaflops = |macs: u64| {
+            (macs > 0 && timing.seconds > 0.0).then(|| 2.0 * macs as f64 / timing.seconds / 1e9)
+        };
+        Layer {
             ms: 1e3 * timing.seconds,
-            gflops: 2.0 * timing.macs as f64 / timing.seconds.max(1e-9) / 1e9,
+            gflops: gigaflops(timing.macs),
+            executed_gflops: gigaflops(timing.executed),
+            share_of_peak: None,
             name: timing.name,
             kind: timing.kind,
-        })
-        .collect())
+        }
+    });
+    Ok(layers.collect())
 }
 
 fn print(measured: &Measured) -> anyhow::Result<()> {
@@ -281,16 +313,17 @@ fn print(measured: &Measured) -> anyhow::Result<()> {
         ))?;
     }
     if let Some(layers) = &measured.layers {
-        let mut rows = table(&["layer", "kernel", "ms", "GFLOP/s"]);
+        // As above: Winograd's method carries out fewer multiplications than a layer is made of.
+        let mut rows = table(&["layer", "kernel", "ms", "GFLOP/s", "carried out", "share"]);
+        let rate = |rate: Option<f64>| rate.map_or("–".to_owned(), |rate| format!("{rate:.1}"));
         for layer in layers {
             rows.add_row(vec![
                 layer.name.clone(),
                 layer.kind.to_owned(),
                 format!("{:.3}", layer.ms),
-                match layer.gflops > 0.0 {
-                    true => format!("{:.1}", layer.gflops),
-                    false => "–".to_owned(),
-                },
+                rate(layer.gflops),
+                rate(layer.executed_gflops),
+                layer.share_of_peak.map_or("–".to_owned(), percent),
             ]);
         }
         print_text(&rows.to_string())?;

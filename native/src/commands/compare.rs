@@ -1,6 +1,7 @@
 //! `rekindle compare`: networks side by side.
 
-use std::process::Command;
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rekindle_core::model::imagenet_classes;
@@ -35,9 +36,6 @@ struct Row {
 
 /// Prints the table.
 pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.batch == 0 || args.runs == 0 {
-        return Err(Failure::new(ExitCode::Usage, "--batch and --runs must be at least 1").into());
-    }
     let mut rows = Vec::new();
     let measured = if args.no_measure {
         0
@@ -145,17 +143,9 @@ fn measure(
         // Speed does not depend on the numbers.
         command.args(["--weights", "random"]);
     }
-    let output = command
-        .output()
-        .context("cannot start this program again")?;
+    let output = output_of(&mut command, context)?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(Failure::new(
-            ExitCode::Device,
-            format!("cannot measure {model}: {}", said.trim()),
-        )
-        .with_help("compare with --no-measure, or look at `rekindle doctor`")
-        .into());
+        return Err(not_measured(model, &output));
     }
     let found: Value = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("cannot read what measuring {model} gave"))?;
@@ -164,4 +154,40 @@ fn measure(
         found["ms_per_image"].as_f64(),
         memory.map(|bytes| bytes / 1e6),
     ))
+}
+
+/// What the process leaves, unless the user would rather not wait for it.
+fn output_of(command: &mut Command, context: &Context) -> anyhow::Result<Output> {
+    /// How often Ctrl-C is looked for.
+    const LOOK_UP: Duration = Duration::from_millis(20);
+    let failed = "cannot start this program again";
+    let pipes = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = pipes.spawn().context(failed)?;
+    // What it prints fits into a pipe, so that it need not be read meanwhile.
+    while child.try_wait().context(failed)?.is_none() {
+        if let Err(interrupted) = context.interrupt.check() {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(interrupted.into());
+        }
+        std::thread::sleep(LOOK_UP);
+    }
+    context.interrupt.check()?;
+    child.wait_with_output().context(failed)
+}
+
+/// The other process's error as ours.
+fn not_measured(model: &str, output: &Output) -> anyhow::Error {
+    let code = match output.status.code() {
+        Some(code) if code == ExitCode::Data.code() => ExitCode::Data,
+        Some(code) if code == ExitCode::Io.code() => ExitCode::Io,
+        _ => ExitCode::Device,
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    let line = |label: &str| said.lines().find_map(|line| line.strip_prefix(label));
+    let error = line("error: ").unwrap_or(said.trim());
+    let help = line("help: ").unwrap_or("compare with --no-measure, or look at `rekindle doctor`");
+    Failure::new(code, format!("cannot measure {model}: {error}"))
+        .with_help(help)
+        .into()
 }

@@ -2,13 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use rekindle_core::inspect::{Diagram, diagram};
 use serde_json::json;
 
 use super::inspect::Inspected;
 use super::{Context, print_json, print_text};
 use crate::cli::DiagramArgs;
+use crate::files;
 use crate::ui::ExitCode;
 
 /// Writes the drawing and says where.
@@ -27,7 +27,7 @@ pub fn run(args: &DiagramArgs, context: &Context) -> anyhow::Result<ExitCode> {
     );
     let default = || PathBuf::from(format!("{name}.svg"));
     let out = args.out.clone().unwrap_or_else(default);
-    std::fs::write(&out, svg).with_context(|| format!("cannot write {}", out.display()))?;
+    files::write(&out, svg.as_bytes())?;
     if context.global.json {
         print_json(&json!({ "path": out, "stages": inspected.graph.stages().len() }))?;
     } else {

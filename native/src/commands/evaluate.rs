@@ -3,19 +3,20 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use anyhow::Context as _;
 use rekindle_core::head::HeadKind;
 use rekindle_core::model::{Model, PhotoHashes, imagenet_class_of_synset, imagenet_classes};
 use rekindle_core::train::judge;
 use rekindle_core::train::metrics::Report;
 use serde_json::json;
 
-use super::measured::{accuracy_gate, check_gate, class_table, left_out, share};
+use super::measured::{accuracy_gate, check_gate, class_table, share};
 use super::{Context, print_json, print_text};
 use crate::cli::{EvaluateArgs, PartChoice};
 use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
-use crate::features::{self, Answers};
+use crate::features;
 use crate::ui::{ExitCode, Failure, print_warning};
-use crate::{models, runs};
+use crate::{models, runs, skipped};
 
 /// How many names a message lists before it says "…".
 const NAMES: usize = 8;
@@ -23,11 +24,22 @@ const NAMES: usize = 8;
 /// Classifies a labelled folder and prints accuracy, per-class figures and confusions.
 pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     check_gate(args.min_accuracy)?;
+    let weights = args.weights.weights.as_deref();
+    models::check(&args.model, weights)?;
     // The model knows what the classes are called, so it comes first; but not before a folder that is not
     // there.
     dataset::check_root(&args.dir)?;
     let device = context.open_device()?;
-    let model = models::open(&args.model, None, &device.device, context)?;
+    let classes = || -> anyhow::Result<Vec<String>> {
+        Ok(dataset::classes_of(&args.dir, &context.interrupt)?)
+    };
+    let model = models::open_to_measure(
+        &args.model,
+        weights,
+        Some(&classes),
+        &device.device,
+        context,
+    )?;
     let vocabulary = Vocabulary::of(&model.card.classes);
     let options = ScanOptions {
         limits: context.limits,
@@ -41,12 +53,27 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         Some(PartChoice::All) => Wanted::All,
     };
     let known = |name: &str| !vocabulary.places(name).is_empty();
-    let mut dataset =
-        dataset::scan_to_measure(&args.dir, &options, wanted, &known, &context.interrupt)?;
+    let mut dataset = dataset::scan_to_measure(
+        &args.dir,
+        &options,
+        wanted,
+        Some(&known),
+        &context.interrupt,
+    )?;
+    if args.split == Some(PartChoice::All) && dataset.parts.is_empty() {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "--split does not apply here: it belongs to folders that are divided into parts",
+        )
+        .with_help("leave it out: the whole folder is measured")
+        .into());
+    }
     introduce(args, &dataset, context);
     let places = vocabulary.places_of_classes(&dataset)?;
     let trained_on = trained_on(&model, &args.model);
-    if trained_on.is_none() && !matches!(model.card.head, HeadKind::Original) {
+    let is_own =
+        !matches!(model.card.head, HeadKind::Original) || model.card.classes != imagenet_classes();
+    if trained_on.is_none() && is_own {
         context
             .console
             .note("the model does not tell which photos it was trained on");
@@ -55,24 +82,31 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
 
     let classes = &model.card.classes;
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let Answers { answers, failed } = features::predict(&model, &paths, classes.len(), context)?;
-    let labels: Vec<usize> = answers
-        .iter()
-        .map(|(photo, _)| places[dataset.items[*photo].class])
-        .collect();
-    let logits: Vec<f32> = answers
-        .iter()
-        .flat_map(|(_, top)| {
-            let mut row = vec![0.0; classes.len()];
-            top.iter()
-                .for_each(|prediction| row[prediction.index] = prediction.logit);
-            row
-        })
-        .collect();
-    dataset.leave_out(&failed)?;
-    for skipped in &dataset.skipped {
-        print_warning(&left_out(skipped), None);
-    }
+    let (mut labels, mut logits, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+    let before = dataset.skipped.len();
+    features::predict(
+        &model,
+        &paths,
+        classes.len(),
+        before,
+        context,
+        |photo, known| {
+            match known {
+                Ok(top) => {
+                    labels.push(places[dataset.items[photo].class]);
+                    let start = logits.len();
+                    logits.resize(start + classes.len(), 0.0);
+                    for prediction in top {
+                        logits[start + prediction.index] = prediction.logit;
+                    }
+                }
+                Err(error) => failed.push((photo, error)),
+            }
+            Ok(())
+        },
+    )
+    .with_context(|| format!("cannot measure {}", args.model))?;
+    skipped::warn_of(&dataset.leave_out(&failed)?);
     let report = judge(&logits, &labels, classes.len())?;
 
     if context.global.json {
@@ -147,6 +181,7 @@ fn introduce(args: &EvaluateArgs, dataset: &Dataset, context: &Context) {
             Some("photos that a model was trained on make its accuracy look too good"),
         );
     }
+    skipped::warn_of(&dataset.skipped);
 }
 
 /// What a model's classes are called.

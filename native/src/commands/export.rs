@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Context as _;
 use rekindle_core::inspect::onnx;
 use serde_json::json;
 
 use super::{Context, print_json, print_text};
 use crate::cli::ExportArgs;
+use crate::files;
 use crate::models;
 use crate::ui::ExitCode;
 
@@ -19,7 +19,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let bytes = onnx::export(&model)?;
     let default = || PathBuf::from(format!("{}.onnx", model.card.architecture));
     let out = args.out.clone().unwrap_or_else(default);
-    std::fs::write(&out, &bytes).with_context(|| format!("cannot write {}", out.display()))?;
+    files::write(&out, &bytes)?;
     let side = model.card.preset.crop();
     if context.global.json {
         print_json(&json!({

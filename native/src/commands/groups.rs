@@ -1,10 +1,55 @@
-//! What `train` says of photos that belong together.
+//! What `train` says of photos that belong together, and whether there are folds of them.
 
-use rekindle_core::train::{GroupCounts, Groups};
+use std::collections::HashMap;
+
+use rekindle_core::train::{GroupCounts, Groups, stratified_folds};
 
 use super::Context;
 use crate::dataset::Dataset;
-use crate::ui::print_warning;
+use crate::ui::{ExitCode, Failure, print_warning};
+
+/// Folds that cannot be made are refused before any photo is looked at.
+///
+/// # Errors
+///
+/// A usage error that says why.
+pub fn check_folds(folds: usize, dataset: &Dataset) -> Result<(), Failure> {
+    let photos = dataset.items.len();
+    let usage =
+        |message: String, help: &str| Err(Failure::new(ExitCode::Usage, message).with_help(help));
+    if folds > photos {
+        return usage(
+            format!("--folds {folds} with {photos} photos: some folds would hold none"),
+            "use no more folds than there are photos, 5 or 10 as a rule",
+        );
+    }
+    // Each fold is answered by a head that has seen the others, two classes of them at least.
+    if dataset
+        .counts()
+        .iter()
+        .filter(|count| count.total() >= 2)
+        .count()
+        < 2
+    {
+        return usage(
+            "--folds needs two classes with two photos or more".to_owned(),
+            "add photos, or leave out --folds",
+        );
+    }
+    // Copies are known by their bytes already; what is nearly the same will be known by features.
+    let mut first = HashMap::new();
+    let originals = dataset.items.iter().enumerate();
+    let originals = originals.map(|(at, item)| *first.entry(item.hash).or_insert(at));
+    let groups: Vec<usize> = originals.collect();
+    let labels: Vec<usize> = dataset.items.iter().map(|item| item.class).collect();
+    match stratified_folds(&labels, &groups, None, dataset.classes.len(), folds, 0) {
+        Ok(_) => Ok(()),
+        Err(error) => usage(
+            format!("--folds {folds}: {error}"),
+            error.help().unwrap_or("leave out --folds"),
+        ),
+    }
+}
 
 /// Says how many photos belong together, and what follows from it: photos that lie in two classes or on both
 /// sides of the folder's own split, and classes that cannot be measured.

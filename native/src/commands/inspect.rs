@@ -4,17 +4,16 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, find};
+use rekindle_core::device;
 use rekindle_core::graph::Graph;
 use rekindle_core::head::HeadKind;
 use rekindle_core::inspect::Freezing;
-use rekindle_core::model::{ModelCard, ModelError, read_card, whole_graph};
-use rekindle_core::weights::WeightFile;
+use rekindle_core::model::{ModelCard, whole_graph};
 
 use crate::cli::{InspectArgs, PictureArgs};
 use crate::models;
-use crate::ui::{ExitCode, Failure};
 
-/// A network as a person asked to see it. No weights are needed for that.
+/// A network as a person asked to see it. Without a file no weights are needed for that.
 pub struct Inspected {
     /// Its entry in the registry.
     pub architecture: &'static Architecture,
@@ -30,9 +29,13 @@ impl Inspected {
     /// Finds it.
     pub fn new(args: &InspectArgs) -> anyhow::Result<Self> {
         let path = Path::new(&args.model);
+        // Nobody computes with its tensors here, but what a card says that they contradict is not worth much.
         let card = match path.is_file() {
-            true => Some(card_of(path)?),
-            false => None,
+            true => Some(models::from_model_file(path, &device::cpu().device)?.card),
+            false => {
+                models::is_name(&args.model)?;
+                None
+            }
         };
         let architecture = find(card.as_ref().map_or(&args.model, |card| &card.architecture))?;
         let mut wanted = match &card {
@@ -46,9 +49,6 @@ impl Inspected {
         models::has_what_is_left_out(architecture, &pictures)?;
         wanted.bare |= args.bare;
         if let Some(classes) = args.classes {
-            if classes == 0 {
-                return Err(Failure::new(ExitCode::Usage, "--classes must be at least 1").into());
-            }
             // Only how many they are matters here.
             wanted.classes = vec![String::new(); classes];
             wanted.head = HeadKind::Original;
@@ -58,7 +58,8 @@ impl Inspected {
             None => architecture.input_size,
         };
         let size = args.input.unwrap_or([side, side]);
-        let graph = whole_graph(architecture, &wanted, size)?;
+        let graph =
+            whole_graph(architecture, &wanted, size).map_err(models::too_small("--input"))?;
         let mut freezing = Freezing::none(&graph);
         for part in &args.freeze {
             freezing = freezing.freeze(&graph, part)?;
@@ -79,16 +80,4 @@ fn published(architecture: &Architecture) -> anyhow::Result<ModelCard> {
     let weights = architecture.weights.first();
     let weights = weights.with_context(|| format!("{} has no weights", architecture.name))?;
     Ok(ModelCard::published(architecture, weights))
-}
-
-fn card_of(path: &Path) -> anyhow::Result<ModelCard> {
-    let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let card = || {
-        let file = WeightFile::parse(&bytes)?;
-        let card = read_card(&file)?;
-        // Nobody computes with them here, but what is said of a damaged file is not worth much.
-        file.check_numbers()?;
-        Ok::<_, ModelError>(card)
-    };
-    card().with_context(|| format!("cannot use {} as a model", path.display()))
 }

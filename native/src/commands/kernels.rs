@@ -12,13 +12,19 @@ use crate::ui::{ExitCode, Failure};
 
 /// Lists. No weights are read: the choice follows from the shapes.
 pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.batch == 0 {
-        return Err(Failure::new(ExitCode::Usage, "--batch must be at least 1").into());
-    }
     let tier = match args.tier {
         Some(tier) => of_choice(tier),
         None => of_device(context)?,
     };
+    if tier.is_none() && args.batch.is_some() {
+        return Err(Failure::new(
+            ExitCode::Usage,
+            "--batch does not apply to the processor, which is the chosen device: its kernels are the same for \
+             any number of photos",
+        )
+        .with_help("leave it out, or list for a class of adapters: --tier roomy")
+        .into());
+    }
     let graph = Inspected::new(&InspectArgs {
         model: network.to_owned(),
         input: None,
@@ -31,7 +37,7 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
     let blanks = blanks(&graph);
     let program = fuse(lower(&graph, &state_dict([&blanks]), &[graph.output()])?);
     let rows: Vec<Listed> = match tier {
-        Some(tier) => listing(&program, args.batch, tier),
+        Some(tier) => listing(&program, args.batch.unwrap_or(1), tier),
         None => processor_listing(program),
     };
     let shape = |shape: [u32; 3]| shape.map(|side| side.to_string()).join("×");

@@ -3,21 +3,37 @@
 use rekindle_core::train::metrics::Report;
 
 use super::{percent, table};
-use crate::dataset::Skipped;
 use crate::ui::{ExitCode, Failure};
-
-/// The line about a photo that was skipped.
-pub fn left_out(skipped: &Skipped) -> String {
-    format!("skipped {}: {}", skipped.path, skipped.reason)
-}
 
 /// A share, or a dash where nothing was measured.
 pub fn share(share: Option<f64>) -> String {
     share.map_or_else(|| "–".to_owned(), percent)
 }
 
-/// Precision, recall and what each class is mostly taken for: one row for each class of `shown`, with
-/// dashes where nothing was measured.
+/// Mistakes that a row of the table shows; of more there is a mark.
+const MISTAKES: usize = 3;
+
+/// What photos of a class were taken for, the most frequent mistakes first: `tool (2), fish (1)`. Nothing if
+/// there are none.
+fn taken_for(class: usize, report: &Report, classes: &[String]) -> String {
+    let row = &report.confusion.rows()[class];
+    let mut mistakes: Vec<usize> = (0..classes.len())
+        .filter(|&other| other != class && row[other] > 0)
+        .collect();
+    mistakes.sort_by_key(|&other| std::cmp::Reverse(row[other]));
+    let shown = mistakes
+        .iter()
+        .take(MISTAKES)
+        .map(|&other| format!("{} ({})", classes[other], row[other]));
+    let mut shown: Vec<_> = shown.collect();
+    if mistakes.len() > MISTAKES {
+        shown.push("…".to_owned());
+    }
+    shown.join(", ")
+}
+
+/// Precision, recall and what each class is taken for: one row for each class of `shown`, with dashes where
+/// nothing was measured.
 pub fn class_table(
     report: &Report,
     classes: &[String],
@@ -25,17 +41,13 @@ pub fn class_table(
 ) -> String {
     let mut table = table(&["class", "photos", "precision", "recall", "taken for"]);
     for index in shown {
-        let (scores, row) = (report.per_class[index], &report.confusion.rows()[index]);
-        let mistaken = (0..classes.len())
-            .filter(|&other| other != index && row[other] > 0)
-            .max_by_key(|&other| row[other])
-            .map(|other| format!("{} ({})", classes[other], row[other]));
+        let scores = report.per_class[index];
         table.add_row(vec![
             classes[index].clone(),
             scores.support.to_string(),
             share(scores.precision),
             share(scores.recall),
-            mistaken.unwrap_or_default(),
+            taken_for(index, report, classes),
         ]);
     }
     table.to_string()
@@ -66,4 +78,27 @@ pub fn accuracy_gate(accuracy: Option<f64>, least: Option<f64>) -> anyhow::Resul
         _ => return Ok(ExitCode::Ok),
     };
     Err(Failure::new(ExitCode::GateFailed, message).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use rekindle_core::train::judge;
+
+    use super::*;
+
+    #[test]
+    fn the_table_shows_the_most_frequent_mistakes_with_their_counts() {
+        // Ten photos of the first of five classes: 3 right, 1 taken for b, 3 for c, 2 for d, 1 for e; two of b,
+        // both right.
+        let answers = [0, 0, 0, 1, 2, 2, 2, 3, 3, 4, 1, 1];
+        let one_hot = |answer: usize| (0..5).map(move |class| f32::from(u8::from(class == answer)));
+        let logits: Vec<f32> = answers.into_iter().flat_map(one_hot).collect();
+        let labels: Vec<usize> = (0..12).map(|photo| usize::from(photo >= 10)).collect();
+        let report = judge(&logits, &labels, 5).unwrap();
+        let classes = ["a", "b", "c", "d", "e"].map(str::to_owned);
+        assert_eq!(taken_for(0, &report, &classes), "c (3), d (2), b (1), …");
+        assert_eq!(taken_for(1, &report, &classes), "");
+        let table = class_table(&report, &classes, 0..2);
+        assert!(table.contains("c (3), d (2), b (1), …"), "{table}");
+    }
 }

@@ -19,6 +19,7 @@ mod train;
 
 use std::io::{self, Write as _};
 
+use anyhow::Context as _;
 use rekindle_core::device::{self, DeviceError, OpenDevice, Preference};
 use serde::Serialize;
 
@@ -87,17 +88,20 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
 
 /// Prints one JSON value on a line of its own.
 fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, value)?;
-    writeln!(out)?;
-    Ok(out.flush()?)
+    print_whole(serde_json::to_string(value)?)
 }
 
 /// Prints text to stdout.
 fn print_text(text: &str) -> anyhow::Result<()> {
+    print_whole(plain(text).into_owned())
+}
+
+/// Prints lines in one piece: whoever ends us or stops reading never sees half of one.
+fn print_whole(mut text: String) -> anyhow::Result<()> {
+    text.push('\n');
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", plain(text))?;
-    Ok(out.flush()?)
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.context("cannot print the results")
 }
 
 /// A table without lines but for one under the head.

@@ -1,18 +1,19 @@
 //! `rekindle predict`: what is on photos.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
+use anyhow::Context as _;
 use rekindle_core::postprocess::Prediction;
 use serde::Serialize;
 
 use super::{Context, percent, print_json, print_text};
 use crate::cli::PredictArgs;
-use crate::features::{self, Answers};
+use crate::features;
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::photos::PhotoProblem;
-use crate::ui::{ExitCode, Failure, print_warning};
+use crate::skipped::{Skipped, Warnings, counted, help_with};
+use crate::ui::{ExitCode, Failure};
 use crate::walk::Walker;
 
 /// A photo's answer, as `predict --json` prints it.
@@ -22,63 +23,59 @@ struct Answer<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     top: Option<&'a [Prediction]>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<Trouble>,
+    skipped: Option<Why<'a>>,
 }
 
 #[derive(Debug, Serialize)]
-struct Trouble {
+struct Why<'a> {
     kind: &'static str,
-    message: String,
+    reason: &'a str,
 }
 
 /// Classifies photos and prints the best classes of each.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.top == 0 {
-        return Err(Failure::new(ExitCode::Usage, "--top must be at least 1").into());
-    }
-    let Named { paths, unreadable } = expand(&args.images, &context.interrupt)?;
+    let weights = args.weights.weights.as_deref();
+    models::check(&args.model, weights)?;
+    let Named {
+        paths,
+        loops,
+        unreadable,
+    } = expand(&args.images, &context.interrupt)?;
     let device = context.open_device()?;
-    let model = models::open(
-        &args.model,
-        args.weights.weights.as_deref(),
-        &device.device,
-        context,
-    )?;
-    let Answers { answers, failed } = features::predict(&model, &paths, args.top, context)?;
-
-    let mut answers = answers.into_iter().peekable();
-    let mut troubles = failed.iter().peekable();
-    for (index, path) in paths.iter().enumerate() {
-        if let Some((_, top)) = answers.next_if(|(photo, _)| *photo == index) {
-            print_answer(path, &top, context)?;
-        } else if let Some((_, error)) = troubles.next_if(|(photo, _)| *photo == index) {
-            print_trouble(
-                path,
-                error.kind(),
-                &error.problem.to_string(),
-                error.help(),
-                context,
-            )?;
+    let model = models::open(&args.model, weights, &device.device, context)?;
+    // Links to folders are no photos, so answers say nothing of them.
+    let mut warnings = Warnings::default();
+    loops.iter().for_each(|link| warnings.of(link));
+    let before = loops.len() + unreadable.len();
+    let (mut skipped, mut is_nothing) = (loops, true);
+    features::predict(&model, &paths, args.top, before, context, |photo, known| {
+        let path = &paths[photo];
+        match known {
+            Ok(top) => {
+                is_nothing = false;
+                print_answer(path, &top, context)
+            }
+            Err(error) => {
+                let one = Skipped::new(path.display().to_string(), &error.problem);
+                print_skipped(&one, &mut warnings, context)?;
+                skipped.push(one);
+                Ok(())
+            }
         }
+    })
+    .with_context(|| format!("cannot answer with {}", args.model))?;
+    for folder in unreadable {
+        print_skipped(&folder, &mut warnings, context)?;
+        skipped.push(folder);
     }
-    let unlisted = unreadable.len();
-    for (folder, cause) in unreadable {
-        let message = format!("the folder cannot be listed ({cause})");
-        let kind = PhotoProblem::from_io(cause).kind();
-        print_trouble(&folder, kind, &message, None, context)?;
-    }
-    if failed.len() + unlisted > 0 && (args.strict || failed.len() == paths.len()) {
-        let mut text = format!(
-            "{} of {} photos could not be read",
-            failed.len(),
-            paths.len()
-        );
-        match unlisted {
-            0 => {}
-            1 => text += ", nor could a folder",
-            folders => text += &format!(", nor could {folders} folders"),
-        }
-        return Err(Failure::new(ExitCode::Data, text).into());
+    if !skipped.is_empty() && (args.strict || is_nothing) {
+        let text = format!("{} cannot be used", counted(&skipped));
+        let help = help_with(&skipped).unwrap_or("above is said what is wrong with each");
+        let help = match is_nothing {
+            true => help.to_owned(),
+            false => format!("{help}; or leave out `--strict` to skip them"),
+        };
+        return Err(Failure::new(ExitCode::Data, text).with_help(help).into());
     }
     Ok(ExitCode::Ok)
 }
@@ -88,7 +85,7 @@ fn print_answer(path: &Path, top: &[Prediction], context: &Context) -> anyhow::R
         return print_json(&Answer {
             path: path.display().to_string(),
             top: Some(top),
-            error: None,
+            skipped: None,
         });
     }
     let mut text = path.display().to_string();
@@ -100,22 +97,22 @@ fn print_answer(path: &Path, top: &[Prediction], context: &Context) -> anyhow::R
     print_text(&text)
 }
 
-fn print_trouble(
-    path: &Path,
-    kind: &'static str,
-    message: &str,
-    help: Option<&str>,
+fn print_skipped(
+    skipped: &Skipped,
+    warnings: &mut Warnings,
     context: &Context,
 ) -> anyhow::Result<()> {
     if context.global.json {
-        let message = message.to_owned();
         print_json(&Answer {
-            path: path.display().to_string(),
+            path: skipped.path.clone(),
             top: None,
-            error: Some(Trouble { kind, message }),
+            skipped: Some(Why {
+                kind: skipped.kind,
+                reason: &skipped.reason,
+            }),
         })?;
     }
-    print_warning(&format!("{message}: {}", path.display()), help);
+    warnings.of(skipped);
     Ok(())
 }
 
@@ -124,8 +121,10 @@ fn print_trouble(
 struct Named {
     /// Photos, in the order of the arguments; folders become the photos in them, sorted.
     paths: Vec<PathBuf>,
+    /// Links that lead in a circle, to a folder above them.
+    loops: Vec<Skipped>,
     /// Folders inside folders that cannot be looked into.
-    unreadable: Vec<(PathBuf, io::Error)>,
+    unreadable: Vec<Skipped>,
 }
 
 fn expand(images: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Named> {
@@ -136,13 +135,6 @@ fn expand(images: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Named> {
             continue;
         }
         let walked = Walker::new(image, interrupt)?.walk(image)?;
-        for link in &walked.loops {
-            let text = format!(
-                "not followed, since it leads to a folder above it: {}",
-                link.display()
-            );
-            print_warning(&text, None);
-        }
         let mut paths = walked.photos;
         // A link that leads nowhere may have been a photo, or a folder of them: opening it says so.
         paths.extend(walked.dangling);
@@ -156,7 +148,12 @@ fn expand(images: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Named> {
             .into());
         }
         named.paths.extend(paths);
-        named.unreadable.extend(walked.unreadable);
+        let place = |path: &Path| path.display().to_string();
+        let a_loop = |link: &PathBuf| Skipped::new(place(link), &PhotoProblem::BadLink);
+        named.loops.extend(walked.loops.iter().map(a_loop));
+        let unreadable = walked.unreadable.into_iter();
+        let unreadable = unreadable.map(|(path, cause)| Skipped::folder(place(&path), cause));
+        named.unreadable.extend(unreadable);
     }
     Ok(named)
 }

@@ -8,7 +8,7 @@ use super::inspect::Inspected;
 use super::{Context, print_json, print_text, table};
 use crate::cli::SummaryArgs;
 use crate::models;
-use crate::ui::{ExitCode, Failure};
+use crate::ui::ExitCode;
 
 /// A stage, as `summary --json` prints it.
 #[derive(Debug, Serialize)]
@@ -32,9 +32,6 @@ struct ParameterRow {
 
 /// Prints the layers, the stages or the parameters.
 pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    if args.batch == 0 {
-        return Err(Failure::new(ExitCode::Usage, "--batch must be at least 1").into());
-    }
     let inspected = Inspected::new(&args.inspect)?;
     let summary = Summary::new(&inspected.graph, &inspected.freezing, args.batch);
     let (stages, parameters) = (stages(&inspected), parameters(&inspected));

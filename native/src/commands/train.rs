@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::Context as _;
+use rekindle_core::device::OpenDevice;
 use rekindle_core::model::{Model, PhotoHashes};
 use rekindle_core::train::MlpRecipe;
 use rekindle_core::train::metrics::Report;
@@ -13,15 +14,17 @@ use rekindle_core::train::{
 };
 use serde_json::{Map, Value, json};
 
-use super::measured::{accuracy_gate, check_gate, class_table, left_out, share};
+use super::measured::{accuracy_gate, check_gate, class_table, share};
 use super::{Context, groups, print_json, print_text};
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
 use crate::dataset::{self, Dataset, Item, ScanOptions, scan};
 use crate::features::{self, Views};
+use crate::interrupt::Hold;
 use crate::models::{self, Origin};
 use crate::report::{self, Page};
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, Unit, print_warning};
+use crate::{options, skipped};
 
 /// Share of the photos that is held back unless somebody says otherwise.
 const HELD_BACK: f64 = 0.2;
@@ -30,22 +33,19 @@ const HELD_BACK: f64 = 0.2;
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     check(args)?;
+    dataset::check_root(&args.dir)?;
+    let device = context.open_device()?;
     let options = ScanOptions {
         limits: context.limits,
         strict: args.strict,
     };
     let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
-    if args.split.is_some() && dataset.holds_some_back() {
-        return Err(Failure::new(
-            ExitCode::Usage,
-            "--split does not apply here: it belongs to folders without val/ and test/",
-        )
-        .with_help("leave it out: the folder says itself what is held back")
-        .into());
-    }
+    options::check_folder(args, dataset.holds_some_back())?;
     introduce(&dataset, context);
     set_unused_aside(args, &mut dataset, context);
-    check_folds(args, &dataset)?;
+    if let Some(folds) = args.folds {
+        groups::check_folds(folds, &dataset)?;
+    }
 
     // The run folder first: a disk that cannot be written to is found out before the work.
     let head_name = if args.head == HeadChoice::Mlp {
@@ -59,7 +59,7 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
         .clone()
         .unwrap_or_else(|| runs::default_name(&now, &args.model, head_name));
     let mut run = Run::create(&args.out, &name)?;
-    let outcome = train(args, &mut dataset, &mut run, started, context);
+    let outcome = train(args, &mut dataset, &device, &mut run, started, context);
     if outcome.is_err() {
         run.discard_if_unfinished();
     }
@@ -68,7 +68,11 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
 
 /// What makes no sense is refused before anything is read.
 fn check(args: &TrainArgs) -> anyhow::Result<()> {
-    let usage = |message: &str| Err(Failure::new(ExitCode::Usage, message).into());
+    let usage = |message: &str, help: &str| {
+        Err(Failure::new(ExitCode::Usage, message)
+            .with_help(help)
+            .into())
+    };
     if Path::new(&args.model).is_file() {
         let message = format!(
             "--model takes a network's name, and `{}` is a file",
@@ -85,43 +89,64 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
         .split
         .is_some_and(|share| !(share > 0.0 && share < 1.0))
     {
-        return usage("--split must lie between 0 and 1");
-    }
-    if args.folds.is_some_and(|folds| folds < 2) {
-        return usage("--folds must be at least 2");
+        return usage(
+            "--split must lie between 0 and 1",
+            "a fifth is 0.2; to train on all photos, leave it out and measure by --folds 5",
+        );
     }
     if args.c.is_some_and(|c| !(c > 0.0 && c.is_finite())) {
-        return usage("--c must be a number above 0");
+        return usage(
+            "--c must be a number above 0",
+            "leave it out to have it chosen, or give 1",
+        );
     }
     if !(0.0..1.0).contains(&args.dropout) {
-        return usage("--dropout must be at least 0 and below 1");
-    }
-    if args.epochs == 0 || args.batch < 2 || args.hidden == Some(0) {
-        return usage("--epochs and --hidden must be at least 1, --batch at least 2");
+        return usage(
+            "--dropout must be at least 0 and below 1",
+            "half is 0.5; 0 drops nothing",
+        );
     }
     if !(args.lr > 0.0 && args.lr.is_finite()) {
-        return usage("--lr must be a number above 0");
+        return usage(
+            "--lr must be a number above 0",
+            "leave it out, or give 0.001",
+        );
     }
     if !(args.weight_decay >= 0.0 && args.weight_decay.is_finite()) {
-        return usage("--weight-decay must be a number, at least 0");
+        return usage(
+            "--weight-decay must be a number, at least 0",
+            "leave it out, or give 0.01; 0 is none",
+        );
     }
-    check_gate(args.min_accuracy)
+    check_gate(args.min_accuracy)?;
+    runs::check(&args.out, args.name.as_deref())?;
+    models::check_network(&args.model, args.weights.weights.as_deref(), &args.pictures)
+}
+
+/// What a head learns from, and how it is divided.
+#[derive(Clone, Copy)]
+struct Material<'a> {
+    cache: &'a FeatureCache,
+    groups: &'a Groups,
+    /// What each photo's content says: what is drawn, and in which order photos are learnt from, follows from it
+    /// and not from the files' names.
+    contents: &'a [u64],
 }
 
 fn train(
     args: &TrainArgs,
     dataset: &mut Dataset,
+    device: &OpenDevice,
     run: &mut Run,
     started: Instant,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    let device = context.open_device()?;
     let weights = args.weights.weights.as_deref();
     let (model, origin) = models::pretrained(
         &args.model,
         weights,
         &args.pictures,
-        args.seed,
+        args.seed(),
         &device.device,
         context,
     )?;
@@ -137,29 +162,32 @@ fn train(
     let keys: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let views = Views {
         augmented: args.views,
-        seed: args.seed,
+        seed: args.seed(),
         keys: &keys,
     };
-    let (cache, failed) = features::extract(&model, &paths, &labels, views, context)?;
-    dataset.leave_out(&failed)?;
-    for skipped in &dataset.skipped {
-        print_warning(&left_out(skipped), None);
-    }
+    let skipped = dataset.skipped.len();
+    let (cache, failed) = features::extract(&model, &paths, &labels, views, skipped, context)?;
+    skipped::warn_of(&dataset.leave_out(&failed)?);
     let features_seconds = started.elapsed().as_secs_f64();
 
     let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let groups = Groups::find(&cache, Some(&contents));
     groups::introduce(&groups, dataset, args.folds.is_some(), context);
+    let material = Material {
+        cache: &cache,
+        groups: &groups,
+        contents: &contents,
+    };
 
     let recipe = recipe(args);
     let classes = dataset.classes.len();
     let validated = match args.folds {
         Some(folds) => Some(cross_validated(
-            args, folds, &recipe, &cache, &groups, classes, &model, context,
+            args, folds, &recipe, material, classes, &model, context,
         )?),
         None => None,
     };
-    let split = divide(args, dataset, &cache, &groups)?;
+    let split = divide(args, dataset, material)?.by_content(&contents, cache.labels());
     if validated.is_none() && split.valid.is_empty() {
         print_warning(
             "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together",
@@ -168,7 +196,14 @@ fn train(
     }
     let fitting = Instant::now();
     let fitted = fit(
-        &recipe, &cache, &split, classes, &model, args.seed, run, context,
+        &recipe,
+        &cache,
+        &split,
+        classes,
+        &model,
+        args.seed(),
+        run,
+        context,
     )?;
     let fit_seconds = fitting.elapsed().as_secs_f64();
     let train_seconds = started.elapsed().as_secs_f64();
@@ -183,7 +218,8 @@ fn train(
     };
     let accuracy = held_out.accuracy;
 
-    // What is known goes into the model file and into the run folder.
+    // What is known goes into the model file and into the run folder. Ctrl-C comes too late to throw it away.
+    let _hold = Hold::new();
     let mut trained = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
     trained.card.recipe = recipe_card(args, &recipe, &model, dataset.holds_some_back())?;
     trained.card.provenance = provenance(&origin, dataset, &cache);
@@ -222,7 +258,7 @@ fn train(
         "name": run.name(),
         "rekindle": env!("CARGO_PKG_VERSION"),
         "device": device.info,
-        "seed": args.seed,
+        "seed": args.seed(),
         "weights": origin,
         "data": {
             "sha256": dataset.data_hash().to_string(),
@@ -320,39 +356,6 @@ fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) 
     ));
 }
 
-/// Folds that cannot be made are refused before any photo is looked at.
-fn check_folds(args: &TrainArgs, dataset: &Dataset) -> anyhow::Result<()> {
-    let Some(folds) = args.folds else {
-        return Ok(());
-    };
-    let photos = dataset.items.len();
-    let usage = |message: String, help: &str| {
-        Err(Failure::new(ExitCode::Usage, message)
-            .with_help(help)
-            .into())
-    };
-    if folds > photos {
-        return usage(
-            format!("--folds {folds} with {photos} photos: some folds would hold none"),
-            "use no more folds than there are photos, 5 or 10 as a rule",
-        );
-    }
-    // Each fold is answered by a head that has seen the others, two classes of them at least.
-    if dataset
-        .counts()
-        .iter()
-        .filter(|count| count.total() >= 2)
-        .count()
-        < 2
-    {
-        return usage(
-            "--folds needs two classes with two photos or more".to_owned(),
-            "add photos, or leave out --folds",
-        );
-    }
-    Ok(())
-}
-
 fn introduce(dataset: &Dataset, context: &Context) {
     let counts: Vec<_> = dataset
         .counts()
@@ -384,6 +387,7 @@ fn introduce(dataset: &Dataset, context: &Context) {
     for warning in dataset.warnings() {
         print_warning(&warning.to_string(), Some(warning.help()));
     }
+    skipped::warn_of(&dataset.skipped);
 }
 
 fn recipe(args: &TrainArgs) -> HeadRecipe {
@@ -410,13 +414,11 @@ fn recipe(args: &TrainArgs) -> HeadRecipe {
     }
 }
 
-#[allow(clippy::too_many_arguments)] // one call, each argument another thing
 fn cross_validated(
     args: &TrainArgs,
     folds: usize,
     recipe: &HeadRecipe,
-    cache: &FeatureCache,
-    groups: &Groups,
+    material: Material<'_>,
     classes: usize,
     model: &Model,
     context: &Context,
@@ -424,13 +426,21 @@ fn cross_validated(
     let mut progress = context
         .console
         .start("folds", Unit::Items, Some(folds as u64));
-    let (slot, device, seed) = (model.slot(), model.device(), args.seed);
+    let (slot, device, seed) = (model.slot(), model.device(), args.seed());
     let answer = async |train, valid: &Examples| {
         let fitted = rekindle_core::train::fit(recipe, train, classes, slot, seed, device).await?;
         evaluate(&fitted, valid, slot, device).await
     };
-    let splits = stratified_folds(cache.labels(), groups.of(), classes, folds, seed)
+    let Material {
+        cache,
+        groups,
+        contents,
+    } = material;
+    let labels = cache.labels();
+    let splits = stratified_folds(labels, groups.of(), Some(contents), classes, folds, seed)
         .map_err(TrainError::from)?;
+    let by_content = |split: Split| split.by_content(contents, labels);
+    let splits: Vec<_> = splits.into_iter().map(by_content).collect();
     let held_out = pollster::block_on(cross_validate::<TrainError>(
         cache,
         classes,
@@ -448,12 +458,12 @@ fn cross_validated(
 }
 
 /// Which photos train and which are held back. With cross-validation all of them train.
-fn divide(
-    args: &TrainArgs,
-    dataset: &Dataset,
-    cache: &FeatureCache,
-    groups: &Groups,
-) -> anyhow::Result<Split> {
+fn divide(args: &TrainArgs, dataset: &Dataset, material: Material<'_>) -> anyhow::Result<Split> {
+    let Material {
+        cache,
+        groups,
+        contents,
+    } = material;
     if args.folds.is_some() {
         return Ok(Split {
             train: (0..cache.len()).collect(),
@@ -469,7 +479,14 @@ fn divide(
     }
     let classes = dataset.classes.len();
     let share = args.split.unwrap_or(HELD_BACK);
-    let split = stratified_split(cache.labels(), groups.of(), classes, share, args.seed);
+    let split = stratified_split(
+        cache.labels(),
+        groups.of(),
+        Some(contents),
+        classes,
+        share,
+        args.seed(),
+    );
     Ok(split.map_err(TrainError::from)?)
 }
 
@@ -528,7 +545,7 @@ fn recipe_card(
     if model.card.small_stem {
         card.insert("small_stem".into(), json!(true));
     }
-    card.insert("seed".into(), json!(args.seed));
+    card.insert("seed".into(), json!(args.seed()));
     card.insert("views".into(), json!(args.views));
     match args.folds {
         Some(folds) => card.insert("folds".into(), json!(folds)),

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{Skipped, Split};
+use super::Split;
 use crate::interrupt::Interrupted;
+use crate::skipped::{self, Skipped};
 use crate::ui::ExitCode;
 use crate::walk::WalkError;
 
@@ -48,20 +49,24 @@ pub enum DatasetError {
         class: String,
     },
     /// Class folders without any usable photo.
-    #[error("no usable photo in {} of {}", listed(classes, "class"), root.display())]
+    #[error("no usable photo in {} of {}{}", listed(classes, "class"), root.display(), because(skipped))]
     EmptyClasses {
         /// The folder.
         root: PathBuf,
         /// Names of the classes.
         classes: Vec<String>,
+        /// What lies in their folders and cannot be used.
+        skipped: Vec<Skipped>,
     },
     /// Classes that occur in `val/` or `test/` but not in `train/`.
-    #[error("no photo to learn {} from in {}", listed(classes, "class"), root.display())]
+    #[error("no photo to learn {} from in {}{}", listed(classes, "class"), root.display(), because(skipped))]
     NotInTrain {
         /// The folder.
         root: PathBuf,
         /// Names of the classes.
         classes: Vec<String>,
+        /// What lies in their folders and cannot be used.
+        skipped: Vec<Skipped>,
     },
     /// A part was asked for that is not there.
     #[error("there is no {}/ in {}", wanted.name(), root.display())]
@@ -74,12 +79,12 @@ pub enum DatasetError {
         found: Vec<String>,
     },
     /// Nothing usable at all.
-    #[error("there is no usable photo in {}", root.display())]
+    #[error("there is no usable photo in {}{}", root.display(), because(skipped))]
     NoPhotos {
         /// The folder.
         root: PathBuf,
-        /// Files that are named like photos but are unusable.
-        skipped: usize,
+        /// What cannot be used.
+        skipped: Vec<Skipped>,
     },
     /// The folders can be understood in two ways.
     #[error("the layout of the folder is ambiguous, {found}: {}", root.display())]
@@ -94,10 +99,10 @@ pub enum DatasetError {
     /// A folder's name is not text, so that it cannot name a class in the model file.
     #[error("the name of this class folder is not valid Unicode, or holds control characters: {}", .0.display())]
     ClassName(PathBuf),
-    /// `--strict`, and some photos cannot be used.
+    /// `--strict`, and something cannot be used.
     #[error("{}", unusable(skipped))]
     Unusable {
-        /// The photos.
+        /// What cannot be used.
         skipped: Vec<Skipped>,
     },
     /// The user asked to stop.
@@ -139,28 +144,29 @@ impl DatasetError {
             Self::OneClass { .. } => {
                 "add a second folder with photos of something else, or of \"none of these\"".into()
             }
-            Self::EmptyClasses { .. } => {
-                "put photos into it, or move the folder away if it is not a class".into()
-            }
-            Self::NotInTrain { .. } => {
-                "put photos of it into train/ too, or take it out of val/ and test/".into()
-            }
+            Self::EmptyClasses { skipped, .. } => skipped::help_with(skipped)
+                .unwrap_or("put photos into it, or move the folder away if it is not a class")
+                .into(),
+            Self::NotInTrain { skipped, .. } => skipped::help_with(skipped)
+                .unwrap_or("put photos of it into train/ too, or take it out of val/ and test/")
+                .into(),
             Self::NoSuchPart { found, .. } if found.is_empty() => {
                 "the folder is not divided: leave out `--split`".into()
             }
             Self::NoSuchPart { found, .. } => {
                 format!("the folder is divided into {}", found.join(", "))
             }
-            Self::NoPhotos { skipped: 0, .. } => {
-                "photos are JPEG, PNG, WebP, GIF, BMP and TIFF files".into()
-            }
-            Self::NoPhotos { skipped, .. } => {
-                format!("{skipped} files are named like photos but cannot be read as such")
-            }
+            Self::NoPhotos { skipped, .. } => skipped::help_with(skipped)
+                .unwrap_or("photos are JPEG, PNG, WebP, GIF, BMP and TIFF files")
+                .into(),
             Self::Ambiguous { fix, .. } => fix.clone(),
             Self::ClassName(_) => "rename the folder".into(),
-            Self::Unusable { .. } => {
-                "replace or delete these files, or leave out `--strict` to skip them".into()
+            Self::Unusable { skipped } => {
+                let help = "replace or delete them, or leave out `--strict` to skip them";
+                match skipped::help_with(skipped) {
+                    Some(first) => format!("{first}; {help}"),
+                    None => help.into(),
+                }
             }
             Self::Interrupted(_) => return None,
         })
@@ -192,7 +198,6 @@ fn listed(names: &[String], singular: &str) -> String {
 }
 
 fn unusable(skipped: &[Skipped]) -> String {
-    let plural = if skipped.len() == 1 { "" } else { "s" };
     let shown: Vec<_> = skipped
         .iter()
         .take(NAMES)
@@ -203,8 +208,16 @@ fn unusable(skipped: &[Skipped]) -> String {
         more => format!(" and {more} more"),
     };
     format!(
-        "{} photo{plural} cannot be used: {}{more}",
-        skipped.len(),
+        "{} cannot be used: {}{more}",
+        skipped::counted(skipped),
         shown.join(", ")
     )
+}
+
+/// Why there are no photos where some should be.
+fn because(skipped: &[Skipped]) -> String {
+    match skipped {
+        [] => String::new(),
+        skipped => format!(": {}", skipped::reasons(skipped)),
+    }
 }

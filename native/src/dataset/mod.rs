@@ -10,6 +10,7 @@
 //! that turn out damaged when they are decoded are taken out again by [`Dataset::leave_out`], under
 //! the same rules.
 
+mod divided;
 mod error;
 mod hash;
 mod layout;
@@ -22,7 +23,7 @@ pub use error::DatasetError;
 pub use hash::{FileHash, hash_file};
 pub use layout::nfc;
 pub use report::ClassCount;
-pub use scan::{ScanOptions, Wanted, check_root, scan, scan_to_measure};
+pub use scan::{ScanOptions, Wanted, check_root, classes_of, scan, scan_to_measure};
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use crate::photos::PhotoError;
+use crate::skipped::Skipped;
 use remark::Remark;
 
 /// The part of a data set a photo was put in by its folder.
@@ -71,18 +73,6 @@ pub struct Item {
     pub hash: FileHash,
 }
 
-/// A file that is named like a photo but could not be used.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Skipped {
-    /// Its place under the data set's folder, with `/` between components.
-    pub path: String,
-    /// The stable short name of the problem, see
-    /// [`PhotoProblem::kind`](crate::photos::PhotoProblem::kind).
-    pub kind: &'static str,
-    /// The problem in words.
-    pub reason: String,
-}
-
 /// A folder of photos that training or evaluation can use.
 #[derive(Debug, Clone)]
 pub struct Dataset {
@@ -92,7 +82,7 @@ pub struct Dataset {
     pub classes: Vec<String>,
     /// The photos, sorted by their place under the folder.
     pub items: Vec<Item>,
-    /// What was named like a photo but is none, sorted by place.
+    /// What is meant to be a photo, or to lead to some, and cannot be used, sorted by place.
     pub skipped: Vec<Skipped>,
     /// Number of other files: notes, tables, videos. Hidden files are not counted.
     pub other_files: usize,
@@ -155,28 +145,28 @@ impl Dataset {
     }
 
     /// Takes photos out that could not be decoded, given by their index into [`Dataset::items`],
-    /// and adds them to the skipped ones.
+    /// adds them to the skipped ones and returns them.
     ///
     /// # Errors
     /// [`DatasetError::Unusable`] if unreadable photos are not tolerated;
     /// [`DatasetError::EmptyClasses`] if a class has lost its last photo;
     /// [`DatasetError::RootMissing`] if the whole folder has vanished.
-    pub fn leave_out(&mut self, failed: &[(usize, PhotoError)]) -> Result<(), DatasetError> {
+    pub fn leave_out(
+        &mut self,
+        failed: &[(usize, PhotoError)],
+    ) -> Result<Vec<Skipped>, DatasetError> {
         if failed.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         if !self.root.is_dir() {
             return Err(DatasetError::RootMissing(self.root.clone()));
         }
-        for (index, error) in failed {
-            if let Some(item) = self.items.get(*index) {
-                self.skipped.push(Skipped {
-                    path: item.relative.clone(),
-                    kind: error.kind(),
-                    reason: error.problem.to_string(),
-                });
-            }
-        }
+        let left_out = failed.iter().filter_map(|(index, error)| {
+            let item = self.items.get(*index)?;
+            Some(Skipped::new(item.relative.clone(), &error.problem).of_class(item.class))
+        });
+        let left_out: Vec<_> = left_out.collect();
+        self.skipped.extend_from_slice(&left_out);
         let gone: BTreeSet<usize> = failed.iter().map(|(index, _)| *index).collect();
         let mut index = 0;
         self.items.retain(|_| {
@@ -184,7 +174,8 @@ impl Dataset {
             !gone.contains(&(index - 1))
         });
         self.skipped.sort_by(|a, b| a.path.cmp(&b.path));
-        self.check()
+        self.check()?;
+        Ok(left_out)
     }
 
     /// The rules every data set has to meet, before and after photos were left out.
@@ -203,16 +194,23 @@ impl Dataset {
         if self.items.is_empty() {
             return Err(DatasetError::NoPhotos {
                 root: self.root.clone(),
-                skipped: self.skipped.len(),
+                skipped: self.skipped.clone(),
             });
         }
         if self.measured.is_some() {
             return Ok(());
         }
+        let skipped_of = |classes: &[String]| -> Vec<Skipped> {
+            let is_of = |class: usize| classes.contains(&self.classes[class]);
+            let skipped = self.skipped.iter();
+            let skipped = skipped.filter(|skipped| skipped.class.is_some_and(is_of));
+            skipped.cloned().collect()
+        };
         let empty = classes_where(&|count| count.total() == 0);
         if !empty.is_empty() {
             return Err(DatasetError::EmptyClasses {
                 root: self.root.clone(),
+                skipped: skipped_of(&empty),
                 classes: empty,
             });
         }
@@ -221,6 +219,7 @@ impl Dataset {
             if !untaught.is_empty() {
                 return Err(DatasetError::NotInTrain {
                     root: self.root.clone(),
+                    skipped: skipped_of(&untaught),
                     classes: untaught,
                 });
             }

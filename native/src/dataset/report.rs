@@ -97,11 +97,6 @@ pub enum Warning {
         /// The names.
         classes: [String; 2],
     },
-    /// Files were skipped.
-    Skipped {
-        /// Number of files.
-        photos: usize,
-    },
 }
 
 impl fmt::Display for Warning {
@@ -156,12 +151,6 @@ impl fmt::Display for Warning {
             Self::CaseClash { classes: [a, b] } => {
                 write!(f, "the classes `{a}` and `{b}` differ only in case")
             }
-            Self::Skipped { photos } => {
-                write!(
-                    f,
-                    "{photos} files are named like photos but cannot be used; they are skipped"
-                )
-            }
         }
     }
 }
@@ -193,9 +182,6 @@ impl Warning {
             }
             Self::CaseClash { .. } => {
                 "merge or rename the folders: on Windows and macOS they are one"
-            }
-            Self::Skipped { .. } => {
-                "see the list of skipped files, or use `--strict` to stop at them"
             }
         }
     }
@@ -273,11 +259,6 @@ impl Dataset {
                     classes: [other.clone(), class.clone()],
                 });
             }
-        }
-        if !self.skipped.is_empty() {
-            warnings.push(Warning::Skipped {
-                photos: self.skipped.len(),
-            });
         }
         warnings
     }

@@ -7,11 +7,12 @@ use std::{fs, io};
 use rayon::prelude::*;
 
 use super::hash::hash_opened;
-use super::layout::{ClassFolder, Layout, Reader, Unlabelled, class_names};
+use super::layout::{ClassFolder, Known, Layout, Reader, Unlabelled, class_names};
 use super::remark::Remark;
-use super::{Dataset, DatasetError, FileHash, Item, Skipped, Split, relative};
+use super::{Dataset, DatasetError, FileHash, Item, Split, relative};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::photos::{Content, Limits, PhotoProblem, SNIFF_BYTES, open_regular, sniff};
+use crate::skipped::Skipped;
 use crate::walk::{WalkError, Walker};
 
 /// What [`scan`] accepts.
@@ -52,13 +53,8 @@ pub fn scan(
     options: &ScanOptions,
     interrupt: &Interrupt,
 ) -> Result<Dataset, DatasetError> {
-    let walker = open(root, interrupt)?;
-    let reader = Reader {
-        root,
-        walker: &walker,
-        known: None,
-    };
-    let layout = reader.understand()?;
+    let scan = Scan::new(root, options, interrupt)?;
+    let layout = scan.layout(None)?;
     // The parts come in order.
     if layout
         .parts
@@ -77,17 +73,11 @@ pub fn scan(
             fix: "name a train/ folder beside it, or give the folder of classes itself".into(),
         });
     }
-    Scan {
-        root,
-        options,
-        walker: &walker,
-        interrupt,
-    }
-    .read(layout, None)
+    scan.read(layout, None)
 }
 
-/// Understands the folder `root` as photos to measure a model on, which knows its classes: one class,
-/// or empty ones, will do.
+/// Understands the folder `root` as photos to measure a model on, which knows its classes (`known` says
+/// which they are, where they have names): one class, or empty ones, will do.
 ///
 /// # Errors
 /// [`DatasetError::NoSuchPart`] if the wanted part is not there; everything that leaves nothing to
@@ -96,27 +86,26 @@ pub fn scan_to_measure(
     root: &Path,
     options: &ScanOptions,
     wanted: Wanted,
-    known: &dyn Fn(&str) -> bool,
+    known: Known<'_>,
     interrupt: &Interrupt,
 ) -> Result<Dataset, DatasetError> {
-    let walker = open(root, interrupt)?;
-    let reader = Reader {
-        root,
-        walker: &walker,
-        known: Some(known),
-    };
-    let mut layout = reader.understand()?;
-    let chosen = choose(root, &layout, wanted, &walker)?;
+    let scan = Scan::new(root, options, interrupt)?;
+    let mut layout = scan.layout(known)?;
+    let chosen = choose(root, &layout, wanted, &scan.walker)?;
     if let Some(split) = chosen {
         layout.folders.retain(|folder| folder.split == Some(split));
     }
-    let scan = Scan {
-        root,
-        options,
-        walker: &walker,
-        interrupt,
-    };
     scan.read(layout, Some(chosen))
+}
+
+/// The classes of the folder `root`, by the names of their folders, sorted, each once.
+///
+/// # Errors
+/// Everything that keeps the folders from being understood.
+pub fn classes_of(root: &Path, interrupt: &Interrupt) -> Result<Vec<String>, DatasetError> {
+    let options = ScanOptions::default();
+    let layout = Scan::new(root, &options, interrupt)?.layout(None)?;
+    Ok(class_names(&layout.folders))
 }
 
 /// Says so where the photos of a part lie in no class folders, or those of all.
@@ -172,11 +161,6 @@ fn choose(
     }
 }
 
-fn open<'i>(root: &Path, interrupt: &'i Interrupt) -> Result<Walker<'i>, DatasetError> {
-    check_root(root)?;
-    Ok(Walker::new(root, interrupt)?)
-}
-
 /// Whether there is a folder at all.
 ///
 /// # Errors
@@ -195,14 +179,40 @@ pub fn check_root(root: &Path) -> Result<(), DatasetError> {
     }
 }
 
+/// What every scan begins with, and how it ends.
 struct Scan<'a> {
     root: &'a Path,
     options: &'a ScanOptions,
-    walker: &'a Walker<'a>,
+    walker: Walker<'a>,
     interrupt: &'a Interrupt,
 }
 
-impl Scan<'_> {
+impl<'a> Scan<'a> {
+    fn new(
+        root: &'a Path,
+        options: &'a ScanOptions,
+        interrupt: &'a Interrupt,
+    ) -> Result<Self, DatasetError> {
+        check_root(root)?;
+        let walker = Walker::new(root, interrupt)?;
+        Ok(Self {
+            root,
+            options,
+            walker,
+            interrupt,
+        })
+    }
+
+    /// Understands the folders; `known` says which names are classes', where somebody knows.
+    fn layout(&self, known: Known<'_>) -> Result<Layout, DatasetError> {
+        let reader = Reader {
+            root: self.root,
+            walker: &self.walker,
+            known,
+        };
+        reader.understand()
+    }
+
     /// Lists and hashes the photos of the class folders.
     fn read(
         &self,
@@ -223,7 +233,12 @@ impl Scan<'_> {
             .enumerate()
             .map(|(n, name)| (name, n))
             .collect();
-        let (mut found, mut bad_links) = (Vec::new(), bad_links);
+        let mut found = Vec::new();
+        let skip_link = |path: &PathBuf| {
+            let path = relative(self.root, path);
+            Skipped::new(path, &PhotoProblem::BadLink)
+        };
+        let mut skipped: Vec<Skipped> = bad_links.iter().map(skip_link).collect();
         for folder in &folders {
             let class = numbers.get(&folder.name).copied().unwrap_or_default();
             let walked = self.walker.walk(&folder.path)?;
@@ -231,8 +246,8 @@ impl Scan<'_> {
                 return Err(DatasetError::Unlistable { path, cause });
             }
             other_files += walked.others;
-            bad_links.extend(walked.loops);
-            bad_links.extend(walked.dangling);
+            let bad_links = walked.loops.iter().chain(&walked.dangling);
+            skipped.extend(bad_links.map(|path| skip_link(path).of_class(class)));
             found.extend(walked.photos.into_iter().map(|path| Found {
                 relative: relative(self.root, &path),
                 path,
@@ -253,10 +268,6 @@ impl Scan<'_> {
             })
             .collect::<Result<_, DatasetError>>()?;
         let mut items = Vec::with_capacity(hashed.len());
-        let mut skipped: Vec<Skipped> = bad_links
-            .iter()
-            .map(|path| skip(relative(self.root, path), &PhotoProblem::BadLink))
-            .collect();
         for (found, hash) in hashed {
             match hash {
                 Ok(hash) => items.push(Item {
@@ -266,7 +277,9 @@ impl Scan<'_> {
                     split: found.split,
                     hash,
                 }),
-                Err(problem) => skipped.push(skip(found.relative, &problem)),
+                Err(problem) => {
+                    skipped.push(Skipped::new(found.relative, &problem).of_class(found.class));
+                }
             }
         }
         // A folder that vanishes while it is read looks like many missing files; say what really
@@ -305,14 +318,6 @@ fn nested(folders: &[ClassFolder], found: &[Found]) -> Option<Remark> {
     })
 }
 
-fn skip(path: String, problem: &PhotoProblem) -> Skipped {
-    Skipped {
-        path,
-        kind: problem.kind(),
-        reason: problem.to_string(),
-    }
-}
-
 /// Hashes a file and looks at its first bytes; whether it decodes will be seen when it is decoded.
 fn examine(
     path: &Path,
@@ -327,8 +332,9 @@ fn examine(
     if bytes == 0 {
         return Ok(Err(PhotoProblem::Empty));
     }
-    if bytes > limits.max_file_bytes {
-        return Ok(Err(PhotoProblem::FileTooLarge { bytes }));
+    let allowed = limits.max_file_bytes;
+    if bytes > allowed {
+        return Ok(Err(PhotoProblem::FileTooLarge { bytes, allowed }));
     }
     let mut content = None;
     let hash = hash_opened(&mut file, |head| {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::report::Warning;
 use super::*;
 use crate::interrupt::Interrupt;
-use crate::photos::{PhotoProblem, is_photo_name};
+use crate::photos::{Content, Limits, PhotoProblem, is_photo_name, sniff};
+use crate::skipped;
 
 /// A folder under construction.
 struct Folder(tempfile::TempDir);
@@ -57,7 +58,13 @@ impl Folder {
     fn measure(&self, wanted: Wanted, known: &[&str]) -> Result<Dataset, DatasetError> {
         let known = |name: &str| known.contains(&name);
         let options = ScanOptions::default();
-        scan_to_measure(self.0.path(), &options, wanted, &known, &Interrupt::new())
+        scan_to_measure(
+            self.0.path(),
+            &options,
+            wanted,
+            Some(&known),
+            &Interrupt::new(),
+        )
     }
 
     /// The error message without the folder's changing name, and the help.
@@ -248,7 +255,7 @@ fn files_that_are_no_pictures_are_skipped_listed_and_counted() {
         ("b/photo.heic", "unsupported_format"),
     ];
     assert_eq!(skipped, expected);
-    assert!(dataset.warnings().contains(&Warning::Skipped { photos: 3 }));
+    assert_eq!(skipped::counted(&dataset.skipped), "3 files");
 
     let strict = ScanOptions {
         strict: true,
@@ -258,10 +265,61 @@ fn files_that_are_no_pictures_are_skipped_listed_and_counted() {
     assert!(
         error
             .to_string()
-            .starts_with("3 photos cannot be used: a/page.jpg (not an image"),
+            .starts_with("3 files cannot be used: a/page.jpg (not an image"),
         "{error}"
     );
     assert!(error.help().is_some_and(|help| help.contains("--strict")));
+}
+
+#[test]
+fn a_class_without_usable_photos_says_why_and_what_to_do() {
+    let heic: &[u8] = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic";
+    let folder = Folder::with(&["a/1.png", "b/2.png"]);
+    for name in ["1.heic", "2.HEIC", "3.jpg"] {
+        folder.write(&format!("phone/{name}"), heic);
+    }
+    folder.write("phone/4.jpg", b"");
+    if !matches!(sniff(heic), Content::Foreign(format) if format.is_read()) {
+        let (text, help) = folder.refusal();
+        assert_eq!(
+            text,
+            "no usable photo in class `phone` of DIR: a HEIC picture is not supported (3 files, such as \
+             phone/1.heic); the file is empty (phone/4.jpg)"
+        );
+        assert!(help.contains("heif-convert"), "{help}");
+        // Nothing else at all, and nothing else to learn from.
+        let all = Folder::with(&[]);
+        all.write("a/1.heic", heic);
+        all.write("b/2.heic", heic);
+        let error = all.measure(Wanted::Best, &["a", "b"]).unwrap_err();
+        for (text, help) in [all.refusal(), all.explained(&error)] {
+            assert!(
+                text.contains("HEIC") && help.contains("heif-convert"),
+                "{text}\n{help}"
+            );
+        }
+        let parts = Folder::with(&["train/a/1.png", "train/b/2.png", "val/c/3.png"]);
+        parts.write("train/c/4.heic", heic);
+        let (text, help) = parts.refusal();
+        assert!(
+            text.contains("learn class `c`") && text.contains("HEIC"),
+            "{text}"
+        );
+        assert!(help.contains("heif-convert"), "{help}");
+    }
+    // What is found when it is decoded is said in the same way.
+    let folder = Folder::with(&["a/1.png", "b/2.png"]);
+    let mut dataset = folder.scan().unwrap();
+    let limits = Limits::with_max_pixels(Some(10));
+    let problem = limits.admit(4, 3, 36).unwrap_err();
+    let error = PhotoError::new(&folder.path("b/2.png"), problem);
+    let (text, help) = folder.explained(&dataset.leave_out(&[(1, error)]).unwrap_err());
+    assert_eq!(
+        text,
+        "no usable photo in class `b` of DIR: the picture of 4×3 pixels is larger than allowed: at most 10 \
+         pixels are allowed (b/2.png)"
+    );
+    assert!(help.contains("--max-pixels"), "{help}");
 }
 
 #[test]

@@ -11,9 +11,9 @@ use ureq::{Agent, Body};
 
 use super::{FetchError, Found, Place, WeightSource};
 use crate::dataset::hash_file;
+use crate::files::{self, sync_folder};
 use crate::interrupt::Interrupt;
 use crate::photos::{Content, sniff};
-use crate::runs::{sync_folder, write_atomically};
 
 /// No network's weights are larger; what is larger is not weights.
 const MOST_BYTES: u64 = 8 << 30;
@@ -303,7 +303,7 @@ impl Job<'_> {
         if from == 0 {
             self.forget();
             if let Some(tag) = tag {
-                write_atomically(&self.tag(), tag.as_bytes()).map_err(failed)?;
+                files::write(&self.tag(), tag.as_bytes()).map_err(|error| failed(error.cause))?;
             }
         }
         let mut file = OpenOptions::new()

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::interrupt::Interrupted;
 use crate::ui::ExitCode;
+use crate::ui::advice;
 
 /// Why weights could not be had. `by_hand` says which file to put where instead.
 #[derive(Debug, Error)]
@@ -137,11 +138,13 @@ impl FetchError {
                     "run the command again; if it stays so, do not trust the address; or {by_hand}"
                 )
             }
-            Self::Write { cause, .. } if cause.kind() == io::ErrorKind::StorageFull => {
-                "free some space on the disk".into()
+            Self::Write { cause, .. } => {
+                format!("{}: XDG_CACHE_HOME names another folder", advice(cause))
             }
-            Self::Write { .. } => "make the folder writable, or set XDG_CACHE_HOME".into(),
-            Self::TooLarge { .. } | Self::Interrupted(_) => return None,
+            Self::TooLarge { .. } => {
+                "get the network's weights from where it was published, and give the file with --weights".into()
+            }
+            Self::Interrupted(_) => return None,
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
 
 use rekindle_core::backbone::{UnknownArchitecture, UnsupportedInput};
 use rekindle_core::device::DeviceError;
@@ -14,6 +14,7 @@ use rekindle_core::train::TrainError;
 use super::{ExitCode, plain};
 use crate::dataset::DatasetError;
 use crate::fetch::FetchError;
+use crate::files::WriteError;
 use crate::interrupt::Interrupted;
 use crate::photos::PhotoError;
 use crate::runs::RunError;
@@ -59,16 +60,47 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 /// The exit code and the advice for an error: those of a [`Failure`] anywhere in it, else those of
-/// the first error in its chain that is known here.
+/// the first error in its chain that is known here. Whatever ends the program has advice, unless the user ended it.
 pub fn describe(error: &anyhow::Error) -> (ExitCode, Option<String>) {
     // A failure given as context is no link of the chain by itself; anyhow finds it all the same.
-    if let Some(failure) = error.downcast_ref::<Failure>() {
-        return (failure.code, failure.help.clone());
+    let (code, help) = match error.downcast_ref::<Failure>() {
+        Some(failure) => (failure.code, failure.help.clone()),
+        None => error
+            .chain()
+            .find_map(known)
+            .unwrap_or((ExitCode::Io, None)),
+    };
+    let general = || {
+        Some(match code {
+            ExitCode::Ok | ExitCode::Interrupted => return None,
+            ExitCode::GateFailed => "train on more photos or another network, or lower the gate",
+            ExitCode::Usage => "the command's --help lists what it takes",
+            ExitCode::Data => "see that this is the file or folder you mean, and that it is whole",
+            ExitCode::Device => "`--device cpu` always works",
+            ExitCode::Io => "look at the path, the disk and the connection, and try again",
+        })
+    };
+    (code, help.or_else(|| general().map(Into::into)))
+}
+
+/// What the user can do about something that the operating system has refused.
+pub fn advice(error: &io::Error) -> &'static str {
+    use io::ErrorKind;
+    match error.kind() {
+        ErrorKind::NotFound => "check the name: nothing is there",
+        ErrorKind::PermissionDenied => "get the right to it, or take another place",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space on the disk, or take another place"
+        }
+        ErrorKind::FileTooLarge => {
+            "files may not become so large here (see `ulimit -f`): take another place"
+        }
+        ErrorKind::ReadOnlyFilesystem => "the disk takes no files: take another place",
+        ErrorKind::IsADirectory => "this is a folder: name a file",
+        ErrorKind::NotADirectory => "a file stands where a folder should: check the path",
+        ErrorKind::OutOfMemory => "close other programs, or choose a smaller network",
+        _ => "look at the disk, and try again or take another place",
     }
-    error
-        .chain()
-        .find_map(known)
-        .unwrap_or((ExitCode::Io, None))
 }
 
 fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
@@ -83,7 +115,9 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
     } else if let Some(error) = error.downcast_ref::<FetchError>() {
         Some((error.exit_code(), error.help()))
     } else if let Some(error) = error.downcast_ref::<RunError>() {
-        Some((error.exit_code(), error.help()))
+        Some((error.exit_code(), Some(error.help())))
+    } else if let Some(error) = error.downcast_ref::<WriteError>() {
+        Some((ExitCode::Io, Some(error.help())))
     } else if let Some(error) = error.downcast_ref::<ServeError>() {
         Some((error.exit_code(), error.help()))
     } else if let Some(error) = error.downcast_ref::<DeviceError>() {
@@ -97,16 +131,23 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
             ExitCode::Usage,
             Some("`rekindle models` lists the networks there are".into()),
         ))
-    } else if error.is::<UnsupportedInput>() || error.is::<UnknownPart>() {
-        Some((ExitCode::Usage, None))
+    } else if let Some(error) = error.downcast_ref::<UnsupportedInput>() {
+        let help = format!("give images of {0}×{0} pixels or more", error.smallest());
+        Some((ExitCode::Usage, Some(help)))
+    } else if error.is::<UnknownPart>() {
+        let help =
+            "`rekindle summary NETWORK --parameters` lists the names that a part can begin with";
+        Some((ExitCode::Usage, Some(help.into())))
     } else if error.is::<OnnxError>() {
-        Some((ExitCode::Data, None))
-    } else if let Some(error) = error.downcast_ref::<io::Error>() {
-        // Whoever reads our output (`head`, a pager) may stop when it has seen enough.
-        let closed = error.kind() == io::ErrorKind::BrokenPipe;
-        Some((if closed { ExitCode::Ok } else { ExitCode::Io }, None))
+        let help = "export a smaller network: `rekindle models` lists their sizes";
+        Some((ExitCode::Data, Some(help.into())))
     } else {
-        None
+        let error = error.downcast_ref::<io::Error>()?;
+        Some(match error.kind() {
+            // Whoever reads our output (`head`, a pager) may stop when it has seen enough.
+            io::ErrorKind::BrokenPipe => (ExitCode::Ok, None),
+            _ => (ExitCode::Io, Some(advice(error).into())),
+        })
     }
 }
 
@@ -116,6 +157,7 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
 fn device(error: &DeviceError) -> (ExitCode, Option<String>) {
     match error {
         DeviceError::UnknownPreference(_) => (ExitCode::Usage, None),
+        DeviceError::NotFinite { .. } => (ExitCode::Data, Some(OVERFLOWN.into())),
         DeviceError::NotFound { .. } => (
             ExitCode::Device,
             Some("`rekindle doctor` shows what there is; `--device cpu` always works".into()),
@@ -131,6 +173,10 @@ fn device(error: &DeviceError) -> (ExitCode, Option<String>) {
     }
 }
 
+/// What to do about weights that are numbers, and too large to compute with.
+const OVERFLOWN: &str = "the weights are damaged, or their training went astray (a rate too high): take others, or an \
+     earlier checkpoint; with `--precision half`, leave that out";
+
 fn model(error: &ModelError) -> (ExitCode, Option<String>) {
     match error {
         ModelError::Weights(error) => (ExitCode::Data, Some(error.help().into())),
@@ -139,7 +185,25 @@ fn model(error: &ModelError) -> (ExitCode, Option<String>) {
             cause,
             ..
         } => (ExitCode::Data, Some(because(architecture, cause))),
-        _ => (ExitCode::Data, None),
+        ModelError::NoCard => (
+            ExitCode::Data,
+            Some("give the network's name, and this file with --weights".into()),
+        ),
+        ModelError::Card(_) | ModelError::Input(_) => (
+            ExitCode::Data,
+            Some(
+                "the file was damaged, or changed by another program: take another copy, or train the model again"
+                    .into(),
+            ),
+        ),
+        ModelError::Newer { .. } => (
+            ExitCode::Data,
+            Some("get the newest Rekindle, or train the model again with this one".into()),
+        ),
+        ModelError::Architecture(_) => (
+            ExitCode::Data,
+            Some("`rekindle models` lists the networks that this Rekindle knows".into()),
+        ),
     }
 }
 
@@ -150,6 +214,7 @@ fn because(architecture: &str, cause: &Cause) -> String {
             classes: Some(classes),
         } => format!(
             "the file is {architecture}'s with a head for {classes} classes, and does not say what they are called: \
+             `rekindle evaluate {architecture} DIR --weights FILE` measures it on a folder that does, and \
              `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
         ),
         Cause::OtherHead { classes: None } => format!(
@@ -186,6 +251,12 @@ fn because(architecture: &str, cause: &Cause) -> String {
 fn training(error: &TrainError) -> (ExitCode, Option<String>) {
     match error {
         TrainError::Device(error) => device(error),
+        TrainError::Split(error) => (ExitCode::Data, error.help().map(Into::into)),
+        TrainError::Mlp(_) => (
+            ExitCode::Data,
+            Some("lower --lr, or take --head linear, which needs no rate".into()),
+        ),
+        // The others say what to do themselves.
         _ => (ExitCode::Data, None),
     }
 }
@@ -193,10 +264,42 @@ fn training(error: &TrainError) -> (ExitCode, Option<String>) {
 /// Prints `error: …` and `help: …` to stderr and returns how the program should end.
 pub fn print_error(error: &anyhow::Error) -> ExitCode {
     let (code, help) = describe(error);
-    if code != ExitCode::Ok {
-        print_lines("error", &one_line(error), help.as_deref());
+    if code == ExitCode::Interrupted {
+        // What it was in the midst of is no news.
+        print_lines("error", &Interrupted.to_string(), None);
+    } else if code != ExitCode::Ok {
+        let message = one_line(error);
+        match own_advice(&message) {
+            Some((message, help)) => print_lines("error", &message, Some(help)),
+            None => print_lines("error", &message, help.as_deref()),
+        }
     }
     code
+}
+
+/// Errors of the core that know what to do say so at their end: `… (help: …)`.
+fn own_advice(message: &str) -> Option<(String, &str)> {
+    let (before, rest) = message.split_once(" (help: ")?;
+    let (help, after) = rest.rsplit_once(')')?;
+    Some((format!("{before}{after}"), help))
+}
+
+/// Prints what clap says of the command line (to stdout, where it was asked for help), its last line as every
+/// error's.
+pub fn print_usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Where stdout is closed there is nobody left to tell.
+        let _ = error.print();
+        return ExitCode::Ok;
+    }
+    let text = error.render();
+    let text = match io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    let text = text.replace("For more information, try", "help: for more, try");
+    let _ = io::stderr().lock().write_all(text.as_bytes());
+    ExitCode::Usage
 }
 
 /// Prints `warning: …` and `help: …` to stderr.
@@ -262,6 +365,19 @@ mod tests {
 
     #[test]
     fn failures_interrupts_and_closed_pipes_end_as_documented() {
+        assert_eq!(
+            own_advice("cannot split: 0.5 folds (help: use 2 (or more))"),
+            Some(("cannot split: 0.5 folds".to_owned(), "use 2 (or more)"))
+        );
+        for code in [
+            ExitCode::GateFailed,
+            ExitCode::Usage,
+            ExitCode::Data,
+            ExitCode::Device,
+            ExitCode::Io,
+        ] {
+            assert!(describe(&Failure::new(code, "x").into()).1.is_some());
+        }
         let failure = Failure::new(ExitCode::GateFailed, "accuracy 0.5 is under 0.9")
             .with_help("more photos");
         assert_eq!(

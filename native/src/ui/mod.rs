@@ -9,7 +9,7 @@ mod plain;
 mod progress;
 
 pub use exit::ExitCode;
-pub use failure::{Failure, print_error, print_warning};
+pub use failure::{Failure, advice, print_error, print_usage, print_warning};
 pub use hush::hushed;
 pub use plain::plain;
-pub use progress::{Console, Unit};
+pub use progress::{Console, Progress, Unit};

@@ -120,6 +120,14 @@ impl Progress {
         }
     }
 
+    /// Does something that writes to the terminal, with the bar out of the way meanwhile.
+    pub fn aside<R>(&self, act: impl FnOnce() -> R) -> R {
+        match &self.display {
+            Display::Bar(bar) => bar.suspend(act),
+            Display::Lines(_) | Display::Silent => act(),
+        }
+    }
+
     /// The task is done; `line` says with what result.
     pub fn finish(self, line: &str) {
         match &self.display {

@@ -106,8 +106,10 @@ impl Architecture {
         then: impl FnOnce(Value) -> Value,
     ) -> Result<Graph, UnsupportedInput> {
         let [_, height, width] = image;
-        let divides = |side: usize| side > 0 && side.is_multiple_of(self.input_multiple);
-        let sketched = match divides(height) && divides(width) {
+        let is_possible = |side: usize| {
+            (1..=MOST_PIXELS).contains(&side) && side.is_multiple_of(self.input_multiple)
+        };
+        let sketched = match is_possible(height) && is_possible(width) {
             true => sketch(image, options, |image| then((self.describe)(before(image)))).ok(),
             false => None,
         };
@@ -115,7 +117,7 @@ impl Architecture {
             architecture: self.name,
             height,
             width,
-            min_input: self.min_input(),
+            min_input: self.min_input_with(options),
             multiple: self.input_multiple,
         })
     }
@@ -157,10 +159,14 @@ impl Architecture {
 
     /// The smallest side of a square image that it can take, in pixels.
     pub fn min_input(&self) -> usize {
+        self.min_input_with(&Options::default())
+    }
+
+    fn min_input_with(&self, options: &Options) -> usize {
         let step = self.input_multiple;
         let fits = |steps: usize| {
             let side = steps * step;
-            sketch([3, side, side], &Options::default(), self.describe).is_ok()
+            sketch([3, side, side], options, self.describe).is_ok()
         };
         // If a network takes a size, it takes all that are larger.
         let (mut too_small, mut enough) = (0, self.input_size.div_ceil(step));
@@ -174,6 +180,10 @@ impl Architecture {
         enough * step
     }
 }
+
+/// The longest side of an image that networks are written down for, in pixels. No memory holds the maps of a
+/// larger one, and here all that is counted of them still fits into 64 bits.
+pub const MOST_PIXELS: usize = 1 << 14;
 
 /// Classes of the weights that are published.
 pub const IMAGENET_CLASSES: usize = 1000;
@@ -193,13 +203,22 @@ pub struct UnsupportedInput {
 }
 
 impl UnsupportedInput {
+    /// The smallest side of a square image that the network can take, in pixels.
+    pub fn smallest(&self) -> usize {
+        self.min_input
+    }
+
     fn what_it_takes(&self) -> String {
-        match self.multiple {
+        let least = match self.multiple {
             1 => format!("each side must be at least {}", self.min_input),
             n => format!(
                 "each side must be a multiple of {n}, and at least {}",
                 self.min_input
             ),
+        };
+        match self.height.max(self.width) > MOST_PIXELS {
+            true => format!("{least} and at most {MOST_PIXELS}"),
+            false => least,
         }
     }
 }

@@ -31,7 +31,7 @@ mod vgg;
 mod vit;
 
 pub use architecture::{
-    Architecture, HeadSlot, HeadStyle, IMAGENET_CLASSES, License, PretrainedWeights,
+    Architecture, HeadSlot, HeadStyle, IMAGENET_CLASSES, License, MOST_PIXELS, PretrainedWeights,
     UnsupportedInput,
 };
 pub use position::{interpolate_position_embedding, interpolate_relative_bias};

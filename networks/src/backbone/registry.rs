@@ -88,6 +88,7 @@ fn distance(a: &str, b: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backbone::MOST_PIXELS;
     use crate::graph::Options;
 
     #[test]
@@ -111,6 +112,38 @@ mod tests {
             error.to_string(),
             "alexnet cannot take images of 40×40 pixels: each side must be at least 63"
         );
+        // The networks whose numbers grow fastest, at the largest size: nothing wraps.
+        for name in [
+            "vgg19",
+            "vit_h_14",
+            "swin_v2_b",
+            "regnet_y_128gf",
+            "coatnet_0_rw_224",
+        ] {
+            let network = find(name).unwrap();
+            let side = MOST_PIXELS / network.input_multiple * network.input_multiple;
+            let graph = network.graph([3, side, side], &Options::default()).unwrap();
+            let times = (side as f64 / network.input_size as f64).powi(2);
+            let macs = graph.macs() as f64;
+            assert!(
+                macs > 0.9 * times * network.published_graph().macs() as f64,
+                "{name}"
+            );
+            let outputs = graph
+                .nodes()
+                .iter()
+                .map(|node| node.shape.iter().product::<usize>());
+            assert!(
+                outputs.map(|n| n as f64).sum::<f64>() * 8192.0 < 2.0_f64.powi(60),
+                "{name}"
+            );
+        }
+        for side in [MOST_PIXELS + 1, 1 << 32, 1 << 63, usize::MAX] {
+            let error = alexnet
+                .graph([3, side, 64], &Options::default())
+                .unwrap_err();
+            assert!(error.to_string().ends_with("at most 16384"), "{error}");
+        }
         let vit = find("vit_b_16").unwrap();
         let error = vit.graph([3, 100, 96], &Options::default()).unwrap_err();
         assert!(error.to_string().contains("a multiple of 16"), "{error}");

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::graph::{Norm, Value};
 
+/// The widest hidden layer: more than twice the features of any network. A model's card may claim any number,
+/// and tables are made of cards alone.
+pub const MAX_HIDDEN: usize = 1 << 16;
+
 /// The shape of such a head.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct MlpConfig {

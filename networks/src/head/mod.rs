@@ -2,7 +2,7 @@
 
 mod mlp;
 
-pub use mlp::MlpConfig;
+pub use mlp::{MAX_HIDDEN, MlpConfig};
 
 use serde::{Deserialize, Serialize};
 

@@ -7,7 +7,7 @@ use super::channels::{ADAPTER, Channels, port_kernels};
 use super::renames::{Renames, Wanted, first, parts, unwrapped};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
 use crate::graph::{Graph, Op};
-use crate::weights::{TensorSource, WeightsError, all_finite, is_average};
+use crate::weights::{TensorSource, WeightsError, all_finite, is_average, is_counter};
 
 /// What a file's weights are wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,8 +128,7 @@ impl<'a> Adapted<'a> {
         // Nothing that answers: counters, and classifiers that only help to train.
         let is_idle = |name: &str| {
             let helps = |prefix: &&str| name.starts_with(*prefix);
-            name.ends_with("n_averaged")
-                || name.ends_with("num_batches_tracked")
+            is_counter(name)
                 || first(name).to_ascii_lowercase().starts_with("aux")
                 || architecture.auxiliary.iter().any(helps)
         };
@@ -187,15 +186,13 @@ impl<'a> Adapted<'a> {
 
     /// How the file was read.
     pub fn reading(&self) -> Reading {
-        let counts =
-            |name: &&String| name.ends_with("num_batches_tracked") || name.ends_with("n_averaged");
         Reading {
             prefix: self.renames.prefix.clone(),
             copies: self.renames.copies.clone(),
             aside: self
                 .aside
                 .iter()
-                .filter(|name| !counts(name))
+                .filter(|name| !is_counter(name))
                 .cloned()
                 .collect(),
         }
@@ -207,7 +204,7 @@ impl<'a> Adapted<'a> {
             .renames
             .names
             .iter()
-            .filter(|(name, _)| name.starts_with(head));
+            .filter(|(name, _)| name.starts_with(head) && !is_counter(name));
         for (_, original) in of_head {
             let shape = self.source.shape(original, &[]).unwrap_or_default();
             all_finite(original, &self.source.numbers(original, &shape)?)?;

@@ -6,14 +6,11 @@ use serde_json::{Map, Value};
 use super::{Channels, PhotoHashes};
 use crate::backbone::{Architecture, HeadSlot, PretrainedWeights};
 use crate::graph::Options;
-use crate::head::HeadKind;
+use crate::head::{HeadKind, MAX_HIDDEN};
 use crate::preprocess::Preset;
 
 /// The version of the card's layout.
 pub const FORMAT: u32 = 1;
-
-/// The widest hidden layer a head may have. No weights bear it out: tables are made of cards alone.
-const MAX_HIDDEN: usize = 1 << 24;
 
 /// The metadata of a model file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

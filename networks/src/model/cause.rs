@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::ModelCard;
 use super::renames::{Renames, Wanted, first, parts, unwrapped};
 use crate::backbone::{Architecture, architectures};
-use crate::weights::{FillReport, TensorSource};
+use crate::weights::{FillReport, TensorSource, is_counter};
 
 /// What a file that does not fit most likely is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,7 +128,7 @@ impl Cause {
                     let is_part = || parts.iter().any(|part| part == first(name));
                     let is_constant = || graph.constants().iter().any(|c| c.name == *name);
                     wanted.contains_key(name)
-                        || name.ends_with("num_batches_tracked")
+                        || is_counter(name)
                         || first(name) == first(other.head.name)
                         || is_constant()
                         || !is_part()

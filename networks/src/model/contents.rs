@@ -11,11 +11,11 @@ use super::{FORMAT, ModelCard};
 use crate::backbone::{
     Architecture, HeadSlot, PretrainedWeights, UnknownArchitecture, UnsupportedInput, find,
 };
-use crate::graph::{Graph, LayerId};
+use crate::graph::{Graph, LayerId, LayerKind};
 use crate::head::HeadKind;
 use crate::weights::{
     FillReport, Kept, StateDict, StorageDtype, TensorSource, Tensors, WeightFile, WeightsError,
-    quoted, state_dict, take, write_safetensors,
+    quoted, shown, state_dict, take, write_safetensors,
 };
 
 /// The key of the metadata string in a model file.
@@ -59,6 +59,31 @@ pub enum ModelError {
         /// Why, most likely.
         cause: Cause,
     },
+}
+
+/// Whether every batch norm can divide by the root of its running variance. PyTorch answers NaN where it is
+/// −ε or below; the little below zero that rounding leaves is harmless there and here.
+fn check_variances(graph: &Graph, parts: &[&Tensors]) -> Result<(), WeightsError> {
+    for layer in graph.layers() {
+        let LayerKind::BatchNorm { norm, .. } = layer.kind else {
+            continue;
+        };
+        let name = format!("{}{}running_var", layer.name, layer.joint);
+        let found = parts.iter().find_map(|part| part.get(&name));
+        let Some((_, variances)) = found else {
+            continue;
+        };
+        let is_none = |variance: &f32| variance + norm.epsilon as f32 <= 0.0;
+        if let Some(index) = variances.iter().position(is_none) {
+            return Err(WeightsError::NoVariance {
+                name: shown(&name),
+                value: variances[index].to_string(),
+                index,
+                len: variances.len(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// What did not match, in a sentence; long lists are cut.
@@ -198,7 +223,7 @@ impl Contents {
     /// # Errors
     ///
     /// When the bytes are not a model file of ours, are damaged, come from a later version, or do not
-    /// fill the network they name.
+    /// fill the network they name with numbers that it can compute with.
     pub fn open(bytes: Vec<u8>) -> Result<Self, ModelError> {
         let bytes = Arc::new(bytes);
         let file = WeightFile::parse(&bytes)?;
@@ -244,6 +269,7 @@ impl Contents {
                 cause: Cause::Unknown,
             });
         }
+        check_variances(&graph, &[&backbone, &head])?;
         let contents = Self {
             card: card.clone(),
             architecture,

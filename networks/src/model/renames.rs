@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::Graph;
-use crate::weights::is_average;
+use crate::weights::{is_average, is_counter};
 
 /// What wrappers put into names, wherever they stand: DataParallel around a part of a network
 /// (`features.module.0.weight`), `torch.compile`, sharding, activation checkpoints, DeepSpeed. No network has
@@ -145,7 +145,7 @@ impl Renames {
                 if let Some(rest) = name.strip_prefix(prefix)
                     && let Some((number, leaf)) = rest.split_once('.')
                     && let Ok(number) = number.parse()
-                    && !leaf.ends_with("num_batches_tracked")
+                    && !is_counter(leaf)
                 {
                     groups.entry(number).or_default().insert(leaf, shape);
                 }

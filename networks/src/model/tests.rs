@@ -305,3 +305,83 @@ fn a_model_file_that_holds_nan_is_refused() {
     let error = Contents::open(bytes).unwrap_err();
     assert!(error.to_string().contains("holds NaN"), "{error}");
 }
+
+/// PyTorch's `batch_norm` in evaluation is finite for −1e-6, and NaN at −ε and below.
+#[test]
+fn a_variance_below_zero_is_refused_by_the_tensors_name_where_epsilon_does_not_make_up_for_it() {
+    let file = File::of("shufflenet_v2_x0_5");
+    let name = "stage3.1.branch2.1.running_var";
+    for purpose in [Purpose::Answer, Purpose::NewHead] {
+        for (variance, refused) in [(-1e-6, false), (0.0, false), (-1e-5, true), (-0.5, true)] {
+            let poisoned = File {
+                poison: Some((name.to_owned(), variance)),
+                ..file.clone()
+            };
+            match read("shufflenet_v2_x0_5", &poisoned, purpose) {
+                Ok(_) => assert!(!refused, "{variance}"),
+                Err(ModelError::Weights(error)) => {
+                    assert!(refused, "{variance}: {error}");
+                    let told = error.to_string();
+                    assert!(
+                        told.contains(name) && told.contains("element 47 of 48"),
+                        "{told}"
+                    );
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn what_runs_over_is_an_error_and_no_answer() {
+    let file = File::of("shufflenet_v2_x0_5");
+    let (model, _) = read("shufflenet_v2_x0_5", &file, Purpose::Answer).unwrap();
+    let side = model.card.preset.crop();
+    let crop = |shade: u8| {
+        let pixels = (0..3 * side * side).map(|at| (at % 251) as u8 / 2 + shade);
+        RgbImage::new(side, side, pixels.collect()).unwrap()
+    };
+    let crops = [crop(0), crop(100)];
+    let runs_over = |error: DeviceError| match error {
+        DeviceError::NotFinite { image, .. } => image,
+        error => panic!("{error}"),
+    };
+    // Weights that are numbers, in the last layer and in the first.
+    let width = model.backbone_graph().features();
+    let head = Tensors::from([
+        (
+            "fc.weight".to_owned(),
+            (vec![2, width], vec![3e38; 2 * width].into()),
+        ),
+        ("fc.bias".to_owned(), (vec![2], vec![0.0; 2].into())),
+    ]);
+    let classes = vec!["a".to_owned(), "b".to_owned()];
+    let large = model.with_head(HeadKind::Linear { lift: 0.0 }, head, classes);
+    pollster::block_on(large.read_features(&crops)).unwrap();
+    assert_eq!(
+        runs_over(pollster::block_on(large.logits(&crops)).unwrap_err()),
+        0
+    );
+    assert_eq!(
+        runs_over(pollster::block_on(large.predict(&crops, 1)).unwrap_err()),
+        0
+    );
+    let poisoned = File {
+        poison: Some(("conv1.0.weight".to_owned(), 3e38)),
+        ..file
+    };
+    let (large, _) = read("shufflenet_v2_x0_5", &poisoned, Purpose::Answer).unwrap();
+    runs_over(pollster::block_on(large.read_features(&crops)).unwrap_err());
+    runs_over(pollster::block_on(large.logits(&crops)).unwrap_err());
+
+    // Whose answer it would have been.
+    let said = |values: &[f32]| frozen::numbers(values.to_vec(), 3).map_err(runs_over);
+    assert_eq!(said(&[1.0; 6]), Ok(vec![1.0; 6]));
+    assert_eq!(said(&[1.0, 1.0, 1.0, f32::NAN, 1.0, 1.0]), Err(1));
+    assert_eq!(
+        said(&[1.0, 1.0, 1.0, 1.0, f32::NEG_INFINITY, f32::NAN]),
+        Err(2)
+    );
+    assert_eq!(said(&[]), Ok(Vec::new()));
+}

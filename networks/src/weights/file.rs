@@ -68,6 +68,27 @@ impl Dtype {
             Dtype::I8 | Dtype::U8 | Dtype::Bool => 1,
         }
     }
+
+    /// Whether it has fractions, as a network's parameters do.
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
+    }
+
+    /// PyTorch's name for it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "float16",
+            Self::BF16 => "bfloat16",
+            Self::F32 => "float32",
+            Self::F64 => "float64",
+            Self::I64 => "int64",
+            Self::I32 => "int32",
+            Self::I16 => "int16",
+            Self::I8 => "int8",
+            Self::U8 => "uint8",
+            Self::Bool => "bool",
+        }
+    }
 }
 
 /// Why a weight file could not be read or written.
@@ -105,6 +126,26 @@ pub enum WeightsError {
         /// NaN or an infinity.
         found: &'static str,
         /// The first such element, in row-major order.
+        index: usize,
+        /// How many elements there are.
+        len: usize,
+    },
+    /// A parameter is stored as whole numbers.
+    #[error("tensor `{name}` holds {dtype} numbers, where the network has fractions")]
+    NotFloats {
+        /// The tensor.
+        name: String,
+        /// PyTorch's name for what its elements are.
+        dtype: &'static str,
+    },
+    /// A batch norm would take the root of a number below zero.
+    #[error("tensor `{name}` holds {value}, which is no variance (element {index} of {len})")]
+    NoVariance {
+        /// The tensor.
+        name: String,
+        /// The first such element, as it is written.
+        value: String,
+        /// Its place.
         index: usize,
         /// How many elements there are.
         len: usize,
@@ -174,7 +215,11 @@ impl WeightsError {
                  torch.save(model.state_dict(), \"weights.pth\") for others"
             }
             Self::NoPart { .. } => "name one that there is after the `#`, or leave the `#` out",
-            Self::NotFinite { .. } => {
+            Self::NotFloats { .. } => {
+                "the weights are quantised, or no weights at all: save the network in floating point, as \
+                 torch.save(model.float().state_dict(), \"weights.pth\") does before it is quantised"
+            }
+            Self::NotFinite { .. } | Self::NoVariance { .. } => {
                 "the file is damaged, or its training went astray (a rate too high, 16-bit numbers that ran \
                  over): fetch it again, or take an earlier checkpoint"
             }
@@ -238,8 +283,8 @@ impl<'a> WeightFile<'a> {
     /// included. Everything else in a checkpoint (optimiser, epoch, arguments) is passed over.
     ///
     /// # Errors
-    /// Any [`WeightsError`] but `NoPart`, `NotFinite`, `Unwritable` and `OutOfMemory`. The bytes may be
-    /// hostile: they are parsed, never executed.
+    /// Any [`WeightsError`] that does not speak of single numbers or of memory: those are looked at when
+    /// tensors are taken. The bytes may be hostile: they are parsed, never executed.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, WeightsError> {
         Self::of_part(bytes, None)
     }
@@ -320,21 +365,6 @@ impl<'a> WeightFile<'a> {
         &self.parts
     }
 
-    /// Whether every number of every tensor can be computed with.
-    ///
-    /// # Errors
-    /// [`WeightsError::NotFinite`] for the first tensor that holds NaN or an infinity, and
-    /// [`WeightsError::OutOfMemory`].
-    pub fn check_numbers(&self) -> Result<(), WeightsError> {
-        for (name, view) in &self.tensors {
-            match view.as_f32() {
-                Some(numbers) => all_finite(name, numbers)?,
-                None => all_finite(name, &view.to_f32()?)?,
-            }
-        }
-        Ok(())
-    }
-
     /// All tensors by name.
     pub fn tensors(&self) -> &BTreeMap<String, TensorView<'a>> {
         &self.tensors
@@ -346,8 +376,8 @@ impl<'a> WeightFile<'a> {
     }
 }
 
-/// Whether a tensor holds numbers alone, no NaN and no infinity.
-pub(crate) fn all_finite(name: &str, numbers: &[f32]) -> Result<(), WeightsError> {
+/// The place of the first NaN or infinity among some numbers, and what it is.
+pub fn first_strange(numbers: &[f32]) -> Option<(usize, &'static str)> {
     /// Looked at together, without a branch between them, so that a processor does many at a time.
     const RUN: usize = 4096;
     /// The bits of the exponent: all set in NaN and in infinities, and in nothing else.
@@ -358,20 +388,26 @@ pub(crate) fn all_finite(name: &str, numbers: &[f32]) -> Result<(), WeightsError
         });
         strange == 0
     };
-    if numbers.chunks(RUN).all(is_sound) {
-        return Ok(());
-    }
-    let index = numbers.iter().position(|number| !number.is_finite());
-    let index = index.unwrap_or_default();
-    Err(WeightsError::NotFinite {
-        name: shown(name),
-        found: match numbers[index].is_nan() {
-            true => "NaN",
-            false => "an infinity",
-        },
-        index,
-        len: numbers.len(),
+    let run = numbers.chunks(RUN).position(|run| !is_sound(run))?;
+    let mut rest = numbers[run * RUN..].iter();
+    let index = run * RUN + rest.position(|number| !number.is_finite())?;
+    Some(match numbers[index].is_nan() {
+        true => (index, "NaN"),
+        false => (index, "an infinity"),
     })
+}
+
+/// Whether a tensor holds numbers alone, no NaN and no infinity.
+pub(crate) fn all_finite(name: &str, numbers: &[f32]) -> Result<(), WeightsError> {
+    match first_strange(numbers) {
+        None => Ok(()),
+        Some((index, found)) => Err(WeightsError::NotFinite {
+            name: shown(name),
+            found,
+            index,
+            len: numbers.len(),
+        }),
+    }
 }
 
 /// A tensor inside a weight file: a shape laid over bytes of the file.
@@ -575,7 +611,7 @@ fn row_major_strides(shape: &[usize]) -> Vec<usize> {
 }
 
 /// A name from the file, fit for a message: no control characters, no more than 80 characters.
-pub(super) fn shown(name: &str) -> String {
+pub(crate) fn shown(name: &str) -> String {
     let mut text: String = name.chars().take(80).flat_map(char::escape_debug).collect();
     if name.chars().nth(80).is_some() {
         text.push('…');

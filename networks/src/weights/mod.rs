@@ -14,10 +14,10 @@ mod tensors;
 mod torch;
 mod write;
 
-pub(crate) use file::all_finite;
-pub use file::quoted;
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
-pub use names::{FillReport, Misshaped, TensorSource};
+pub(crate) use file::{all_finite, shown};
+pub use file::{first_strange, quoted};
+pub use names::{FillReport, Misshaped, TensorSource, is_counter};
 pub use parts::{Part, is_average};
 pub use synthetic::Generated;
 pub use tensors::{Kept, Numbers, StateDict, Tensors, state_dict, take};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::file::shown;
 use super::{Numbers, WeightFile, WeightsError};
 
 /// Where [`take`](super::take) finds numbers.
@@ -58,8 +59,18 @@ impl TensorSource for WeightFile<'_> {
     }
 
     fn values(&self, name: &str, _shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        self.get(name)
-            .map_or_else(|| Ok(Vec::new()), |view| view.to_f32())
+        let Some(view) = self.get(name) else {
+            return Ok(Vec::new());
+        };
+        // PyTorch's `load_state_dict` would copy them as they are. No training leaves whole numbers in a
+        // parameter: they are quantised, and mean nothing without the scales that belong to them.
+        if !view.dtype().is_float() {
+            return Err(WeightsError::NotFloats {
+                name: shown(name),
+                dtype: view.dtype().name(),
+            });
+        }
+        view.to_f32()
     }
 }
 
@@ -74,6 +85,16 @@ pub struct Misshaped {
     pub found: Vec<usize>,
 }
 
+/// What `torch.optim.swa_utils.AveragedModel` calls its counter.
+pub(super) const AVERAGED: &str = "n_averaged";
+
+/// Whether a tensor of that name counts steps of a training, which nothing that answers uses: PyTorch's
+/// `num_batches_tracked`, and the `n_averaged` of `torch.optim.swa_utils.AveragedModel`.
+pub fn is_counter(name: &str) -> bool {
+    let leaf = name.rsplit('.').next().unwrap_or(name);
+    leaf == "num_batches_tracked" || leaf == AVERAGED
+}
+
 /// What came of filling a module.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FillReport {
@@ -81,8 +102,7 @@ pub struct FillReport {
     pub filled: usize,
     /// Parameters that the source has nothing for.
     pub missing: Vec<String>,
-    /// Tensors of the source that no parameter is called after (PyTorch's `num_batches_tracked`
-    /// counters, which nothing uses, are not counted).
+    /// Tensors of the source that no parameter is called after ([counters](is_counter) aside).
     pub unexpected: Vec<String>,
     /// Tensors of the right name and the wrong shape.
     pub misshaped: Vec<Misshaped>,
@@ -91,8 +111,7 @@ pub struct FillReport {
 impl FillReport {
     /// Notes what the source has beside what was `known`.
     pub fn finish(&mut self, source: &dyn TensorSource, known: &BTreeSet<String>) {
-        let unused =
-            |name: &String| !known.contains(name) && !name.ends_with("num_batches_tracked");
+        let unused = |name: &String| !known.contains(name) && !is_counter(name);
         self.unexpected = source.names().into_iter().filter(unused).collect();
     }
 
@@ -110,5 +129,56 @@ impl FillReport {
         // What is unexpected in both is unexpected; what either took is not.
         self.unexpected.retain(|name| theirs.contains(name));
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_of_whole_numbers_is_refused_and_one_of_fractions_is_not() {
+        for (dtype, bytes, word) in [
+            ("F32", 4, ""),
+            ("F16", 2, ""),
+            ("F64", 8, ""),
+            ("I64", 8, "int64"),
+            ("I8", 1, "int8"),
+            ("U8", 1, "uint8"),
+            ("BOOL", 1, "bool"),
+        ] {
+            let header = format!(
+                r#"{{"conv.weight":{{"dtype":"{dtype}","shape":[2],"data_offsets":[0,{}]}}}}"#,
+                2 * bytes
+            );
+            let length = (header.len() as u64).to_le_bytes();
+            let file = [&length[..], header.as_bytes(), &vec![0; 2 * bytes]].concat();
+            let file = WeightFile::parse(&file).unwrap();
+            match file.values("conv.weight", &[2]) {
+                Ok(values) => assert!(word.is_empty() && values == [0.0; 2], "{dtype}"),
+                Err(error) => {
+                    let told = error.to_string();
+                    assert!(!word.is_empty(), "{told}");
+                    assert!(
+                        told.contains("conv.weight") && told.contains(word),
+                        "{told}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn counters_are_told_by_the_last_part_of_their_names() {
+        for name in [
+            "num_batches_tracked",
+            "bn1.num_batches_tracked",
+            "ema.n_averaged",
+        ] {
+            assert!(is_counter(name), "{name}");
+        }
+        for name in ["bn1.weight", "n_averaged.weight", "my_n_averaged"] {
+            assert!(!is_counter(name), "{name}");
+        }
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::file::{MAX_NAME, WeightsError, shown};
+use super::names::AVERAGED;
 use super::pickle::{Entries, Pickle, Value, ValueId};
 
 /// Where training scripts put the weights in a checkpoint, the usual place first.
@@ -101,7 +102,7 @@ pub(super) fn dictionaries(pickle: &Pickle<'_>) -> Result<Vec<Dictionary>, Weigh
     let dictionary = |(path, tensors): (Vec<&str>, Vec<(String, ValueId)>)| Dictionary {
         part: Part {
             averaged: path.iter().any(|name| is_average(name))
-                || tensors.iter().any(|(name, _)| name == "n_averaged"),
+                || tensors.iter().any(|(name, _)| name == AVERAGED),
             key: path.join("."),
             tensors: tensors.len(),
         },

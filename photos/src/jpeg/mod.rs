@@ -17,19 +17,19 @@ use libjpeg_turbo_rs::{
     DecodeLimits, Decoder, JpegError, PixelFormat, RestartResyncStrategy, ResyncAction,
 };
 
+use rekindle_networks::image::RgbImage;
+
 use self::outline::{EOI, MOST_SCANS, Outline, SOI, Segments};
+use super::decode::{Picture, picture_of};
 use super::{Limits, PhotoProblem};
 
 /// A JPEG whose header has been read and found acceptable.
 pub(super) struct Jpeg<'a> {
     bytes: Cow<'a, [u8]>,
     outline: Outline,
-    /// Bytes that decoding holds at its height.
-    pub(super) memory: u64,
+    memory: u64,
     /// Width and height in pixels, as stored.
-    pub(super) size: (u32, u32),
-    /// How the stored picture has to be turned.
-    pub(super) orientation: Orientation,
+    size: (u32, u32),
 }
 
 impl<'a> Jpeg<'a> {
@@ -40,20 +40,20 @@ impl<'a> Jpeg<'a> {
         let (width, height) = (u32::from(frame.width), u32::from(frame.height));
         let memory = frame.memory(&outline);
         limits.admit(u64::from(width), u64::from(height), memory)?;
+        outline.check_scans((width, height))?;
         if !frame.can_be_whole(&outline) {
             return Err(PhotoProblem::Truncated);
         }
         Ok(Self {
             memory,
             size: (width, height),
-            orientation: outline.orientation,
             bytes: outline.mended(bytes)?,
             outline,
         })
     }
 
-    /// Decodes the picture to 8-bit RGB, not yet turned.
-    pub(super) fn decode(self) -> Result<Vec<u8>, PhotoProblem> {
+    /// The picture in 8-bit RGB, not yet turned.
+    fn rgb(&self) -> Result<Vec<u8>, PhotoProblem> {
         let format = match self.outline.frame()?.components.len() {
             4 => PixelFormat::Cmyk,
             _ => PixelFormat::Rgb,
@@ -67,6 +67,20 @@ impl<'a> Jpeg<'a> {
             rgb.copy_from_slice(&adobe_cmyk_to_rgb([ink[0], ink[1], ink[2], ink[3]]));
         }
         Ok(rgb)
+    }
+}
+
+impl Picture for Jpeg<'_> {
+    fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    fn orientation(&self) -> Orientation {
+        self.outline.orientation
+    }
+
+    fn decode(self: Box<Self>) -> Result<RgbImage, PhotoProblem> {
+        picture_of(self.size.0, self.size.1, self.rgb()?)
     }
 }
 
@@ -124,26 +138,34 @@ impl RestartResyncStrategy for NoResync {
     }
 }
 
-/// The samples of a JPEG inside a TIFF, one byte each, pixel by pixel: `size` of them with `samples` to a
-/// pixel, or fewer rows. `tables` is a JPEG of its own that holds what all strips share.
-///
-/// What the file around it says of the colours counts, not what the JPEG says: with `is_ycbcr` its three
-/// components are luma and chroma and come out as RGB, otherwise they are left as they are.
+/// What a TIFF says of a JPEG in it. It counts, not what the JPEG says.
+pub(super) struct Place {
+    /// Width and height of the strip or tile, in pixels.
+    pub(super) size: (usize, usize),
+    /// Samples a pixel.
+    pub(super) samples: usize,
+    /// Whether three components are luma and chroma, to come out as RGB; otherwise they are left as they are.
+    pub(super) is_ycbcr: bool,
+    /// Width and height of the whole picture.
+    pub(super) whole: (u32, u32),
+}
+
+/// The samples of a JPEG inside a TIFF, one byte each, pixel by pixel, or fewer rows. `tables` is a JPEG of its own
+/// that holds what all strips share.
 pub(super) fn samples(
     tables: Option<&[u8]>,
     stored: &[u8],
-    size: (usize, usize),
-    samples: usize,
-    is_ycbcr: bool,
+    place: &Place,
 ) -> Result<Vec<u8>, PhotoProblem> {
+    let Place { size, samples, .. } = *place;
     let mut file = vec![0xff, SOI];
     if samples > 1 {
         file.extend(b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0");
-        file.push(u8::from(is_ycbcr));
+        file.push(u8::from(place.is_ycbcr));
     }
     for part in [tables.unwrap_or(&[0xff, SOI, 0xff, EOI]), stored] {
         if !part.starts_with(&[0xff, SOI]) {
-            return Err(corrupt("no JPEG where one belongs"));
+            return Err(corrupt("none where one belongs in a TIFF"));
         }
         let mut segments = Segments::new(part);
         loop {
@@ -158,9 +180,11 @@ pub(super) fn samples(
     file.extend([0xff, EOI]);
     let outline = Outline::of(&file)?;
     let frame = outline.frame()?;
+    // Strips may share their data: their scans are as many as if each had all pixels.
+    outline.check_scans(place.whole)?;
     let found = (usize::from(frame.width), usize::from(frame.height));
     if frame.components.len() != samples || found.0 != size.0 || found.1 > size.1 {
-        return Err(corrupt("a JPEG of another size than its place"));
+        return Err(corrupt("another size than that of its place in a TIFF"));
     }
     let format = match samples {
         1 => PixelFormat::Grayscale,
@@ -176,7 +200,7 @@ pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, PhotoProblem> {
 }
 
 fn corrupt(why: &str) -> PhotoProblem {
-    PhotoProblem::Corrupt(why.into())
+    PhotoProblem::Corrupt(format!("JPEG: {why}"))
 }
 
 fn unsupported(what: impl Into<String>) -> PhotoProblem {
@@ -186,11 +210,12 @@ fn unsupported(what: impl Into<String>) -> PhotoProblem {
 fn problem(error: JpegError) -> PhotoProblem {
     match error {
         JpegError::UnexpectedEof => PhotoProblem::Truncated,
-        JpegError::Unsupported(what) => unsupported(format!("this kind of JPEG ({what})")),
-        JpegError::LimitExceeded { what, actual, .. } => {
-            unsupported(format!("a JPEG with a {what} of {actual}"))
-        }
+        JpegError::Unsupported(_) => unsupported("a JPEG of this kind"),
+        JpegError::LimitExceeded { .. } => unsupported("a JPEG as intricate as this"),
         JpegError::AllocationFailed { .. } => PhotoProblem::OutOfMemory,
-        other => PhotoProblem::Corrupt(other.to_string()),
+        JpegError::InvalidMarker(code) | JpegError::UnexpectedMarker(code) => {
+            corrupt(&format!("a marker {code:#04x} where none belongs"))
+        }
+        _ => corrupt("the coded data make no sense"),
     }
 }

@@ -14,10 +14,18 @@ pub(super) const EOI: u8 = 0xd9;
 pub(super) const SOS: u8 = 0xda;
 pub(super) const DQT: u8 = 0xdb;
 const APP1: u8 = 0xe1;
+const JPEG_LS: u8 = 0xf7;
 
-/// Scans of one picture. Encoders make about ten; a file of thousands of empty ones would keep a decoder
-/// busy for minutes.
+/// Scans of one picture, however small. Encoders make about ten; a file of thousands of empty ones would keep a
+/// decoder busy for minutes.
 pub(super) const MOST_SCANS: usize = 256;
+
+/// Scans of one picture, however large: libjpeg's own script for four inks has 18.
+const ORDINARY_SCANS: usize = 24;
+
+/// Pixels times scans, beyond the ordinary ones: each scan goes over the whole picture, even if it holds nothing.
+/// A phone's 108 megapixels may have 37 scans. (What libjpeg-turbo's programs take as `-maxscans`, by size.)
+const MOST_WORK: u64 = 4_000_000_000;
 
 /// One marker of a file, with its segment.
 pub(super) struct Segment {
@@ -185,11 +193,10 @@ impl Frame {
     }
 
     /// Whether the decoder can do it, and do it right.
-    fn check(&self, outline: &Outline) -> Result<(), PhotoProblem> {
+    fn check(&self) -> Result<(), PhotoProblem> {
         match self.code {
             0xc0..=0xc3 | 0xc9..=0xcb => {}
             0xc8 => return Err(unsupported("a JPEG of a reserved kind")),
-            0xf7 => return Err(unsupported("a JPEG-LS picture")),
             _ => return Err(unsupported("a hierarchical JPEG")),
         }
         if self.precision != 8 {
@@ -212,7 +219,7 @@ impl Frame {
         }
         let sampling = |c: &Component| (1..=4).contains(&c.across) && (1..=4).contains(&c.down);
         if !self.components.iter().all(sampling) {
-            return Err(corrupt("sampling factors"));
+            return Err(corrupt("sampling factors that are none"));
         }
         let (across, down) = self.finest();
         let fits = |c: &Component| across.is_multiple_of(c.across) && down.is_multiple_of(c.down);
@@ -225,10 +232,6 @@ impl Frame {
                 .collect();
             let factors = factors.join(", ");
             return Err(unsupported(format!("a JPEG with subsampling {factors}")));
-        }
-        if outline.scans > MOST_SCANS {
-            let scans = outline.scans;
-            return Err(unsupported(format!("a JPEG of {scans} scans")));
         }
         if !self.components.iter().all(|c| c.is_coded) {
             return Err(corrupt("a colour component is missing"));
@@ -343,9 +346,13 @@ impl Outline {
                     outline.coded += (segment.end - segment.body.end) as u64;
                     outline.scan(body, &tables)?;
                 }
-                code @ (0xc0..=0xcf | 0xf7) if !matches!(code, 0xc4 | 0xcc) => {
+                code @ (0xc0..=0xcf | JPEG_LS) if !matches!(code, 0xc4 | 0xcc) => {
                     if outline.frame.is_some() {
                         return Err(corrupt("two frames"));
+                    }
+                    // Its scans cannot be walked as others are: they hold what are markers elsewhere.
+                    if code == JPEG_LS {
+                        return Err(unsupported("a JPEG-LS picture"));
                     }
                     outline.frame = Some(Frame::parse(code, body)?);
                 }
@@ -360,8 +367,27 @@ impl Outline {
     /// What it is, where it cannot; damage, where there is none.
     pub(super) fn frame(&self) -> Result<&Frame, PhotoProblem> {
         let frame = self.frame.as_ref().ok_or_else(|| corrupt("no frame"))?;
-        frame.check(self)?;
+        frame.check()?;
         Ok(frame)
+    }
+
+    /// Whether going over a picture of this size, scan by scan, is a matter of seconds.
+    ///
+    /// # Errors
+    /// [`PhotoProblem::TooManyScans`] if it is not.
+    pub(super) fn check_scans(&self, (width, height): (u32, u32)) -> Result<(), PhotoProblem> {
+        let pixels = u64::from(width) * u64::from(height);
+        let most = usize::try_from(MOST_WORK / pixels.max(1)).unwrap_or(MOST_SCANS);
+        let allowed = most.clamp(ORDINARY_SCANS, MOST_SCANS);
+        if self.scans <= allowed {
+            return Ok(());
+        }
+        Err(PhotoProblem::TooManyScans {
+            width,
+            height,
+            scans: self.scans,
+            allowed,
+        })
     }
 
     /// Takes note of the header of a scan.

@@ -256,7 +256,18 @@ fn folds_that_cannot_be_made_are_refused_before_any_photo_is_read() {
         "20",
         &["--folds 20", "12 photos", "help:"],
     );
-    refuse(&shell.two_classes("one", 1), "2", &["two classes", "help:"]);
+    let one = shell.two_classes("one", 1);
+    refuse(&one, "2", &["two classes", "help:"]);
+    // Every photo twice: still one a class.
+    for class in ["fish", "windmill"] {
+        let photo = photos_of(class).remove(0);
+        copy(&photo, &one.join(class).join("again.webp"));
+    }
+    let words = [
+        "--folds 2: no class has two photos that do not belong together",
+        "help: copies",
+    ];
+    refuse(&one, "2", &words);
 }
 
 #[test]
@@ -287,6 +298,87 @@ fn links_in_a_circle_are_walked_once_by_every_command() {
         "--json",
     ]);
     assert_eq!(figures[0]["images"], 4);
+}
+
+#[test]
+#[cfg(unix)]
+fn what_is_skipped_is_said_and_counted_alike_by_every_command() {
+    use std::os::unix::fs::symlink;
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 3);
+    std::fs::write(data.join("fish/empty.jpg"), b"").unwrap();
+    let whole = std::fs::read(&photos_of("fish")[0]).unwrap();
+    std::fs::write(data.join("fish/cut.webp"), &whole[..whole.len() / 2]).unwrap();
+    symlink("gone.jpg", data.join("windmill/gone.jpg")).unwrap();
+    symlink(&data, data.join("windmill/all")).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = shell.run(arguments);
+        let said = stderr(&output);
+        assert!(output.status.success(), "{arguments:?}\n{said}");
+        assert!(said.contains(": 6 read, 4 skipped"), "{said}");
+        assert!(!said.contains("named like"), "{said}");
+        for (place, reason) in [
+            ("fish/empty.jpg", "the file is empty"),
+            (
+                "fish/cut.webp",
+                "the file is cut off: the picture ends early",
+            ),
+            (
+                "windmill/gone.jpg",
+                "the link leads nowhere, or in a circle",
+            ),
+            ("windmill/all", "the link leads nowhere, or in a circle"),
+        ] {
+            let lines = said.lines().filter(|line| {
+                line.starts_with("warning: skipped ")
+                    && line.ends_with(&format!("{place}: {reason}"))
+            });
+            assert_eq!(lines.count(), 1, "{arguments:?} {place}\n{said}");
+        }
+        let values = String::from_utf8(output.stdout).unwrap();
+        let values = values
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap());
+        values.collect::<Vec<Value>>()
+    };
+    let run = &said(&["train", "data", "--model", "squeezenet1_1", "--json"])[0];
+    assert_eq!(run["skipped"], 4);
+    let model = run["model"].as_str().unwrap();
+    assert_eq!(
+        said(&["evaluate", model, "data", "--json"])[0]["skipped"],
+        4
+    );
+    let manifest = shell
+        .path(run["run"].as_str().unwrap())
+        .join("manifest.json");
+    let manifest: Value = serde_json::from_slice(&std::fs::read(manifest).unwrap()).unwrap();
+    let listed = &manifest["data"]["skipped"];
+    let answers = said(&["predict", model, "data", "--json"]);
+    for (place, kind) in [
+        ("fish/cut.webp", "truncated"),
+        ("windmill/gone.jpg", "bad_link"),
+    ] {
+        let mut listed = listed.as_array().unwrap().iter();
+        let listed = listed.find(|one| one["path"] == place).unwrap();
+        let mut answers = answers.iter();
+        let answer = answers
+            .find(|one| one["path"] == format!("data/{place}"))
+            .unwrap();
+        let why = &answer["skipped"];
+        assert_eq!(
+            (&why["kind"], &why["reason"]),
+            (&listed["kind"], &listed["reason"])
+        );
+        assert_eq!(why["kind"], kind);
+        assert!(answer["top"].is_null());
+    }
+    for command in ["train", "predict"] {
+        let strict: &[&str] = match command {
+            "train" => &["train", "data", "--model", "squeezenet1_1", "--strict"],
+            _ => &["predict", "squeezenet1_1", "data", "--strict"],
+        };
+        shell.fails(strict, 3, &["cannot be used", "link", "--strict"]);
+    }
 }
 
 #[test]

@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
 mod folders;
+mod interrupts;
 mod networks;
+mod numbers;
 mod options;
 mod pictures;
 mod training;

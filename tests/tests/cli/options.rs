@@ -67,7 +67,7 @@ fn options_that_do_not_apply_are_usage_errors_that_say_what_they_belong_to() {
         &shell.path("parts/val/fish/other.webp"),
     );
     std::fs::rename(data.join("windmill"), shell.path("parts/train/windmill")).unwrap();
-    let cases: [(&[&str], &[&str]); 14] = [
+    let cases: [(&[&str], &[&str]); 19] = [
         (
             &["train", "parts", "--model", text(&file)],
             &["--model", "--weights"],
@@ -104,6 +104,39 @@ fn options_that_do_not_apply_are_usage_errors_that_say_what_they_belong_to() {
             &["--weights", "file"],
         ),
         (
+            &["evaluate", text(&file), "parts", "--weights", "random"],
+            &["--weights", "file"],
+        ),
+        (&["train", "parts", "--seed", "3"], &["--seed", "--views"]),
+        (
+            &["evaluate", "squeezenet1_1", "parts/train", "--split", "all"],
+            &["--split", "divided"],
+        ),
+        (
+            &[
+                "doctor",
+                "--kernels",
+                "resnet18",
+                "--batch",
+                "2",
+                "--device",
+                "cpu",
+            ],
+            &["--batch", "processor"],
+        ),
+        (
+            &[
+                "doctor",
+                "--kernels",
+                "resnet18",
+                "--tier",
+                "cpu",
+                "--batch",
+                "2",
+            ],
+            &["--batch", "processor"],
+        ),
+        (
             &["predict", "squeezenet1_1", "parts", "--top", "0"],
             &["--top"],
         ),
@@ -131,6 +164,73 @@ fn options_that_do_not_apply_are_usage_errors_that_say_what_they_belong_to() {
         "half",
     ];
     shell.fails(&compare, 4, &["half-precision"]);
+}
+
+/// Whatever can be told without a photo comes before all photos: here there are none.
+#[test]
+fn options_that_cannot_be_are_refused_before_any_photo_is_looked_for() {
+    let shell = Shell::new();
+    std::fs::write(shell.path("occupied"), b"").unwrap();
+    let cases: [(&[&str], i32, &[&str]); 13] = [
+        (
+            &["train", "nowhere", "--name", "a/b"],
+            2,
+            &["`a/b`", "letters, digits"],
+        ),
+        (
+            &["train", "nowhere", "--name", ".hidden"],
+            2,
+            &["`.hidden`"],
+        ),
+        (
+            &["train", "nowhere", "--out", "occupied/runs"],
+            5,
+            &["occupied/runs"],
+        ),
+        (&["train", "nowhere", "-m", "resnet19"], 2, &["resnet18"]),
+        (
+            &["train", "nowhere", "-m", "resnet18", "--bare"],
+            2,
+            &["--bare"],
+        ),
+        (
+            &["train", "nowhere", "-m", "vgg11", "--small-stem"],
+            2,
+            &["--small-stem"],
+        ),
+        (
+            &["train", "nowhere", "-m", "alexnet", "--input", "40"],
+            2,
+            &["at least 63"],
+        ),
+        (
+            &["train", "nowhere", "--weights", "V9"],
+            2,
+            &["no weights called 'V9'"],
+        ),
+        (
+            &["train", "nowhere", "--weights", "occupied#"],
+            2,
+            &["nothing stands behind the #"],
+        ),
+        (&["evaluate", "resnet19", "nowhere"], 2, &["resnet18"]),
+        (
+            &["evaluate", "resnet18", "nowhere", "--weights", "V9"],
+            2,
+            &["V9"],
+        ),
+        (&["predict", "resnet19", "nowhere"], 2, &["resnet18"]),
+        (
+            &["predict", "resnet18", "nowhere", "--weights", "V9"],
+            2,
+            &["V9"],
+        ),
+    ];
+    for (arguments, code, words) in cases {
+        shell.fails(arguments, code, words);
+    }
+    // The folder's own trouble is said where nothing else is wrong.
+    shell.fails(&["train", "nowhere"], 3, &["no such folder"]);
 }
 
 #[test]

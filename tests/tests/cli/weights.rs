@@ -37,7 +37,7 @@ fn a_wrong_weight_file_is_named_with_what_does_not_fit() {
 }
 
 /// The bundled SqueezeNet's tensors, each as `change` makes it, in a file of the shell's folder.
-fn changed_squeezenet(
+pub fn changed_squeezenet(
     shell: &Shell,
     name: &str,
     metadata: bool,
@@ -212,6 +212,8 @@ fn a_checkpoint_with_another_head_is_a_start_for_training_and_no_answer() {
             text(path),
         ];
         shell.fails(&arguments, 3, &[words, "rekindle train"]);
+        let measures = stderr(&shell.run(&arguments)).contains("rekindle evaluate");
+        assert_eq!(measures, name == "seven");
     }
     // A model of ours is a start too, and answers with its own classes.
     let model = shell.path("runs/plain/model.safetensors");
@@ -228,6 +230,108 @@ fn a_checkpoint_with_another_head_is_a_start_for_training_and_no_answer() {
         text(&model),
     ];
     assert_eq!(shell.json(&arguments)[0]["top"][0]["class"], "fish");
+}
+
+#[test]
+fn a_checkpoint_is_measured_on_a_folder_that_says_what_its_classes_are_called() {
+    let shell = Shell::new();
+    shell.two_classes("data", 4);
+    // ImageNet's goldfish and windmill, in the order of the folders' names.
+    let [fish, windmill] = [1, 716];
+    let two = changed_squeezenet(&shell, "two.safetensors", false, |name, values| {
+        let row = values.len() / 1000;
+        let values = match name.starts_with("classifier") {
+            true => [fish, windmill]
+                .iter()
+                .flat_map(|class| values[class * row..(class + 1) * row].to_vec())
+                .collect(),
+            false => values,
+        };
+        vec![(format!("model.{name}"), values)]
+    });
+    let arguments = [
+        "evaluate",
+        "squeezenet1_1",
+        "data",
+        "--weights",
+        text(&two),
+        "--json",
+    ];
+    let output = shell.run(&arguments);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("as ImageFolder numbers them: fish, windmill"),
+        "{said}"
+    );
+    assert!(
+        said.contains("does not tell which photos it was trained on"),
+        "{said}"
+    );
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    // The same two logits of the whole network.
+    let whole = [
+        "predict",
+        "squeezenet1_1",
+        "data",
+        "--top",
+        "1000",
+        "--json",
+    ];
+    let mut rows = [[0, 0], [0, 0]];
+    for answer in shell.json(&whole) {
+        let logit = |class: usize| {
+            let mut top = answer["top"].as_array().unwrap().iter();
+            top.find(|one| one["index"] == class).unwrap()["logit"]
+                .as_f64()
+                .unwrap()
+        };
+        let is_windmill = answer["path"].as_str().unwrap().contains("/windmill/");
+        rows[usize::from(is_windmill)][usize::from(logit(windmill) > logit(fish))] += 1;
+    }
+    assert_eq!(found["images"], 8);
+    assert_eq!(
+        found["report"]["confusion"]["rows"],
+        serde_json::json!(rows)
+    );
+    assert!(rows[0][0] > 2 && rows[1][1] > 2, "{rows:?}");
+
+    // ImageNet's own head needs no names, whatever stands in front of its tensors'.
+    let panda = shell.path("pandas/giant panda");
+    std::fs::create_dir_all(&panda).unwrap();
+    copy(
+        &root().join("assets/photos/animal/panda.webp"),
+        &panda.join("1.webp"),
+    );
+    let wrapped = changed_squeezenet(&shell, "wrapped.safetensors", false, |name, values| {
+        vec![(format!("module.{name}"), values)]
+    });
+    let arguments = [
+        "evaluate",
+        "squeezenet1_1",
+        "pandas",
+        "--weights",
+        text(&wrapped),
+        "--json",
+    ];
+    assert_eq!(shell.json(&arguments)[0]["accuracy"], 1.0);
+
+    // Neither fits a folder of other classes.
+    let words = [
+        "tells 2 classes apart",
+        "the folder has 1: giant panda",
+        "help:",
+    ];
+    let arguments = [
+        "evaluate",
+        "squeezenet1_1",
+        "pandas",
+        "--weights",
+        text(&two),
+    ];
+    shell.fails(&arguments, 3, &words);
+    let arguments = ["evaluate", text(&two), "data", "--weights", text(&two)];
+    shell.fails(&arguments, 2, &["--weights", "file"]);
 }
 
 #[test]

@@ -1,8 +1,9 @@
 //! Pools, sums, gates, activations.
 
-use super::{ACTIVATIONS, applied, compare, everywhere, numbers, pick, read, tensor};
+use super::{ACTIVATIONS, adapter, applied, compare, everywhere, numbers, pick, read, tensor};
 use crate::graph::Pool;
 use crate::kernels::{activate, add, affine, avg_pool, gate, global_average, max_pool};
+use crate::random::Random;
 
 const CHANNELS: [usize; 6] = [1, 3, 4, 7, 12, 32];
 const SIDES: [usize; 6] = [1, 2, 3, 5, 8, 17];
@@ -135,4 +136,36 @@ fn what_is_done_number_by_number_is_right() {
             &alone,
         );
     });
+}
+
+/// What ran over somewhere must come through to the end, where it is looked for.
+#[test]
+fn nan_is_not_made_a_number() {
+    let Some(device) = adapter() else { return };
+    let mut random = Random::new(14);
+    for channels in [3, 4] {
+        let shape = [1, 2, 2, channels];
+        let whole = numbers(&mut random, 4 * channels);
+        for place in 0..4 {
+            let mut x = whole.clone();
+            x[place * channels] = f32::NAN;
+            let pool = Pool::new(2, 2);
+            let found = read(max_pool(tensor(&x, shape, &device), pool, [1, 1]));
+            assert!(found[0].is_nan(), "{place} of {channels}: {found:?}");
+            assert!(
+                found[1..].iter().all(|value| value.is_finite()),
+                "{found:?}"
+            );
+        }
+        let mut x = whole.clone();
+        x[1] = f32::NAN;
+        for activation in ACTIVATIONS {
+            let found = read(activate(tensor(&x, shape, &device), activation));
+            assert!(found[1].is_nan(), "{activation:?} of {channels}: {found:?}");
+            assert!(
+                found[2..].iter().all(|value| value.is_finite()),
+                "{found:?}"
+            );
+        }
+    }
 }

@@ -21,6 +21,8 @@ const IN_A_ROW: f32 = 0.78;
 pub struct GroupSearch {
     width: usize,
     labels: Vec<usize>,
+    /// The photos in the order in which they are asked: what is found depends on who comes first.
+    order: Vec<usize>,
     /// The photos' features; what is usual is taken off them and they are brought to length one on the way.
     rows: Vec<f32>,
     joined: Joined,
@@ -62,9 +64,15 @@ impl GroupSearch {
         let images: Vec<usize> = (0..cache.len()).collect();
         let mut joined = Joined::new(cache.len());
         let copies = Copies::new(&mut joined, contents.unwrap_or_default());
+        let labels = cache.labels().to_vec();
+        let mut order = images.clone();
+        if let Some(contents) = contents {
+            order.sort_unstable_by_key(|&photo| (contents.get(photo), labels[photo], photo));
+        }
         Self {
             width: cache.width().max(1),
-            labels: cache.labels().to_vec(),
+            labels,
+            order,
             rows: cache.plain(&images).features,
             joined,
             copies: 0,
@@ -94,8 +102,12 @@ impl GroupSearch {
             Stage::Copies(mut copies) => match copies.step(&mut self.joined, rows, work) {
                 Some(count) => {
                     self.copies = count;
-                    let is_first = |photo: &usize| self.joined.root(*photo) == *photo;
-                    let firsts: Vec<usize> = (0..self.labels.len()).filter(is_first).collect();
+                    let mut stood_for = vec![false; self.order.len()];
+                    let mut is_first = |photo: &usize| {
+                        !std::mem::replace(&mut stood_for[self.joined.root(*photo)], true)
+                    };
+                    let firsts = self.order.iter().copied();
+                    let firsts: Vec<usize> = firsts.filter(&mut is_first).collect();
                     let usual = Usual::new(rows, &firsts, work);
                     Stage::Usual(firsts, usual)
                 }

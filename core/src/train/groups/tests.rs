@@ -212,3 +212,48 @@ fn near_copies_that_come_back_at_even_distances_are_found() {
     let counts = Groups::find(&cache(&rows, &labels), None).counts();
     assert_eq!((counts.groups, counts.largest), (1, 800));
 }
+
+#[test]
+fn where_contents_are_known_what_belongs_together_is_found_in_any_order() {
+    // More photos than are asked what is usual, a chain of likenesses that is cut somewhere, copies of other
+    // bytes; each photo a class of its own, so that none is a neighbour's in a burst.
+    let mut random = Random::new(7);
+    let mut rows: Vec<_> = (0..700).map(|_| picture(&mut random, 48)).collect();
+    let (from, to) = (picture(&mut random, 48), picture(&mut random, 48));
+    rows.extend((0..=40).map(|step| -> Vec<f32> {
+        let share = step as f32 / 40.0;
+        let pairs = from.iter().zip(&to);
+        pairs.map(|(a, b)| a + share * (b - a)).collect()
+    }));
+    rows.push(rows[1].clone());
+    let contents: Vec<u64> = (0..rows.len())
+        .map(|image| Random::new(image as u64).next_u64())
+        .collect();
+    let labels: Vec<usize> = (0..rows.len()).collect();
+    // The groups by the contents of their photos.
+    let found = |order: &[usize]| {
+        let rows: Vec<_> = order.iter().map(|&photo| rows[photo].clone()).collect();
+        let labels: Vec<usize> = order.iter().map(|&photo| labels[photo]).collect();
+        let contents: Vec<u64> = order.iter().map(|&photo| contents[photo]).collect();
+        let groups = Groups::find(&cache(&rows, &labels), Some(&contents));
+        let mut members: HashMap<usize, Vec<u64>> = HashMap::new();
+        for (photo, &group) in groups.of().iter().enumerate() {
+            members.entry(group).or_default().push(contents[photo]);
+        }
+        let mut members: Vec<_> = members
+            .into_values()
+            .filter(|group| group.len() > 1)
+            .collect();
+        members.iter_mut().for_each(|group| group.sort_unstable());
+        members.sort_unstable();
+        members
+    };
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    let here = found(&order);
+    // The copies, and the pieces of the chain.
+    assert!((3..20).contains(&here.len()), "{} groups", here.len());
+    order.reverse();
+    assert_eq!(found(&order), here);
+    random.shuffle(&mut order);
+    assert_eq!(found(&order), here);
+}

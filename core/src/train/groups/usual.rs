@@ -91,16 +91,16 @@ impl Usual {
     }
 }
 
-/// So many photos at most, drawn from all: every tenth might be the same picture every time.
+/// So many photos at most, drawn from all and in their order: every tenth might be the same picture every time.
 fn some(photos: &[usize], most: usize) -> Vec<usize> {
-    let mut drawn = photos.to_vec();
+    let mut drawn: Vec<usize> = (0..photos.len()).collect();
     if drawn.len() > most {
         // Any will do, as long as they are the same every time.
-        Random::new(0x7573_7561_6c).shuffle(&mut drawn);
+        Random::new(0x0075_7375_616c).shuffle(&mut drawn);
         drawn.truncate(most);
         drawn.sort_unstable();
     }
-    drawn
+    drawn.into_iter().map(|at| photos[at]).collect()
 }
 
 fn unit(row: &[f32]) -> Vec<f32> {

@@ -176,8 +176,15 @@ fn each_folds_head_is_the_fit_on_that_fold_alone() {
     let photos = photos(60, 100, 3, 3);
     for recipe in recipes() {
         let mut space = filled(&photos);
-        let splits =
-            stratified_folds(space.labels(), &each_alone(space.labels().len()), 3, 5, 7).unwrap();
+        let splits = stratified_folds(
+            space.labels(),
+            &each_alone(space.labels().len()),
+            None,
+            3,
+            5,
+            7,
+        )
+        .unwrap();
         let mut cold = FoldFits::new(&space, &recipe, &[0, 1, 2], splits.clone());
         while !cold.step(&space).unwrap().done() {}
         let mut fit = space.fit(&recipe, &[0, 1, 2]).unwrap();
@@ -205,8 +212,15 @@ fn each_folds_head_is_the_fit_on_that_fold_alone() {
 #[test]
 fn folds_end_when_photos_change() {
     let mut space = filled(&photos(20, 30, 2, 4));
-    let splits =
-        stratified_folds(space.labels(), &each_alone(space.labels().len()), 2, 2, 1).unwrap();
+    let splits = stratified_folds(
+        space.labels(),
+        &each_alone(space.labels().len()),
+        None,
+        2,
+        2,
+        1,
+    )
+    .unwrap();
     let mut folds = FoldFits::new(&space, &LinearRecipe::default(), &[0, 1], splits);
     folds.step(&space).unwrap();
     space.remove(3);

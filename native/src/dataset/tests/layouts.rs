@@ -254,6 +254,63 @@ fn folders_named_a_little_like_parts_are_left_alone_beside_parts() {
 }
 
 #[test]
+fn parts_named_in_different_styles_belong_together_by_the_classes_in_them() {
+    let classes = ["cat", "dog"];
+    for [train, other] in [
+        ["Training", "seg_test"],
+        ["seg_train", "Testing"],
+        ["seg_train/seg_train", "Testing"],
+        ["Training", "seg_test/seg_test"],
+        ["seg_train", "asl_alphabet_test"],
+        ["train", "my_val"],
+        ["x_train", "validation_images"],
+    ] {
+        let folder = folder_of(&filled(&[train, other], &classes));
+        let dataset = folder.scan().unwrap();
+        assert_eq!(dataset.classes, classes, "{train} {other}");
+        assert_eq!(indices_of(&dataset, Split::Train).len(), 2, "{train}");
+        assert_eq!(dataset.items.len(), 4, "{train} {other}");
+        let measured = folder.measure(Wanted::Best, &classes).unwrap();
+        assert_eq!(measured.items.len(), 2, "{train} {other}");
+        assert_ne!(measured.measured_part(), Some(Split::Train), "{train}");
+    }
+    let folder = Folder::with(&[
+        "Training/cat/1.png",
+        "Training/dog/2.png",
+        "seg_test/cat/3.png",
+    ]);
+    let dataset = folder.scan().unwrap();
+    assert_eq!(indices_of(&dataset, Split::Test).len(), 1);
+    assert_eq!(
+        remarks(&dataset),
+        ["seg_test/ is taken as test/"],
+        "what was understood is said"
+    );
+    // Three styles, and nobody who is certain.
+    let folder = folder_of(&filled(&["a_train", "b_val", "c_test"], &classes));
+    assert_eq!(folder.scan().unwrap().items.len(), 6);
+
+    // What has no class in common is left alone, and so are two that could be the same part.
+    let mut files = filled(&["Training"], &classes);
+    files.extend(filled(&["crash_test"], &["front", "side"]));
+    files.extend(filled(&["a_val", "b_val"], &classes));
+    let dataset = folder_of(&files).scan().unwrap();
+    assert_eq!(dataset.items.len(), 2);
+    let said = "a_val/, b_val/, crash_test/ beside Training/ is left alone";
+    assert_eq!(remarks(&dataset), [said.replace("is left", "are left")]);
+
+    // Photos that nobody has sorted make no class of the name of a part.
+    for files in [
+        ["Training/1.png", "Training/2.png", "seg_test/3.png"],
+        ["Training/1.png", "seg_test/cat/2.png", "seg_test/dog/3.png"],
+    ] {
+        let (text, help) = Folder::with(&files).refusal();
+        assert_eq!(text, "there are no class folders in DIR/Training");
+        assert!(help.contains("directly in it"), "{help}");
+    }
+}
+
+#[test]
 fn classes_that_are_each_divided_are_not_measured_on_their_training_photos() {
     let files = [
         "cat/train/1.png",

@@ -1,0 +1,227 @@
+//! Weights from a file that the user names: one of ours, or what other programs wrote.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use rekindle_core::backbone::Architecture;
+use rekindle_core::model::{Cause, Model, ModelCard, ModelError, Purpose, Reading, read_card};
+use rekindle_core::weights::{Part, WeightFile, WeightsError, is_average};
+use serde_json::json;
+
+use super::{Origin, Wanted, adjusted, origin, published, read, stands_behind_the_mark};
+use crate::commands::Context;
+use crate::dataset::hash_file;
+use crate::ui::{ExitCode, Failure};
+
+/// A file the user names: whatever the network publishes first decides how photos are prepared,
+/// unless the file itself says so.
+pub(super) fn from_file(
+    architecture: &'static Architecture,
+    path: &Path,
+    part: Option<&str>,
+    wanted: &Wanted<'_>,
+    context: &Context,
+) -> anyhow::Result<(Model, Origin)> {
+    stands_behind_the_mark(path, part)?;
+    let bytes = read(path)?;
+    let unusable = || format!("cannot use {}", path.display());
+    let parsed = match part {
+        Some(part) => WeightFile::parse_part(&bytes, part),
+        None => WeightFile::parse(&bytes),
+    };
+    let file_name = path.file_name().unwrap_or_default().to_string_lossy();
+    let file = parsed
+        .map_err(|error| match error {
+            // Bare numbers, which only the name tells from anything else.
+            WeightsError::NotAWeightFile { .. } if is_tensorflow_data(&file_name) => {
+                WeightsError::NotAWeightFile {
+                    found: "a TensorFlow checkpoint's numbers",
+                    help: TENSORFLOW,
+                }
+            }
+            error => error,
+        })
+        .map_err(ModelError::from)
+        .with_context(unusable)?;
+    let own = read_card(&file).ok();
+    let own = own.filter(|own| own.architecture == architecture.name);
+    let hash = hash_file(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut origin = origin("file", &file_name, &hash.to_string());
+    if !file.part().is_empty() {
+        origin.insert("weights_part".into(), json!(file.part()));
+    }
+
+    // A model of ours answers as it was trained to, whatever it is given as.
+    if own.is_some() && wanted.purpose == Purpose::Answer && part.is_none() {
+        drop(file);
+        let model = Model::open(bytes, wanted.device).with_context(unusable)?;
+        return Ok((model, origin));
+    }
+    let entry = architecture
+        .weights
+        .iter()
+        .find(|weights| weights.file_name == file_name)
+        .map_or_else(|| published(architecture, None), Ok)?;
+    let published = ModelCard::published(architecture, entry);
+    let start = match own {
+        Some(own) => ModelCard {
+            preset: own.preset,
+            channels: own.channels,
+            small_stem: own.small_stem,
+            bare: own.bare,
+            ..published
+        },
+        None => published,
+    };
+    let card = adjusted(architecture, start, wanted.pictures)?;
+    let read_as = |card| Model::read(architecture, card, &file, wanted.purpose, wanted.device);
+    let read = match (read_as(card.clone()), wanted.classes) {
+        (
+            Err(ModelError::Mismatch {
+                cause:
+                    Cause::OtherHead {
+                        classes: Some(count),
+                    },
+                ..
+            }),
+            Some(names),
+        ) => {
+            let classes = named_by_the_folder(path, count, names()?, context)?;
+            read_as(ModelCard { classes, ..card })
+        }
+        (read, _) => read,
+    };
+    let (model, reading) =
+        read.map_err(|error| {
+            let others: Vec<_> = others(&file).map(|part| part.key.as_str()).collect();
+            let cause = match &error {
+                ModelError::Mismatch { cause, .. } => Some(cause.clone()),
+                _ => None,
+            };
+            let error = anyhow::Error::new(error);
+            match (cause, others.first()) {
+                (Some(Cause::OtherNames | Cause::Unknown), Some(first)) => {
+                    let help = format!(
+                        "the file holds more than one dictionary of tensors: `{}` was taken, there is {} too; \
+                         `--weights {}#{first}` takes another",
+                        file.part(),
+                        others.join(", "),
+                        path.display(),
+                    );
+                    error.context(Failure::new(ExitCode::Data, unusable()).with_help(help))
+                }
+                _ => error.context(unusable()),
+            }
+        })?;
+    tell(path, &file, part.is_some(), &reading, context);
+    Ok((model, origin))
+}
+
+/// The names of the classes of a head that tells so many apart, whose file does not say them: those of the
+/// folder that it is measured on, in the order of their names, as torchvision's ImageFolder (and so nearly
+/// every training script) numbers them.
+fn named_by_the_folder(
+    path: &Path,
+    count: usize,
+    names: Vec<String>,
+    context: &Context,
+) -> anyhow::Result<Vec<String>> {
+    const SHOWN: usize = 8;
+    let shown: Vec<_> = names.iter().take(SHOWN).map(String::as_str).collect();
+    let more = if names.len() > SHOWN { ", …" } else { "" };
+    let shown = format!("{}{more}", shown.join(", "));
+    let path = path.display();
+    if names.len() != count {
+        let what = format!(
+            "the head in {path} tells {count} classes apart, and the folder has {}: {shown}",
+            names.len()
+        );
+        return Err(Failure::new(ExitCode::Data, what)
+            .with_help(
+                "the file does not say what its classes are called: give a folder with one folder for each, \
+                 be it empty, named as when it was trained",
+            )
+            .into());
+    }
+    context.console.note(&format!(
+        "{path} does not say what the {count} classes of its head are called: taken as the folder's, in the \
+         order of their names, as ImageFolder numbers them: {shown}"
+    ));
+    Ok(names)
+}
+
+/// What to do with TensorFlow's files.
+pub(super) const TENSORFLOW: &str = "TensorFlow and Keras name and order weights in their own way: take the same network's \
+     PyTorch weights (.pth or .safetensors; `rekindle models` lists those that are published)";
+
+/// Whether a file bears the name that TensorFlow gives to the numbers of a checkpoint:
+/// `model.ckpt.data-00000-of-00001`.
+fn is_tensorflow_data(name: &str) -> bool {
+    let digits = |text: &str| text.len() == 5 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let shard = name.rsplit_once(".data-").map(|(_, shard)| shard);
+    shard
+        .and_then(|shard| shard.split_once("-of-"))
+        .is_some_and(|(at, of)| digits(at) && digits(of))
+}
+
+/// The dictionaries that were not taken.
+fn others<'f>(file: &'f WeightFile<'_>) -> impl Iterator<Item = &'f Part> {
+    let parts = file.parts().iter();
+    parts.filter(|part| part.key != file.part() && !part.key.is_empty())
+}
+
+/// Says what of a file was taken, where something else might have been meant.
+fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, context: &Context) {
+    let note = |text: &str| context.console.note(text);
+    let path = path.display();
+    let taken = file.part();
+    let is_averaged = |key: &str| {
+        let mut parts = file.parts().iter();
+        key.split('.').any(is_average) || parts.any(|part| part.key == key && part.averaged)
+    };
+    if is_averaged(taken) || is_averaged(reading.prefix.trim_end_matches('.')) {
+        note(&format!(
+            "the weights in {path} are averages over their training (EMA)"
+        ));
+    }
+    let (averages, plain): (Vec<_>, Vec<_>) = others(file)
+        .map(|part| part.key.as_str())
+        .partition(|key| is_averaged(key));
+    // Who names a dictionary knows of the others.
+    if let (false, Some(first)) = (chosen, plain.first()) {
+        let taken = match taken {
+            "" => "those of the file itself".to_owned(),
+            taken => format!("those under `{taken}`"),
+        };
+        let all: Vec<_> = plain.iter().map(|key| format!("`{key}`")).collect();
+        note(&format!(
+            "{path} holds more than one dictionary of tensors: {taken} are taken, there are others under {}; \
+             `--weights {path}#{first}` takes them",
+            all.join(", ")
+        ));
+    }
+    let copies = reading.copies.iter();
+    for key in averages
+        .into_iter()
+        .chain(copies.map(|copy| copy.trim_end_matches('.')))
+    {
+        note(&match key.is_empty() {
+            true => format!("the file itself holds another copy of the network in {path}"),
+            false if is_averaged(key) => format!(
+                "{path} also holds averages over the training (EMA): `--weights {path}#{key}` takes them"
+            ),
+            false => format!(
+                "{path} holds the network more than once: `--weights {path}#{key}` takes another"
+            ),
+        });
+    }
+    if !reading.aside.is_empty() {
+        let count = reading.aside.len();
+        let names: Vec<_> = reading.aside.iter().take(3).map(String::as_str).collect();
+        let more = if count > names.len() { ", …" } else { "" };
+        note(&format!(
+            "{count} of the file's tensors are no part of the network and left aside: {}{more}",
+            names.join(", ")
+        ));
+    }
+}
