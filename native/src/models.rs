@@ -9,7 +9,9 @@ use rekindle_core::backbone::{Architecture, PretrainedWeights, UnsupportedInput,
 use rekindle_core::compiled::Precision;
 use rekindle_core::device::Device;
 use rekindle_core::graph::{Options, Scratch};
-use rekindle_core::model::{Channels, Model, ModelCard, ModelError, Purpose, whole_graph};
+use rekindle_core::model::{
+    Channels, Contents, Model, ModelCard, ModelError, Purpose, whole_graph,
+};
 use rekindle_core::preprocess::MAX_SIDE;
 use rekindle_core::weights::WeightFile;
 use serde_json::{Map, Value, json};
@@ -130,7 +132,7 @@ fn opened(
     context: &Context,
 ) -> anyhow::Result<Model> {
     if let Some(path) = model_file(name, weights)? {
-        return from_model_file(path, device);
+        return Ok(Model::new(from_model_file(path)?, device));
     }
     let wanted = Wanted {
         purpose: Purpose::Answer,
@@ -156,8 +158,8 @@ pub fn is_name(name: &str) -> Result<(), Failure> {
 }
 
 /// Opens a model file: its card, and tensors that fit it and that can be computed with.
-pub fn from_model_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
-    match Model::open(read(path)?, device) {
+pub fn from_model_file(path: &Path) -> anyhow::Result<Contents> {
+    match Contents::open(read(path)?) {
         Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
             .with_context(|| format!("cannot use {} as a model", path.display()))
             .context(
@@ -232,12 +234,10 @@ fn named(
             )?;
             let bytes = read(&found.path)?;
             let file = WeightFile::parse(&bytes).map_err(ModelError::from);
-            let model = file
-                .and_then(|file| {
-                    Model::read(architecture, card, &file, wanted.purpose, wanted.device)
-                })
-                .with_context(|| format!("cannot use {}", found.path.display()))?
-                .0;
+            let (contents, _) = file
+                .and_then(|file| Contents::read(architecture, card, &file, wanted.purpose))
+                .with_context(|| format!("cannot use {}", found.path.display()))?;
+            let model = Model::new(contents, wanted.device);
             let origin = origin(entry.name, entry.file_name, &found.sha256.to_string());
             Ok((model, origin))
         }
@@ -320,7 +320,10 @@ fn random(
     let image = [card.channels.count(), side, side];
     let graph = architecture.graph(image, &card.options())?;
     let scratch = Scratch::new(&graph, architecture.init, wanted.seed);
-    let model = Model::ported(architecture, card, &scratch, wanted.device)?;
+    let model = Model::new(
+        Contents::ported(architecture, card, &scratch)?,
+        wanted.device,
+    );
     let mut origin = Origin::new();
     origin.insert("weights".into(), json!("random"));
     Ok((model, origin))

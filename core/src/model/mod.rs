@@ -3,6 +3,8 @@
 mod frozen;
 #[cfg(feature = "burn")]
 mod steps;
+#[cfg(test)]
+mod tests;
 
 pub use rekindle_networks::model::{
     Cause, Channels, Contents, FORMAT, METADATA_KEY, ModelCard, ModelError, PhotoHashes, Purpose,
@@ -84,37 +86,6 @@ impl Model {
     ) -> Result<Self, ModelError> {
         let contents = Contents::pretrained(architecture, weights, source)?;
         Ok(Self::new(contents, device))
-    }
-
-    /// A network as the card wants it, from published weights, as [`Contents::ported`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn ported(
-        architecture: &'static Architecture,
-        card: ModelCard,
-        source: &dyn TensorSource,
-        device: &Device,
-    ) -> Result<Self, ModelError> {
-        let contents = Contents::ported(architecture, card, source)?;
-        Ok(Self::new(contents, device))
-    }
-
-    /// A network from a file that anybody may have saved, as [`Contents::read`].
-    ///
-    /// # Errors
-    ///
-    /// As there.
-    pub fn read(
-        architecture: &'static Architecture,
-        card: ModelCard,
-        source: &dyn TensorSource,
-        purpose: Purpose,
-        device: &Device,
-    ) -> Result<(Self, Reading), ModelError> {
-        let (contents, reading) = Contents::read(architecture, card, source, purpose)?;
-        Ok((Self::new(contents, device), reading))
     }
 
     /// Where it runs.

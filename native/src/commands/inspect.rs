@@ -4,7 +4,6 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, find};
-use rekindle_core::device;
 use rekindle_core::graph::Graph;
 use rekindle_core::head::HeadKind;
 use rekindle_core::inspect::Freezing;
@@ -31,7 +30,7 @@ impl Inspected {
         let path = Path::new(&args.model);
         // Nobody computes with its tensors here, but what a card says that they contradict is not worth much.
         let card = match path.is_file() {
-            true => Some(models::from_model_file(path, &device::cpu().device)?.card),
+            true => Some(models::from_model_file(path)?.card),
             false => {
                 models::is_name(&args.model)?;
                 None

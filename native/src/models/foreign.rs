@@ -4,7 +4,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rekindle_core::backbone::Architecture;
-use rekindle_core::model::{Cause, Model, ModelCard, ModelError, Purpose, Reading, read_card};
+use rekindle_core::model::{
+    Cause, Contents, Model, ModelCard, ModelError, Purpose, Reading, read_card,
+};
 use rekindle_core::weights::{Part, WeightFile, WeightsError, is_average};
 use serde_json::json;
 
@@ -74,7 +76,7 @@ pub(super) fn from_file(
         None => published,
     };
     let card = adjusted(architecture, start, wanted.pictures)?;
-    let read_as = |card| Model::read(architecture, card, &file, wanted.purpose, wanted.device);
+    let read_as = |card| Contents::read(architecture, card, &file, wanted.purpose);
     let read = match (read_as(card.clone()), wanted.classes) {
         (
             Err(ModelError::Mismatch {
@@ -91,7 +93,7 @@ pub(super) fn from_file(
         }
         (read, _) => read,
     };
-    let (model, reading) =
+    let (contents, reading) =
         read.map_err(|error| {
             let others: Vec<_> = others(&file).map(|part| part.key.as_str()).collect();
             let cause = match &error {
@@ -114,7 +116,7 @@ pub(super) fn from_file(
             }
         })?;
     tell(path, &file, part.is_some(), &reading, context);
-    Ok((model, origin))
+    Ok((Model::new(contents, wanted.device), origin))
 }
 
 /// The names of the classes of a head that tells so many apart, whose file does not say them: those of the
