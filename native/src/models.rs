@@ -244,6 +244,12 @@ fn named(
     }
 }
 
+/// The files that are read for a model and its weights.
+pub fn files_read<'n>(name: &'n str, weights: Option<&'n str>) -> Vec<&'n Path> {
+    let weights = weights.and_then(file_and_part).map(|(path, _)| path);
+    [Path::new(name)].into_iter().chain(weights).collect()
+}
+
 /// A file that exists, and the key of the dictionary in it that is meant: `FILE` or `FILE#KEY`.
 fn file_and_part(weights: &str) -> Option<(&Path, Option<&str>)> {
     if Path::new(weights).is_file() {

@@ -13,7 +13,7 @@ use crate::interrupt::Interrupt;
 use crate::models;
 use crate::photos::PhotoProblem;
 use crate::skipped::{Skipped, Warnings, counted, help_with};
-use crate::ui::{ExitCode, Failure};
+use crate::ui::{ExitCode, Failure, plain_line};
 use crate::walk::Walker;
 
 /// A photo's answer, as `predict --json` prints it.
@@ -88,7 +88,7 @@ fn print_answer(path: &Path, top: &[Prediction], context: &Context) -> anyhow::R
             skipped: None,
         });
     }
-    let mut text = path.display().to_string();
+    let mut text = plain_line(&path.display().to_string()).into_owned();
     for prediction in top {
         let bar = "█".repeat((20.0 * prediction.probability).round() as usize);
         let share = percent(f64::from(prediction.probability));

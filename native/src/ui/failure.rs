@@ -11,7 +11,7 @@ use rekindle_core::inspect::onnx::OnnxError;
 use rekindle_core::model::{Cause, ModelError};
 use rekindle_core::train::TrainError;
 
-use super::{ExitCode, plain};
+use super::{ExitCode, plain_line};
 use crate::dataset::DatasetError;
 use crate::fetch::FetchError;
 use crate::files::WriteError;
@@ -309,12 +309,12 @@ pub fn print_warning(message: &str, help: Option<&str>) {
 }
 
 fn print_lines(label: &str, message: &str, help: Option<&str>) {
-    let mut text = format!("{label}: {message}\n");
+    let mut text = format!("{label}: {}\n", plain_line(message));
     if let Some(help) = help {
-        text += &format!("help: {help}\n");
+        text += &format!("help: {}\n", plain_line(help));
     }
     // Where stderr is closed there is nobody left to tell.
-    let _ = io::stderr().lock().write_all(plain(&text).as_bytes());
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The whole chain on one line; a cause that its error already quotes is not said twice.
