@@ -11,12 +11,13 @@ use rekindle_core::device::Device;
 use rekindle_core::graph::{Options, Scratch};
 use rekindle_core::model::{Channels, Model, ModelCard, ModelError, Purpose, whole_graph};
 use rekindle_core::preprocess::MAX_SIDE;
-use rekindle_core::weights::WeightFile;
+use rekindle_core::weights::{WeightFile, WeightsError};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{GreyChoice, PictureArgs, PrecisionChoice};
 use crate::commands::Context;
 use crate::fetch::{self, Places, WeightSource};
+use crate::runs::MODEL;
 use crate::ui::{ExitCode, Failure, Unit};
 use foreign::{TENSORFLOW, from_file};
 
@@ -144,29 +145,48 @@ fn opened(
 
 /// Refuses what was meant as the path of a model file, where no network is called so.
 pub fn is_name(name: &str) -> Result<(), Failure> {
-    let what = match Path::new(name).is_dir() {
+    const NAME: &str = "name the model.safetensors of a run, or a network from `rekindle models`; the model comes \
+                        first, then the photos";
+    let path = Path::new(name);
+    let own = path.join(MODEL);
+    let what = match path.is_dir() {
+        true if own.is_file() => {
+            let what = format!("{name} is a run's folder, and no model file");
+            let help = format!("name the file in it: {}", own.display());
+            return Err(Failure::new(ExitCode::Data, what).with_help(help));
+        }
         true => "is a folder",
+        false if path.exists() => "is no file, but a device or a pipe",
         false if name.contains(['/', '\\']) || name.ends_with(".safetensors") => "does not exist",
         false => return Ok(()),
     };
-    Err(
-        Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
-            .with_help("name the model.safetensors of a run, or a network from `rekindle models`"),
-    )
+    Err(Failure::new(ExitCode::Data, format!("the model file {name} {what}")).with_help(NAME))
 }
 
 /// Opens a model file: its card, and tensors that fit it and that can be computed with.
 pub fn from_model_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
     match Model::open(read(path)?, device) {
-        Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
-            .with_context(|| format!("cannot use {} as a model", path.display()))
-            .context(
-                Failure::new(
-                    ExitCode::Data,
-                    format!("{} is no model file", path.display()),
-                )
-                .with_help("give the network's name, and this file with --weights"),
-            ),
+        Err(ModelError::NoCard) => {
+            let what = format!(
+                "{} is no model file but plain weights, which do not say of which network and classes they are",
+                path.display()
+            );
+            let help = "give the network's name, and this file with --weights";
+            Err(Failure::new(ExitCode::Data, what).with_help(help).into())
+        }
+        Err(ModelError::Weights(error @ WeightsError::NotAWeightFile { .. })) => {
+            let error = anyhow::Error::new(ModelError::Weights(error));
+            let what = format!("cannot open {}", path.display());
+            // A report, a recipe: what lies beside a run's model.
+            let own = path.with_file_name(MODEL);
+            Err(match own.is_file() {
+                true => {
+                    let help = format!("name the run's model: {}", own.display());
+                    error.context(Failure::new(ExitCode::Data, what).with_help(help))
+                }
+                false => error.context(what),
+            })
+        }
         other => other.with_context(|| format!("cannot open {}", path.display())),
     }
 }
@@ -432,9 +452,17 @@ fn published(
             .with_help(help)
             .into();
         }
+        let file = name.split('#').next().unwrap_or(name);
+        let what = match Path::new(file).exists() {
+            true => format!("{file} is no file, but a device or a pipe"),
+            false => format!("there is no file '{file}'"),
+        };
         Failure::new(
             ExitCode::Usage,
-            format!("{} has no weights called '{name}'", architecture.name),
+            format!(
+                "{what}, and {} has no weights called '{name}'",
+                architecture.name
+            ),
         )
         .with_help(format!(
             "say {}, random, or name a file that exists",

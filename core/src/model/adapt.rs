@@ -1,13 +1,13 @@
 //! Published files, and those of other people's trainings, seen as the network wants them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ModelCard;
 use super::channels::{ADAPTER, Channels, port_kernels};
-use super::renames::{Renames, Wanted, first, parts, unwrapped};
+use super::renames::{Renames, Wanted, first, parts};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
 use crate::graph::{Graph, Op};
-use crate::weights::{TensorSource, WeightsError, all_finite, is_average, is_counter};
+use crate::weights::{TensorSource, WeightsError, all_finite, is_average, is_counter, unwrapped};
 
 /// What a file's weights are wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,12 +159,19 @@ impl<'a> Adapted<'a> {
         }
         // Beside a prefix lie losses, metrics, averages, other networks. A layer that might have been meant
         // to stand behind this one is not passed over where the answer is wanted.
-        for original in std::mem::take(&mut adapted.renames.beside) {
-            let is_layer = || {
-                source
-                    .shape(&original, &[])
-                    .is_some_and(|shape| shape.len() > 1)
-            };
+        let beside = std::mem::take(&mut adapted.renames.beside);
+        // Of a layer its weight has several axes; its bias, and the norms beside it, belong to it all the same.
+        let has_axes = |original: &String| {
+            let shape = source.shape(original, &[]);
+            shape.is_some_and(|shape| shape.len() > 1)
+        };
+        let layers: BTreeSet<String> = beside
+            .iter()
+            .filter(|original| has_axes(original))
+            .map(|original| first(&unwrapped(original)).to_owned())
+            .collect();
+        for original in beside {
+            let is_layer = || layers.contains(first(&unwrapped(&original)));
             let is_copy = || {
                 let mut copies = adapted.renames.copies.iter();
                 copies.any(|copy| unwrapped(&original).starts_with(copy.as_str()))

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::ModelCard;
-use super::renames::{Renames, Wanted, first, parts, unwrapped};
+use super::renames::{Renames, Wanted, first, parts};
 use crate::backbone::{Architecture, architectures};
-use crate::weights::{FillReport, TensorSource, is_counter};
+use crate::weights::{FillReport, TensorSource, is_counter, unwrapped};
 
 /// What a file that does not fit most likely is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,11 @@ pub enum Cause {
     OtherHead {
         /// How many classes it tells apart; `None` if no such head is in the file.
         classes: Option<usize>,
+    },
+    /// The network itself, with a head of other layers, or under another name.
+    StrangeHead {
+        /// The first tensor of it.
+        name: String,
     },
     /// The network itself, and behind it or beside it more layers than it has.
     MoreLayers {
@@ -61,6 +66,13 @@ impl Cause {
             let mut misshaped = report.misshaped.iter();
             let weight = misshaped.find(|tensor| tensor.name == format!("{}.weight", slot.name));
             return match (amiss.next(), report.unexpected.first()) {
+                (Some(_), Some(name))
+                    if weight.is_none()
+                        && (!Self::is_part(architecture, name)
+                            || first(name) == first(slot.name)) =>
+                {
+                    Self::StrangeHead { name: name.clone() }
+                }
                 (None, Some(name)) if !Self::is_part(architecture, name) => {
                     Self::MoreLayers { name: name.clone() }
                 }

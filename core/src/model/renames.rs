@@ -7,21 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::graph::Graph;
-use crate::weights::{is_average, is_counter};
-
-/// What wrappers put into names, wherever they stand: DataParallel around a part of a network
-/// (`features.module.0.weight`), `torch.compile`, sharding, activation checkpoints, DeepSpeed. No network has
-/// layers of such names.
-const WRAPPERS: [&str; 5] = [
-    "module",
-    "_orig_mod",
-    "_fsdp_wrapped_module",
-    "_checkpoint_wrapped_module",
-    "_forward_module",
-];
+use crate::weights::{is_average, is_counter, unwrapped};
 
 /// The most names that are put in front of each other.
 const DEEPEST: usize = 12;
+
+/// A network without one of so many of its tensors is the network still: it has another head.
+const SAME: usize = 10;
 
 /// The tensors a network has, name and shape.
 pub(super) type Wanted = BTreeMap<String, Vec<usize>>;
@@ -33,7 +25,7 @@ pub(super) struct Renames {
     pub names: BTreeMap<String, String>,
     /// What stands in front of the network's names, wrappers left out: empty, or with a dot at its end.
     pub prefix: String,
-    /// Other prefixes under which all that was found lies once more.
+    /// Other prefixes under which all that was found, or nearly all, lies once more.
     pub copies: Vec<String>,
     /// The file's names that do not begin with the prefix.
     pub beside: Vec<String>,
@@ -91,7 +83,11 @@ impl Renames {
             best.map_or(("", Found::default()), |(prefix, found)| (*prefix, *found));
         let copies = found
             .iter()
-            .filter(|&(other, found)| *other != prefix && most.shapes > 0 && *found == most)
+            .filter(|&(other, found)| {
+                *other != prefix
+                    && most.shapes > 0
+                    && SAME * found.shapes >= (SAME - 1) * most.shapes
+            })
             .map(|(other, _)| (*other).to_owned());
 
         let mut renames = Self {
@@ -193,12 +189,6 @@ pub(super) fn parts(graph: &Graph) -> Vec<String> {
         }
     }
     parts
-}
-
-/// A name without the names of wrappers in it.
-pub(super) fn unwrapped(name: &str) -> String {
-    let parts = name.split('.').filter(|part| !WRAPPERS.contains(part));
-    parts.collect::<Vec<_>>().join(".")
 }
 
 /// A name as every prefix with what follows it: nothing and all of it, then cut behind each dot.

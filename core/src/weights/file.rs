@@ -9,6 +9,7 @@ use std::fmt;
 
 use half::{bf16, f16};
 
+use super::names::{beginnings, behind};
 use super::parts::{self, Part};
 use super::{foreign, safetensors, torch};
 
@@ -151,11 +152,11 @@ pub enum WeightsError {
         len: usize,
     },
     /// The file ends before something it announces.
-    #[error("the file is cut short: {what} should be at byte {at}, but the file has {len} bytes")]
+    #[error("{}", cut_short(what, *at, *len))]
     Truncated {
         /// What is missing, in part or whole.
         what: String,
-        /// Where it should start, in bytes.
+        /// Where it should be, in bytes; the file's length where only the missing part would tell.
         at: usize,
         /// The file's length in bytes.
         len: usize,
@@ -261,6 +262,16 @@ impl WeightsError {
     }
 }
 
+/// What is said of a file that ends before something that should be at byte `at`.
+fn cut_short(what: &str, at: usize, len: usize) -> String {
+    match at > len {
+        true => format!(
+            "the file is cut short: {what} should be at byte {at}, but the file has {len} bytes"
+        ),
+        false => format!("the file is cut short: it ends after {len} bytes, without {what}"),
+    }
+}
+
 /// A weight file opened over its bytes.
 #[derive(Debug, Clone)]
 pub struct WeightFile<'a> {
@@ -290,7 +301,8 @@ impl<'a> WeightFile<'a> {
     }
 
     /// The same, of the dictionary of tensors of this key: the names that lead to it, joined by dots. Where
-    /// no dictionary is called so, the tensors whose names begin with the key and a dot, without them.
+    /// no dictionary is called so, the tensors whose names begin with the key and a dot, without them, whatever
+    /// wrappers (`module.`, `_orig_mod.`) stand before or in it.
     ///
     /// # Errors
     /// As [`parse`](Self::parse), and [`WeightsError::NoPart`].
@@ -328,17 +340,14 @@ impl<'a> WeightFile<'a> {
 
     /// The tensors whose names begin with the key and a dot, without them.
     fn narrowed(mut self, key: &str) -> Result<Self, WeightsError> {
-        let rest = self.tensors.iter().filter_map(|(name, view)| {
-            let rest = name.strip_prefix(key)?.strip_prefix('.')?.to_owned();
-            Some((rest, view.clone()))
-        });
+        let rest = self
+            .tensors
+            .iter()
+            .filter_map(|(name, view)| Some((behind(name, key)?.to_owned(), view.clone())));
         let rest: BTreeMap<_, _> = rest.collect();
         if rest.is_empty() {
-            let first = self
-                .tensors
-                .keys()
-                .filter_map(|name| name.split('.').next());
-            return Err(parts::no_part(key, first));
+            let there = beginnings(self.tensors.keys().map(String::as_str));
+            return Err(parts::no_part(key, there));
         }
         self.tensors = rest;
         key.clone_into(&mut self.part);

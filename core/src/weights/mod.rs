@@ -21,6 +21,7 @@ pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
 pub(crate) use file::{all_finite, first_strange, quoted, shown};
 #[cfg(feature = "burn")]
 pub use modules::{NamedTensor, collect, fill, filled, list, shard_name};
+pub(crate) use names::unwrapped;
 pub use names::{FillReport, Misshaped, TensorSource, is_counter};
 pub use parts::{Part, is_average};
 pub use synthetic::Generated;
