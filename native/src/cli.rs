@@ -339,7 +339,7 @@ pub struct InspectArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub input: Option<[usize; 2]>,
     /// Look at the network with a new head for so many classes.
-    #[arg(long, value_name = "N", value_parser = count(1, 65_536))]
+    #[arg(long, value_name = "N", value_parser = count(1, MOST_CLASSES))]
     pub classes: Option<usize>,
     /// Look at it without the hidden layers between the features and the classifier.
     #[arg(long)]
@@ -415,6 +415,9 @@ pub struct CompareArgs {
 
 /// Most things of a kind that are counted one after the other: what takes years is a slip of the finger.
 const MANY: usize = 1_000_000;
+
+/// Most classes that a head is looked at with.
+const MOST_CLASSES: usize = 65_536;
 
 /// Most images that go through a network together: no memory holds the maps of more.
 const MOST_IMAGES: usize = 8192;

@@ -145,8 +145,10 @@ fn opened(
 
 /// Refuses what was meant as the path of a model file, where no network is called so.
 pub fn is_name(name: &str) -> Result<(), Failure> {
-    const NAME: &str = "name the model.safetensors of a run, or a network from `rekindle models`; the model comes \
-                        first, then the photos";
+    let order = match Path::new(name).is_dir() {
+        true => "; the model comes first, then the photos",
+        false => "",
+    };
     let path = Path::new(name);
     let own = path.join(MODEL);
     let what = match path.is_dir() {
@@ -160,7 +162,11 @@ pub fn is_name(name: &str) -> Result<(), Failure> {
         false if name.contains(['/', '\\']) || name.ends_with(".safetensors") => "does not exist",
         false => return Ok(()),
     };
-    Err(Failure::new(ExitCode::Data, format!("the model file {name} {what}")).with_help(NAME))
+    Err(
+        Failure::new(ExitCode::Data, format!("the model file {name} {what}")).with_help(format!(
+            "name the {MODEL} of a run, or a network from `rekindle models`{order}"
+        )),
+    )
 }
 
 /// Opens a model file: its card, and tensors that fit it and that can be computed with.
@@ -180,10 +186,12 @@ pub fn from_model_file(path: &Path, device: &Device) -> anyhow::Result<Model> {
             // A report, a recipe: what lies beside a run's model.
             let own = path.with_file_name(MODEL);
             Err(match own.is_file() {
-                true => {
-                    let help = format!("name the run's model: {}", own.display());
-                    error.context(Failure::new(ExitCode::Data, what).with_help(help))
-                }
+                true => Failure::new(
+                    ExitCode::Data,
+                    format!("{} is no model file", path.display()),
+                )
+                .with_help(format!("name the run's model: {}", own.display()))
+                .into(),
                 false => error.context(what),
             })
         }

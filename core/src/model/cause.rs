@@ -65,7 +65,10 @@ impl Cause {
         if report.filled > 0 && amiss.clone().all(|name| is_head(name)) {
             let mut misshaped = report.misshaped.iter();
             let weight = misshaped.find(|tensor| tensor.name == format!("{}.weight", slot.name));
-            return match (amiss.next(), report.unexpected.first()) {
+            let is_weight = |name: &&String| name.ends_with(".weight");
+            let mut unexpected = report.unexpected.iter();
+            let stranger = unexpected.find(is_weight).or(report.unexpected.first());
+            return match (amiss.next(), stranger) {
                 (Some(_), Some(name))
                     if weight.is_none()
                         && (!Self::is_part(architecture, name)

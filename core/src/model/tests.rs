@@ -171,6 +171,23 @@ fn a_head_of_any_size_or_none_serves_where_a_new_one_is_trained() {
     let cause = |file| misfit("squeezenet1_1", file, Purpose::Answer).1;
     assert_eq!(cause(&bare), Cause::OtherHead { classes: None });
     assert_eq!(cause(&seven), Cause::OtherHead { classes: Some(7) });
+    // A head under another name, or of other layers, is there all the same, with its bias.
+    let mut beside = bare.prefixed("backbone.");
+    beside.insert("head.weight", &[7, 512]);
+    beside.insert("head.bias", &[7]);
+    beside.insert("criterion.weight", &[7]);
+    let mut layers = bare.clone();
+    layers.insert("classifier.1.0.weight", &[9, 512]);
+    layers.insert("classifier.1.0.bias", &[9]);
+    for (file, names) in [
+        (&beside, ["head.bias", "head.weight"]),
+        (&layers, ["classifier.1.0.bias", "classifier.1.0.weight"]),
+    ] {
+        let (report, cause) = misfit("squeezenet1_1", file, Purpose::Answer);
+        assert_eq!(report.unexpected, names);
+        let name = names[1].to_owned();
+        assert_eq!(cause, Cause::StrangeHead { name });
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 
 use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -76,9 +77,7 @@ pub fn describe(error: &anyhow::Error) -> (ExitCode, Option<String>) {
     let general = || {
         Some(match code {
             ExitCode::Ok => return None,
-            ExitCode::Interrupted => {
-                "nothing half done was left behind; run it again when you like"
-            }
+            ExitCode::Interrupted => "give the same command again; no result was left half written",
             ExitCode::GateFailed => "train on more photos or another network, or lower the gate",
             ExitCode::Usage => "the command's --help lists what it takes",
             ExitCode::Data => "see that this is the file or folder you mean, and that it is whole",
@@ -303,11 +302,15 @@ pub fn print_usage(mut error: clap::Error) -> ExitCode {
         let _ = error.print();
         return ExitCode::Ok;
     }
-    // That an option might have been meant as the name of a file is the least likely of all.
+    // That an option might have been meant as the name of a file is the least likely of all, where there is none.
+    let is_file = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => Path::new(argument).exists(),
+        _ => false,
+    };
     if let Some(tips) = error.remove(ContextKind::Suggested) {
         let tips = match tips {
             ContextValue::StyledStrs(mut tips) => {
-                tips.retain(|tip| !tip.to_string().starts_with("to pass "));
+                tips.retain(|tip| is_file || !tip.to_string().starts_with("to pass "));
                 ContextValue::StyledStrs(tips)
             }
             tips => tips,
@@ -381,8 +384,6 @@ fn one_line(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use anyhow::Context as _;
 
     use super::*;
@@ -399,6 +400,13 @@ mod tests {
             one_line(&error),
             "cannot classify: the file is cut off: the picture ends early: cat.jpg"
         );
+    }
+
+    #[test]
+    fn an_interruption_has_advice_as_every_error_has() {
+        let (code, help) = describe(&anyhow::Error::new(Interrupted).context("training"));
+        assert_eq!(code, ExitCode::Interrupted);
+        assert!(help.is_some_and(|help| help.contains("again")));
     }
 
     #[test]
