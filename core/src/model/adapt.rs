@@ -137,6 +137,14 @@ impl<'a> Adapted<'a> {
             first(name) == first(&head)
                 || !of_backbone.keys().any(|known| first(known) == first(name))
         };
+        // The whole network once more, under another prefix.
+        let is_copy = |copies: &[String], original: &str| {
+            let name = unwrapped(original);
+            copies.iter().any(|copy| {
+                let rest = name.strip_prefix(copy.as_str());
+                rest.is_some_and(|rest| !copy.is_empty() || wanted.contains_key(rest))
+            })
+        };
         let mut aside = Vec::new();
         let names = std::mem::take(&mut adapted.renames.names);
         let mut kept = BTreeMap::new();
@@ -146,6 +154,7 @@ impl<'a> Adapted<'a> {
                 false => {
                     is_replaced(&name)
                         || is_idle(&name)
+                        || is_copy(&adapted.renames.copies, &original)
                         || purpose == Purpose::NewHead
                             && adapted.renames.is_found
                             && is_elsewhere(&name)
@@ -172,15 +181,11 @@ impl<'a> Adapted<'a> {
             .collect();
         for original in beside {
             let is_layer = || layers.contains(first(&unwrapped(&original)));
-            let is_copy = || {
-                let mut copies = adapted.renames.copies.iter();
-                copies.any(|copy| unwrapped(&original).starts_with(copy.as_str()))
-            };
             let leave = purpose == Purpose::NewHead
                 || is_idle(&original)
                 || !is_layer()
                 || original.split('.').any(is_average)
-                || is_copy();
+                || is_copy(&adapted.renames.copies, &original);
             match leave {
                 true => aside.push(original),
                 false => _ = kept.insert(original.clone(), original),

@@ -220,6 +220,13 @@ fn what_gives_no_answer_is_left_aside_and_said() {
     assert_eq!(reading.prefix, "model.");
     assert_eq!(reading.copies, ["ema_model."]);
     assert_eq!(reading.aside.len(), 2 + file.tensors.len());
+    // Beside names that have no prefix, too.
+    let mut both = file.clone();
+    both.tensors.extend(file.prefixed("teacher.").tensors);
+    let (_, reading) = read("squeezenet1_1", &both, Purpose::Answer).unwrap();
+    assert_eq!(reading.prefix, "");
+    assert_eq!(reading.copies, ["teacher."]);
+    assert_eq!(reading.aside.len(), file.tensors.len());
 }
 
 #[test]

@@ -203,8 +203,8 @@ fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, con
     // What is asked for by a beginning of names is looked for from the start again; a dictionary of the same name
     // comes first.
     let named = |key: &str| file.parts().iter().any(|part| part.key == key);
-    let whole = |copy: &String| {
-        let key = copy.trim_end_matches('.');
+    let whole = |prefix: &str| {
+        let key = prefix.trim_end_matches('.');
         match taken.is_empty() || named(taken) && !named(key) || key.is_empty() {
             true => key.to_owned(),
             false => format!("{taken}.{key}"),
@@ -213,7 +213,7 @@ fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, con
     let (averaged, copies): (Vec<_>, Vec<_>) = reading
         .copies
         .iter()
-        .map(whole)
+        .map(|copy| whole(copy))
         .partition(|key| is_averaged(key));
     for key in averages
         .into_iter()
@@ -226,7 +226,7 @@ fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, con
     if let Some(first) = copies.iter().find(|key| !key.is_empty()) {
         let here = match reading.prefix.as_str() {
             "" => "those without a prefix".to_owned(),
-            prefix => format!("those under `{prefix}`"),
+            prefix => format!("those under `{}.`", whole(prefix)),
         };
         let all: Vec<_> = copies.iter().map(|key| format!("`{key}.`")).collect();
         note(&format!(
@@ -236,8 +236,8 @@ fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, con
         ));
     } else if !copies.is_empty() {
         note(&format!(
-            "{path} holds the weights of more than one network: those under `{}` are taken, others have no prefix",
-            reading.prefix
+            "{path} holds the weights of more than one network: those under `{}.` are taken, others have no prefix",
+            whole(&reading.prefix)
         ));
     }
     if !reading.aside.is_empty() {
