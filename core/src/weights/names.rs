@@ -158,10 +158,9 @@ pub(super) fn beginnings<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Ve
             let parts = rest.split('.').filter(|part| !WRAPPERS.contains(part));
             let (wrapper, part) = (rest.split('.').next().unwrap_or(rest), parts.clone().next());
             if parts.count() > 1 {
-                for part in [Some(wrapper), part.filter(|part| *part != wrapper)] {
-                    if let Some(part) = part {
-                        *counts.entry(part).or_default() += 1;
-                    }
+                let inner = part.filter(|part| *part != wrapper);
+                for part in [Some(wrapper), inner].into_iter().flatten() {
+                    *counts.entry(part).or_default() += 1;
                 }
             }
         }
