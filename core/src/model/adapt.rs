@@ -1,6 +1,6 @@
 //! Published files, and those of other people's trainings, seen as the network wants them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ModelCard;
 use super::channels::{ADAPTER, Channels, port_kernels};
@@ -133,9 +133,18 @@ impl<'a> Adapted<'a> {
                 || architecture.auxiliary.iter().any(helps)
         };
         // A module of which the backbone has nothing, or the one in which the head is.
+        let modules: BTreeSet<&str> = of_backbone.keys().map(|name| first(name)).collect();
         let is_elsewhere = |name: &str| {
-            first(name) == first(&head)
-                || !of_backbone.keys().any(|known| first(known) == first(name))
+            let module = first(name);
+            module == first(&head) || !modules.contains(module)
+        };
+        // A number by itself, of the epoch, say.
+        let is_bare = |name: &str, original: &str| {
+            is_elsewhere(name)
+                && first(name) != first(&head)
+                && source
+                    .shape(original, &[])
+                    .is_some_and(|shape| matches!(shape[..], [] | [1]))
         };
         let mut aside = Vec::new();
         let names = std::mem::take(&mut adapted.renames.names);
@@ -146,6 +155,7 @@ impl<'a> Adapted<'a> {
                 false => {
                     is_replaced(&name)
                         || is_idle(&name)
+                        || is_bare(&name, &original)
                         || purpose == Purpose::NewHead
                             && adapted.renames.is_found
                             && is_elsewhere(&name)
@@ -167,7 +177,8 @@ impl<'a> Adapted<'a> {
             };
             let is_copy = || {
                 let mut copies = adapted.renames.copies.iter();
-                copies.any(|copy| unwrapped(&original).starts_with(copy.as_str()))
+                let name = unwrapped(&original);
+                copies.any(|copy| name.starts_with(copy.as_str()) || original.starts_with(copy))
             };
             let leave = purpose == Purpose::NewHead
                 || is_idle(&original)
@@ -177,6 +188,15 @@ impl<'a> Adapted<'a> {
             match leave {
                 true => aside.push(original),
                 false => _ = kept.insert(original.clone(), original),
+            }
+        }
+        // Which of two tensors is meant that fall on one name is not guessed: the second stays under its own, too
+        // many, unless the answer needs neither.
+        for (name, original) in std::mem::take(&mut adapted.renames.rivals) {
+            match is_known(&name) {
+                _ if is_replaced(&name) => {}
+                false if purpose == Purpose::NewHead || is_idle(&name) => aside.push(original),
+                _ => _ = kept.insert(original.clone(), original),
             }
         }
         adapted.renames.names = kept;
