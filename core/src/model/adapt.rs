@@ -133,9 +133,18 @@ impl<'a> Adapted<'a> {
                 || architecture.auxiliary.iter().any(helps)
         };
         // A module of which the backbone has nothing, or the one in which the head is.
+        let modules: BTreeSet<&str> = of_backbone.keys().map(|name| first(name)).collect();
         let is_elsewhere = |name: &str| {
-            first(name) == first(&head)
-                || !of_backbone.keys().any(|known| first(known) == first(name))
+            let module = first(name);
+            module == first(&head) || !modules.contains(module)
+        };
+        // A number by itself, of the epoch, say.
+        let is_bare = |name: &str, original: &str| {
+            is_elsewhere(name)
+                && first(name) != first(&head)
+                && source
+                    .shape(original, &[])
+                    .is_some_and(|shape| matches!(shape[..], [] | [1]))
         };
         // The whole network once more, under another prefix.
         let is_copy = |copies: &[String], original: &str| {
@@ -143,6 +152,7 @@ impl<'a> Adapted<'a> {
             copies.iter().any(|copy| {
                 let rest = name.strip_prefix(copy.as_str());
                 rest.is_some_and(|rest| !copy.is_empty() || wanted.contains_key(rest))
+                    || !copy.is_empty() && original.starts_with(copy.as_str())
             })
         };
         let mut aside = Vec::new();
@@ -155,6 +165,7 @@ impl<'a> Adapted<'a> {
                     is_replaced(&name)
                         || is_idle(&name)
                         || is_copy(&adapted.renames.copies, &original)
+                        || is_bare(&name, &original)
                         || purpose == Purpose::NewHead
                             && adapted.renames.is_found
                             && is_elsewhere(&name)
@@ -189,6 +200,15 @@ impl<'a> Adapted<'a> {
             match leave {
                 true => aside.push(original),
                 false => _ = kept.insert(original.clone(), original),
+            }
+        }
+        // Which of two tensors is meant that fall on one name is not guessed: the second stays under its own, too
+        // many, unless the answer needs neither.
+        for (name, original) in std::mem::take(&mut adapted.renames.rivals) {
+            match is_known(&name) {
+                _ if is_replaced(&name) => {}
+                false if purpose == Purpose::NewHead || is_idle(&name) => aside.push(original),
+                _ => _ = kept.insert(original.clone(), original),
             }
         }
         adapted.renames.names = kept;

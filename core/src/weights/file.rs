@@ -124,7 +124,7 @@ pub enum WeightsError {
     NotFinite {
         /// The tensor.
         name: String,
-        /// NaN or an infinity.
+        /// NaN, an infinity, or what becomes one in 32 bits.
         found: &'static str,
         /// The first such element, in row-major order.
         index: usize,
@@ -554,6 +554,20 @@ impl<'a> TensorView<'a> {
         Ok(values)
     }
 
+    /// The first element of 64 bits that is a number and is none in 32.
+    pub(super) fn first_beyond_f32(&self) -> Option<usize> {
+        let mut beyond = Vec::new();
+        let is_beyond = |bytes| {
+            let number = f64::from_le_bytes(bytes);
+            number.is_finite() && !(number as f32).is_finite()
+        };
+        match self.dtype {
+            Dtype::F64 => self.gather(&mut beyond, is_beyond),
+            _ => return None,
+        }
+        beyond.iter().position(|&is_beyond| is_beyond)
+    }
+
     /// The elements where they lie in the file, if that is as this machine has `f32`s.
     pub(super) fn as_f32(&self) -> Option<&'a [f32]> {
         let is_here = cfg!(target_endian = "little")
@@ -565,7 +579,7 @@ impl<'a> TensorView<'a> {
     }
 
     /// Appends every element, decoded, in row-major order. `new` proved that all of them exist.
-    fn gather<const N: usize>(&self, values: &mut Vec<f32>, decode: impl Fn([u8; N]) -> f32) {
+    fn gather<const N: usize, T>(&self, values: &mut Vec<T>, decode: impl Fn([u8; N]) -> T) {
         let (elements, _) = self.storage.as_chunks::<N>();
         if self.len == 0 {
             return;

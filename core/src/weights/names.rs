@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::shown;
-use super::{Numbers, WeightFile, WeightsError};
+use super::{Dtype, Numbers, WeightFile, WeightsError};
 
 /// Where [`take`](super::take) finds numbers.
 pub trait TensorSource {
@@ -70,7 +70,20 @@ impl TensorSource for WeightFile<'_> {
                 dtype: view.dtype().name(),
             });
         }
-        view.to_f32()
+        let values = view.to_f32()?;
+        // What is an infinity here may have been a number in the file.
+        if view.dtype() == Dtype::F64
+            && values.iter().any(|number| number.is_infinite())
+            && let Some(index) = view.first_beyond_f32()
+        {
+            return Err(WeightsError::NotFinite {
+                name: shown(name),
+                found: "a number too large for 32 bits (beyond 3.4e38)",
+                index,
+                len: view.len(),
+            });
+        }
+        Ok(values)
     }
 }
 
@@ -286,6 +299,32 @@ mod tests {
             found(&both("model.")),
             ["model", "model.student", "model.teacher"]
         );
+    }
+
+    #[test]
+    fn a_number_that_only_64_bits_hold_is_no_infinity() {
+        let told = |numbers: [f64; 2]| {
+            let header = r#"{"w":{"dtype":"F64","shape":[2],"data_offsets":[0,16]}}"#;
+            let length = (header.len() as u64).to_le_bytes();
+            let numbers = numbers.map(f64::to_le_bytes).concat();
+            let file = [&length[..], header.as_bytes(), &numbers].concat();
+            let file = WeightFile::parse(&file).unwrap();
+            match crate::weights::take([("w".to_owned(), vec![2])], &file) {
+                Ok(_) => String::new(),
+                Err(error) => error.to_string(),
+            }
+        };
+        for beyond in [1e300, -1e39] {
+            let told = told([1.0, beyond]);
+            assert!(
+                told.contains("`w` holds a number too large for 32 bits")
+                    && told.contains("element 1 of 2"),
+                "{told}"
+            );
+        }
+        assert!(told([f64::INFINITY, 1.0]).contains("an infinity (element 0 of 2)"));
+        assert!(told([1.0, f64::NAN]).contains("NaN"));
+        assert_eq!(told([f64::from(f32::MAX), 1e-300]), "");
     }
 
     #[test]

@@ -231,9 +231,17 @@ fn because(architecture: &str, cause: &Cause) -> String {
             "the file is {architecture}'s with another head than the network's own (`{name}`), which is not read: \
              `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
         ),
+        Cause::PartOfHead { name } => format!(
+            "the file is {architecture}'s without `{name}`: take one that holds all of the network, or start from \
+             it with a new head: `rekindle train --model {architecture} --weights FILE`"
+        ),
         Cause::MoreLayers { name } => format!(
             "the file has more layers than {architecture} (`{name}`), and does not say what for: \
              `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+        ),
+        Cause::Twice { name } => format!(
+            "the file holds a part of the network twice (`{name}` and one without what wraps it), and does not say \
+             which is meant: in Python, leave one of them out and save the rest"
         ),
         Cause::OtherNetwork(name) => format!(
             "by its names and shapes the file is {name}'s: name that network (`--model {name}` when training)"
