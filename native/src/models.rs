@@ -480,6 +480,19 @@ fn published(
     })
 }
 
+/// Why a network's features are not what anybody has trained it to see; nothing where they are.
+pub fn untrained(weights: Option<&str>, pictures: &PictureArgs) -> Option<&'static str> {
+    // A file may hold what was trained with a small stem.
+    let is_published = || weights.is_none_or(|weights| file_and_part(weights).is_none());
+    if weights == Some("random") {
+        Some("the network was never trained")
+    } else if pictures.small_stem && is_published() {
+        Some("the network was not trained with a small stem")
+    } else {
+        None
+    }
+}
+
 fn origin(name: &str, file: &str, sha256: &str) -> Origin {
     let mut origin = Origin::new();
     origin.insert("weights".into(), json!(name));

@@ -204,6 +204,12 @@ impl<'a> Walker<'a> {
         Ok(found)
     }
 
+    /// Whether a link that leads to a folder above leads to the root or a folder in it: what lies there is met on
+    /// other ways, so that nothing is lost by not following it.
+    pub fn is_met_elsewhere(&self, link: &Path) -> bool {
+        fs::canonicalize(link).is_ok_and(|real| real.starts_with(&self.root))
+    }
+
     /// Meets everything in a folder and in the folders in it, each folder once.
     fn traverse(
         &self,
