@@ -90,7 +90,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Show networks side by side: size, work, accuracy, and speed and memory on this device.
     Compare(CompareArgs),
-    /// Measure how fast a network answers on this device.
+    /// Measure how fast a network answers on this device. A network that is given by name gets random numbers, on
+    /// which speed does not depend, unless --weights names others.
     Bench(BenchArgs),
     /// Look at this machine: devices, what they can do, whether they compute correctly.
     Doctor(DoctorArgs),
@@ -467,7 +468,8 @@ fn parse_size(text: &str) -> Result<[usize; 2], String> {
 pub struct BenchArgs {
     /// A model file, or the name of a network.
     pub model: String,
-    /// The network's weights, when it is given by name; speed does not depend on them.
+    /// The network's weights, when it is given by name; random ones unless they are named: speed does not depend on
+    /// them.
     #[command(flatten)]
     pub weights: WeightArgs,
     /// Photos a pass.
