@@ -88,11 +88,14 @@ struct Layer {
 pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let device = context.open_device()?;
     let mut weights = args.weights.weights.as_deref();
-    if weights.is_none() && !Path::new(&args.model).is_file() {
+    let is_random = weights.is_none() && !Path::new(&args.model).is_file();
+    if is_random {
         weights = Some("random");
-        context.console.note(UNTRAINED);
     }
     let model = models::open(&args.model, weights, &device.device, context)?;
+    if is_random {
+        context.console.note(UNTRAINED);
+    }
     kernels::switch(args.kernels == KernelChoice::Ours);
     let side = model.card.preset.crop();
     let mut random = Random::new(1);
