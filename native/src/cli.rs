@@ -1,8 +1,10 @@
 //! The command line, as clap reads it.
 
+use std::fmt::Display;
 use std::path::PathBuf;
+use std::str::FromStr;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
@@ -30,6 +32,18 @@ pub struct Cli {
     /// Options of every command.
     #[command(flatten)]
     pub global: Global,
+}
+
+/// The command line, whose options take what begins with a minus as a number: it is refused by what reads it,
+/// which says what it takes.
+pub fn command() -> clap::Command {
+    let numbers = |argument: clap::Arg| {
+        let is_value = argument.get_action().takes_values() && !argument.is_positional();
+        argument.allow_negative_numbers(is_value)
+    };
+    Cli::command()
+        .mut_args(numbers)
+        .mut_subcommands(|command| command.mut_args(numbers))
 }
 
 /// Options of every command.
@@ -76,7 +90,8 @@ pub enum Command {
     Export(ExportArgs),
     /// Show networks side by side: size, work, accuracy, and speed and memory on this device.
     Compare(CompareArgs),
-    /// Measure how fast a network answers on this device.
+    /// Measure how fast a network answers on this device. A network that is given by name gets random numbers, on
+    /// which speed does not depend, unless --weights names others.
     Bench(BenchArgs),
     /// Look at this machine: devices, what they can do, whether they compute correctly.
     Doctor(DoctorArgs),
@@ -129,7 +144,9 @@ fn parse_pixels(text: &str) -> Result<u64, String> {
     };
     let pixels = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
     match pixels {
-        None | Some(0) => Err(format!("'{text}' is no number of pixels")),
+        None | Some(0) => {
+            Err("it must be a number of pixels above 0, as 400000000 or 400M".to_owned())
+        }
         Some(pixels) => Ok(pixels),
     }
 }
@@ -139,7 +156,7 @@ fn parse_pixels(text: &str) -> Result<u64, String> {
 pub struct PictureArgs {
     /// Side of the square the network sees, in pixels; what its weights were trained on when not
     /// given. Transformers' positions are resampled.
-    #[arg(long, value_name = "SIDE")]
+    #[arg(long, value_name = "SIDE", value_parser = parse_side)]
     pub input: Option<u32>,
     /// Take the photos in grey, and how: repeat (three times over), mean or luminance (the first
     /// convolution's kernels become one), adapter (a convolution in front makes three of one).
@@ -169,7 +186,7 @@ pub enum GreyChoice {
 }
 
 /// Augmented views of a photo, at most: the crops of one photo are in memory together.
-const MOST_VIEWS: i64 = 1_000;
+const MOST_VIEWS: u32 = 1_000;
 
 /// Arguments of `train`.
 #[derive(Debug, Args)]
@@ -196,24 +213,24 @@ pub struct TrainArgs {
     pub folds: Option<usize>,
     /// Share of the photos held back to measure the accuracy, where the folder has no val/ and there
     /// are no folds; 0.2 when not given.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = number("0.2"))]
     pub split: Option<f64>,
     /// Seed of everything that is drawn: splits, folds, views, the order of batches, a two-layer head's and
     /// `--weights random`'s numbers. What is drawn follows from it and from the photos' content, whatever
     /// they are called. 0 when not given.
-    #[arg(long)]
+    #[arg(long, value_parser = count(0, u64::MAX))]
     pub seed: Option<u64>,
     /// Augmented views of each photo, beside the plain one: a head learns from 1 + N views of every
     /// photo. They follow from the seed and the photo's content, whatever its name.
     #[arg(long, value_name = "N", default_value_t = 0)]
-    #[arg(value_parser = clap::value_parser!(u32).range(0..=MOST_VIEWS))]
+    #[arg(value_parser = count(0, MOST_VIEWS))]
     pub views: u32,
     /// How much each class counts: none, or auto to make up for rare classes.
     #[arg(long, value_enum, default_value_t = ClassWeightChoice::None)]
     pub class_weights: ClassWeightChoice,
     /// Linear head: inverse strength of the penalty, scikit-learn's C. Chosen from the features when
     /// not given.
-    #[arg(long, value_name = "C")]
+    #[arg(long, value_name = "C", value_parser = number("0.1"))]
     pub c: Option<f64>,
     /// Two-layer head: passes over the photos.
     #[arg(long, default_value_t = 30, value_parser = count(1, MANY))]
@@ -222,16 +239,16 @@ pub struct TrainArgs {
     #[arg(long, default_value_t = 32, value_parser = count(2, MOST_IMAGES))]
     pub batch: usize,
     /// Two-layer head: learning rate.
-    #[arg(long, default_value_t = 1e-3)]
+    #[arg(long, default_value_t = 1e-3, value_parser = number("0.001"))]
     pub lr: f64,
     /// Two-layer head: decoupled weight decay.
-    #[arg(long, default_value_t = 1e-2)]
+    #[arg(long, default_value_t = 1e-2, value_parser = number("0.01"))]
     pub weight_decay: f64,
     /// Two-layer head: width of the hidden layer; twice the features when not given.
     #[arg(long, value_parser = count(1, MAX_HIDDEN))]
     pub hidden: Option<usize>,
     /// Two-layer head: share of hidden activations dropped.
-    #[arg(long, default_value_t = 0.5)]
+    #[arg(long, default_value_t = 0.5, value_parser = number("0.5"))]
     pub dropout: f64,
     /// Where run folders go.
     #[arg(long, value_name = "DIR", default_value = RUNS_FOLDER)]
@@ -243,7 +260,7 @@ pub struct TrainArgs {
     #[arg(long)]
     pub strict: bool,
     /// End with exit code 1 when the measured accuracy is below this.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
 }
 
@@ -297,7 +314,7 @@ pub struct EvaluateArgs {
     #[arg(long)]
     pub strict: bool,
     /// End with exit code 1 when the accuracy is below this.
-    #[arg(long, value_name = "SHARE")]
+    #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
 }
 
@@ -323,7 +340,7 @@ pub struct InspectArgs {
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub input: Option<[usize; 2]>,
     /// Look at the network with a new head for so many classes.
-    #[arg(long, value_name = "N", value_parser = count(1, 65_536))]
+    #[arg(long, value_name = "N", value_parser = count(1, MOST_CLASSES))]
     pub classes: Option<usize>,
     /// Look at it without the hidden layers between the features and the classifier.
     #[arg(long)]
@@ -400,16 +417,36 @@ pub struct CompareArgs {
 /// Most things of a kind that are counted one after the other: what takes years is a slip of the finger.
 const MANY: usize = 1_000_000;
 
+/// Most classes that a head is looked at with.
+const MOST_CLASSES: usize = 65_536;
+
 /// Most images that go through a network together: no memory holds the maps of more.
 const MOST_IMAGES: usize = 8192;
 
 /// A count within bounds: nothing is not worth asking for, and for too much memory would be asked which no machine
 /// has.
-fn count(least: usize, most: usize) -> impl Fn(&str) -> Result<usize, String> + Clone {
+fn count<N: FromStr + PartialOrd + Display + Copy>(
+    least: N,
+    most: N,
+) -> impl Fn(&str) -> Result<N, String> + Clone {
     move |text: &str| match text.parse() {
         Ok(count) if (least..=most).contains(&count) => Ok(count),
         _ => Err(format!("it must be a whole number from {least} to {most}")),
     }
+}
+
+/// A number, whatever its bounds: whoever uses it says them.
+fn number(such_as: &'static str) -> impl Fn(&str) -> Result<f64, String> + Clone {
+    move |text: &str| {
+        let number = text.parse();
+        number.map_err(|_| format!("it must be a number, such as {such_as}"))
+    }
+}
+
+/// A side in pixels, whatever the network can take.
+fn parse_side(text: &str) -> Result<u32, String> {
+    let side = text.parse();
+    side.map_err(|_| "it must be a whole number of pixels, such as 224".to_owned())
 }
 
 /// `32`, or `32x48` for 32 rows of 48 pixels.
@@ -431,7 +468,8 @@ fn parse_size(text: &str) -> Result<[usize; 2], String> {
 pub struct BenchArgs {
     /// A model file, or the name of a network.
     pub model: String,
-    /// The network's weights, when it is given by name; speed does not depend on them.
+    /// The network's weights, when it is given by name; random ones unless they are named: speed does not depend on
+    /// them.
     #[command(flatten)]
     pub weights: WeightArgs,
     /// Photos a pass.
@@ -514,7 +552,7 @@ pub struct ServeArgs {
     /// The built page; `dist` beside the checkout or the program when not given.
     pub dir: Option<PathBuf>,
     /// The port on 127.0.0.1; 0 for any free one.
-    #[arg(long, short, default_value_t = 8080)]
+    #[arg(long, short, default_value_t = 8080, value_parser = count(0, u16::MAX))]
     pub port: u16,
 }
 

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use thiserror::Error;
 
 use crate::interrupt::Unfinished;
-use crate::ui::advice;
+use crate::ui::{ExitCode, Failure, advice};
 
 /// A file that could not be written. It does not exist, or still has its former content.
 #[derive(Debug, Error)]
@@ -85,6 +85,22 @@ fn write_beside(path: &Path, bytes: &[u8]) -> io::Result<()> {
     }
     drop(unfinished);
     written
+}
+
+/// Refuses to write to one of the files that a command reads: what it reads would be gone.
+///
+/// # Errors
+/// A usage error that names the file.
+pub fn is_not_read(out: &Path, read: &[&Path]) -> Result<(), Failure> {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let same = |path: &&&Path| real(path).is_some_and(|read| real(out) == Some(read));
+    match read.iter().find(same) {
+        None => Ok(()),
+        Some(path) => {
+            let what = format!("--out would overwrite what is read: {}", path.display());
+            Err(Failure::new(ExitCode::Usage, what).with_help("name another file with --out"))
+        }
+    }
 }
 
 /// A file of ours in the folder that was not there before.

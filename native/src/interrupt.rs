@@ -1,4 +1,4 @@
-//! Ctrl-C: the first asks the work to stop in order, and for a second it may; the second, or the end of that time,
+//! Ctrl-C, and what ends programs otherwise (SIGTERM, SIGHUP): the first asks the work to stop in order, and for a second it may; the second, or the end of that time,
 //! ends the program at once. Nothing half done stays behind either way.
 
 use std::io::{self, Write as _};
@@ -29,13 +29,16 @@ impl Interrupt {
         Self::default()
     }
 
-    /// A flag raised by Ctrl-C. At the second one, or where the work does not stop by itself, the program ends
+    /// A flag raised by Ctrl-C, SIGTERM and SIGHUP. At the second one, or where the work does not stop by itself, the program ends
     /// with code 130.
     ///
     /// # Errors
     /// If a handler is installed already, or the operating system refuses.
     pub fn install() -> Result<Self, ctrlc::Error> {
         let interrupt = Self::new();
+        // A file beyond `ulimit -f` is then an error of the write, which leaves nothing behind, and not the end.
+        #[cfg(unix)]
+        let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
         let flag = interrupt.clone();
         ctrlc::set_handler(move || {
             if flag.0.swap(true, Ordering::SeqCst) {

@@ -19,12 +19,13 @@ mod skipped;
 mod ui;
 mod walk;
 
+use std::ffi::OsString;
 use std::panic::resume_unwind;
 use std::process::ExitCode;
 use std::thread;
 
 use anyhow::Context as _;
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::FromArgMatches as _;
 
 use crate::cli::Cli;
 use crate::interrupt::Interrupt;
@@ -48,17 +49,26 @@ fn main() -> ExitCode {
 
 fn work() -> ExitCode {
     photos::hush_decoder_panics();
-    let parsed = Cli::command().try_get_matches();
+    let parsed = cli::command().try_get_matches_from(arguments());
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return ui::print_usage(&error).into(),
+        Err(error) => return ui::print_usage(error).into(),
     };
     let outcome = options::check(&cli, &matches).map_err(anyhow::Error::new);
     match outcome.and_then(|()| run(cli)) {
         Ok(code) => code.into(),
         Err(error) => ui::print_error(&error).into(),
     }
+}
+
+/// The command line. `help --help` asks for no more than `help` does.
+fn arguments() -> impl Iterator<Item = OsString> {
+    let asks_for_help = std::env::args_os()
+        .nth(1)
+        .is_some_and(|first| first == "help");
+    std::env::args_os()
+        .filter(move |argument| !(asks_for_help && (argument == "--help" || argument == "-h")))
 }
 
 fn run(cli: Cli) -> anyhow::Result<ui::ExitCode> {

@@ -13,12 +13,13 @@ use rekindle_core::model::{
     Channels, Contents, Model, ModelCard, ModelError, Purpose, whole_graph,
 };
 use rekindle_core::preprocess::MAX_SIDE;
-use rekindle_core::weights::WeightFile;
+use rekindle_core::weights::{WeightFile, WeightsError};
 use serde_json::{Map, Value, json};
 
 use crate::cli::{GreyChoice, PictureArgs, PrecisionChoice};
 use crate::commands::Context;
 use crate::fetch::{self, Places, WeightSource};
+use crate::runs::MODEL;
 use crate::ui::{ExitCode, Failure, Unit};
 use foreign::{TENSORFLOW, from_file};
 
@@ -146,29 +147,56 @@ fn opened(
 
 /// Refuses what was meant as the path of a model file, where no network is called so.
 pub fn is_name(name: &str) -> Result<(), Failure> {
-    let what = match Path::new(name).is_dir() {
+    let order = match Path::new(name).is_dir() {
+        true => "; the model comes first, then the photos",
+        false => "",
+    };
+    let path = Path::new(name);
+    let own = path.join(MODEL);
+    let what = match path.is_dir() {
+        true if own.is_file() => {
+            let what = format!("{name} is a run's folder, and no model file");
+            let help = format!("name the file in it: {}", own.display());
+            return Err(Failure::new(ExitCode::Data, what).with_help(help));
+        }
         true => "is a folder",
+        false if path.exists() => "is no file, but a device or a pipe",
         false if name.contains(['/', '\\']) || name.ends_with(".safetensors") => "does not exist",
         false => return Ok(()),
     };
     Err(
-        Failure::new(ExitCode::Data, format!("the model file {name} {what}"))
-            .with_help("name the model.safetensors of a run, or a network from `rekindle models`"),
+        Failure::new(ExitCode::Data, format!("the model file {name} {what}")).with_help(format!(
+            "name the {MODEL} of a run, or a network from `rekindle models`{order}"
+        )),
     )
 }
 
 /// Opens a model file: its card, and tensors that fit it and that can be computed with.
 pub fn from_model_file(path: &Path) -> anyhow::Result<Contents> {
     match Contents::open(read(path)?) {
-        Err(ModelError::NoCard) => Err(anyhow::Error::new(ModelError::NoCard))
-            .with_context(|| format!("cannot use {} as a model", path.display()))
-            .context(
-                Failure::new(
+        Err(ModelError::NoCard) => {
+            let what = format!(
+                "{} is no model file but plain weights, which do not say of which network and classes they are",
+                path.display()
+            );
+            let help = "give the network's name, and this file with --weights";
+            Err(Failure::new(ExitCode::Data, what).with_help(help).into())
+        }
+        Err(ModelError::Weights(error @ WeightsError::NotAWeightFile { .. })) => {
+            let error = anyhow::Error::new(ModelError::Weights(error));
+            let what = format!("cannot open {}", path.display());
+            // A report, a recipe: what lies beside a run's model.
+            let own = path.with_file_name(MODEL);
+            Err(match own.is_file() {
+                true => Failure::new(
                     ExitCode::Data,
                     format!("{} is no model file", path.display()),
                 )
-                .with_help("give the network's name, and this file with --weights"),
-            ),
+                .with_help(format!("name the run's model: {}", own.display()))
+                .into(),
+                false => error.context(what),
+            })
+        }
         other => other.with_context(|| format!("cannot open {}", path.display())),
     }
 }
@@ -242,6 +270,12 @@ fn named(
             Ok((model, origin))
         }
     }
+}
+
+/// The files that are read for a model and its weights.
+pub fn files_read<'n>(name: &'n str, weights: Option<&'n str>) -> Vec<&'n Path> {
+    let weights = weights.and_then(file_and_part).map(|(path, _)| path);
+    [Path::new(name)].into_iter().chain(weights).collect()
 }
 
 /// A file that exists, and the key of the dictionary in it that is meant: `FILE` or `FILE#KEY`.
@@ -429,9 +463,17 @@ fn published(
             .with_help(help)
             .into();
         }
+        let file = name.split('#').next().unwrap_or(name);
+        let what = match Path::new(file).exists() {
+            true => format!("{file} is no file, but a device or a pipe"),
+            false => format!("there is no file '{file}'"),
+        };
         Failure::new(
             ExitCode::Usage,
-            format!("{} has no weights called '{name}'", architecture.name),
+            format!(
+                "{what}, and {} has no weights called '{name}'",
+                architecture.name
+            ),
         )
         .with_help(format!(
             "say {}, random, or name a file that exists",
@@ -439,6 +481,19 @@ fn published(
         ))
         .into()
     })
+}
+
+/// Why a network's features are not what anybody has trained it to see; nothing where they are.
+pub fn untrained(weights: Option<&str>, pictures: &PictureArgs) -> Option<&'static str> {
+    // A file may hold what was trained with a small stem.
+    let is_published = || weights.is_none_or(|weights| file_and_part(weights).is_none());
+    if weights == Some("random") {
+        Some("the network was never trained")
+    } else if pictures.small_stem && is_published() {
+        Some("the network was not trained with a small stem")
+    } else {
+        None
+    }
 }
 
 fn origin(name: &str, file: &str, sha256: &str) -> Origin {

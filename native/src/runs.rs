@@ -29,7 +29,8 @@ pub const MODEL: &str = "model.safetensors";
 /// The report for people.
 pub const REPORT: &str = "report.html";
 
-const LOCK: &str = ".lock";
+/// What says that a process writes to the run.
+pub const LOCK: &str = ".lock";
 /// Far more runs of one name than anybody keeps; a bound for the search for a free one.
 const MOST_RUNS_OF_A_NAME: u32 = 100_000;
 

@@ -69,6 +69,17 @@ impl Skipped {
         }
     }
 
+    /// A folder in which there is no photo.
+    pub fn empty_folder(path: String) -> Self {
+        Self {
+            kind: "no_photos",
+            reason: "there are no photos in it".to_owned(),
+            help: None,
+            thing: Thing::Folder,
+            ..Self::new(path, &PhotoProblem::Empty)
+        }
+    }
+
     /// The same, in the folder of a class.
     #[must_use]
     pub fn of_class(self, class: usize) -> Self {

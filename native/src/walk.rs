@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::photos::{Content, SNIFF_BYTES, is_photo_name, open_regular, sniff};
+use crate::runs;
 use crate::ui::ExitCode;
 
 /// Why a folder could not be walked through.
@@ -203,6 +204,12 @@ impl<'a> Walker<'a> {
         Ok(found)
     }
 
+    /// Whether a link that leads to a folder above leads to the root or a folder in it: what lies there is met on
+    /// other ways, so that nothing is lost by not following it.
+    pub fn is_met_elsewhere(&self, link: &Path) -> bool {
+        fs::canonicalize(link).is_ok_and(|real| real.starts_with(&self.root))
+    }
+
     /// Meets everything in a folder and in the folders in it, each folder once.
     fn traverse(
         &self,
@@ -264,6 +271,10 @@ impl<'a> Walker<'a> {
             let entry = entry.map_err(unlistable)?;
             let name = entry.file_name();
             if is_litter(&name) {
+                continue;
+            }
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            if is_folder && holds_runs(&entry.path()) {
                 continue;
             }
             let met = self.meet(entry.path(), &name, real, entry.file_type().ok());
@@ -336,6 +347,24 @@ fn is_litter(name: &OsStr) -> bool {
         || LITTER
             .iter()
             .any(|litter| name.eq_ignore_ascii_case(litter))
+}
+
+/// Entries of a folder that are looked at to tell whether it is one of runs.
+const LOOKED_AT: usize = 16;
+
+/// Whether a folder is a run of ours or holds runs: who trains in the folder of the photos has them there.
+fn holds_runs(folder: &Path) -> bool {
+    let is_run = |folder: &Path| {
+        let has = |file: &str| folder.join(file).is_file();
+        has(runs::LOCK) || (has(runs::MANIFEST) && (has(runs::MODEL) || has(runs::METRICS)))
+    };
+    let is_inner = |entry: io::Result<fs::DirEntry>| {
+        entry.is_ok_and(|entry| {
+            entry.file_type().is_ok_and(|kind| kind.is_dir()) && is_run(&entry.path())
+        })
+    };
+    let inner = || fs::read_dir(folder).is_ok_and(|entries| entries.take(LOOKED_AT).any(is_inner));
+    is_run(folder) || inner()
 }
 
 /// What is certainly something else by its extension and need not be looked into: texts, tables,
@@ -426,6 +455,29 @@ mod tests {
         let walked = walked(root);
         assert_eq!(names(&walked.photos), ["a/b/cat.jpg"]);
         assert_eq!(walked.others, 0);
+    }
+
+    #[test]
+    fn runs_that_lie_among_photos_do_not_exist() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(root, "fish/1.png", PNG);
+        write(root, "runs/first/manifest.json", b"{}");
+        write(root, "runs/first/model.safetensors", b"");
+        write(root, "runs/first/1.png", PNG);
+        write(root, "mine/metrics.jsonl", b"");
+        write(root, "mine/manifest.json", b"{}");
+        write(root, "mine/1.png", PNG);
+        write(root, "under way/now/.lock", b"");
+        write(root, "under way/now/1.png", PNG);
+        assert_eq!(names(&walked(root).photos), ["fish/1.png"]);
+        let interrupt = Interrupt::new();
+        let listed = Walker::new(root, &interrupt).unwrap().list(root).unwrap();
+        assert_eq!(listed.folders, [root.join("fish")]);
+        // Who names a run looks into it.
+        let run = root.join("mine");
+        let walked = Walker::new(&run, &interrupt).unwrap().walk(&run).unwrap();
+        assert_eq!(walked.photos, [run.join("1.png")]);
     }
 
     #[test]

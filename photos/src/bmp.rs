@@ -80,6 +80,12 @@ impl Channel {
         }
     }
 
+    /// Which of a pixel's bytes it is, if it is one of them.
+    fn byte(self, bytes: usize) -> Option<usize> {
+        let place = self.shift as usize / 8;
+        (self.max == 255 && self.shift.is_multiple_of(8) && place < bytes).then_some(place)
+    }
+
     /// The level in a pixel's number, of 255, rounded down as Pillow does.
     fn level(self, pixel: u32) -> u8 {
         match self.max {
@@ -299,7 +305,20 @@ impl Pixels {
                 colours,
                 alpha,
             } => {
-                for (from, to) in from.chunks_exact(*bytes).zip(to.chunks_exact_mut(step)) {
+                let pixels = from.chunks_exact(*bytes).zip(to.chunks_exact_mut(step));
+                let places = colours
+                    .iter()
+                    .chain(alpha)
+                    .map(|channel| channel.byte(*bytes));
+                if let Some(places) = places.collect::<Option<Vec<usize>>>() {
+                    for (from, to) in pixels {
+                        for (to, &place) in to.iter_mut().zip(&places) {
+                            *to = from[place];
+                        }
+                    }
+                    return;
+                }
+                for (from, to) in pixels {
                     let push = |sum: u32, &byte: &u8| sum << 8 | u32::from(byte);
                     let pixel = from.iter().rev().fold(0, push);
                     for (to, channel) in to.iter_mut().zip(colours.iter().chain(alpha)) {

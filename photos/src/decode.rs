@@ -71,6 +71,29 @@ const FORMATS: &[(Content, Open)] = &[
     }),
 ];
 
+/// Names of the formats that are read, as people call them.
+pub fn format_names() -> impl Iterator<Item = &'static str> {
+    FORMATS.iter().map(|(content, _)| match content {
+        Content::Image(ImageFormat::Jpeg) => "JPEG",
+        Content::Image(ImageFormat::Png) => "PNG",
+        Content::Image(ImageFormat::WebP) => "WebP",
+        Content::Image(ImageFormat::Gif) => "GIF",
+        Content::Image(ImageFormat::Bmp) => "BMP",
+        Content::Image(ImageFormat::Tiff) => "TIFF",
+        Content::Image(ImageFormat::Pnm) => "PNM",
+        Content::Foreign(Foreign::Heic) => "HEIC",
+        Content::Foreign(Foreign::Avif) => "AVIF",
+        Content::Image(_) | Content::Foreign(_) | Content::Other(_) => "other pictures'",
+    })
+}
+
+/// What to tell somebody who gave no photos: `photos are JPEG, PNG, … and PNM files`.
+pub fn formats_help() -> String {
+    let names: Vec<_> = format_names().collect();
+    let (last, others) = names.split_last().unwrap_or((&"", &[]));
+    format!("photos are {} and {last} files", others.join(", "))
+}
+
 fn boxed<'a>(
     opened: Result<impl Picture + 'a, PhotoProblem>,
 ) -> Result<Box<dyn Picture + 'a>, PhotoProblem> {

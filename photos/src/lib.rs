@@ -31,7 +31,7 @@ mod tests;
 mod tiff;
 mod webp;
 
-pub use decode::{decode_bytes, decode_file, decode_within};
+pub use decode::{decode_bytes, decode_file, decode_within, format_names, formats_help};
 pub use error::{PhotoError, PhotoProblem};
 pub use exif::orientation as exif_orientation;
 pub use file::open_regular;

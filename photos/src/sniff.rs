@@ -236,6 +236,8 @@ fn other(head: &[u8]) -> &'static str {
         "a web page"
     } else if has(b"<svg") {
         "an SVG drawing"
+    } else if text.starts_with(b"version https://git-lfs") {
+        LFS_POINTER
     } else if head.starts_with(b"%PDF") {
         "a PDF document"
     } else if head.starts_with(b"%!PS") || head.starts_with(b"\xc5\xd0\xd3\xc6") {
@@ -255,6 +257,9 @@ fn other(head: &[u8]) -> &'static str {
     }
 }
 
+/// What stands in a checkout in place of a file that Git LFS keeps elsewhere.
+const LFS_POINTER: &str = "a Git LFS pointer: the picture itself was not fetched";
+
 /// What to do about a file that is no picture; `what` is what [`Content::Other`] says.
 pub(super) fn help_with_other(what: &str) -> &'static str {
     match what {
@@ -266,6 +271,7 @@ pub(super) fn help_with_other(what: &str) -> &'static str {
         "a PostScript document" => "export it as JPEG or PNG first",
         "an SVG drawing" => "draw it as PNG first: `rsvg-convert FILE -o drawing.png`",
         "a zip archive" => "unpack it first",
+        LFS_POINTER => "fetch it with `git lfs pull`, or download the file from the site",
         _ => "replace the file by the picture it should be, or delete it",
     }
 }
@@ -323,6 +329,9 @@ mod tests {
     fn web_pages_and_foreign_formats_are_told_apart_from_pictures() {
         assert_eq!(sniff(b"\n <!DOCTYPE HTML>"), Content::Other("a web page"));
         assert_eq!(sniff(b"hello"), Content::Other("text"));
+        let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n";
+        assert_eq!(sniff(pointer), Content::Other(LFS_POINTER));
+        assert!(help_with_other(LFS_POINTER).contains("git lfs pull"));
         assert_eq!(
             sniff(b"\0\0\0\x18ftypmif1\0\0\0\0avifmif1"),
             Content::Foreign(Foreign::Avif)

@@ -71,6 +71,34 @@ impl Groups {
         search.finish()
     }
 
+    /// Finds copies only, by bytes and by features to the last bit: what can be said where features are no
+    /// measure of likeness, as those of a network that was never trained.
+    pub fn of_copies(cache: &FeatureCache, contents: Option<&[u64]>) -> Self {
+        let mut search = GroupSearch::of_copies(cache, contents);
+        while !search.step() {}
+        search.finish()
+    }
+
+    /// Whether features seem to tell nothing apart: one group holds most photos of two classes or more. A burst is
+    /// of one recording, and people put a recording into one class.
+    pub fn are_mixed(&self, labels: &[usize]) -> bool {
+        let mut sizes: HashMap<usize, usize> = HashMap::new();
+        let mut members: HashMap<(usize, usize), usize> = HashMap::new();
+        for (&label, &group) in labels.iter().zip(&self.of) {
+            *sizes.entry(label).or_default() += 1;
+            *members.entry((group, label)).or_default() += 1;
+        }
+        let mut held: HashMap<usize, usize> = HashMap::new();
+        for ((group, label), count) in members {
+            let size = sizes.get(&label).copied().unwrap_or_default();
+            // Of very few photos nothing can be said.
+            if size >= 4 && 2 * count > size {
+                *held.entry(group).or_default() += 1;
+            }
+        }
+        held.values().any(|&classes| classes > 1)
+    }
+
     /// Photos by the first of their group, and why how many were joined to another.
     fn new(of: Vec<usize>, copies: usize, near_copies: usize, in_bursts: usize) -> Self {
         let mut sizes = vec![0_usize; of.len()];

@@ -1,5 +1,6 @@
 //! `rekindle bench`: how fast a network answers and trains on this device.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rekindle_core::compiled::{Precision, Timing};
@@ -17,6 +18,16 @@ use crate::memory;
 use crate::models;
 use crate::ui::ExitCode;
 
+/// What is said where a network is named and its weights are not: nothing is downloaded to see how fast it is.
+pub(super) const UNTRAINED: &str = "measured with numbers drawn at random: speed does not depend on them (`bench --weights` takes \
+     others)";
+
+/// Times at most that something is done between runs.
+const MOST_BETWEEN: usize = 32;
+
+/// Below this share of the device's most, a try at it was disturbed.
+const UNSTEADY: f64 = 0.8;
+
 /// What was measured, as `--json` prints it.
 #[derive(Debug, Serialize)]
 struct Measured {
@@ -32,12 +43,16 @@ struct Measured {
     fastest_ms: f64,
     ms_per_image: f64,
     images_per_second: f64,
-    /// Of the network as it is written down.
+    /// Of the network as it is written down, in the fastest run: whatever else the machine does only makes a run
+    /// slower, as it makes the yardstick.
     gflops: f64,
     /// Of what is carried out: Winograd's method saves multiplications.
     executed_gflops: f64,
     /// What the device can do at most: multiply-adds in registers, or whatever it was seen to do here.
     peak_gflops: f64,
+    /// The slowest that the device was when it was asked for its most, before, between and after the runs: far
+    /// below `peak_gflops` where its clock or other work comes and goes.
+    lowest_peak_gflops: f64,
     /// What is carried out, of that.
     share_of_peak: f64,
     /// What the process held at most.
@@ -72,8 +87,15 @@ struct Layer {
 /// Measures, and prints a table.
 pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let device = context.open_device()?;
-    let weights = args.weights.weights.as_deref();
+    let mut weights = args.weights.weights.as_deref();
+    let is_random = weights.is_none() && !Path::new(&args.model).is_file();
+    if is_random {
+        weights = Some("random");
+    }
     let model = models::open(&args.model, weights, &device.device, context)?;
+    if is_random {
+        context.console.note(UNTRAINED);
+    }
     kernels::switch(args.kernels == KernelChoice::Ours);
     let side = model.card.preset.crop();
     let mut random = Random::new(1);
@@ -101,10 +123,12 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
             Ok(())
         })
     };
-    let (first, seconds) = timed(args.runs, context, answer)?;
+    let mut peak = Peak::new(&device);
+    let (first, seconds) = timed(args.runs, context, answer, || peak.ask(context))?;
+    peak.ask_all(context)?;
     let median = seconds[seconds.len() / 2];
     let per_image = median / args.batch as f64;
-    let gigaflops = |macs: u64| 2.0 * macs as f64 / per_image / 1e9;
+    let gigaflops = |macs: u64| 2.0 * (macs as f64) * (args.batch as f64) / seconds[0] / 1e9;
     let macs = whole_graph(model.architecture(), &model.card, [side as usize; 2])?.macs();
     let executed = gigaflops(match args.kernels {
         KernelChoice::Ours => model.multiply_adds()?,
@@ -115,12 +139,12 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         false => None,
     };
     // Whatever the device was seen to do is a thing that it can do: a share is one of the best there was.
-    let fastest = executed * median / seconds[0];
     let seen = layers
         .iter()
         .flatten()
         .filter_map(|layer| layer.executed_gflops);
-    let peak = seen.fold(peak(&device, context)?.max(fastest), f64::max);
+    let lowest_peak = peak.lowest;
+    let peak = seen.fold(peak.best.max(executed), f64::max);
     let layers = layers.map(|layers| {
         let layers = layers.into_iter().map(|layer| Layer {
             share_of_peak: layer.executed_gflops.map(|executed| executed / peak),
@@ -146,6 +170,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         gflops: gigaflops(macs),
         executed_gflops: executed,
         peak_gflops: peak,
+        lowest_peak_gflops: lowest_peak.min(peak),
         share_of_peak: executed / peak,
         peak_memory_bytes: memory::peak_bytes(),
         device_memory_bytes: device
@@ -166,11 +191,13 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
 }
 
 /// Runs once to warm up, then `runs` times: the first run's seconds, and the others' from the fastest
-/// to the slowest.
+/// to the slowest. What is to be done `between` them is done before each of the others, or every so many where
+/// they are very many, and after the last.
 fn timed(
     runs: usize,
     context: &Context,
     mut act: impl FnMut() -> anyhow::Result<()>,
+    mut between: impl FnMut() -> anyhow::Result<()>,
 ) -> anyhow::Result<(f64, Vec<f64>)> {
     let mut once = || -> anyhow::Result<f64> {
         context.interrupt.check()?;
@@ -181,40 +208,108 @@ fn timed(
     // The first pass compiles shaders and fills caches: it is told apart.
     let first = once()?;
     let mut seconds = Vec::new();
-    for _ in 0..runs {
+    let every = runs.div_ceil(MOST_BETWEEN);
+    for run in 0..runs {
+        if run % every == 0 {
+            between()?;
+        }
         seconds.push(once()?);
     }
+    between()?;
     seconds.sort_by(f64::total_cmp);
     Ok((first, seconds))
 }
 
 /// What the device does at most, in billions of operations a second: the fastest of many tries at each kind of
-/// work, since whatever else the machine does only makes it slower.
-fn peak(device: &OpenDevice, context: &Context) -> anyhow::Result<f64> {
-    const FEWEST: usize = 4;
-    const LONG_ENOUGH: Duration = Duration::from_millis(150);
-    // An adapter's answer takes a time of its own, whatever was asked.
-    let times = match device.info.kind {
-        DeviceClass::Cpu => 1,
-        DeviceClass::Gpu | DeviceClass::Software => 8,
-    };
-    let mut yardstick = Yardstick::new(device);
-    let mut best = 0.0_f64;
-    for by in Measure::ALL {
-        if pollster::block_on(yardstick.run(by, 1))?.is_none() {
-            continue;
+/// work, since whatever else the machine does only makes it slower. The tries are spread over the measurement, so
+/// that they see the clock and the neighbours that the network sees.
+struct Peak {
+    yardstick: Yardstick,
+    times: usize,
+    /// Kinds of work there are here; nothing before the first try.
+    kinds: Option<Vec<Measure>>,
+    best: f64,
+    /// The least that a series of tries at multiply-adds in registers came to.
+    lowest: f64,
+}
+
+impl Peak {
+    /// Seconds of the tries between two runs. A processor that is shared is taken away for some milliseconds at a
+    /// time: a series lasts longer than that.
+    const SHORT: Duration = Duration::from_millis(25);
+    /// And after the last, at each kind of work.
+    const LONG: Duration = Duration::from_millis(200);
+    /// Tries in a row. Schedulers let somebody work undisturbed who has just been away, so a pause follows.
+    const IN_A_ROW: usize = 3;
+    const PAUSE: Duration = Duration::from_millis(2);
+
+    fn new(device: &OpenDevice) -> Self {
+        Self {
+            yardstick: Yardstick::new(device),
+            // An adapter's answer takes a time of its own, whatever was asked.
+            times: match device.info.kind {
+                DeviceClass::Cpu => 1,
+                DeviceClass::Gpu | DeviceClass::Software => 8,
+            },
+            kinds: None,
+            best: 0.0,
+            lowest: f64::INFINITY,
         }
-        let (begun, mut tries) = (Instant::now(), 0);
-        while tries < FEWEST || begun.elapsed() < LONG_ENOUGH {
+    }
+
+    fn kinds(&mut self) -> anyhow::Result<Vec<Measure>> {
+        if let Some(kinds) = &self.kinds {
+            return Ok(kinds.clone());
+        }
+        let mut kinds = Vec::new();
+        for by in Measure::ALL {
+            // The first try compiles and warms up.
+            if pollster::block_on(self.yardstick.run(by, 1))?.is_some() {
+                kinds.push(by);
+            }
+        }
+        self.kinds = Some(kinds.clone());
+        Ok(kinds)
+    }
+
+    /// A short series at the first kind of work.
+    fn ask(&mut self, context: &Context) -> anyhow::Result<()> {
+        match self.kinds()?.first() {
+            Some(&by) => self.series(by, Self::SHORT, context),
+            None => Ok(()),
+        }
+    }
+
+    /// A longer series at each kind of work.
+    fn ask_all(&mut self, context: &Context) -> anyhow::Result<()> {
+        for by in self.kinds()? {
+            self.series(by, Self::LONG, context)?;
+        }
+        Ok(())
+    }
+
+    fn series(&mut self, by: Measure, least: Duration, context: &Context) -> anyhow::Result<()> {
+        const FEWEST: usize = 4;
+        let (begun, mut tries, mut best) = (Instant::now(), 0, 0.0_f64);
+        while tries < FEWEST || begun.elapsed() < least {
             context.interrupt.check()?;
             let started = Instant::now();
-            let operations = pollster::block_on(yardstick.run(by, times))?;
+            let operations = pollster::block_on(self.yardstick.run(by, self.times))?;
             let seconds = started.elapsed().as_secs_f64();
             best = best.max(operations.unwrap_or_default() / seconds / 1e9);
             tries += 1;
+            if tries % Self::IN_A_ROW == 0 {
+                std::thread::sleep(Self::PAUSE);
+            }
         }
+        // The run that follows begins as a try does.
+        std::thread::sleep(Self::PAUSE);
+        self.best = self.best.max(best);
+        if self.kinds.as_ref().and_then(|kinds| kinds.first()) == Some(&by) {
+            self.lowest = self.lowest.min(best);
+        }
+        Ok(())
     }
-    Ok(best)
 }
 
 /// Whole steps: the loss of a batch, its gradients, and every parameter moved.
@@ -239,7 +334,7 @@ fn training(
         }
         Ok(())
     };
-    let (first, seconds) = timed(args.runs, context, step)?;
+    let (first, seconds) = timed(args.runs, context, step, || Ok(()))?;
     let median = seconds[seconds.len() / 2];
     Ok(Training {
         first_ms: 1e3 * first,
@@ -293,6 +388,14 @@ fn print(measured: &Measured) -> anyhow::Result<()> {
         percent(measured.share_of_peak),
         measured.peak_gflops,
     ))?;
+    // Between one series of tries and the next a quiet machine differs by a few hundredths.
+    if measured.lowest_peak_gflops < UNSTEADY * measured.peak_gflops {
+        print_text(&format!(
+            "the device's most came and went between {:.1} and {:.1} GFLOP/s meanwhile, by its clock or by other \
+             work: times and the share are uncertain",
+            measured.lowest_peak_gflops, measured.peak_gflops,
+        ))?;
+    }
     let megabytes = |bytes: Option<u64>| {
         bytes.map_or("–".to_owned(), |bytes| {
             format!("{:.0} MB", bytes as f64 / 1e6)

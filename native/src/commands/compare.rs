@@ -1,5 +1,6 @@
 //! `rekindle compare`: networks side by side.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
@@ -8,6 +9,7 @@ use rekindle_core::model::imagenet_classes;
 use serde::Serialize;
 use serde_json::Value;
 
+use super::bench::UNTRAINED;
 use super::inspect::Inspected;
 use super::{Context, print_json, print_text, table};
 use crate::cli::{CompareArgs, InspectArgs};
@@ -37,6 +39,10 @@ struct Row {
 /// Prints the table.
 pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let mut rows = Vec::new();
+    let is_named = |model: &String| !Path::new(model).is_file();
+    if !args.no_measure && args.models.iter().any(is_named) {
+        context.console.note(UNTRAINED);
+    }
     let measured = if args.no_measure {
         0
     } else {
@@ -139,7 +145,7 @@ fn measure(
         .args(["--runs", &args.runs.to_string()])
         .args(["--device", &context.global.device.to_string()])
         .args(["--precision", context.global.precision.word()]);
-    if !std::path::Path::new(model).is_file() {
+    if !Path::new(model).is_file() {
         // Speed does not depend on the numbers.
         command.args(["--weights", "random"]);
     }

@@ -9,10 +9,14 @@ use super::inspect::Inspected;
 use super::{Context, print_json, print_text};
 use crate::cli::DiagramArgs;
 use crate::files;
+use crate::models;
 use crate::ui::ExitCode;
 
 /// Writes the drawing and says where.
 pub fn run(args: &DiagramArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    if let Some(out) = &args.out {
+        files::is_not_read(out, &models::files_read(&args.inspect.model, None))?;
+    }
     let inspected = Inspected::new(&args.inspect)?;
     let name = inspected.architecture.name;
     let [_, height, width] = inspected.graph.image();

@@ -10,7 +10,7 @@ use rekindle_core::train::judge;
 use rekindle_core::train::metrics::Report;
 use serde_json::json;
 
-use super::measured::{accuracy_gate, check_gate, class_table, share};
+use super::measured::{accuracy_gate, check_gate, class_table, share, tell};
 use super::{Context, print_json, print_text};
 use crate::cli::{EvaluateArgs, PartChoice};
 use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
@@ -150,9 +150,7 @@ fn photos(count: usize) -> String {
 
 /// Says which photos are measured and how the folder was understood.
 fn introduce(args: &EvaluateArgs, dataset: &Dataset, context: &Context) {
-    for remark in &dataset.remarks {
-        context.console.note(&remark.to_string());
-    }
+    tell(&dataset.remarks, context);
     let count = photos(dataset.items.len());
     let mut line = match dataset.measured_part() {
         Some(part) => format!("measured on {}: {count}", dataset.place_of(part)),
@@ -173,9 +171,13 @@ fn introduce(args: &EvaluateArgs, dataset: &Dataset, context: &Context) {
     }
     context.console.note(&line);
     if args.split.is_none() && dataset.measured_part() == Some(Split::Train) {
+        let missing = match dataset.has_empty_part() {
+            true => "there is no photo in test/ or val/",
+            false => "there is neither test/ nor val/",
+        };
         print_warning(
             &format!(
-                "there is neither test/ nor val/ to measure on, so it is {}",
+                "{missing} to measure on, so it is {}",
                 dataset.place_of(Split::Train)
             ),
             Some("photos that a model was trained on make its accuracy look too good"),

@@ -13,8 +13,11 @@ use crate::ui::ExitCode;
 
 /// Writes the file and says where, and how photos must be prepared for it.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
-    let device = rekindle_core::device::cpu().device;
     let weights = args.weights.weights.as_deref();
+    if let Some(out) = &args.out {
+        files::is_not_read(out, &models::files_read(&args.model, weights))?;
+    }
+    let device = rekindle_core::device::cpu().device;
     let model = models::open(&args.model, weights, &device, context)?;
     let bytes = onnx::export(&model)?;
     let default = || PathBuf::from(format!("{}.onnx", model.card.architecture));

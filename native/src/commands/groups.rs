@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rekindle_core::train::{GroupCounts, Groups, stratified_folds};
+use rekindle_core::train::{FeatureCache, GroupCounts, Groups, stratified_folds};
 
 use super::Context;
 use crate::dataset::Dataset;
@@ -51,9 +51,42 @@ pub fn check_folds(folds: usize, dataset: &Dataset) -> Result<(), Failure> {
     }
 }
 
+/// Finds the photos that belong together, and says so where their features do not tell: where it is known why they
+/// are `untrained`, and where most photos look the same by them.
+pub fn find(
+    cache: &FeatureCache,
+    contents: &[u64],
+    untrained: Option<&str>,
+    context: &Context,
+) -> Groups {
+    if let Some(why) = untrained {
+        context.console.note(&format!(
+            "{why}, so its features do not tell which photos are nearly the same: only copies are kept together"
+        ));
+        return Groups::of_copies(cache, Some(contents));
+    }
+    let groups = Groups::find(cache, Some(contents));
+    if !groups.are_mixed(cache.labels()) {
+        return groups;
+    }
+    let copies = Groups::of_copies(cache, Some(contents));
+    if copies.are_mixed(cache.labels()) {
+        return groups;
+    }
+    print_warning(
+        "to this network most photos of several classes look the same, so only copies are kept together",
+        Some(
+            "try another --model, or its published weights; if the photos are of one recording, the accuracy will \
+             look too good",
+        ),
+    );
+    copies
+}
+
 /// Says how many photos belong together, and what follows from it: photos that lie in two classes or on both
-/// sides of the folder's own split, and classes that cannot be measured.
-pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &Context) {
+/// sides of the folder's own split, and classes that cannot be measured. Returns whether it was said that nothing
+/// can be.
+pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &Context) -> bool {
     let own_parts = dataset.is_divided() && !has_folds;
     if let Some(line) = summary(groups.counts(), own_parts) {
         context.console.note(&line);
@@ -92,7 +125,7 @@ pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &
                 ),
             );
         }
-        return;
+        return false;
     }
     let labels: Vec<usize> = items.iter().map(|item| item.class).collect();
     let counts = groups.of_classes(&labels, dataset.classes.len());
@@ -103,20 +136,41 @@ pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &
         .filter(|((groups, count), _)| **groups == 1 && count.total() > 1)
         .map(|(_, class)| class.as_str())
         .collect();
-    if let [first, rest @ ..] = &lone[..] {
-        let more = match rest.len() {
-            0 => String::new(),
-            1 => " and of another class".to_owned(),
-            more => format!(" and of {more} more classes"),
-        };
-        print_warning(
-            &format!(
-                "all photos of class `{first}`{more} belong together, so none is held back and how well it \
-                 is recognised is not measured"
-            ),
-            Some("add photos taken at another time or place"),
-        );
+    let is_nothing = counts.iter().all(|&groups| groups < 2);
+    if let Some(text) = unmeasured(&lone, is_nothing) {
+        print_warning(&text, Some("add photos taken at another time or place"));
     }
+    is_nothing && !lone.is_empty()
+}
+
+/// What is said of classes each of which is one group; `is_nothing` if there is no other.
+fn unmeasured(lone: &[&str], is_nothing: bool) -> Option<String> {
+    /// Classes that are named; of more their number is said.
+    const NAMED: usize = 5;
+    let quoted: Vec<_> = lone.iter().map(|class| format!("`{class}`")).collect();
+    let (these, they) = match &quoted[..] {
+        [] => return None,
+        [only] => (format!("class {only}"), "it is"),
+        [others @ .., last] if quoted.len() <= NAMED => (
+            format!("each of the classes {} and {last}", others.join(", ")),
+            "they are",
+        ),
+        all => (
+            format!(
+                "each of {} classes ({}, …)",
+                all.len(),
+                all[..NAMED].join(", ")
+            ),
+            "they are",
+        ),
+    };
+    let follows = match is_nothing {
+        true => "nothing is held back to measure the accuracy on".to_owned(),
+        false => format!("none is held back and how well {they} recognised is not measured"),
+    };
+    Some(format!(
+        "all photos of {these} belong together, so {follows}"
+    ))
 }
 
 /// One line on the groups; nothing where every photo stands alone. Where the folder says itself what is held
@@ -126,14 +180,14 @@ fn summary(counts: GroupCounts, own_parts: bool) -> Option<String> {
         return None;
     }
     let kinds = [
-        (counts.copies, "copies"),
-        (counts.near_copies, "near copies"),
-        (counts.in_bursts, "of bursts"),
+        (counts.copies, ["copy", "copies"]),
+        (counts.near_copies, ["near copy", "near copies"]),
+        (counts.in_bursts, ["of a burst", "of bursts"]),
     ];
     let kinds: Vec<String> = kinds
         .iter()
         .filter(|(count, _)| *count > 0)
-        .map(|(count, kind)| format!("{count} {kind}"))
+        .map(|(count, kind)| format!("{count} {}", kind[usize::from(*count != 1)]))
         .collect();
     let plural = if counts.groups == 1 { "" } else { "s" };
     Some(format!(
@@ -177,6 +231,55 @@ mod tests {
                 "17 photos belong together in 3 groups (2 copies, 12 of bursts); each stays on one side, \
                  the largest has 12"
             )
+        );
+    }
+
+    #[test]
+    fn classes_of_one_group_each_are_not_said_to_be_one_group_of_all() {
+        assert_eq!(unmeasured(&[], false), None);
+        for (lone, is_nothing, text) in [
+            (
+                &["tool"][..],
+                false,
+                "all photos of class `tool` belong together, so none is held back and how well it is recognised is \
+                 not measured",
+            ),
+            (
+                &["tool", "windmill"],
+                false,
+                "all photos of each of the classes `tool` and `windmill` belong together, so none is held back and \
+                 how well they are recognised is not measured",
+            ),
+            (
+                &["tool", "windmill"],
+                true,
+                "all photos of each of the classes `tool` and `windmill` belong together, so nothing is held back to \
+                 measure the accuracy on",
+            ),
+        ] {
+            assert_eq!(unmeasured(lone, is_nothing).as_deref(), Some(text));
+        }
+        let many = ["a", "b", "c", "d", "e", "f"];
+        let text = unmeasured(&many, false).unwrap();
+        assert!(
+            text.starts_with("all photos of each of 6 classes (`a`, `b`, `c`, `d`, `e`, …) belong")
+        );
+    }
+
+    #[test]
+    fn one_copy_is_no_copies() {
+        let counts = GroupCounts {
+            groups: 3,
+            photos: 6,
+            largest: 2,
+            copies: 1,
+            near_copies: 1,
+            in_bursts: 1,
+        };
+        let line = summary(counts, false).unwrap();
+        assert!(
+            line.contains("(1 copy, 1 near copy, 1 of a burst)"),
+            "{line}"
         );
     }
 }

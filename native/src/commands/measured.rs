@@ -1,9 +1,20 @@
-//! What `train` and `evaluate` say about figures that were measured.
+//! What `train` and `evaluate` say about a folder and about figures that were measured on it.
 
 use rekindle_core::train::metrics::Report;
 
-use super::{percent, table};
-use crate::ui::{ExitCode, Failure};
+use super::{Context, percent, table};
+use crate::dataset::Remark;
+use crate::ui::{ExitCode, Failure, print_warning};
+
+/// Says how a folder was understood: in notes, and in warnings where something else may be meant.
+pub fn tell(remarks: &[Remark], context: &Context) {
+    for remark in remarks {
+        match remark.help() {
+            None => context.console.note(&remark.to_string()),
+            help => print_warning(&remark.to_string(), help),
+        }
+    }
+}
 
 /// A share, or a dash where nothing was measured.
 pub fn share(share: Option<f64>) -> String {

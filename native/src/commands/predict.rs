@@ -1,5 +1,6 @@
 //! `rekindle predict`: what is on photos.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -11,9 +12,9 @@ use crate::cli::PredictArgs;
 use crate::features;
 use crate::interrupt::Interrupt;
 use crate::models;
-use crate::photos::PhotoProblem;
+use crate::photos::{PhotoProblem, formats_help};
 use crate::skipped::{Skipped, Warnings, counted, help_with};
-use crate::ui::{ExitCode, Failure};
+use crate::ui::{ExitCode, Failure, plain_line};
 use crate::walk::Walker;
 
 /// A photo's answer, as `predict --json` prints it.
@@ -88,7 +89,7 @@ fn print_answer(path: &Path, top: &[Prediction], context: &Context) -> anyhow::R
             skipped: None,
         });
     }
-    let mut text = path.display().to_string();
+    let mut text = plain_line(&path.display().to_string()).into_owned();
     for prediction in top {
         let bar = "█".repeat((20.0 * prediction.probability).round() as usize);
         let share = percent(f64::from(prediction.probability));
@@ -119,19 +120,32 @@ fn print_skipped(
 /// What the arguments name.
 #[derive(Default)]
 struct Named {
-    /// Photos, in the order of the arguments; folders become the photos in them, sorted.
+    /// Photos, in the order of the arguments; folders become the photos in them, sorted. What several arguments
+    /// name is there once, as the first of them names it.
     paths: Vec<PathBuf>,
-    /// Links that lead in a circle, to a folder above them.
+    /// Links to a folder above all that is named.
     loops: Vec<Skipped>,
-    /// Folders inside folders that cannot be looked into.
+    /// Folders inside folders that cannot be looked into, and folders without photos.
     unreadable: Vec<Skipped>,
 }
 
 fn expand(images: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Named> {
     let mut named = Named::default();
+    let mut seen = HashSet::new();
+    let mut is_new = |path: &PathBuf| {
+        // What cannot be followed will be said to be bad when it is opened.
+        let real = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+        seen.insert(real)
+    };
+    let folders = images.iter().filter(|image| image.is_dir());
+    let roots: Vec<PathBuf> = folders
+        .filter_map(|folder| std::fs::canonicalize(folder).ok())
+        .collect();
+    let mut empty = Vec::new();
     for image in images {
+        interrupt.check()?;
         if !image.is_dir() {
-            named.paths.push(image.clone());
+            named.paths.extend(is_new(image).then(|| image.clone()));
             continue;
         }
         let walked = Walker::new(image, interrupt)?.walk(image)?;
@@ -140,20 +154,39 @@ fn expand(images: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Named> {
         paths.extend(walked.dangling);
         paths.sort();
         if paths.is_empty() && walked.unreadable.is_empty() {
-            return Err(Failure::new(
-                ExitCode::Data,
-                format!("there are no photos in {}", image.display()),
-            )
-            .with_help("photos are JPEG, PNG, WebP, GIF, BMP and TIFF files")
-            .into());
+            empty.extend(is_new(image).then(|| image.clone()));
         }
+        paths.retain(&mut is_new);
         named.paths.extend(paths);
         let place = |path: &Path| path.display().to_string();
         let a_loop = |link: &PathBuf| Skipped::new(place(link), &PhotoProblem::BadLink);
-        named.loops.extend(walked.loops.iter().map(a_loop));
+        let loops = walked.loops.iter();
+        // What lies in any of the folders that are named is met there.
+        let is_met = |link: &PathBuf| {
+            std::fs::canonicalize(link)
+                .is_ok_and(|real| roots.iter().any(|root| real.starts_with(root)))
+        };
+        let lost = loops.filter(|link| !is_met(link));
+        named.loops.extend(lost.map(a_loop));
         let unreadable = walked.unreadable.into_iter();
         let unreadable = unreadable.map(|(path, cause)| Skipped::folder(place(&path), cause));
         named.unreadable.extend(unreadable);
     }
+    // An empty folder among photos is skipped like a file that is no photo.
+    if let ([first, rest @ ..], [], []) = (&empty[..], &named.paths[..], &named.unreadable[..]) {
+        let more = match rest.len() {
+            0 => String::new(),
+            1 => ", nor in another folder".to_owned(),
+            more => format!(", nor in {more} more folders"),
+        };
+        let text = format!("there are no photos in {}{more}", first.display());
+        return Err(Failure::new(ExitCode::Data, text)
+            .with_help(formats_help())
+            .into());
+    }
+    let skipped = empty
+        .iter()
+        .map(|folder| Skipped::empty_folder(folder.display().to_string()));
+    named.unreadable.extend(skipped);
     Ok(named)
 }

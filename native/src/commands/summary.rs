@@ -2,6 +2,7 @@
 
 use rekindle_core::graph::LayerId;
 use rekindle_core::inspect::{Summary, grouped};
+use rekindle_core::preprocess::Interpolation;
 use serde::Serialize;
 
 use super::inspect::Inspected;
@@ -57,16 +58,27 @@ pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
         let preset = card.preset;
         let shown = card.classes.iter().take(10).cloned().collect::<Vec<_>>();
         let more = if card.classes.len() > 10 { ", …" } else { "" };
+        let (title, classes) = match args.inspect.classes {
+            // The file's own head and classes are not what was looked at.
+            Some(count) => (
+                format!("{} with a new head, {count} classes", card.architecture),
+                String::new(),
+            ),
+            None => (
+                models::title(card),
+                format!("\nclasses: {}{more}", shown.join(", ")),
+            ),
+        };
+        let interpolation = match preset.interpolation() {
+            Interpolation::Bilinear => "bilinear",
+            Interpolation::Bicubic => "bicubic",
+        };
         print_text(&format!(
-            "{}\nphotos: shorter side to {}, {:?}, centre {}×{}, mean {:?}, std {:?}\nclasses: {}{more}",
-            models::title(card),
+            "{title}\nphotos: shorter side to {}, {interpolation}, centre {3}×{3}, mean {:?}, std {:?}{classes}",
             preset.resize(),
-            preset.interpolation(),
-            preset.crop(),
-            preset.crop(),
             preset.mean(),
             preset.std(),
-            shown.join(", "),
+            preset.crop(),
         ))?;
     }
     Ok(ExitCode::Ok)

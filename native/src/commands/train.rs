@@ -14,7 +14,7 @@ use rekindle_core::train::{
 };
 use serde_json::{Map, Value, json};
 
-use super::measured::{accuracy_gate, check_gate, class_table, share};
+use super::measured::{self, accuracy_gate, check_gate, class_table, share};
 use super::{Context, groups, print_json, print_text};
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
 use crate::dataset::{self, Dataset, Item, ScanOptions, scan};
@@ -171,8 +171,9 @@ fn train(
     let features_seconds = started.elapsed().as_secs_f64();
 
     let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
-    let groups = Groups::find(&cache, Some(&contents));
-    groups::introduce(&groups, dataset, args.folds.is_some(), context);
+    let untrained = models::untrained(weights, &args.pictures);
+    let groups = groups::find(&cache, &contents, untrained, context);
+    let is_said = groups::introduce(&groups, dataset, args.folds.is_some(), context);
     let material = Material {
         cache: &cache,
         groups: &groups,
@@ -188,7 +189,7 @@ fn train(
         None => None,
     };
     let split = divide(args, dataset, material)?.by_content(&contents, cache.labels());
-    if validated.is_none() && split.valid.is_empty() {
+    if validated.is_none() && split.valid.is_empty() && !is_said {
         print_warning(
             "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together",
             Some("add photos, or judge the model by `rekindle evaluate` on others"),
@@ -381,9 +382,7 @@ fn introduce(dataset: &Dataset, context: &Context) {
             .console
             .note(&format!("{count} other files are left alone")),
     }
-    for remark in &dataset.remarks {
-        context.console.note(&remark.to_string());
-    }
+    measured::tell(&dataset.remarks, context);
     for warning in dataset.warnings() {
         print_warning(&warning.to_string(), Some(warning.help()));
     }

@@ -246,6 +246,12 @@ impl Reader<'_> {
                 path = inner;
                 levels += 1;
             }
+            if split != Split::Train && !self.holds_photo(&path)? {
+                let inside = self.walker.walk(&path)?;
+                layout.bad_links.extend(inside.dangling);
+                layout.set_empty(Some(split), self.place(&path), &path);
+                continue;
+            }
             if split != Split::Train && self.is_unsorted(&path, &entries, known)? {
                 self.set_unlabelled(layout, Some(split), &path)?;
                 continue;
@@ -293,25 +299,30 @@ impl Reader<'_> {
         Ok(generic && known.is_some() && !is_known(known, only))
     }
 
-    fn set_unlabelled(
+    /// Leaves a part alone whose photos lie in no class folders, and says so: the remark counts its photos.
+    pub(super) fn set_unlabelled(
         &self,
         layout: &mut Layout,
         split: Option<Split>,
         path: &Path,
     ) -> Result<(), DatasetError> {
         let photos = self.walker.walk(path)?.photos.len();
-        layout.loose_files += photos;
-        if photos > 0 {
-            layout.remarks.push(Remark::Unlabelled {
-                folder: self.place(path),
-                photos,
-            });
-            layout.unlabelled.push(Unlabelled {
-                split,
-                path: path.to_owned(),
-                photos,
-            });
+        if photos == 0 {
+            layout.set_empty(split, self.place(path), path);
+            return Ok(());
         }
+        let inside = self.walker.list(path)?;
+        layout.remarks.push(Remark::Unlabelled {
+            folder: self.place(path),
+            photos,
+            // Those of several folders were sorted by somebody.
+            sorted: inside.photos.is_empty() && self.holding(&inside.folders, 2)?.len() > 1,
+        });
+        layout.unlabelled.push(Unlabelled {
+            split,
+            path: path.to_owned(),
+            photos,
+        });
         Ok(())
     }
 

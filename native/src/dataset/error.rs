@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::Split;
 use crate::interrupt::Interrupted;
+use crate::photos::formats_help;
 use crate::skipped::{self, Skipped};
 use crate::ui::ExitCode;
 use crate::walk::WalkError;
@@ -156,9 +157,9 @@ impl DatasetError {
             Self::NoSuchPart { found, .. } => {
                 format!("the folder is divided into {}", found.join(", "))
             }
-            Self::NoPhotos { skipped, .. } => skipped::help_with(skipped)
-                .unwrap_or("photos are JPEG, PNG, WebP, GIF, BMP and TIFF files")
-                .into(),
+            Self::NoPhotos { skipped, .. } => {
+                skipped::help_with(skipped).map_or_else(formats_help, Into::into)
+            }
             Self::Ambiguous { fix, .. } => fix.clone(),
             Self::ClassName(_) => "rename the folder".into(),
             Self::Unusable { skipped } => {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization as _;
 
+use super::divided::Sorted;
 use super::parts::part_of;
 use super::remark::Remark;
 use super::{DatasetError, Split, relative};
@@ -38,6 +39,8 @@ pub(super) struct Layout {
     /// The parts that hold class folders, each with its place under the root.
     pub(super) parts: Vec<(Split, String)>,
     pub(super) unlabelled: Vec<Unlabelled>,
+    /// Parts to measure on in which there is no photo.
+    pub(super) empty: Vec<(Split, PathBuf)>,
     /// Files that belong to no class, other than litter.
     pub(super) loose_files: usize,
     /// Links at the places of class folders that lead nowhere or in a circle.
@@ -46,6 +49,13 @@ pub(super) struct Layout {
 }
 
 impl Layout {
+    /// Leaves a part alone in which there is no photo.
+    pub(super) fn set_empty(&mut self, split: Option<Split>, place: String, path: &Path) {
+        self.remarks.push(Remark::EmptyPart { folder: place });
+        self.empty
+            .extend(split.map(|split| (split, path.to_owned())));
+    }
+
     pub(super) fn set_aside(&mut self, entries: &Entries) {
         self.loose_files += entries.photos.len() + entries.others;
         self.bad_links.extend_from_slice(&entries.loops);
@@ -208,10 +218,49 @@ impl Reader<'_> {
                 });
             }
         }
+        let left = self.parts_beside_classes(layout, &sorted)?;
         for folder in &top.folders {
-            layout.folders.push(class_folder(folder, None)?);
+            if !left.contains(&folder.as_path()) {
+                layout.folders.push(class_folder(folder, None)?);
+            }
         }
         Ok(())
+    }
+
+    /// Folders of photos that are named like parts, beside class folders that hold photos: `test/` beside `cat/` and
+    /// `dog/` holds what nobody has sorted, while `train/` beside `bus/` and `car/` is a class, and so is `valid/`
+    /// beside `invalid/` alone. Either may be wrong, so either is said. Returns those that are no classes.
+    fn parts_beside_classes<'e>(
+        &self,
+        layout: &mut Layout,
+        sorted: &Sorted<'e>,
+    ) -> Result<Vec<&'e Path>, DatasetError> {
+        let mut left = Vec::new();
+        let others: Vec<PathBuf> = sorted
+            .others
+            .iter()
+            .map(|path| path.to_path_buf())
+            .collect();
+        let classes = self.holding(&others, 2)?.len();
+        for &(split, folder) in &sorted.unlabelled {
+            let photos = self.walker.walk(folder)?.photos.len();
+            let place = self.place(folder);
+            if photos == 0 {
+                layout.set_empty(split, place, folder);
+            } else if self.known.is_none() && (split == Some(Split::Train) || classes < 2) {
+                layout.remarks.push(Remark::PartAsClass { folder: place });
+                continue;
+            } else if !self.walker.list(folder)?.photos.is_empty() {
+                layout.remarks.push(Remark::NoClass {
+                    folder: place,
+                    photos,
+                });
+            } else {
+                self.set_unlabelled(layout, split, folder)?;
+            }
+            left.push(folder);
+        }
+        Ok(left)
     }
 }
 

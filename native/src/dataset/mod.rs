@@ -22,6 +22,7 @@ mod scan;
 pub use error::DatasetError;
 pub use hash::{FileHash, hash_file};
 pub use layout::nfc;
+pub use remark::Remark;
 pub use report::ClassCount;
 pub use scan::{ScanOptions, Wanted, check_root, classes_of, scan, scan_to_measure};
 
@@ -33,7 +34,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::photos::PhotoError;
 use crate::skipped::Skipped;
-use remark::Remark;
 
 /// The part of a data set a photo was put in by its folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -114,6 +114,12 @@ impl Dataset {
     /// The part that [`scan_to_measure`] chose; nothing if it took all photos.
     pub fn measured_part(&self) -> Option<Split> {
         self.measured.flatten()
+    }
+
+    /// Whether a part was left alone because it holds no photo.
+    pub fn has_empty_part(&self) -> bool {
+        let is_empty = |remark: &Remark| matches!(remark, Remark::EmptyPart { .. });
+        self.remarks.iter().any(is_empty)
     }
 
     /// The place of a part under the folder, such as `val/` or `chest/Validation/`.

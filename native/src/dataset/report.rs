@@ -124,20 +124,27 @@ impl fmt::Display for Warning {
                 example: [a, b],
             } => write!(
                 f,
-                "{photos} photos lie in more than one part, so the accuracy will look too good: \
-                 {a} is {b}"
+                "{} in more than one part, so the accuracy will look too good: \
+                 {a} is {b}",
+                either(*photos, "photo lies", "photos lie")
             ),
             Self::TwoLabels {
                 photos,
                 example: [a, b],
             } => {
-                write!(f, "{photos} photos lie in more than one class: {a} is {b}")
+                let photos = either(*photos, "photo lies", "photos lie");
+                write!(f, "{photos} in more than one class: {a} is {b}")
             }
             Self::Duplicates {
                 photos,
                 example: [a, b],
             } => {
-                write!(f, "{photos} photos are copies of others: {a} is {b}")
+                let copies = either(
+                    *photos,
+                    "photo is a copy of another",
+                    "photos are copies of others",
+                );
+                write!(f, "{copies}: {a} is {b}")
             }
             Self::NotValidated { class } => write!(f, "class `{class}` has no photos in val/"),
             Self::MoreFewPhotos { classes } => write!(
@@ -153,6 +160,10 @@ impl fmt::Display for Warning {
             }
         }
     }
+}
+
+fn either(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 fn more(classes: usize) -> String {
@@ -175,7 +186,7 @@ impl Warning {
             Self::Leak { .. } => "delete the copies from val/ and test/",
             Self::TwoLabels { .. } => "decide for one class and delete the other copy",
             Self::Duplicates { .. } => {
-                "delete the copies: one in each half of a split makes the accuracy look too good"
+                "delete the copies: what lies twice in a class counts twice in it"
             }
             Self::NotValidated { .. } | Self::MoreNotValidated { .. } => {
                 "move some of its photos from train/ to val/"

@@ -1,13 +1,13 @@
 //! Listing and hashing the files of a data set.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rayon::prelude::*;
 
 use super::hash::hash_opened;
-use super::layout::{ClassFolder, Known, Layout, Reader, Unlabelled, class_names};
+use super::layout::{ClassFolder, Known, Layout, Reader, Unlabelled, class_names, nfc};
 use super::remark::Remark;
 use super::{Dataset, DatasetError, FileHash, Item, Split, relative};
 use crate::interrupt::{Interrupt, Interrupted};
@@ -135,6 +135,12 @@ fn choose(
         Wanted::Only(split) if has(split) => Ok(Some(split)),
         Wanted::Only(split) => {
             refuse_unsorted(layout, split)?;
+            if let Some((_, path)) = layout.empty.iter().find(|(part, _)| *part == split) {
+                return Err(DatasetError::NoPhotos {
+                    root: path.clone(),
+                    skipped: Vec::new(),
+                });
+            }
             Err(DatasetError::NoSuchPart {
                 root: root.to_owned(),
                 wanted: split,
@@ -213,6 +219,27 @@ impl<'a> Scan<'a> {
         reader.understand()
     }
 
+    /// Class folders of one part that are links to others.
+    fn linked(&self, folders: &[ClassFolder]) -> Vec<Remark> {
+        let is_link = |folder: &&ClassFolder| folder.path.is_symlink();
+        let place = |path: &Path| format!("{}/", relative(self.root, path));
+        let twin = |link: &ClassFolder| {
+            let real = fs::canonicalize(&link.path).ok()?;
+            let mut others = folders.iter();
+            let target = others.find(|other| {
+                other.split == link.split
+                    && other.name != link.name
+                    && fs::canonicalize(&other.path).is_ok_and(|other| other == real)
+                    && (!other.path.is_symlink() || other.path < link.path)
+            })?;
+            Some(Remark::LinkedClass {
+                link: place(&link.path),
+                target: place(&target.path),
+            })
+        };
+        folders.iter().filter(is_link).filter_map(twin).collect()
+    }
+
     /// Lists and hashes the photos of the class folders.
     fn read(
         &self,
@@ -238,7 +265,10 @@ impl<'a> Scan<'a> {
             let path = relative(self.root, path);
             Skipped::new(path, &PhotoProblem::BadLink)
         };
-        let mut skipped: Vec<Skipped> = bad_links.iter().map(skip_link).collect();
+        let is_lost = |link: &&PathBuf| !self.walker.is_met_elsewhere(link);
+        let bad_links = bad_links.iter().filter(is_lost);
+        let mut skipped: Vec<Skipped> = bad_links.map(skip_link).collect();
+        remarks.extend(self.linked(&folders));
         for folder in &folders {
             let class = numbers.get(&folder.name).copied().unwrap_or_default();
             let walked = self.walker.walk(&folder.path)?;
@@ -246,7 +276,8 @@ impl<'a> Scan<'a> {
                 return Err(DatasetError::Unlistable { path, cause });
             }
             other_files += walked.others;
-            let bad_links = walked.loops.iter().chain(&walked.dangling);
+            let loops = walked.loops.iter().filter(is_lost);
+            let bad_links = loops.chain(&walked.dangling);
             skipped.extend(bad_links.map(|path| skip_link(path).of_class(class)));
             found.extend(walked.photos.into_iter().map(|path| Found {
                 relative: relative(self.root, &path),
@@ -257,7 +288,7 @@ impl<'a> Scan<'a> {
         }
         found.sort_by(|a, b| a.relative.cmp(&b.relative));
         if parts.is_empty() && measured.is_none() {
-            remarks.extend(nested(&folders, &found));
+            remarks.extend(nested(&folders, &found, self.root));
         }
 
         let hashed: Vec<_> = found
@@ -305,18 +336,44 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// What is said where no class folder holds any photo itself: then the classes may lie further down.
-fn nested(folders: &[ClassFolder], found: &[Found]) -> Option<Remark> {
+/// What is said where no class folder holds any photo itself: then the classes may lie further down, the more so
+/// if the same folders lie in several.
+fn nested(folders: &[ClassFolder], found: &[Found], root: &Path) -> Option<Remark> {
     let classes: HashSet<_> = folders.iter().map(|class| class.path.as_path()).collect();
     let direct = |found: &Found| found.path.parent().is_some_and(|at| classes.contains(at));
     if found.iter().any(direct) {
         return None;
     }
     let (example, _) = found.first()?.relative.rsplit_once('/')?;
-    Some(Remark::Nested {
-        example: format!("{example}/"),
-    })
+    let example = format!("{example}/");
+    let mut within: Vec<(&Path, BTreeSet<String>)> = Vec::new();
+    for folder in folders {
+        let inside = found.iter().filter_map(|found| {
+            let place = found.path.strip_prefix(&folder.path).ok()?;
+            let first = place.components().next()?.as_os_str().to_str()?;
+            // Years and numbers are no classes.
+            let is_name = first.chars().any(char::is_alphabetic);
+            is_name.then(|| format!("{}/", nfc(first)))
+        });
+        let names: BTreeSet<String> = inside.collect();
+        for (other, theirs) in &within {
+            let shared: Vec<String> = names.intersection(theirs).take(SHARED).cloned().collect();
+            if shared.len() > 1 {
+                let place = |path: &Path| format!("{}/", relative(root, path));
+                return Some(Remark::SameWithin {
+                    classes: [place(other), place(&folder.path)],
+                    shared,
+                    example,
+                });
+            }
+        }
+        within.push((&folder.path, names));
+    }
+    Some(Remark::Nested { example })
 }
+
+/// Names of folders that a remark lists.
+const SHARED: usize = 5;
 
 /// Hashes a file and looks at its first bytes; whether it decodes will be seen when it is decoded.
 fn examine(

@@ -155,7 +155,7 @@ fn train_can_be_a_class_and_test_need_not_be_sorted() {
     assert_eq!(vehicles.scan().unwrap().classes, ["bus", "car", "train"]);
     let contest = Folder::with(&["train/a/1.png", "train/b/2.png", "test/3.png", "test/4.png"]);
     let dataset = contest.scan().unwrap();
-    assert_eq!((dataset.items.len(), dataset.other_files), (2, 2));
+    assert_eq!((dataset.items.len(), dataset.other_files), (2, 0));
 }
 
 #[test]
@@ -514,10 +514,7 @@ fn loops_of_links_end_and_odd_names_are_kept() {
         .iter()
         .map(|s| (s.path.as_str(), s.kind))
         .collect();
-    assert_eq!(
-        skipped,
-        [("a/again", "bad_link"), ("b/dangling.png", "bad_link")]
-    );
+    assert_eq!(skipped, [("b/dangling.png", "bad_link")]);
 
     fs::create_dir(folder.0.path().join(OsStr::from_bytes(b"cl\xe4ss"))).unwrap();
     assert!(matches!(folder.scan(), Err(DatasetError::ClassName(_))));

@@ -1,5 +1,6 @@
 //! Where weights may lie.
 
+use std::collections::HashSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
@@ -49,6 +50,12 @@ impl Places {
                 .map(|folder| folder.join("assets").join("weights"));
             assets.extend(folders.filter(|folder| folder.is_dir()));
         }
+        // The same folder may be reached in several ways; the first says most.
+        let mut seen = HashSet::new();
+        assets.retain(|folder| {
+            let real = folder.canonicalize();
+            seen.insert(real.unwrap_or_else(|_| folder.clone()))
+        });
         let torch = torch_home(
             env::var_os("TORCH_HOME").map(PathBuf::from),
             env::var_os("XDG_CACHE_HOME").map(PathBuf::from),

@@ -202,20 +202,45 @@ fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, con
             all.join(", ")
         ));
     }
-    let copies = reading.copies.iter();
+    // What is asked for by a beginning of names is looked for from the start again; a dictionary of the same name
+    // comes first.
+    let named = |key: &str| file.parts().iter().any(|part| part.key == key);
+    let whole = |prefix: &str| {
+        let key = prefix.trim_end_matches('.');
+        match taken.is_empty() || named(taken) && !named(key) || key.is_empty() {
+            true => key.to_owned(),
+            false => format!("{taken}.{key}"),
+        }
+    };
+    let (averaged, copies): (Vec<_>, Vec<_>) = reading
+        .copies
+        .iter()
+        .map(|copy| whole(copy))
+        .partition(|key| is_averaged(key));
     for key in averages
         .into_iter()
-        .chain(copies.map(|copy| copy.trim_end_matches('.')))
+        .chain(averaged.iter().map(String::as_str))
     {
-        note(&match key.is_empty() {
-            true => format!("the file itself holds another copy of the network in {path}"),
-            false if is_averaged(key) => format!(
-                "{path} also holds averages over the training (EMA): `--weights {path}#{key}` takes them"
-            ),
-            false => format!(
-                "{path} holds the network more than once: `--weights {path}#{key}` takes another"
-            ),
-        });
+        note(&format!(
+            "{path} also holds averages over the training (EMA): `--weights {path}#{key}` takes them"
+        ));
+    }
+    if let Some(first) = copies.iter().find(|key| !key.is_empty()) {
+        let here = match reading.prefix.as_str() {
+            "" => "those without a prefix".to_owned(),
+            prefix => format!("those under `{}.`", whole(prefix)),
+        };
+        let all: Vec<_> = copies.iter().map(|key| format!("`{key}.`")).collect();
+        note(&format!(
+            "{path} holds the weights of more than one network: {here} are taken, there are others under {}; \
+             `--weights {path}#{first}` takes them",
+            all.join(", ")
+        ));
+    } else if !copies.is_empty() {
+        note(&format!(
+            "{path} holds the weights of more than one network: those under `{}.` are taken, others have no prefix",
+            whole(&reading.prefix)
+        ));
     }
     if !reading.aside.is_empty() {
         let count = reading.aside.len();

@@ -3,7 +3,10 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, IsTerminal as _, Write as _};
+use std::path::Path;
 
+use clap::CommandFactory as _;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use rekindle_core::backbone::{UnknownArchitecture, UnsupportedInput};
 use rekindle_core::device::DeviceError;
 use rekindle_core::inspect::UnknownPart;
@@ -11,7 +14,8 @@ use rekindle_core::inspect::onnx::OnnxError;
 use rekindle_core::model::{Cause, ModelError};
 use rekindle_core::train::TrainError;
 
-use super::{ExitCode, plain};
+use super::{ExitCode, plain_line};
+use crate::cli::Cli;
 use crate::dataset::DatasetError;
 use crate::fetch::FetchError;
 use crate::files::WriteError;
@@ -60,7 +64,7 @@ impl fmt::Display for Failure {
 impl Error for Failure {}
 
 /// The exit code and the advice for an error: those of a [`Failure`] anywhere in it, else those of
-/// the first error in its chain that is known here. Whatever ends the program has advice, unless the user ended it.
+/// the first error in its chain that is known here. Whatever ends the program has advice.
 pub fn describe(error: &anyhow::Error) -> (ExitCode, Option<String>) {
     // A failure given as context is no link of the chain by itself; anyhow finds it all the same.
     let (code, help) = match error.downcast_ref::<Failure>() {
@@ -72,7 +76,8 @@ pub fn describe(error: &anyhow::Error) -> (ExitCode, Option<String>) {
     };
     let general = || {
         Some(match code {
-            ExitCode::Ok | ExitCode::Interrupted => return None,
+            ExitCode::Ok => return None,
+            ExitCode::Interrupted => "give the same command again; no result was left half written",
             ExitCode::GateFailed => "train on more photos or another network, or lower the gate",
             ExitCode::Usage => "the command's --help lists what it takes",
             ExitCode::Data => "see that this is the file or folder you mean, and that it is whole",
@@ -221,9 +226,21 @@ fn because(architecture: &str, cause: &Cause) -> String {
             "the file is {architecture}'s without its classifier: \
              `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
         ),
+        Cause::StrangeHead { name } => format!(
+            "the file is {architecture}'s with another head than the network's own (`{name}`), which is not read: \
+             `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+        ),
+        Cause::PartOfHead { name } => format!(
+            "the file is {architecture}'s without `{name}`: take one that holds all of the network, or start from \
+             it with a new head: `rekindle train --model {architecture} --weights FILE`"
+        ),
         Cause::MoreLayers { name } => format!(
             "the file has more layers than {architecture} (`{name}`), and does not say what for: \
              `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+        ),
+        Cause::Twice { name } => format!(
+            "the file holds a part of the network twice (`{name}` and one without what wraps it), and does not say \
+             which is meant: in Python, leave one of them out and save the rest"
         ),
         Cause::OtherNetwork(name) => format!(
             "by its names and shapes the file is {name}'s: name that network (`--model {name}` when training)"
@@ -266,7 +283,7 @@ pub fn print_error(error: &anyhow::Error) -> ExitCode {
     let (code, help) = describe(error);
     if code == ExitCode::Interrupted {
         // What it was in the midst of is no news.
-        print_lines("error", &Interrupted.to_string(), None);
+        print_lines("error", &Interrupted.to_string(), help.as_deref());
     } else if code != ExitCode::Ok {
         let message = one_line(error);
         match own_advice(&message) {
@@ -286,20 +303,62 @@ fn own_advice(message: &str) -> Option<(String, &str)> {
 
 /// Prints what clap says of the command line (to stdout, where it was asked for help), its last line as every
 /// error's.
-pub fn print_usage(error: &clap::Error) -> ExitCode {
+pub fn print_usage(mut error: clap::Error) -> ExitCode {
     if !error.use_stderr() {
         // Where stdout is closed there is nobody left to tell.
         let _ = error.print();
         return ExitCode::Ok;
     }
+    // That an option might have been meant as the name of a file is the least likely of all, where there is none.
+    let is_file = match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::String(argument)) => Path::new(argument).exists(),
+        _ => false,
+    };
+    if let Some(tips) = error.remove(ContextKind::Suggested) {
+        let tips = match tips {
+            ContextValue::StyledStrs(mut tips) => {
+                tips.retain(|tip| is_file || !tip.to_string().starts_with("to pass "));
+                ContextValue::StyledStrs(tips)
+            }
+            tips => tips,
+        };
+        if !matches!(&tips, ContextValue::StyledStrs(tips) if tips.is_empty()) {
+            error.insert(ContextKind::Suggested, tips);
+        }
+    }
+    let more = match elsewhere(&error) {
+        Some((option, commands)) => format!("help: {option} belongs to {commands}; for more, try"),
+        None => "help: for more, try".to_owned(),
+    };
     let text = error.render();
     let text = match io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
         true => text.ansi().to_string(),
         false => text.to_string(),
     };
-    let text = text.replace("For more information, try", "help: for more, try");
+    let text = text.replace("For more information, try", &more);
     let _ = io::stderr().lock().write_all(text.as_bytes());
     ExitCode::Usage
+}
+
+/// An option that the command does not have, and the commands that do.
+fn elsewhere(error: &clap::Error) -> Option<(String, String)> {
+    if error.kind() != ErrorKind::UnknownArgument {
+        return None;
+    }
+    let Some(ContextValue::String(option)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let long = option.strip_prefix("--")?;
+    let program = Cli::command();
+    let has = |command: &&clap::Command| {
+        let mut arguments = command.get_arguments();
+        arguments.any(|argument| argument.get_long() == Some(long))
+    };
+    let commands = program.get_subcommands().filter(has);
+    let commands: Vec<_> = commands
+        .map(|command| format!("`{}`", command.get_name()))
+        .collect();
+    (!commands.is_empty()).then(|| (option.clone(), commands.join(", ")))
 }
 
 /// Prints `warning: …` and `help: …` to stderr.
@@ -308,12 +367,12 @@ pub fn print_warning(message: &str, help: Option<&str>) {
 }
 
 fn print_lines(label: &str, message: &str, help: Option<&str>) {
-    let mut text = format!("{label}: {message}\n");
+    let mut text = format!("{label}: {}\n", plain_line(message));
     if let Some(help) = help {
-        text += &format!("help: {help}\n");
+        text += &format!("help: {}\n", plain_line(help));
     }
     // Where stderr is closed there is nobody left to tell.
-    let _ = io::stderr().lock().write_all(plain(&text).as_bytes());
+    let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
 /// The whole chain on one line; a cause that its error already quotes is not said twice.
@@ -332,8 +391,6 @@ fn one_line(error: &anyhow::Error) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use anyhow::Context as _;
 
     use super::*;
@@ -350,6 +407,13 @@ mod tests {
             one_line(&error),
             "cannot classify: the file is cut off: the picture ends early: cat.jpg"
         );
+    }
+
+    #[test]
+    fn an_interruption_has_advice_as_every_error_has() {
+        let (code, help) = describe(&anyhow::Error::new(Interrupted).context("training"));
+        assert_eq!(code, ExitCode::Interrupted);
+        assert!(help.is_some_and(|help| help.contains("again")));
     }
 
     #[test]

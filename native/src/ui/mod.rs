@@ -11,5 +11,5 @@ mod progress;
 pub use exit::ExitCode;
 pub use failure::{Failure, advice, print_error, print_usage, print_warning};
 pub use hush::hushed;
-pub use plain::plain;
+pub use plain::{plain, plain_line};
 pub use progress::{Console, Progress, Unit};

@@ -21,6 +21,15 @@ pub fn plain(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// The same for what stands in one line: ends of lines are escaped, too. A file whose name has several lines must
+/// not speak for the program.
+pub fn plain_line(text: &str) -> Cow<'_, str> {
+    match text.contains('\n') {
+        true => Cow::Owned(plain(&text.replace('\n', "\\n")).into_owned()),
+        false => plain(text),
+    }
+}
+
 fn speaks(c: char) -> bool {
     let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     turns || (c.is_control() && !matches!(c, '\n' | '\t'))
@@ -35,6 +44,16 @@ mod tests {
         assert_eq!(plain("\x1b]0;pwned\x07"), "\\u{1b}]0;pwned\\u{7}");
         assert_eq!(plain("\u{9b}2J\r\u{7f}"), "\\u{9b}2J\\u{d}\\u{7f}");
         assert_eq!(plain("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
+    }
+
+    #[test]
+    fn a_name_of_several_lines_stays_on_its_own() {
+        let name = "a\nerror: the model is damaged\nhelp: \x1b[2J.jpg";
+        assert_eq!(
+            plain_line(name),
+            "a\\nerror: the model is damaged\\nhelp: \\u{1b}[2J.jpg"
+        );
+        assert!(matches!(plain_line("a.jpg"), Cow::Borrowed("a.jpg")));
     }
 
     #[test]

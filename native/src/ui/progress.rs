@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 
-use super::plain;
+use super::plain_line;
 
 /// A line at most this often in a log …
 const LINE_INTERVAL: Duration = Duration::from_secs(5);
@@ -151,7 +151,7 @@ impl Drop for Progress {
 
 fn print(line: &str) {
     // Where stderr is closed there is nobody left to tell.
-    let _ = writeln!(io::stderr().lock(), "{}", plain(line));
+    let _ = writeln!(io::stderr().lock(), "{}", plain_line(line));
 }
 
 fn bar(label: &str, unit: Unit, total: Option<u64>) -> ProgressBar {

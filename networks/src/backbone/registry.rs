@@ -41,7 +41,7 @@ const LONGEST_NAME: usize = 64;
 ///
 /// # Errors
 ///
-/// When there is no such network: the error names those that come closest.
+/// When there is no such network: the error names those that come close, if any do.
 pub fn find(name: &str) -> Result<&'static Architecture, UnknownArchitecture> {
     // A file may give any name; no more of it than could mean something is compared and repeated.
     let name: String = name.trim().chars().take(LONGEST_NAME).collect();
@@ -49,8 +49,14 @@ pub fn find(name: &str) -> Result<&'static Architecture, UnknownArchitecture> {
     architectures()
         .find(|a| a.name == wanted || a.aliases.contains(&wanted.as_str()))
         .ok_or_else(|| {
+            // A slip or two of the finger, or a name that was not written to its end.
+            let slips = (wanted.chars().count() / 3).max(1);
+            let is_near = |&(distance, name): &(usize, &str)| {
+                distance <= slips || wanted.len() > 2 && name.starts_with(&wanted)
+            };
             let mut near: Vec<_> = architectures()
                 .map(|a| (distance(&wanted, a.name), a.name))
+                .filter(is_near)
                 .collect();
             near.sort();
             near.truncate(3);
@@ -63,10 +69,17 @@ pub fn find(name: &str) -> Result<&'static Architecture, UnknownArchitecture> {
 
 /// A name that no network bears.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
-#[error("there is no network called '{name}'; did you mean {}?", nearest.join(", "))]
+#[error("there is no network called '{name}'{}", meant(nearest))]
 pub struct UnknownArchitecture {
     name: String,
     nearest: Vec<&'static str>,
+}
+
+fn meant(nearest: &[&str]) -> String {
+    match nearest {
+        [] => String::new(),
+        _ => format!("; did you mean {}?", nearest.join(", ")),
+    }
 }
 
 /// Levenshtein's distance.
@@ -161,5 +174,13 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_nearest() {
         let error = find("resnet19").unwrap_err();
         assert!(error.to_string().contains("resnet18"), "{error}");
+        for (name, near) in [("efficientnet", "efficientnet_b0"), ("vit", "vit_b_16")] {
+            let error = find(name).unwrap_err().to_string();
+            assert!(error.contains(near), "{error}");
+        }
+        for name in ["nope", "", "fish.webp", "a"] {
+            let error = find(name).unwrap_err().to_string();
+            assert!(!error.contains("did you mean"), "{error}");
+        }
     }
 }

@@ -1,13 +1,13 @@
 //! Published files, and those of other people's trainings, seen as the network wants them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ModelCard;
 use super::channels::{ADAPTER, Channels, port_kernels};
-use super::renames::{Renames, Wanted, first, parts, unwrapped};
+use super::renames::{Renames, Wanted, first, parts};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
 use crate::graph::{Graph, Op};
-use crate::weights::{TensorSource, WeightsError, all_finite, is_average, is_counter};
+use crate::weights::{TensorSource, WeightsError, all_finite, is_average, is_counter, unwrapped};
 
 /// What a file's weights are wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,9 +133,27 @@ impl<'a> Adapted<'a> {
                 || architecture.auxiliary.iter().any(helps)
         };
         // A module of which the backbone has nothing, or the one in which the head is.
+        let modules: BTreeSet<&str> = of_backbone.keys().map(|name| first(name)).collect();
         let is_elsewhere = |name: &str| {
-            first(name) == first(&head)
-                || !of_backbone.keys().any(|known| first(known) == first(name))
+            let module = first(name);
+            module == first(&head) || !modules.contains(module)
+        };
+        // A number by itself, of the epoch, say.
+        let is_bare = |name: &str, original: &str| {
+            is_elsewhere(name)
+                && first(name) != first(&head)
+                && source
+                    .shape(original, &[])
+                    .is_some_and(|shape| matches!(shape[..], [] | [1]))
+        };
+        // The whole network once more, under another prefix.
+        let is_copy = |copies: &[String], original: &str| {
+            let name = unwrapped(original);
+            copies.iter().any(|copy| {
+                let rest = name.strip_prefix(copy.as_str());
+                rest.is_some_and(|rest| !copy.is_empty() || wanted.contains_key(rest))
+                    || !copy.is_empty() && original.starts_with(copy.as_str())
+            })
         };
         let mut aside = Vec::new();
         let names = std::mem::take(&mut adapted.renames.names);
@@ -146,6 +164,8 @@ impl<'a> Adapted<'a> {
                 false => {
                     is_replaced(&name)
                         || is_idle(&name)
+                        || is_copy(&adapted.renames.copies, &original)
+                        || is_bare(&name, &original)
                         || purpose == Purpose::NewHead
                             && adapted.renames.is_found
                             && is_elsewhere(&name)
@@ -159,24 +179,36 @@ impl<'a> Adapted<'a> {
         }
         // Beside a prefix lie losses, metrics, averages, other networks. A layer that might have been meant
         // to stand behind this one is not passed over where the answer is wanted.
-        for original in std::mem::take(&mut adapted.renames.beside) {
-            let is_layer = || {
-                source
-                    .shape(&original, &[])
-                    .is_some_and(|shape| shape.len() > 1)
-            };
-            let is_copy = || {
-                let mut copies = adapted.renames.copies.iter();
-                copies.any(|copy| unwrapped(&original).starts_with(copy.as_str()))
-            };
+        let beside = std::mem::take(&mut adapted.renames.beside);
+        // Of a layer its weight has several axes; its bias, and the norms beside it, belong to it all the same.
+        let has_axes = |original: &String| {
+            let shape = source.shape(original, &[]);
+            shape.is_some_and(|shape| shape.len() > 1)
+        };
+        let layers: BTreeSet<String> = beside
+            .iter()
+            .filter(|original| has_axes(original))
+            .map(|original| first(&unwrapped(original)).to_owned())
+            .collect();
+        for original in beside {
+            let is_layer = || layers.contains(first(&unwrapped(&original)));
             let leave = purpose == Purpose::NewHead
                 || is_idle(&original)
                 || !is_layer()
                 || original.split('.').any(is_average)
-                || is_copy();
+                || is_copy(&adapted.renames.copies, &original);
             match leave {
                 true => aside.push(original),
                 false => _ = kept.insert(original.clone(), original),
+            }
+        }
+        // Which of two tensors is meant that fall on one name is not guessed: the second stays under its own, too
+        // many, unless the answer needs neither.
+        for (name, original) in std::mem::take(&mut adapted.renames.rivals) {
+            match is_known(&name) {
+                _ if is_replaced(&name) => {}
+                false if purpose == Purpose::NewHead || is_idle(&name) => aside.push(original),
+                _ => _ = kept.insert(original.clone(), original),
             }
         }
         adapted.renames.names = kept;

@@ -1,5 +1,7 @@
 //! What a model file says about itself: one JSON object.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -84,14 +86,26 @@ impl ModelCard {
     ///
     /// What stands against it, to follow "the model file's metadata is damaged: ".
     pub(super) fn check(&self) -> Result<(), String> {
+        if self.format == 0 {
+            return Err(format!("it has format 0, and the first is {FORMAT}"));
+        }
         if self.classes.is_empty() {
             return Err("it names no classes".to_owned());
+        }
+        if let Some(place) = self.classes.iter().position(String::is_empty) {
+            return Err(format!("the name of class {} is empty", place + 1));
         }
         // A name of several lines could pass for several answers.
         let odd = |class: &&String| class.chars().any(char::is_control);
         if let Some(class) = self.classes.iter().find(odd) {
             let start: String = class.chars().take(40).collect();
             return Err(format!("the class name {start:?} holds control characters"));
+        }
+        // An answer of a name that two classes have would not say which is meant.
+        let mut names = BTreeSet::new();
+        if let Some(class) = self.classes.iter().find(|class| !names.insert(*class)) {
+            let start: String = class.chars().take(40).collect();
+            return Err(format!("two classes are called {start:?}"));
         }
         match self.head {
             HeadKind::Linear { lift } if !lift.is_finite() => {
@@ -185,6 +199,14 @@ mod tests {
             assert!(told.contains("damaged") && told.contains(words), "{told}");
         }
         assert!(told(|card| card["classes"] = json!([])).contains("names no classes"));
+        assert!(told(|card| card["format"] = json!(0)).contains("format 0"));
+        let unnamed = told(|card| card["classes"] = json!(["a", ""]));
+        assert!(
+            unnamed.contains("the name of class 2 is empty"),
+            "{unnamed}"
+        );
+        let twice = told(|card| card["classes"] = json!(["a", "b", "a"]));
+        assert!(twice.contains(r#"two classes are called "a""#), "{twice}");
         let two_lines = told(|card| card["classes"] = json!(["a", "b\n  99.9 %  c"]));
         assert!(two_lines.contains("control characters") && !two_lines.contains('\n'));
     }
@@ -244,6 +266,8 @@ mod tests {
     fn there_are_a_thousand_imagenet_classes_in_order() {
         let classes = imagenet_classes();
         assert_eq!(classes.len(), 1000);
+        // No two of one name: a card is refused for that.
+        assert_eq!(classes.iter().collect::<BTreeSet<_>>().len(), 1000);
         assert_eq!(classes[0], "tench");
         assert_eq!(classes[388], "giant panda");
         assert_eq!(classes[999], "toilet tissue");

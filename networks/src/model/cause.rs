@@ -1,11 +1,11 @@
 //! Why a file does not fit a network, most likely.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::ModelCard;
-use super::renames::{Renames, Wanted, first, parts, unwrapped};
+use super::renames::{Renames, Wanted, ends_in, first, parts};
 use crate::backbone::{Architecture, architectures};
-use crate::weights::{FillReport, TensorSource, is_counter};
+use crate::weights::{FillReport, TensorSource, is_counter, unwrapped};
 
 /// What a file that does not fit most likely is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,9 +15,24 @@ pub enum Cause {
         /// How many classes it tells apart; `None` if no such head is in the file.
         classes: Option<usize>,
     },
+    /// The network itself, with a head of other layers, or under another name.
+    StrangeHead {
+        /// The first tensor of it.
+        name: String,
+    },
+    /// The network itself, with a part of its head.
+    PartOfHead {
+        /// The first tensor of the head that is not there.
+        name: String,
+    },
     /// The network itself, and behind it or beside it more layers than it has.
     MoreLayers {
         /// The first tensor too many.
+        name: String,
+    },
+    /// The network itself, and some of its tensors once more behind what a wrapper puts before their names.
+    Twice {
+        /// The first of them.
         name: String,
     },
     /// The weights of this network, by names and shapes.
@@ -53,6 +68,16 @@ impl Cause {
             let rest = name.strip_prefix(slot.name);
             rest.is_some_and(|rest| rest.starts_with('.'))
         };
+        let graph = architecture.published_graph();
+        let among = |name: &str| is_head(name) || graph.tensors().any(|(known, _)| known == name);
+        if report.missing.is_empty()
+            && report.misshaped.is_empty()
+            && let Some(name) = report.unexpected.first()
+            && unwrapped(name) != *name
+            && ends_in(name, among)
+        {
+            return Self::Twice { name: name.clone() };
+        }
         let mut amiss = report
             .missing
             .iter()
@@ -60,11 +85,26 @@ impl Cause {
         if report.filled > 0 && amiss.clone().all(|name| is_head(name)) {
             let mut misshaped = report.misshaped.iter();
             let weight = misshaped.find(|tensor| tensor.name == format!("{}.weight", slot.name));
-            return match (amiss.next(), report.unexpected.first()) {
+            let is_weight = |name: &&String| name.ends_with(".weight");
+            let mut unexpected = report.unexpected.iter();
+            let stranger = unexpected.find(is_weight).or(report.unexpected.first());
+            return match (amiss.next(), stranger) {
+                (Some(_), Some(name))
+                    if weight.is_none()
+                        && (!Self::is_part(architecture, name)
+                            || first(name) == first(slot.name)) =>
+                {
+                    Self::StrangeHead { name: name.clone() }
+                }
                 (None, Some(name)) if !Self::is_part(architecture, name) => {
                     Self::MoreLayers { name: name.clone() }
                 }
                 (None, _) => Self::other(architecture, &file),
+                // Of a head that is there in part the missing tensor is named.
+                _ if weight.is_none() && file.iter().any(|(name, _)| ends_in(name, is_head)) => {
+                    let name = report.missing.first().cloned();
+                    name.map_or(Self::Unknown, |name| Self::PartOfHead { name })
+                }
                 _ => Self::OtherHead {
                     classes: weight.and_then(|tensor| tensor.found.first().copied()),
                 },
@@ -88,7 +128,6 @@ impl Cause {
         {
             return Self::Transformers;
         }
-        let graph = architecture.published_graph();
         let known: BTreeSet<String> = graph.tensors().map(|(name, _)| name).collect();
         match file
             .iter()
@@ -108,17 +147,33 @@ impl Cause {
 
     /// Another network to whose backbone all of the file fits; of several the largest.
     fn other(architecture: &'static Architecture, file: &[(String, Vec<usize>)]) -> Self {
+        // Whatever their names: a network of whose tensors some shape is not there, or not often enough, is ruled
+        // out at once. What remains is looked at name by name.
+        let mut shapes: BTreeMap<&[usize], usize> = BTreeMap::new();
+        for (_, shape) in file {
+            *shapes.entry(shape).or_default() += 1;
+        }
+        let by_name: BTreeMap<&str, &Vec<usize>> = file
+            .iter()
+            .map(|(name, shape)| (name.as_str(), shape))
+            .collect();
         let fitting = architectures().filter_map(|other| {
             let graph = other.published_graph();
             let wanted: Wanted = graph.tensors().collect();
+            let mut needed: BTreeMap<&[usize], usize> = BTreeMap::new();
+            for shape in wanted.values() {
+                *needed.entry(shape).or_default() += 1;
+            }
+            let is_there = |(shape, count): (&&[usize], &usize)| shapes.get(shape) >= Some(count);
+            if !needed.iter().all(is_there) {
+                return None;
+            }
             let equal = |_: &str, found: &[usize], wanted: &[usize]| found == wanted;
             let parts = parts(&graph);
             let renames = Renames::new(&wanted, &parts, file.to_vec(), equal, other.modern_name);
             let shape_of = |name: &String| {
                 let original = renames.names.get(name)?;
-                let mut file = file.iter();
-                file.find(|(found, _)| found == original)
-                    .map(|(_, shape)| shape)
+                by_name.get(original.as_str()).copied()
             };
             // All of the network, and no more in any part of it: EfficientNet is its Lite with more in between.
             let fits = wanted

@@ -4,24 +4,17 @@
 //! `module.` from DataParallel, `_orig_mod.` from `torch.compile`, `model.` from Lightning, `backbone.` from
 //! one's own. The prefix is found, not listed: the one under which most of the network lies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use crate::graph::Graph;
-use crate::weights::{is_average, is_counter};
-
-/// What wrappers put into names, wherever they stand: DataParallel around a part of a network
-/// (`features.module.0.weight`), `torch.compile`, sharding, activation checkpoints, DeepSpeed. No network has
-/// layers of such names.
-const WRAPPERS: [&str; 5] = [
-    "module",
-    "_orig_mod",
-    "_fsdp_wrapped_module",
-    "_checkpoint_wrapped_module",
-    "_forward_module",
-];
+use crate::weights::{is_average, is_counter, unwrapped};
 
 /// The most names that are put in front of each other.
 const DEEPEST: usize = 12;
+
+/// A network without one of so many of its tensors is the network still: it has another head.
+const SAME: usize = 10;
 
 /// The tensors a network has, name and shape.
 pub(super) type Wanted = BTreeMap<String, Vec<usize>>;
@@ -33,10 +26,13 @@ pub(super) struct Renames {
     pub names: BTreeMap<String, String>,
     /// What stands in front of the network's names, wrappers left out: empty, or with a dot at its end.
     pub prefix: String,
-    /// Other prefixes under which all that was found lies once more.
+    /// Other prefixes under which all that was found, or nearly all, lies once more.
     pub copies: Vec<String>,
-    /// The file's names that do not begin with the prefix.
+    /// The file's names that do not begin with the prefix, or belong to one of the copies.
     pub beside: Vec<String>,
+    /// Tensors that are called as another is once wrappers are left out, and are no whole copy of the network:
+    /// the network's name for both, and the file's for this one.
+    pub rivals: Vec<(String, String)>,
     /// Whether most of the network is there at all.
     pub is_found: bool,
 }
@@ -59,10 +55,7 @@ impl Renames {
         fits: impl Fn(&str, &[usize], &[usize]) -> bool,
         modern: impl Fn(String) -> String,
     ) -> Self {
-        let file: Vec<(String, String, Vec<usize>)> = file
-            .into_iter()
-            .map(|(name, shape)| (unwrapped(&name), name, shape))
-            .collect();
+        let (file, rivals) = told_apart(file);
         let mut found: BTreeMap<&str, Found> = BTreeMap::new();
         for (name, _, shape) in &file {
             for (prefix, rest) in splits(name) {
@@ -83,7 +76,7 @@ impl Renames {
         // A few names in common (`weight`, `0.bias`) are no network.
         let best = best.filter(|(_, found)| 2 * found.names > wanted.len());
         if best.is_none()
-            && let Some(numbered) = Self::numbered(wanted, parts, &file)
+            && let Some(numbered) = Self::numbered(wanted, parts, [&file, &rivals])
         {
             return numbered;
         }
@@ -91,7 +84,11 @@ impl Renames {
             best.map_or(("", Found::default()), |(prefix, found)| (*prefix, *found));
         let copies = found
             .iter()
-            .filter(|&(other, found)| *other != prefix && most.shapes > 0 && *found == most)
+            .filter(|&(other, found)| {
+                *other != prefix
+                    && most.shapes > 0
+                    && SAME * found.shapes >= (SAME - 1) * most.shapes
+            })
             .map(|(other, _)| (*other).to_owned());
 
         let mut renames = Self {
@@ -102,15 +99,78 @@ impl Renames {
         };
         for (name, original, _) in &file {
             match name.strip_prefix(prefix) {
-                Some(rest) => {
-                    renames
-                        .names
-                        .insert(modern(rest.to_owned()), original.clone());
-                }
+                Some(rest) => renames.name(modern(rest.to_owned()), rest, original),
                 None => renames.beside.push(original.clone()),
             }
         }
+        renames.sort_out(&rivals, most, |name, shape| {
+            let rest = name.strip_prefix(prefix)?;
+            let known = modern(rest.to_owned());
+            let expected = wanted.get(&known);
+            let found = Found {
+                names: usize::from(expected.is_some()),
+                shapes: usize::from(expected.is_some_and(|expected| fits(&known, shape, expected))),
+            };
+            Some((known, rest.len(), found))
+        });
         renames
+    }
+
+    /// Lets a tensor of the file be the network's of this name. Of two the one that is called so exactly is
+    /// meant, as in PyTorch.
+    fn name(&mut self, name: String, rest: &str, original: &str) {
+        let exact = name == rest;
+        match self.names.entry(name) {
+            Entry::Vacant(free) => _ = free.insert(original.to_owned()),
+            Entry::Occupied(mut taken) => {
+                let name = taken.key().clone();
+                let other = match exact {
+                    true => taken.insert(original.to_owned()),
+                    false => original.to_owned(),
+                };
+                self.rivals.push((name, other));
+            }
+        }
+    }
+
+    /// Finds whole copies of the network among tensors whose names are taken. `of` gives the network's name for
+    /// one, how long that is in the file, and what it counts for.
+    fn sort_out<'r>(
+        &mut self,
+        rivals: &'r [NamedShape],
+        most: Found,
+        of: impl Fn(&str, &[usize]) -> Option<(String, usize, Found)>,
+    ) {
+        // What stands before the network's own name, which is a prefix of its own unless a wrapper is inside.
+        let front = |name: &str, original: &'r str, length: usize| {
+            let front = original.get(..original.len().checked_sub(length)?)?;
+            original
+                .ends_with(&name[name.len() - length..])
+                .then_some(front)
+        };
+        let mut copies: BTreeMap<&str, Found> = BTreeMap::new();
+        for (name, original, shape) in rivals {
+            if let Some((_, length, counts)) = of(name, shape)
+                && let Some(front) = front(name, original, length)
+            {
+                let copy = copies.entry(front).or_default();
+                copy.names += counts.names;
+                copy.shapes += counts.shapes;
+            }
+        }
+        copies.retain(|_, found| found.shapes > 0 && *found == most);
+        for (name, original, shape) in rivals {
+            match of(name, shape) {
+                Some((known, length, _)) => match front(name, original, length) {
+                    Some(front) if copies.contains_key(front) => {
+                        self.beside.push(original.clone());
+                    }
+                    _ => self.rivals.push((known, original.clone())),
+                },
+                None => self.beside.push(original.clone()),
+            }
+        }
+        self.copies.extend(copies.into_keys().map(str::to_owned));
     }
 
     /// A file whose network was cut up: `Sequential(*list(model.children())[:-1])`, as fastai and many scripts
@@ -119,7 +179,7 @@ impl Renames {
     fn numbered(
         wanted: &Wanted,
         parts: &[String],
-        file: &[(String, String, Vec<usize>)],
+        [file, rivals]: [&[NamedShape]; 2],
     ) -> Option<Self> {
         let network = parts.iter().map(|part| {
             let of_part = wanted.iter().filter_map(|(name, shape)| {
@@ -129,27 +189,19 @@ impl Renames {
             of_part.collect::<BTreeMap<_, _>>()
         });
         let network: Vec<_> = network.collect();
-        let of_number = |rest: &str| {
-            let (number, _) = rest.split_once('.')?;
-            number.parse::<usize>().ok()
-        };
-        let prefixes: BTreeSet<&str> = file
-            .iter()
-            .flat_map(|(name, ..)| splits(name))
-            .filter(|(_, rest)| of_number(rest).is_some())
-            .map(|(prefix, _)| prefix)
-            .collect();
-        prefixes.into_iter().find_map(|prefix| {
-            let mut groups: BTreeMap<usize, BTreeMap<&str, &[usize]>> = BTreeMap::new();
-            for (name, _, shape) in file {
-                if let Some(rest) = name.strip_prefix(prefix)
-                    && let Some((number, leaf)) = rest.split_once('.')
-                    && let Ok(number) = number.parse()
+        // The tensors of each number, under each prefix that leads to numbers.
+        let mut numbered: BTreeMap<&str, Numbered<'_>> = BTreeMap::new();
+        for (name, _, shape) in file {
+            for (prefix, rest) in splits(name) {
+                if let Some((number, leaf)) = of_number(rest)
                     && !is_counter(leaf)
                 {
+                    let groups = numbered.entry(prefix).or_default();
                     groups.entry(number).or_default().insert(leaf, shape);
                 }
             }
+        }
+        numbered.into_iter().find_map(|(prefix, groups)| {
             if groups.len() < network.len() || !groups.values().take(network.len()).eq(&network) {
                 return None;
             }
@@ -159,23 +211,76 @@ impl Renames {
                 is_found: true,
                 ..Self::default()
             };
+            let known = |name: &str| {
+                let (number, leaf) = name.strip_prefix(prefix).and_then(of_number)?;
+                Some(format!("{}.{leaf}", part_of.get(&number)?))
+            };
             for (name, original, _) in file {
-                let rest = name
-                    .strip_prefix(prefix)
-                    .and_then(|rest| rest.split_once('.'));
-                let part = rest.and_then(|(number, _)| part_of.get(&number.parse().ok()?));
-                match (part, rest) {
-                    (Some(part), Some((_, leaf))) => {
-                        renames
-                            .names
-                            .insert(format!("{part}.{leaf}"), original.clone());
-                    }
-                    _ => renames.beside.push(original.clone()),
+                match known(name) {
+                    Some(known) => _ = renames.names.insert(known, original.clone()),
+                    None => renames.beside.push(original.clone()),
                 }
+            }
+            for (name, original, _) in rivals {
+                let name = known(name).unwrap_or_else(|| name.clone());
+                renames.rivals.push((name, original.clone()));
             }
             Some(renames)
         })
     }
+}
+
+/// The tensors of parts that go by numbers: what follows the number, and the shape.
+type Numbered<'f> = BTreeMap<usize, BTreeMap<&'f str, &'f [usize]>>;
+
+/// A name that begins with a part's number, as Python writes it, as the number and what follows.
+fn of_number(name: &str) -> Option<(usize, &str)> {
+    let (number, leaf) = name.split_once('.')?;
+    let is_plain = number.bytes().all(|byte| byte.is_ascii_digit())
+        && (number.len() == 1 || !number.starts_with('0'));
+    Some((is_plain.then(|| number.parse().ok())??, leaf))
+}
+
+/// A tensor of a file: its name without wrappers, with them, and its shape.
+type NamedShape = (String, String, Vec<usize>);
+
+/// The tensors of a file by their names without wrappers, and those of whose names another is nearer to what
+/// both are without: it has fewer wrappers around it.
+fn told_apart(file: Vec<(String, Vec<usize>)>) -> (Vec<NamedShape>, Vec<NamedShape>) {
+    let file: Vec<NamedShape> = file
+        .into_iter()
+        .map(|(name, shape)| (unwrapped(&name), name, shape))
+        .collect();
+    // What is in no wrapper has a name of its own, unless something else comes out of one.
+    let mut nearest: BTreeMap<&str, &str> = BTreeMap::new();
+    for (name, original, _) in &file {
+        if name != original {
+            let nearest = nearest.entry(name).or_insert(original);
+            if original.len() < nearest.len() {
+                *nearest = original;
+            }
+        }
+    }
+    for (name, original, _) in &file {
+        if name == original
+            && let Some(nearest) = nearest.get_mut(name.as_str())
+        {
+            *nearest = original;
+        }
+    }
+    let is_nearest = |(name, original, _): &NamedShape| {
+        nearest
+            .get(name.as_str())
+            .is_none_or(|nearest| nearest == original)
+    };
+    let is_nearest: Vec<bool> = file.iter().map(is_nearest).collect();
+    let (own, rivals): (Vec<_>, Vec<_>) = file
+        .into_iter()
+        .zip(is_nearest)
+        .partition(|(_, is_nearest)| *is_nearest);
+    let tensors =
+        |list: Vec<(NamedShape, bool)>| list.into_iter().map(|(tensor, _)| tensor).collect();
+    (tensors(own), tensors(rivals))
 }
 
 /// The first of the names that lead to a tensor.
@@ -195,10 +300,9 @@ pub(super) fn parts(graph: &Graph) -> Vec<String> {
     parts
 }
 
-/// A name without the names of wrappers in it.
-pub(super) fn unwrapped(name: &str) -> String {
-    let parts = name.split('.').filter(|part| !WRAPPERS.contains(part));
-    parts.collect::<Vec<_>>().join(".")
+/// Whether a name, wrappers left out, is one of some behind whatever stands in front.
+pub(super) fn ends_in(name: &str, among: impl Fn(&str) -> bool) -> bool {
+    splits(&unwrapped(name)).any(|(_, rest)| among(rest))
 }
 
 /// A name as every prefix with what follows it: nothing and all of it, then cut behind each dot.
@@ -344,6 +448,59 @@ mod tests {
             let found = renames(names);
             assert!(!found.names.contains_key("conv1.weight"), "{found:?}");
         }
+    }
+
+    #[test]
+    fn of_two_tensors_of_one_name_the_exact_one_is_taken_and_the_other_is_told() {
+        let names = [
+            "conv1.weight",
+            "layer1.0.conv1.weight",
+            "layer1.0.bn1.weight",
+            "fc.bias",
+        ];
+        for (prefix, front) in [
+            ("", "module."),
+            ("", "_orig_mod."),
+            ("model.", "model.module."),
+            ("model.", "module.model."),
+            ("module.", "_orig_mod.module."),
+        ] {
+            let own = names.map(|name| format!("{prefix}{name}"));
+            let copy = names.map(|name| format!("{front}{name}"));
+            // Whichever comes first among the names.
+            let both: Vec<&str> = copy.iter().chain(&own).map(String::as_str).collect();
+            let found = renames(&both);
+            for (name, own) in names.iter().zip(&own) {
+                assert_eq!(&found.names[*name], own);
+            }
+            assert_eq!(found.copies, [front], "{front}");
+            assert_eq!((found.beside.len(), found.rivals.len()), (4, 0));
+            // A part of it is no copy.
+            let found = renames(&both[1..]);
+            assert_eq!(&found.names["conv1.weight"], &own[0]);
+            assert!(found.copies.is_empty(), "{found:?}");
+            let rivals = names[1..].iter().copied().zip(&copy[1..]);
+            assert!(
+                rivals.eq(found
+                    .rivals
+                    .iter()
+                    .map(|(name, original)| (name.as_str(), original))),
+                "{found:?}"
+            );
+        }
+        // A wrapper inside a name, and two of which neither is exact.
+        let mut inside = names.to_vec();
+        inside.push("layer1.module.0.bn1.weight");
+        let rivals = renames(&inside).rivals;
+        assert_eq!(rivals[0].1, "layer1.module.0.bn1.weight");
+    }
+
+    #[test]
+    fn many_names_of_numbers_are_passed_over_once() {
+        let file: Vec<_> = (0..50_000).map(|at| format!("a{at}.0.weight")).collect();
+        let file: Vec<_> = file.iter().map(String::as_str).collect();
+        let found = renames(&file);
+        assert!(!found.is_found && found.names.len() == 50_000);
     }
 
     #[test]

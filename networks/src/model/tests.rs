@@ -169,6 +169,23 @@ fn a_head_of_any_size_or_none_serves_where_a_new_one_is_trained() {
     let cause = |file| misfit("squeezenet1_1", file, Purpose::Answer).1;
     assert_eq!(cause(&bare), Cause::OtherHead { classes: None });
     assert_eq!(cause(&seven), Cause::OtherHead { classes: Some(7) });
+    // A head under another name, or of other layers, is there all the same, with its bias.
+    let mut beside = bare.prefixed("backbone.");
+    beside.insert("head.weight", &[7, 512]);
+    beside.insert("head.bias", &[7]);
+    beside.insert("criterion.weight", &[7]);
+    let mut layers = bare.clone();
+    layers.insert("classifier.1.0.weight", &[9, 512]);
+    layers.insert("classifier.1.0.bias", &[9]);
+    for (file, names) in [
+        (&beside, ["head.bias", "head.weight"]),
+        (&layers, ["classifier.1.0.bias", "classifier.1.0.weight"]),
+    ] {
+        let (report, cause) = misfit("squeezenet1_1", file, Purpose::Answer);
+        assert_eq!(report.unexpected, names);
+        let name = names[1].to_owned();
+        assert_eq!(cause, Cause::StrangeHead { name });
+    }
 }
 
 #[test]
@@ -201,6 +218,99 @@ fn what_gives_no_answer_is_left_aside_and_said() {
     assert_eq!(reading.prefix, "model.");
     assert_eq!(reading.copies, ["ema_model."]);
     assert_eq!(reading.aside.len(), 2 + file.tensors.len());
+    // Beside names that have no prefix, too.
+    let mut both = file.clone();
+    both.tensors.extend(file.prefixed("teacher.").tensors);
+    let (_, reading) = read("squeezenet1_1", &both, Purpose::Answer).unwrap();
+    assert_eq!(reading.prefix, "");
+    assert_eq!(reading.copies, ["teacher."]);
+    assert_eq!(reading.aside.len(), file.tensors.len());
+}
+
+/// PyTorch's `load_state_dict(strict=False)` takes the exact names.
+#[test]
+fn a_second_copy_behind_a_wrapper_is_said_and_a_part_of_one_refused() {
+    let file = File::of("squeezenet1_1");
+    let (plain, _) = read("squeezenet1_1", &file, Purpose::Answer).unwrap();
+    for (prefix, front) in [("", "module."), ("model.", "model.module.")] {
+        // Other numbers: those of the names in front of which this stands.
+        let mut copy = file.prefixed(front);
+        for (name, (_, numbers)) in &mut copy.tensors {
+            numbers.clone_from(name);
+        }
+        let mut both = file.prefixed(prefix);
+        both.tensors.extend(copy.tensors.clone());
+        for purpose in [Purpose::Answer, Purpose::NewHead] {
+            let (model, reading) = read("squeezenet1_1", &both, purpose).unwrap();
+            assert_eq!(
+                model.backbone_tensors(),
+                plain.backbone_tensors(),
+                "{front}"
+            );
+            assert_eq!(
+                model.head_tensors() == plain.head_tensors(),
+                purpose == Purpose::Answer
+            );
+            assert_eq!(reading.copies, [front]);
+        }
+        let name = format!("{front}features.0.weight");
+        let mut part = file.prefixed(prefix);
+        part.tensors
+            .insert(name.clone(), copy.tensors[&name].clone());
+        for purpose in [Purpose::Answer, Purpose::NewHead] {
+            let (report, cause) = misfit("squeezenet1_1", &part, purpose);
+            assert_eq!(report.unexpected, [name.as_str()]);
+            assert_eq!(cause, Cause::Twice { name: name.clone() });
+        }
+    }
+    // One full copy, and one exact name beside it.
+    let mut mixed = file.prefixed("module.");
+    mixed.insert("features.0.weight", &[64, 3, 3, 3]);
+    let (report, _) = misfit("squeezenet1_1", &mixed, Purpose::Answer);
+    assert_eq!(report.unexpected, ["module.features.0.weight"]);
+}
+
+#[test]
+fn a_bare_number_beside_the_network_is_left_aside() {
+    let file = File::of("squeezenet1_1");
+    for (prefix, shape) in [("", &[][..]), ("module.", &[]), ("module.", &[1])] {
+        let mut counted = file.prefixed(prefix);
+        counted.insert("epoch", shape);
+        let (_, reading) = read("squeezenet1_1", &counted, Purpose::Answer).unwrap();
+        assert_eq!(reading.aside, ["epoch"]);
+        // In the network it belongs to a layer that is not known.
+        counted.insert(&format!("{prefix}features.3.scale"), shape);
+        let (report, _) = misfit("squeezenet1_1", &counted, Purpose::Answer);
+        assert_eq!(report.unexpected, ["features.3.scale"]);
+    }
+}
+
+#[test]
+fn a_head_that_is_there_in_part_is_not_called_missing() {
+    let file = File::of("squeezenet1_1");
+    for gone in ["classifier.1.bias", "classifier.1.weight"] {
+        let (report, cause) = misfit("squeezenet1_1", &file.without(gone), Purpose::Answer);
+        assert_eq!(report.missing, [gone]);
+        let name = gone.to_owned();
+        assert_eq!(cause, Cause::PartOfHead { name });
+    }
+}
+
+#[test]
+fn a_file_of_very_many_tensors_is_refused_soon() {
+    let mut file = File::of("squeezenet1_1");
+    file.tensors.clear();
+    for at in 0..50_000 {
+        file.insert(&format!("t{at}.0.weight"), &[0]);
+    }
+    let start = std::time::Instant::now();
+    for purpose in [Purpose::Answer, Purpose::NewHead] {
+        let (_, cause) = misfit("squeezenet1_1", &file, purpose);
+        assert_eq!(cause, Cause::OtherNames);
+    }
+    // A tenth of a second where it takes 5 µs a tensor; what is quadratic takes a minute.
+    let took = start.elapsed().as_secs_f64();
+    assert!(took < 10.0, "{took:.1} s");
 }
 
 #[test]

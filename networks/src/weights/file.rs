@@ -9,6 +9,7 @@ use std::fmt;
 
 use half::{bf16, f16};
 
+use super::names::{beginnings, behind};
 use super::parts::{self, Part};
 use super::{foreign, safetensors, torch};
 
@@ -123,7 +124,7 @@ pub enum WeightsError {
     NotFinite {
         /// The tensor.
         name: String,
-        /// NaN or an infinity.
+        /// NaN, an infinity, or what becomes one in 32 bits.
         found: &'static str,
         /// The first such element, in row-major order.
         index: usize,
@@ -151,11 +152,11 @@ pub enum WeightsError {
         len: usize,
     },
     /// The file ends before something it announces.
-    #[error("the file is cut short: {what} should be at byte {at}, but the file has {len} bytes")]
+    #[error("{}", cut_short(what, *at, *len))]
     Truncated {
         /// What is missing, in part or whole.
         what: String,
-        /// Where it should start, in bytes.
+        /// Where it should be, in bytes; the file's length where only the missing part would tell.
         at: usize,
         /// The file's length in bytes.
         len: usize,
@@ -261,6 +262,16 @@ impl WeightsError {
     }
 }
 
+/// What is said of a file that ends before something that should be at byte `at`.
+fn cut_short(what: &str, at: usize, len: usize) -> String {
+    match at > len {
+        true => format!(
+            "the file is cut short: {what} should be at byte {at}, but the file has {len} bytes"
+        ),
+        false => format!("the file is cut short: it ends after {len} bytes, without {what}"),
+    }
+}
+
 /// A weight file opened over its bytes.
 #[derive(Debug, Clone)]
 pub struct WeightFile<'a> {
@@ -290,7 +301,8 @@ impl<'a> WeightFile<'a> {
     }
 
     /// The same, of the dictionary of tensors of this key: the names that lead to it, joined by dots. Where
-    /// no dictionary is called so, the tensors whose names begin with the key and a dot, without them.
+    /// no dictionary is called so, the tensors whose names begin with the key and a dot, without them, whatever
+    /// wrappers (`module.`, `_orig_mod.`) stand before or in it.
     ///
     /// # Errors
     /// As [`parse`](Self::parse), and [`WeightsError::NoPart`].
@@ -328,17 +340,14 @@ impl<'a> WeightFile<'a> {
 
     /// The tensors whose names begin with the key and a dot, without them.
     fn narrowed(mut self, key: &str) -> Result<Self, WeightsError> {
-        let rest = self.tensors.iter().filter_map(|(name, view)| {
-            let rest = name.strip_prefix(key)?.strip_prefix('.')?.to_owned();
-            Some((rest, view.clone()))
-        });
+        let rest = self
+            .tensors
+            .iter()
+            .filter_map(|(name, view)| Some((behind(name, key)?.to_owned(), view.clone())));
         let rest: BTreeMap<_, _> = rest.collect();
         if rest.is_empty() {
-            let first = self
-                .tensors
-                .keys()
-                .filter_map(|name| name.split('.').next());
-            return Err(parts::no_part(key, first));
+            let there = beginnings(self.tensors.keys().map(String::as_str));
+            return Err(parts::no_part(key, there));
         }
         self.tensors = rest;
         key.clone_into(&mut self.part);
@@ -545,6 +554,20 @@ impl<'a> TensorView<'a> {
         Ok(values)
     }
 
+    /// The first element of 64 bits that is a number and is none in 32.
+    pub(super) fn first_beyond_f32(&self) -> Option<usize> {
+        let mut beyond = Vec::new();
+        let is_beyond = |bytes| {
+            let number = f64::from_le_bytes(bytes);
+            number.is_finite() && !(number as f32).is_finite()
+        };
+        match self.dtype {
+            Dtype::F64 => self.gather(&mut beyond, is_beyond),
+            _ => return None,
+        }
+        beyond.iter().position(|&is_beyond| is_beyond)
+    }
+
     /// The elements where they lie in the file, if that is as this machine has `f32`s.
     pub(super) fn as_f32(&self) -> Option<&'a [f32]> {
         let is_here = cfg!(target_endian = "little")
@@ -556,7 +579,7 @@ impl<'a> TensorView<'a> {
     }
 
     /// Appends every element, decoded, in row-major order. `new` proved that all of them exist.
-    fn gather<const N: usize>(&self, values: &mut Vec<f32>, decode: impl Fn([u8; N]) -> f32) {
+    fn gather<const N: usize, T>(&self, values: &mut Vec<T>, decode: impl Fn([u8; N]) -> T) {
         let (elements, _) = self.storage.as_chunks::<N>();
         if self.len == 0 {
             return;

@@ -8,6 +8,8 @@ type Known = (&'static str, &'static str);
 
 const AGAIN: &str = "give a .safetensors file, or a .pth file written by torch.save; if it was downloaded, \
      delete it and download it again";
+const PICTURE: &str =
+    "the model comes first, then the photos: give a .safetensors or .pth file here";
 const UNPACK: &str = "unpack it, and give the .pth or .safetensors file in it";
 const TORCHSCRIPT: &str = "load it in PyTorch and save its weights alone: \
      torch.save(torch.jit.load(FILE, map_location=\"cpu\").state_dict(), \"weights.pth\")";
@@ -128,10 +130,7 @@ fn recognise(bytes: &[u8]) -> Known {
         | [b'7', b'z', 0xBC, 0xAF, ..]
         | [b'R', b'a', b'r', b'!', ..] => ("a compressed archive, to be unpacked first", UNPACK),
         [b'P', b'K', ..] => ("an empty or split zip archive", AGAIN),
-        [0xFF, 0xD8, 0xFF, ..] | [0x89, b'P', b'N', b'G', ..] | [b'G', b'I', b'F', b'8', ..] => {
-            ("a picture", AGAIN)
-        }
-        [b'R', b'I', b'F', b'F', ..] if bytes.get(8..12) == Some(b"WEBP") => ("a picture", AGAIN),
+        _ if is_picture(bytes) => ("a picture", PICTURE),
         [b'G', b'G', b'U', b'F', ..] => ("a GGUF file", GGUF),
         [b'l' | b't' | b'f', b'm' | b'j', b'g', b'g', ..] => {
             ("a GGML file, from before GGUF", GGUF)
@@ -150,6 +149,26 @@ fn recognise(bytes: &[u8]) -> Known {
             None if bytes.len() < 16 => ("a file too short to hold weights", AGAIN),
             None => ("a file of an unknown kind", AGAIN),
         },
+    }
+}
+
+/// Whether a file begins as photos do.
+fn is_picture(bytes: &[u8]) -> bool {
+    match bytes {
+        [0xFF, 0xD8, 0xFF, ..]
+        | [0x89, b'P', b'N', b'G', ..]
+        | [b'G', b'I', b'F', b'8', ..]
+        | [b'I', b'I', b'*', 0, ..]
+        | [b'M', b'M', 0, b'*', ..]
+        | [b'8', b'B', b'P', b'S', ..]
+        | [b'P', b'1'..=b'6', b' ' | b'\n' | b'\r' | b'\t', ..] => true,
+        // The file's length follows.
+        [b'B', b'M', a, b, c, d, ..] => {
+            usize::try_from(u32::from_le_bytes([*a, *b, *c, *d])) == Ok(bytes.len())
+        }
+        [b'R', b'I', b'F', b'F', ..] => bytes.get(8..12) == Some(b"WEBP"),
+        // HEIC, AVIF and films.
+        _ => bytes.get(4..8) == Some(b"ftyp"),
     }
 }
 

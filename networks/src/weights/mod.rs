@@ -17,6 +17,7 @@ mod write;
 pub use file::{Dtype, TensorView, WeightFile, WeightFormat, WeightsError};
 pub(crate) use file::{all_finite, shown};
 pub use file::{first_strange, quoted};
+pub(crate) use names::unwrapped;
 pub use names::{FillReport, Misshaped, TensorSource, is_counter};
 pub use parts::{Part, is_average};
 pub use synthetic::Generated;

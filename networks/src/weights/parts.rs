@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::file::{MAX_NAME, WeightsError, shown};
-use super::names::AVERAGED;
+use super::names::{AVERAGED, beginnings, behind};
 use super::pickle::{Entries, Pickle, Value, ValueId};
 
 /// Where training scripts put the weights in a checkpoint, the usual place first.
@@ -27,6 +27,11 @@ const WRAPPERS: [&str; 11] = [
 
 /// How deep dictionaries are looked for. Checkpoints in use go three levels down.
 const MAX_DEPTH: usize = 6;
+
+/// The first places in a list, as they are named. Longer lists hold other things than networks.
+const PLACES: [&str; 16] = [
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12", "13", "14", "15",
+];
 
 /// How deep modules may nest, and how many tensors they may hold together, counted as often as they are
 /// shared.
@@ -76,6 +81,16 @@ pub(super) fn dictionaries(pickle: &Pickle<'_>) -> Result<Vec<Dictionary>, Weigh
             continue;
         }
         let value = pickle.value(id);
+        // `torch.save([model.state_dict(), …])`, `torch.save((model.state_dict(), epoch))`.
+        if let Value::List(items) | Value::Tuple(items) = value {
+            work.charge(items.len().min(PLACES.len()))?;
+            for (&item, place) in items.iter().zip(PLACES) {
+                if path.len() < MAX_DEPTH && leads_on(pickle.value(item)) {
+                    open.push((item, [&path[..], &[place]].concat()));
+                }
+            }
+            continue;
+        }
         let tensors = match pickle.entries(value) {
             Some(entries) => {
                 for (name, id) in named(pickle, entries, &mut work)? {
@@ -182,6 +197,30 @@ impl Work {
     }
 }
 
+/// Whether there may be tensors by name in a value.
+fn leads_on(value: &Value<'_>) -> bool {
+    match value {
+        Value::Dict(_) | Value::Object(_) => true,
+        Value::List(items) | Value::Tuple(items) => !items.is_empty(),
+        _ => false,
+    }
+}
+
+/// What a file is that holds no tensors by name.
+pub(super) fn described(value: &Value<'_>) -> &'static str {
+    match value {
+        Value::Dict(entries) if entries.is_empty() => "an empty dictionary",
+        Value::Dict(_) => "a dictionary of other things",
+        Value::List(items) | Value::Tuple(items) if items.is_empty() => "an empty list",
+        Value::List(_) | Value::Tuple(_) => "a list of other things",
+        Value::Tensor(_) | Value::StrangeTensor(_) => "one tensor without a name",
+        Value::Int(_) | Value::Long(_) | Value::Bool(_) => "a number",
+        Value::Str(_) => "a text",
+        Value::Global(_) => "the name of a class or function",
+        Value::Storage(_) | Value::Object(_) | Value::Inert => "something else",
+    }
+}
+
 /// The entries that go by a name, which may lead to more.
 fn named<'p>(
     pickle: &'p Pickle<'_>,
@@ -190,7 +229,7 @@ fn named<'p>(
 ) -> Result<impl Iterator<Item = (&'p str, ValueId)>, WeightsError> {
     work.charge(entries.len())?;
     Ok(entries.iter().filter_map(|&(key, value)| {
-        let leads_on = matches!(pickle.value(value), Value::Dict(_) | Value::Object(_));
+        let leads_on = leads_on(pickle.value(value));
         match pickle.value(key) {
             Value::Str(name) if leads_on && name.len() <= LONGEST_PATH => Some((*name, value)),
             _ => None,
@@ -303,8 +342,7 @@ pub(super) fn choose(
         for full in [false, true] {
             let tensors = found.tensors.iter().filter_map(|(name, value)| {
                 let name = if full { whole(name) } else { name.clone() };
-                let rest = name.strip_prefix(key)?.strip_prefix('.')?;
-                Some((rest.to_owned(), *value))
+                Some((behind(&name, key)?.to_owned(), *value))
             });
             let tensors: Vec<_> = tensors.collect();
             if !tensors.is_empty() {
@@ -313,18 +351,24 @@ pub(super) fn choose(
         }
     }
     let networks = dictionaries.iter().filter(|found| !found.is_small);
-    let keys = networks.flat_map(|found| {
-        let first = found.tensors.iter().filter(|_| found.part.key.is_empty());
-        let first = first.filter_map(|(name, _)| name.split('.').next());
-        first.chain([found.part.key.as_str()])
-    });
+    let mut keys: Vec<String> = networks
+        .clone()
+        .map(|found| found.part.key.clone())
+        .collect();
+    keys.sort();
+    for found in networks {
+        keys.extend(beginnings(
+            found.tensors.iter().map(|(name, _)| name.as_str()),
+        ));
+    }
     Err(no_part(key, keys))
 }
 
 /// The error for a key that leads to nothing, where there are these keys or beginnings of names.
-pub(super) fn no_part<'p>(key: &str, there: impl Iterator<Item = &'p str>) -> WeightsError {
+pub(super) fn no_part(key: &str, mut there: Vec<String>) -> WeightsError {
     const MOST: usize = 8;
-    let there: BTreeSet<&str> = there.filter(|key| !key.is_empty()).collect();
+    let mut seen = BTreeSet::new();
+    there.retain(|key| !key.is_empty() && seen.insert(key.clone()));
     let mut names: Vec<_> = there
         .iter()
         .take(MOST)

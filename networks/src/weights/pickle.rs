@@ -9,7 +9,8 @@
 //!
 //! Values live in one flat list and refer to each other by position. So a value that holds itself
 //! is harmless, nothing recurses, however deep the data nests, and memory is bounded by the number of
-//! instructions, which is capped.
+//! instructions, which is capped. Plain numbers in lists, such as the losses of a training, are not kept, and
+//! not counted either.
 
 mod build;
 mod globals;
@@ -30,8 +31,25 @@ const FEW_STEPS: usize = 1 << 17;
 /// How many a pickle may have if its file is large.
 const MANY_STEPS: usize = 1 << 21;
 
-/// About how many bytes one instruction can make the machine take: a larger file may have more of them.
-const STEP_MEMORY: usize = 48;
+/// How many bytes of a file allow one instruction more than the few that any may have. One makes the machine take
+/// some 48 bytes, so that its memory is a dozen times the file at most.
+const STEP_BYTES: usize = 4;
+
+/// How many plain numbers of a list or tuple are kept: enough for a shape, and to see that one is too long.
+const NUMBERS_KEPT: usize = MAX_RANK + 1;
+
+/// Values that are the same wherever they stand, at the places they have in every pickle: one of no interest, no
+/// and yes, then the integers of one byte.
+const INERT: ValueId = ValueId(0);
+const FALSE: ValueId = ValueId(1);
+const TRUE: ValueId = ValueId(2);
+const BYTES: u32 = 3;
+const SHARED: u32 = BYTES + 256;
+
+fn shared_values<'a>() -> Vec<Value<'a>> {
+    let plain = [Value::Inert, Value::Bool(false), Value::Bool(true)];
+    plain.into_iter().chain((0..=255).map(Value::Int)).collect()
+}
 
 /// The most collections that may be open at once.
 const MAX_DEPTH: usize = 256;
@@ -125,8 +143,9 @@ impl<'a> Pickle<'a> {
         Machine {
             input: Input { bytes, at: start },
             steps: 0,
-            limit: (bytes.len() / STEP_MEMORY).clamp(FEW_STEPS, MANY_STEPS),
-            values: Vec::new(),
+            limit: (bytes.len() / STEP_BYTES).clamp(FEW_STEPS, MANY_STEPS),
+            values: shared_values(),
+            remembered: 0,
             storages: Vec::new(),
             objects: Vec::new(),
             classes: Vec::new(),
@@ -241,6 +260,8 @@ struct Machine<'a> {
     /// The height of the stack at each mark.
     marks: Vec<usize>,
     memo: BTreeMap<u32, ValueId>,
+    /// The values from this place on are in no memo: each is on the stack, or in one other value.
+    remembered: u32,
 }
 
 impl<'a> Machine<'a> {
@@ -272,16 +293,16 @@ impl<'a> Machine<'a> {
                 op::PROTO => self.input.skip(1)?,
                 op::FRAME => self.input.skip(8)?,
 
-                op::NONE => self.push(Value::Inert),
-                op::NEWTRUE => self.push(Value::Bool(true)),
-                op::NEWFALSE => self.push(Value::Bool(false)),
+                op::NONE => self.stack.push(INERT),
+                op::NEWTRUE => self.stack.push(TRUE),
+                op::NEWFALSE => self.stack.push(FALSE),
                 op::BININT => {
                     let value = i32::from_le_bytes(self.input.array()?);
                     self.push(Value::Int(value.into()));
                 }
                 op::BININT1 => {
                     let [value] = self.input.array()?;
-                    self.push(Value::Int(value.into()));
+                    self.stack.push(ValueId(BYTES + u32::from(value)));
                 }
                 op::BININT2 => {
                     let value = u16::from_le_bytes(self.input.array()?);
@@ -298,7 +319,7 @@ impl<'a> Machine<'a> {
                 }
                 op::BINFLOAT => {
                     self.input.skip(8)?;
-                    self.push(Value::Inert);
+                    self.stack.push(INERT);
                 }
                 op::SHORT_BINUNICODE | op::BINUNICODE | op::BINUNICODE8 => {
                     let len = match opcode {
@@ -328,7 +349,7 @@ impl<'a> Machine<'a> {
                         _ => self.input.len64()?,
                     };
                     self.input.skip(len)?;
-                    self.push(Value::Inert);
+                    self.stack.push(INERT);
                 }
 
                 op::EMPTY_TUPLE => self.push(Value::Tuple(Vec::new())),
@@ -340,11 +361,13 @@ impl<'a> Machine<'a> {
                     self.push(Value::Tuple(items));
                 }
                 op::TUPLE => {
-                    let items = self.pop_to_mark()?;
+                    let mut items = self.pop_to_mark()?;
+                    self.forget_numbers(&mut items, NUMBERS_KEPT);
                     self.push(Value::Tuple(items));
                 }
                 op::FROZENSET => {
-                    let items = self.pop_to_mark()?;
+                    let mut items = self.pop_to_mark()?;
+                    self.forget_numbers(&mut items, NUMBERS_KEPT);
                     self.push(Value::List(items));
                 }
                 op::APPEND => {
@@ -357,11 +380,11 @@ impl<'a> Machine<'a> {
                 }
                 op::SETITEM => {
                     let items = self.pop_last(2)?;
-                    self.extend_dict(&items, at)?;
+                    self.extend_dict(items, at)?;
                 }
                 op::SETITEMS => {
                     let items = self.pop_to_mark()?;
-                    self.extend_dict(&items, at)?;
+                    self.extend_dict(items, at)?;
                 }
 
                 op::MARK => {
@@ -532,6 +555,7 @@ impl<'a> Machine<'a> {
     fn remember(&mut self, index: u32) -> Result<(), WeightsError> {
         let top = *self.top()?;
         self.memo.insert(index, top);
+        self.remembered = self.remembered.max(top.0 + 1);
         Ok(())
     }
 
@@ -546,27 +570,79 @@ impl<'a> Machine<'a> {
         Ok(())
     }
 
-    fn extend_list(&mut self, items: Vec<ValueId>, at: usize) -> Result<(), WeightsError> {
+    /// Drops the plain numbers behind the first few of some items that were on the stack, for nobody asks what they
+    /// are. They take no memory from here on, and the instructions that made them are not counted: a history of a
+    /// million losses costs what it takes to read through it.
+    fn forget_numbers(&mut self, items: &mut Vec<ValueId>, kept: usize) {
+        if items.len() <= kept {
+            return;
+        }
+        let mut dropped = Vec::new();
+        let mut place = 0;
+        items.retain(|&item| {
+            place += 1;
+            let keep = place <= kept || !self.is_number(item);
+            if !keep {
+                dropped.push(item);
+            }
+            keep
+        });
+        self.free(&dropped);
+    }
+
+    /// Whether a value says nothing but itself.
+    fn is_number(&self, id: ValueId) -> bool {
+        matches!(
+            self.value(id),
+            Value::Inert | Value::Bool(_) | Value::Int(_) | Value::Long(_)
+        )
+    }
+
+    /// Gives back the room of numbers that were on the stack and go nowhere.
+    fn free(&mut self, numbers: &[ValueId]) {
+        for &ValueId(number) in numbers.iter().rev() {
+            let is_last = number as usize + 1 == self.values.len();
+            if number < SHARED {
+                self.steps -= 1;
+            } else if is_last && number >= self.remembered {
+                self.values.pop();
+                self.steps -= 1;
+            }
+        }
+    }
+
+    fn extend_list(&mut self, mut items: Vec<ValueId>, at: usize) -> Result<(), WeightsError> {
         let ValueId(list) = *self.top()?;
-        match &mut self.values[list as usize] {
-            Value::List(list) => list.extend(items),
-            Value::Inert | Value::Object(_) => {}
+        let kept = match &self.values[list as usize] {
+            Value::List(list) => NUMBERS_KEPT.saturating_sub(list.len()),
+            Value::Inert | Value::Object(_) => 0,
             _ => {
                 return Err(WeightsError::corrupt(
                     "items appended to what is not a list",
                     at,
                 ));
             }
+        };
+        self.forget_numbers(&mut items, kept);
+        if let Value::List(list) = &mut self.values[list as usize] {
+            list.extend(items);
         }
         Ok(())
     }
 
-    fn extend_dict(&mut self, items: &[ValueId], at: usize) -> Result<(), WeightsError> {
+    fn extend_dict(&mut self, items: Vec<ValueId>, at: usize) -> Result<(), WeightsError> {
         let ValueId(dict) = *self.top()?;
         let (pairs, []) = items.as_chunks::<2>() else {
             return Err(WeightsError::corrupt("a dictionary's key has no value", at));
         };
-        let pairs = pairs.iter().map(|&[key, value]| (key, value));
+        // A number under a number, such as the loss of an epoch, is never asked for.
+        let is_dull = |&[key, value]: &[ValueId; 2]| {
+            let is_flag = matches!(self.value(value), Value::Bool(_));
+            matches!(self.value(key), Value::Int(_)) && self.is_number(value) && !is_flag
+        };
+        let (dull, pairs): (Vec<_>, Vec<_>) = pairs.iter().copied().partition(is_dull);
+        self.free(dull.as_flattened());
+        let pairs = pairs.into_iter().map(|[key, value]| (key, value));
         match &mut self.values[dict as usize] {
             Value::Dict(dict) => dict.extend(pairs),
             Value::Object(object) => self.objects[*object].entries.extend(pairs),

@@ -152,7 +152,12 @@ fn legacy_storages<'a>(
         };
         let truncated = || WeightsError::Truncated {
             what: format!("the end of storage `{}`", shown(spec.key)),
-            at,
+            // Its length comes first.
+            at: spec
+                .element
+                .size()
+                .saturating_mul(spec.len)
+                .saturating_add(at + 8),
             len: bytes.len(),
         };
         let (len, rest) = bytes[at..].split_first_chunk::<8>().ok_or_else(truncated)?;
@@ -198,9 +203,10 @@ fn state_dict<'a>(
         (_, None) => {
             return Err(match pickle.class_of(pickle.root()) {
                 Some(class) => WeightsError::WholeObject { class },
-                None => WeightsError::unsupported(
-                    "a PyTorch file that holds no dictionary of named tensors",
-                ),
+                None => WeightsError::unsupported(format!(
+                    "a PyTorch file that holds {} and no dictionary of named tensors",
+                    parts::described(pickle.root())
+                )),
             });
         }
         (None, Some(first)) => (std::mem::take(&mut first.tensors), first.part.key.clone()),

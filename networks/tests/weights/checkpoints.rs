@@ -141,13 +141,20 @@ fn fastais_saved_models_are_read_and_its_exports_are_refused_in_plain_words() {
 
 /// The legacy pickle of a dictionary: `tensor` is the storage and the rest of one tensor's.
 fn nested(keys: &[&str], beside: &[u8]) -> Vec<u8> {
+    around(|mut value| {
+        for key in keys.iter().rev() {
+            let key = [&[b'U', key.len() as u8], key.as_bytes()].concat();
+            value = [b"}", &key[..], &value, b"s", beside].concat();
+        }
+        value
+    })
+}
+
+/// The legacy pickle of what is made of the dictionary `{"w": tensor}`.
+fn around(make: impl Fn(Vec<u8>) -> Vec<u8>) -> Vec<u8> {
     let whole = zip_pickle("0");
-    // Without `PROTO 2` and `STOP`: the dictionary `{"w": tensor}`.
-    let mut value = whole[2..whole.len() - 1].to_vec();
-    for key in keys.iter().rev() {
-        let key = [&[b'U', key.len() as u8], key.as_bytes()].concat();
-        value = [b"}", &key[..], &value, b"s", beside].concat();
-    }
+    // Without `PROTO 2` and `STOP`.
+    let value = make(whole[2..whole.len() - 1].to_vec());
     let storage = [4i64.to_le_bytes().as_slice(), &[0; 16]].concat();
     legacy(
         &[b"\x80\x02", value.as_slice(), b"."].concat(),
@@ -180,6 +187,57 @@ fn weights_are_found_under_any_key() {
             keys[0].contains("ema"),
             "{keys:?}"
         );
+    }
+}
+
+#[test]
+fn a_dictionary_in_a_list_or_tuple_is_found() {
+    type Make = fn(Vec<u8>) -> Vec<u8>;
+    let cases: [(Make, &str); 4] = [
+        (|value| [b"]", &value[..], b"a"].concat(), "0"),
+        // `(state_dict, {"epoch": 1})`, `(1, state_dict)`, `{"models": [state_dict]}`.
+        (|value| [&value[..], b"}U\x05epochK\x01s\x86"].concat(), "0"),
+        (|value| [b"K\x01", &value[..], b"\x86"].concat(), "1"),
+        (
+            |value| [b"}U\x06models]", &value[..], b"as"].concat(),
+            "models.0",
+        ),
+    ];
+    for (make, key) in cases {
+        let bytes = around(make);
+        let file = WeightFile::parse(&bytes).unwrap();
+        assert_eq!((file.part(), file.parts().len()), (key, 1));
+        assert!(file.get("w").is_some());
+        WeightFile::parse_part(&bytes, key).unwrap();
+    }
+    for (code, words) in [
+        (&b"]K\x01a"[..], "a list of other things"),
+        (b"K\x01", "a number"),
+        (b"}U\x05epochK\x01s", "a dictionary of other things"),
+    ] {
+        let bytes = legacy(&[b"\x80\x02", code, b"."].concat(), b"\x80\x02].", b"");
+        let told = WeightFile::parse(&bytes).unwrap_err().to_string();
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[test]
+fn a_file_that_was_cut_is_said_to_end_where_it_ends() {
+    let whole = fixture!("module_zip.pth");
+    let half = &whole[..whole.len() / 2];
+    let told = WeightFile::parse(half).unwrap_err().to_string();
+    let words = format!("it ends after {} bytes, without the directory", half.len());
+    assert!(told.contains(&words), "{told}");
+    let whole = fixture!("module_legacy.pth");
+    for missing in [1, 9] {
+        let part = &whole[..whole.len() - missing];
+        let told = WeightFile::parse(part).unwrap_err().to_string();
+        let words = format!(
+            "should be at byte {}, but the file has {} bytes",
+            whole.len(),
+            part.len()
+        );
+        assert!(told.contains(&words), "{told}");
     }
 }
 

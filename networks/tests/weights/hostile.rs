@@ -276,6 +276,45 @@ fn nesting_and_length_are_capped() {
 }
 
 #[test]
+fn plain_numbers_cost_what_it_takes_to_read_past_them() {
+    // As Python writes long lists: a thousand items at a time.
+    let float = [&b"G"[..], &0.5f64.to_be_bytes()].concat();
+    let kinds = [
+        float.clone(),
+        b"N".to_vec(),
+        b"\x88".to_vec(),
+        b"K\x07".to_vec(),
+        b"M\x07\x01".to_vec(),
+        b"J\x07\x01\x01\0".to_vec(),
+        int(1 << 40),
+    ];
+    for number in kinds {
+        let batch = [b"(".as_slice(), &number.repeat(1000), b"e"].concat();
+        let list = [b"]".as_slice(), &batch.repeat(3000)].concat();
+        assert!(
+            error(&object(&list)).contains("no dictionary"),
+            "{number:?}"
+        );
+    }
+    let pairs = [&int(1 << 40)[..], &float].concat();
+    let batch = [b"(".as_slice(), &pairs.repeat(1000), b"u"].concat();
+    let dictionary = [b"}".as_slice(), &batch.repeat(2000)].concat();
+    assert!(error(&object(&dictionary)).contains("no dictionary"));
+    // A number that is named before it goes into a list is still there behind it.
+    let named = [b"](", &int(1 << 40).repeat(20)[..], b"q\x07e0h\x07"].concat();
+    assert!(error(&object(&named)).contains("no dictionary"));
+    let shape = [
+        b"](".as_slice(),
+        &int(1 << 40).repeat(20),
+        b"q\x07e",
+        &int(1 << 41),
+        b"ah\x07\x85R",
+    ]
+    .concat();
+    assert!(error(&object(&shape)).contains("a call of what is not a function"));
+}
+
+#[test]
 fn flags_that_many_tensors_share_are_charged_to_each() {
     // A dictionary of ten thousand flags, all off, in memo 0; a storage in memo 1.
     let mut shared = b"}q\0(".to_vec();

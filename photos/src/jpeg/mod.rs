@@ -209,7 +209,8 @@ fn unsupported(what: impl Into<String>) -> PhotoProblem {
 
 fn problem(error: JpegError) -> PhotoProblem {
     match error {
-        JpegError::UnexpectedEof => PhotoProblem::Truncated,
+        // The file is whole: its outline has been walked to its end.
+        JpegError::UnexpectedEof => corrupt("the data of a scan end before it is whole"),
         JpegError::Unsupported(_) => unsupported("a JPEG of this kind"),
         JpegError::LimitExceeded { .. } => unsupported("a JPEG as intricate as this"),
         JpegError::AllocationFailed { .. } => PhotoProblem::OutOfMemory,

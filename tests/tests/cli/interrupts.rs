@@ -122,33 +122,34 @@ fn a_long_step_is_not_waited_for() {
 fn the_second_stops_at_once_and_takes_back_what_is_half_done() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 14);
-    let mut train = shell.command(&["train", text(&data), "--views", "100"]);
-    train.env("REKINDLE_ASSETS", root().join("assets"));
-    let child = train
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    // The run folder is made after the signal handler is in place and before the long work.
-    while !shell.path("runs").is_dir() {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let asked = Instant::now();
-    send("-INT", &child);
-    std::thread::sleep(Duration::from_millis(50));
-    send("-INT", &child);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(
-        output.status.code(),
-        Some(130),
-        "{}",
-        super::stderr(&output)
-    );
-    assert!(
-        asked.elapsed() < Duration::from_secs(2),
-        "{:?}",
+    let stopped = |signals: &[&str]| {
+        let mut train = shell.command(&["train", text(&data), "--views", "100"]);
+        train.env("REKINDLE_ASSETS", root().join("assets"));
+        let child = train
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        // The run folder is made after the signal handler is in place and before the long work.
+        let runs = shell.path("runs");
+        while !std::fs::read_dir(&runs).is_ok_and(|mut runs| runs.next().is_some()) {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let asked = Instant::now();
+        for signal in signals {
+            send(signal, &child);
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let output = child.wait_with_output().unwrap();
+        let said = super::stderr(&output);
+        assert_eq!(output.status.code(), Some(130), "{said}");
+        let left = std::fs::read_dir(&runs).unwrap().count();
+        assert_eq!(left, 0, "an empty run folder is taken back");
         asked.elapsed()
-    );
-    let left = std::fs::read_dir(shell.path("runs")).unwrap().count();
-    assert_eq!(left, 0, "an empty run folder is taken back");
+    };
+    let took = stopped(&["-INT", "-INT"]);
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    // What ends programs otherwise leaves nothing behind either.
+    let took = stopped(&["-TERM"]);
+    assert!(took < Duration::from_secs(4), "{took:?}");
 }

@@ -2,7 +2,7 @@
 
 use rekindle_tests::root;
 
-use super::{Shell, copy, photos_of, text};
+use super::{Shell, copy, photos_of, stderr, text};
 
 #[test]
 #[cfg(unix)]
@@ -50,6 +50,77 @@ fn nonsense_on_the_command_line_is_a_usage_error() {
     shell.fails(&["train", text(&data), "--split", "1.5"], 2, &["--split"]);
     shell.fails(&["train", text(&data), "--device", "cuda"], 2, &["cuda"]);
     shell.fails(&["train"], 2, &["Usage"]);
+    let model = root().join("assets/weights/squeezenet1_1.safetensors");
+    let model = text(&model);
+    let cases: [(&[&str], &str); 12] = [
+        (&["train", "data", "--views", "-1"], "from 0 to 1000"),
+        (&["train", "data", "--views", "100000000"], "from 0 to 1000"),
+        (&["train", "data", "--seed", "-1"], "a whole number from 0"),
+        (
+            &["train", "data", "--c", "-1"],
+            "--c must be a number above 0",
+        ),
+        (&["train", "data", "--lr", "x"], "it must be a number"),
+        (
+            &["train", "data", "--max-pixels", "1e8"],
+            "400000000 or 400M",
+        ),
+        (&["train", "data", "--max-pixels", "0"], "400000000 or 400M"),
+        (&["serve", "--port", "99999"], "from 0 to 65535"),
+        (
+            &["evaluate", model, "data", "--top", "3"],
+            "belongs to `predict`",
+        ),
+        (&["train", "data", "--model", "nope"], "called 'nope'\n"),
+        (
+            &["train", "data", "--weights", "nope.pth"],
+            "no file 'nope.pth'",
+        ),
+        (
+            &["train", "data", "--weights", "nope.pth#a"],
+            "no file 'nope.pth'",
+        ),
+    ];
+    for (arguments, words) in cases {
+        shell.fails(arguments, 2, &[words, "help:"]);
+        let told = stderr(&shell.run(arguments));
+        for not in ["to pass", "..=", "did you mean", "invalid digit"] {
+            assert!(!told.contains(not), "{arguments:?}: {told}");
+        }
+    }
+    let help = shell.run(&["help", "--help"]);
+    assert!(help.status.success(), "{}", stderr(&help));
+}
+
+#[test]
+fn what_stands_in_the_place_of_a_model_is_named_with_what_belongs_there() {
+    let shell = Shell::new();
+    shell.two_classes("data", 1);
+    let model = root().join("assets/weights/squeezenet1_1.safetensors");
+    std::fs::create_dir_all(shell.path("runs/base")).unwrap();
+    copy(&model, &shell.path("runs/base/model.safetensors"));
+    std::fs::write(shell.path("runs/base/report.html"), "<!doctype html>").unwrap();
+    let (model, photo) = ("runs/base/model.safetensors", photos_of("fish").remove(0));
+    let first = "the model comes first, then the photos";
+    let cases: [(&[&str], &str); 5] = [
+        (&["predict", text(&photo), model], first),
+        (&["evaluate", "data", model], first),
+        (&["evaluate", "runs/base/report.html", "data"], model),
+        (&["evaluate", "runs/base", "data"], model),
+        (&["predict", "/dev/null", "data"], "is no file"),
+    ];
+    let cases = cases.iter().take(if cfg!(unix) { 5 } else { 4 });
+    for (arguments, words) in cases {
+        shell.fails(arguments, 3, &[words, "help:"]);
+    }
+    // What was looked at is what is said.
+    let looked = shell.run(&["summary", model, "--classes", "3"]);
+    let told = String::from_utf8(looked.stdout).unwrap();
+    assert!(told.contains("with a new head, 3 classes"), "{told}");
+    assert!(
+        !told.contains("1000 classes") && told.contains(", bilinear,"),
+        "{told}"
+    );
 }
 
 /// The whole table is in `native/src/options.rs`; here is what depends on files and networks, and the way out.
@@ -267,4 +338,13 @@ fn completions_and_doctor_answer() {
         "{}",
         findings[0]
     );
+    // Where the folder above is the one that is named, too.
+    let mut doctor = shell.command(&["doctor", "--json"]);
+    let findings = doctor.current_dir(root()).output().unwrap().stdout;
+    let findings: serde_json::Value = serde_json::from_slice(&findings).unwrap();
+    let mut folders = findings["weights"].as_array().unwrap().clone();
+    let count = folders.len();
+    folders.sort_by_key(ToString::to_string);
+    folders.dedup();
+    assert_eq!(folders.len(), count, "each folder once");
 }

@@ -110,7 +110,7 @@ fn a_giant_is_too_large_in_one_wording_whatever_its_format_and_side() {
 #[test]
 fn pictures_that_are_not_read_are_named_with_what_to_do() {
     let shell = Shell::new();
-    let kinds: [(&str, &[u8], &str, &str); 5] = [
+    let kinds: [(&str, &[u8], &str, &str); 6] = [
         (
             "a.jpg",
             b"\0\0\0\x18ftypheic\0\0\0\0mif1heic",
@@ -131,6 +131,12 @@ fn pictures_that_are_not_read_are_named_with_what_to_do() {
             "ffmpeg",
         ),
         ("e.jpg", b"%PDF-1.7\n", "PDF", "pdftoppm"),
+        (
+            "f.jpg",
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 9\n",
+            "a Git LFS pointer",
+            "git lfs pull",
+        ),
     ];
     for (name, content, kind, help) in kinds {
         std::fs::write(shell.path(name), content).unwrap();

@@ -230,6 +230,16 @@ fn copies_near_copies_and_bursts_stay_on_one_side_and_are_counted() {
         "{said}"
     );
 
+    // What a network that was never trained sees tells nothing of likeness.
+    let (result, said) = groups(&["--weights", "random"]);
+    let found = &result["groups"];
+    assert_eq!(
+        (&found["groups"], &found["copies"], &found["photos"]),
+        (&1.into(), &1.into(), &2.into()),
+        "{found}"
+    );
+    assert!(said.contains("the network was never trained"), "{said}");
+
     // The same picture under two names is said, and stays on one side all the same.
     saved_again(&fish[1], &data.join("windmill/no_windmill.jpg"));
     let (_, said) = groups(&[]);

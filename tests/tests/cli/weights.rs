@@ -34,6 +34,8 @@ fn a_wrong_weight_file_is_named_with_what_does_not_fit() {
     let plain = root().join("networks/tests/fixtures/weights/block_zip.pth");
     let arguments = ["predict", text(&plain), text(&data)];
     shell.fails(&arguments, 3, &["no model file", "--weights"]);
+    let told = stderr(&shell.run(&arguments));
+    assert_eq!(told.matches(text(&plain)).count(), 1, "{told}");
 }
 
 /// The bundled SqueezeNet's tensors, each as `change` makes it, in a file of the shell's folder.
@@ -159,6 +161,31 @@ fn other_peoples_checkpoints_answer_as_the_network_in_them() {
         3,
         &["no tensors under `swa`", "`ema`", "`module`", "help:"],
     );
+    // Two networks behind a wrapper: the hint works as it is typed.
+    let pair = changed_squeezenet(&shell, "pair.safetensors", false, |name, values| {
+        let halved = values.iter().map(|value| 0.5 * value).collect();
+        vec![
+            (format!("module.student.{name}"), values),
+            (format!("module.teacher.{name}"), halved),
+        ]
+    });
+    let pair = text(&pair);
+    let said = answer(pair).1;
+    let words = format!(
+        "those under `teacher.` are taken, there are others under `student.`; `--weights {pair}#student`"
+    );
+    assert!(said.contains(&words), "{said}");
+    assert_eq!(answer(&format!("{pair}#student")).0, truth);
+    let nowhere = format!("{pair}#ema");
+    let arguments = [
+        "predict",
+        "squeezenet1_1",
+        text(&photo),
+        "--weights",
+        &nowhere,
+    ];
+    shell.fails(&arguments, 3, &["`student`, `teacher`"]);
+
     let nothing = format!("{both}#");
     let arguments = [
         "predict",

@@ -29,6 +29,8 @@ pub struct GroupSearch {
     copies: usize,
     near_copies: usize,
     in_bursts: usize,
+    /// Whether no more than copies are looked for.
+    only_copies: bool,
     stage: Stage,
 }
 
@@ -78,7 +80,16 @@ impl GroupSearch {
             copies: 0,
             near_copies: 0,
             in_bursts: 0,
+            only_copies: false,
             stage: Stage::Copies(copies),
+        }
+    }
+
+    /// Sets up a search for copies only, as [`Groups::of_copies`].
+    pub fn of_copies(cache: &FeatureCache, contents: Option<&[u64]>) -> Self {
+        Self {
+            only_copies: true,
+            ..Self::new(cache, contents)
         }
     }
 
@@ -102,6 +113,9 @@ impl GroupSearch {
             Stage::Copies(mut copies) => match copies.step(&mut self.joined, rows, work) {
                 Some(count) => {
                     self.copies = count;
+                    if self.only_copies {
+                        return Stage::Done;
+                    }
                     let mut stood_for = vec![false; self.order.len()];
                     let mut is_first = |photo: &usize| {
                         !std::mem::replace(&mut stood_for[self.joined.root(*photo)], true)

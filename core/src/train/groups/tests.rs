@@ -257,3 +257,39 @@ fn where_contents_are_known_what_belongs_together_is_found_in_any_order() {
     random.shuffle(&mut order);
     assert_eq!(found(&order), here);
 }
+
+#[test]
+fn where_features_are_no_measure_only_copies_are_found() {
+    let mut random = Random::new(6);
+    let one = picture(&mut random, 256);
+    let mut rows: Vec<_> = (0..50).map(|_| varied(&one, 0.1, &mut random)).collect();
+    rows.extend((0..10).map(|_| picture(&mut random, 256)));
+    rows.push(rows[3].clone());
+    let labels: Vec<usize> = (0..61).map(|photo| photo % 2).collect();
+    let mut contents: Vec<u64> = (0..61).collect();
+    contents[20] = contents[10];
+    let cache = cache(&rows, &labels);
+    let all = Groups::find(&cache, Some(&contents));
+    assert!(all.are_mixed(&labels));
+    let copies = Groups::of_copies(&cache, Some(&contents));
+    let expected = GroupCounts {
+        groups: 2,
+        photos: 4,
+        largest: 2,
+        copies: 2,
+        ..GroupCounts::default()
+    };
+    assert_eq!(copies.counts(), expected);
+    assert!(!copies.are_mixed(&labels));
+    // Classes that are one recording each are no such sign.
+    let by_halves: Vec<usize> = (0..61).map(|photo| usize::from(photo > 25)).collect();
+    let one_each = Groups::new(
+        (0..61)
+            .map(|photo| if photo > 25 { 26 } else { 0 })
+            .collect(),
+        0,
+        0,
+        59,
+    );
+    assert!(!one_each.are_mixed(&by_halves));
+}

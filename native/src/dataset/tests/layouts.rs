@@ -165,19 +165,16 @@ fn a_part_is_chosen_to_measure_on() {
         let folder = folder_of(&files);
         assert_eq!(part(&folder, Wanted::Best), (Some(Split::Val), 2), "{test}");
         let said = remarks(&folder.scan().unwrap());
-        assert_eq!(
-            said.iter().any(|said| said.starts_with("test/")),
-            test.ends_with("png")
-        );
+        assert!(said.iter().any(|said| said.starts_with("test/")), "{test}");
         let error = folder
             .measure(Wanted::Only(Split::Test), &known)
             .unwrap_err();
         let expected = match test.ends_with("png") {
-            true => ("there are no class folders in DIR/test", 3),
-            false => ("there is no test/ in DIR", 2),
+            true => "there are no class folders in DIR/test",
+            false => "there is no usable photo in DIR/test",
         };
-        assert_eq!(folder.explained(&error).0, expected.0, "{test}");
-        assert_eq!(error.exit_code().code(), expected.1, "{test}");
+        assert_eq!(folder.explained(&error).0, expected, "{test}");
+        assert_eq!(error.exit_code().code(), 3, "{test}");
     }
 }
 
@@ -417,8 +414,126 @@ fn links_to_folders_are_followed_and_those_to_folders_above_are_not() {
         ["cats/1.png", "dogs/2.png", "fish/3.png"]
     );
     let skipped: Vec<_> = dataset.skipped.iter().map(|s| s.path.as_str()).collect();
+    // What links to folders in the set lead to is met on other ways, and no photo is lost by not following them.
+    assert_eq!(skipped, ["birds", "parent"]);
+}
+
+/// What a remark says, for a warning its help too.
+fn told(dataset: &Dataset) -> Vec<(String, bool)> {
+    let remarks = dataset.remarks.iter();
+    remarks
+        .map(|r| (r.to_string(), r.help().is_some()))
+        .collect()
+}
+
+#[test]
+fn a_folder_that_is_named_like_a_part_beside_class_folders_is_never_a_class_unsaid() {
+    let folder = Folder::with(&["tool/1.png", "windmill/2.png", "test/3.png", "test/4.png"]);
+    let dataset = folder.scan().unwrap();
+    assert_eq!(dataset.classes, ["tool", "windmill"]);
+    let said = "test/ is not taken as a class, since a part of the data is usually called so: its 2 photos are left \
+                alone";
+    assert_eq!(told(&dataset), [(said.to_owned(), true)]);
+    assert_eq!(dataset.other_files, 0);
+    // A model that knows it as a class is measured on it; another is not.
+    let known = folder.measure(Wanted::Best, &["test", "tool", "windmill"]);
+    assert_eq!(known.unwrap().items.len(), 4);
+    let unknown = folder.measure(Wanted::Best, &["tool", "windmill"]).unwrap();
+    assert_eq!((unknown.items.len(), told(&unknown)), (2, told(&dataset)));
+
+    // Vehicles, and two classes of which one is called like a part.
+    for (files, class) in [
+        (&["bus/1.png", "car/2.png", "train/3.png"][..], "train/"),
+        (&["invalid/1.png", "valid/2.png"], "valid/"),
+    ] {
+        let dataset = Folder::with(files).scan().unwrap();
+        assert_eq!(dataset.items.len(), files.len());
+        let said =
+            format!("{class} is taken as a class, though a part of the data is usually called so");
+        assert_eq!(told(&dataset), [(said, true)]);
+    }
+    // Its name says more than a part's.
+    let dataset = Folder::with(&["crash_test/1.png", "car/2.png"])
+        .scan()
+        .unwrap();
+    assert_eq!((dataset.classes.len(), told(&dataset).len()), (2, 0));
+}
+
+#[test]
+fn parts_without_photos_are_said_to_be_empty() {
+    for classes_within in [false, true] {
+        let folder = Folder::with(&["train/a/1.png", "train/b/2.png"]);
+        match classes_within {
+            true => ["val/a", "val/b"]
+                .iter()
+                .for_each(|place| folder.folder(place)),
+            false => folder.folder("val"),
+        }
+        let said = [("val/ holds no photo: left alone".to_owned(), true)];
+        let dataset = folder.scan().unwrap();
+        assert_eq!(
+            (told(&dataset), dataset.has_empty_part()),
+            (said.to_vec(), true)
+        );
+        let measured = folder.measure(Wanted::Best, &["a", "b"]).unwrap();
+        assert_eq!(measured.measured_part(), Some(Split::Train));
+        assert_eq!((measured.parts.len(), told(&measured)), (1, said.to_vec()));
+        let error = folder
+            .measure(Wanted::Only(Split::Val), &["a", "b"])
+            .unwrap_err();
+        let (text, _) = folder.explained(&error);
+        assert_eq!(text, "there is no usable photo in DIR/val");
+    }
+}
+
+#[test]
+fn what_is_named_unlabelled_is_left_alone_for_its_name_and_said_once() {
+    let folder = folder_of(&filled(&["train", "val", "unlabeled"], &["a", "b"]));
+    let dataset = folder.scan().unwrap();
+    let said =
+        "unlabeled/ (2 photos) is left alone, since its name says that nobody has sorted them";
+    assert_eq!(told(&dataset), [(said.to_owned(), false)]);
+    assert_eq!(dataset.other_files, 0);
+}
+
+#[test]
+fn folders_that_hold_the_same_folders_are_perhaps_no_classes() {
+    let dataset = folder_of(&filled(&["set1", "set2"], &["tool", "windmill"]))
+        .scan()
+        .unwrap();
+    let said = "all photos lie in folders inside the class folders, such as set1/tool/, and folders of the same names \
+ lie in set1/ and set2/: tool/, windmill/";
+    assert_eq!(told(&dataset), [(said.to_owned(), true)]);
+    let years = folder_of(&filled(&["cat", "dog"], &["2019", "2020"]))
+        .scan()
+        .unwrap();
+    assert!(told(&years).iter().all(|(_, is_warning)| !is_warning));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_class_that_is_a_link_to_another_is_said_to_be_one() {
+    use std::os::unix::fs::symlink;
+    let folder = Folder::with(&["tool/1.png", "windmill/2.png"]);
+    symlink(folder.path("tool"), folder.path("hammer")).unwrap();
+    let dataset = folder.scan().unwrap();
+    assert_eq!(dataset.classes, ["hammer", "tool", "windmill"]);
+    let said = "hammer/ is a link to tool/ and is taken as a class of its own, of the same photos";
+    assert_eq!(told(&dataset), [(said.to_owned(), true)]);
+}
+
+#[test]
+fn counts_of_copies_agree_in_number() {
+    let folder = Folder::with(&["a/1.png", "b/2.png"]);
+    folder.photo("a/3.png", "b/2.png");
+    let warnings: Vec<_> = folder.scan().unwrap().warnings();
+    let said = warnings[0].to_string();
     assert_eq!(
-        skipped,
-        ["birds", "fish/again", "fish/all", "itself", "parent"]
+        said,
+        "1 photo lies in more than one class: b/2.png is a/3.png"
     );
+    folder.photo("a/4.png", "a/1.png");
+    let warnings: Vec<_> = folder.scan().unwrap().warnings();
+    let said = warnings[1].to_string();
+    assert_eq!(said, "1 photo is a copy of another: a/4.png is a/1.png");
 }
