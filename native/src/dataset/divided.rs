@@ -32,14 +32,14 @@ impl Reader<'_> {
     /// Tells parts from classes.
     pub(super) fn sort<'e>(&self, top: &'e Entries) -> Result<Sorted<'e>, DatasetError> {
         let mut sorted = Sorted::default();
-        let names: Vec<_> = top
-            .folders
-            .iter()
-            .map(|folder| {
-                let name = part_of(text_of(folder)?);
-                name.filter(|_| !is_known(self.known, folder))
-            })
-            .collect();
+        let mut names = Vec::with_capacity(top.folders.len());
+        for folder in &top.folders {
+            let name = text_of(folder).and_then(part_of);
+            names.push(match name {
+                Some(_) if self.is_class(folder)? => None,
+                name => name,
+            });
+        }
         let certain = self.certain(top, &names)?;
         for ((folder, name), certain) in top.folders.iter().zip(&names).zip(certain) {
             match name.as_ref().map(|name| name.part) {

@@ -184,14 +184,27 @@ impl Reader<'_> {
         }
     }
 
+    /// Whether a folder bears the name of a class that is known, and does not hold folders of such names: a class
+    /// may be called `train`, and so may the part of the folder that its photos lie in.
+    pub(super) fn is_class(&self, folder: &Path) -> Result<bool, DatasetError> {
+        if !is_known(self.known, folder) {
+            return Ok(false);
+        }
+        let inner = self.walker.list(folder)?.folders;
+        Ok(!inner.iter().any(|inner| is_known(self.known, inner)))
+    }
+
     /// Whether all folders with photos are named like parts, more than one, and one of them plainly so.
     fn all_are_parts(&self, top: &Entries) -> Result<bool, DatasetError> {
         let holding = self.holding(&top.folders, usize::MAX)?;
-        let names = holding.iter().map(|folder| {
-            let name = text_of(folder).and_then(part_of);
-            name.filter(|_| !is_known(self.known, folder))
-        });
-        let names: Option<Vec<_>> = names.collect();
+        let mut names = Vec::with_capacity(holding.len());
+        for folder in &holding {
+            names.push(match text_of(folder).and_then(part_of) {
+                Some(_) if self.is_class(folder)? => None,
+                name => name,
+            });
+        }
+        let names: Option<Vec<_>> = names.into_iter().collect();
         Ok(names.is_some_and(|names| {
             names.iter().any(|name| name.rest.is_empty())
                 && names.iter().any(|name| name.part != names[0].part)

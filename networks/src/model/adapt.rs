@@ -138,9 +138,11 @@ impl<'a> Adapted<'a> {
             let module = first(name);
             module == first(&head) || !modules.contains(module)
         };
-        // A number by itself, of the epoch, say.
+        // A number by itself, of the epoch, say; what is called as layers call theirs might be one's.
         let is_bare = |name: &str, original: &str| {
+            let of_layer = [".weight", ".bias"].iter().any(|leaf| name.ends_with(leaf));
             is_elsewhere(name)
+                && !of_layer
                 && first(name) != first(&head)
                 && source
                     .shape(original, &[])

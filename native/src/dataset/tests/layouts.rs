@@ -537,3 +537,23 @@ fn counts_of_copies_agree_in_number() {
     let said = warnings[1].to_string();
     assert_eq!(said, "1 photo is a copy of another: a/4.png is a/1.png");
 }
+
+#[test]
+fn a_class_may_be_called_as_the_part_that_it_lies_in() {
+    let folder = folder_of(&filled(&["train", "test"], &["train", "bus"]));
+    let known = ["bus", "train"];
+    let dataset = folder.measure(Wanted::Only(Split::Train), &known).unwrap();
+    assert_eq!(dataset.classes, known);
+    assert!(
+        dataset
+            .items
+            .iter()
+            .all(|item| item.relative.starts_with("train/"))
+    );
+    let all = folder.measure(Wanted::All, &known).unwrap();
+    assert_eq!(all.items.len(), 2 * dataset.items.len());
+    // Not divided, it is a class as before.
+    let flat = Folder::with(&["train/1.png", "bus/2.png"]);
+    let dataset = flat.measure(Wanted::All, &known).unwrap();
+    assert_eq!((dataset.items.len(), dataset.classes.len()), (2, 2));
+}
