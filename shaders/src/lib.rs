@@ -12,7 +12,6 @@
 
 mod attention;
 mod batch_norm;
-mod bilinear;
 mod conv;
 mod depthwise;
 mod depthwise_weight_gradient;
@@ -24,6 +23,7 @@ mod peak;
 mod pixels;
 mod pool;
 mod product;
+mod resize;
 mod rows;
 mod sums;
 mod text;
@@ -33,7 +33,6 @@ mod winograd;
 
 pub use attention::Attention;
 pub use batch_norm::{BatchNormGradient, BatchNormTrain};
-pub use bilinear::Bilinear;
 pub use conv::{Conv, ConvDataGradient};
 pub use depthwise::{Depthwise, DepthwiseDataGradient};
 pub use depthwise_weight_gradient::DepthwiseWeightGradient;
@@ -44,6 +43,7 @@ pub use matmul::MatMul;
 pub use peak::Peak;
 pub use pixels::{PixelView, Pixels};
 pub use pool::{AvgPool, GlobalAvgPool, MaxPool};
+pub use resize::{Filter, Resize, ResizeGradient};
 pub use rows::{LayerNorm, Softmax};
 pub use sums::ColumnSums;
 pub use weight_gradient::ConvWeightGradient;

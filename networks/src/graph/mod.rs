@@ -6,17 +6,21 @@
 //! to, its summary, its diagram and its ONNX form.
 
 mod attention;
+mod conv_transpose;
 mod init;
 mod layer;
 mod op;
+mod resample;
 mod sketch;
 
 pub use attention::{log_offsets, relative_position_index, shift_mask};
+pub use conv_transpose::ConvTranspose;
 pub use init::{Init, InitRules, Scratch};
 pub use layer::{LARGEST_BINDING, LayerId, LayerKind, LayerSpec, Norm};
 pub use op::{
     Attention, Conv, Neighbourhood, Nonlinearity, Op, Packing, Padding, Pool, RelativeBias,
 };
+pub use resample::Resample;
 pub use sketch::{AttentionParts, Options, PositionBias, Value, sketch};
 
 use std::ops::Range;

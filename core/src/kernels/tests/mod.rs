@@ -9,6 +9,7 @@ mod half;
 mod maps;
 mod peak;
 mod pixels;
+mod resize;
 mod tokens;
 mod training;
 
