@@ -258,6 +258,27 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
             };
             (norm.scratch(tier), norm.kernels(tier))
         }
+        "group_norm" => {
+            let norm = GroupNorm {
+                images: batch,
+                rows: line.number("rows", 1),
+                channels,
+                groups,
+                epsilon: 1e-5,
+                activation: line.activation(),
+                storage,
+            };
+            (norm.scratch(tier), norm.kernels(tier))
+        }
+        "group_norm_gradient" => {
+            let norm = GroupNormGradient {
+                images: batch,
+                rows: line.number("rows", 1),
+                channels,
+                groups,
+            };
+            (norm.scratch(tier), norm.kernels(tier))
+        }
         "resize" | "resize_gradient" => {
             let input = [line.number("height", 1), line.number("width", 1)];
             let output = [line.number("out_height", 1), line.number("out_width", 1)];

@@ -6,12 +6,22 @@ use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::ops::FloatTensorOps;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{
     Autodiff, Backend, Dispatch, ExtensionType, Flex, TensorMetadata, backend_extension,
 };
-use burn::tensor::{Shape, Tensor};
+use burn::tensor::{DType, Shape, Tensor};
 use burn_cubecl::Cube;
+use burn_cubecl::kernel::into_contiguous;
+use burn_cubecl::tensor::CubeTensor;
+use rekindle_shaders::{GroupNorm, GroupNormGradient};
+
+use super::adapter::{laid_out, output, output_of, storage, tier, turned};
+use super::choice::named;
+use super::conv::{CHANNELS_FIRST, CHANNELS_LAST, suits};
+use super::launch::{launch, made};
+use crate::graph::Nonlinearity;
 
 /// `(x − mean) / √(variance + epsilon) · gamma + beta`, as `torch.nn.GroupNorm` has it: mean and biased variance
 /// are those of a group of channels, over all positions of an image. It is the same in training and afterwards.
@@ -80,8 +90,6 @@ pub(crate) trait GroupNormOps: Backend {
 }
 
 impl GroupNormOps for Flex {}
-
-impl GroupNormOps for Cube {}
 
 /// One number a channel, as maps.
 fn wide<B: Backend>(vector: FloatTensor<B>) -> FloatTensor<B> {
@@ -237,5 +245,124 @@ impl<B: GroupNormOps, C: CheckpointStrategy> GroupNormOps for Autodiff<B, C> {
         _gradient: FloatTensor<Self>,
     ) -> ByGroupGradients<Self> {
         panic!("group norm can be differentiated once");
+    }
+}
+
+/// Normalised maps, and mean and inverse standard deviation as the kernels leave them, `[N, C]`.
+pub(super) struct Normalised {
+    pub maps: CubeTensor,
+    mean: CubeTensor,
+    inverse_std: CubeTensor,
+}
+
+/// The forward pass of maps that lie channels last, and come out so.
+pub(super) fn channels_last(
+    x: CubeTensor,
+    groups: usize,
+    [gamma, beta]: [CubeTensor; 2],
+    epsilon: f64,
+    activation: Option<Nonlinearity>,
+) -> Normalised {
+    let [batch, height, width, channels] = x.shape().dims();
+    let norm = GroupNorm {
+        images: batch as u32,
+        rows: (height * width) as u32,
+        channels: channels as u32,
+        groups: groups as u32,
+        epsilon: epsilon as f32,
+        activation: named(activation),
+        storage: storage(&x),
+    };
+    let tier = tier(&x);
+    let sums = || output_of(&x, [batch, channels], DType::F32);
+    let (channel_mean, squares, mean, inverse_std) = (sums(), sums(), sums(), sums());
+    let parts = output_of(&x, [norm.scratch(tier) as usize], DType::F32);
+    let maps = output(&x, [batch, height, width, channels]);
+    let [x, gamma, beta] = [x, gamma, beta].map(into_contiguous);
+    let buffers: [&[&CubeTensor]; 4] = [
+        &[&x, &parts],
+        &[&parts, &channel_mean, &squares],
+        &[&channel_mean, &squares, &mean, &inverse_std],
+        &[&x, &mean, &inverse_std, &gamma, &beta, &maps],
+    ];
+    let kernels = made(&norm, tier, GroupNorm::kernels);
+    for (kernel, buffers) in kernels.iter().zip(buffers) {
+        launch(kernel, buffers);
+    }
+    Normalised {
+        maps,
+        mean,
+        inverse_std,
+    }
+}
+
+impl GroupNormOps for Cube {
+    fn by_group(
+        x: FloatTensor<Self>,
+        groups: usize,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> ByGroup<Self> {
+        if !suits(&x) {
+            return in_steps::<Self>(x, groups, gamma, beta, epsilon);
+        }
+        let x = turned(x, CHANNELS_LAST);
+        let made = channels_last(x, groups, [gamma, beta], epsilon, None);
+        let as_maps = |numbers: CubeTensor| {
+            let [n, channels] = numbers.shape().dims();
+            Self::float_reshape(numbers, Shape::new([n, channels, 1, 1]))
+        };
+        ByGroup {
+            maps: turned(made.maps, CHANNELS_FIRST),
+            mean: as_maps(made.mean),
+            inverse_std: as_maps(made.inverse_std),
+        }
+    }
+
+    fn by_group_gradients(
+        x: FloatTensor<Self>,
+        groups: usize,
+        gamma: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        inverse_std: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> ByGroupGradients<Self> {
+        if !suits(&x) {
+            return gradients_in_steps::<Self>(x, groups, gamma, mean, inverse_std, gradient);
+        }
+        let [batch, channels, height, width] = x.shape().dims();
+        let norm = GroupNormGradient {
+            images: batch as u32,
+            rows: (height * width) as u32,
+            channels: channels as u32,
+            groups: groups as u32,
+        };
+        let tier = tier(&x);
+        let sums = || output(&x, [batch, channels]);
+        let (products, slopes) = (sums(), sums());
+        let (product_share, slope_share) = (sums(), sums());
+        let (dgamma, dbeta) = (output(&x, [channels]), output(&x, [channels]));
+        let parts = output(&x, [norm.scratch(tier) as usize]);
+        let dx = output(&x, [batch, height, width, channels]);
+        let x = laid_out(x, CHANNELS_LAST);
+        let dy = laid_out(gradient, CHANNELS_LAST);
+        let gamma = into_contiguous(gamma);
+        let (shares, statistics) = ([&product_share, &slope_share], [&mean, &inverse_std]);
+        let buffers: [&[&[&CubeTensor]]; 4] = [
+            &[&[&x, &dy], &statistics, &[&parts]],
+            &[&[&parts, &products, &slopes]],
+            &[&[&products, &slopes, &gamma], &shares, &[&dgamma, &dbeta]],
+            &[&[&x, &dy], &statistics, &[&gamma], &shares, &[&dx]],
+        ];
+        let kernels = made(&norm, tier, GroupNormGradient::kernels);
+        for (kernel, buffers) in kernels.iter().zip(buffers) {
+            launch(kernel, &buffers.concat());
+        }
+        ByGroupGradients {
+            x: turned(dx, CHANNELS_FIRST),
+            gamma: dgamma,
+            beta: dbeta,
+        }
     }
 }

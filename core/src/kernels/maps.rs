@@ -314,6 +314,17 @@ impl MapOps for Cube {
         change(x, Change::Nothing, Vec::new(), activation)
     }
 
+    fn group_norm_last(
+        x: FloatTensor<Self>,
+        groups: usize,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        activation: Option<Nonlinearity>,
+    ) -> FloatTensor<Self> {
+        group_norm::channels_last(x, groups, [gamma, beta], epsilon, activation).maps
+    }
+
     fn resize_last(x: FloatTensor<Self>, size: [usize; 2], filter: Resample) -> FloatTensor<Self> {
         resize::channels_last(x, size, filter)
     }

@@ -401,6 +401,29 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
         );
         add(false, BatchNormGradient { rows, channels }.kernels(tier));
     }
+    for (images, rows, channels, groups) in [(1, 6, 3, 1), (2, 10_000, 256, 32), (3, 49, 12, 2)] {
+        let gradient = GroupNormGradient {
+            images,
+            rows,
+            channels,
+            groups,
+        };
+        add(false, gradient.kernels(tier));
+        for storage in STORAGES {
+            for activation in [Activation::None, Activation::Relu] {
+                let norm = GroupNorm {
+                    images,
+                    rows,
+                    channels,
+                    groups,
+                    epsilon: 1e-5,
+                    activation,
+                    storage,
+                };
+                add(storage == Storage::F16, norm.kernels(tier));
+            }
+        }
+    }
     for (height, width, out_height, out_width) in [(7, 7, 28, 28), (1, 9, 4, 1), (33, 20, 5, 40)] {
         for channels in [3, 64] {
             for filter in Filter::ALL {

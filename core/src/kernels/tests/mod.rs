@@ -4,7 +4,9 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+mod conv_transpose;
 mod convolutions;
+mod group_norm;
 mod half;
 mod maps;
 mod peak;
