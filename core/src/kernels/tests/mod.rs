@@ -11,6 +11,7 @@ mod half;
 mod maps;
 mod peak;
 mod pixels;
+mod pytorch;
 mod resize;
 mod tokens;
 mod training;
