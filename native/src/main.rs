@@ -6,6 +6,7 @@ mod commands;
 mod dataset;
 mod features;
 mod fetch;
+mod figures;
 mod files;
 mod interrupt;
 mod memory;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::tensor::{Device, Gradients, Tensor, TensorData};
-use rekindle_core::backbone::{Architecture, architectures, find};
+use rekindle_core::backbone::{Accuracy, Architecture, architectures, find};
 use rekindle_core::graph::{Options, Scratch};
 use rekindle_core::head::HeadKind;
 use rekindle_core::model::Model;
@@ -97,8 +97,19 @@ fn check_weights(architecture: &Architecture, published: &[Value]) {
         close(preset.mean(), "mean");
         close(preset.std(), "std");
         let accuracy = |key: &str| entry[key].as_f64().map(|share| share as f32);
-        let expected = accuracy("acc1").zip(accuracy("acc5"));
-        assert_eq!(weights.accuracy, expected, "{name} {tag}");
+        let figures = weights.accuracy.map(Accuracy::figures).unwrap_or_default();
+        let figures: Vec<_> = figures
+            .iter()
+            .map(|figure| (figure.key, Some(figure.percent)))
+            .collect();
+        for key in ["acc1", "acc5", "miou", "pixel_acc", "box_map"] {
+            let ours = figures.iter().find(|figure| figure.0 == key);
+            assert_eq!(
+                ours.and_then(|figure| figure.1),
+                accuracy(key),
+                "{name} {tag}: {key}"
+            );
+        }
         is("license", weights.license.spdx().into());
         let file = weights.url.unwrap().rsplit('/').next().unwrap();
         assert_eq!(weights.file_name, file);

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Context, print_json, print_text, table};
 use crate::fetch::{Places, locate};
+use crate::figures::Figures;
 use crate::models;
 use crate::ui::ExitCode;
 
@@ -37,8 +38,8 @@ struct WeightEntry {
     file: &'static str,
     url: Option<&'static str>,
     license: &'static str,
-    acc1: Option<f32>,
-    acc5: Option<f32>,
+    #[serde(flatten)]
+    figures: Figures,
     resize: u32,
     crop: u32,
     available: bool,
@@ -55,8 +56,7 @@ impl Entry {
                 file: weights.file_name,
                 url: weights.url,
                 license: weights.license.spdx(),
-                acc1: weights.accuracy.map(|(top1, _)| top1),
-                acc5: weights.accuracy.map(|(_, top5)| top5),
+                figures: Figures::of(weights.accuracy),
                 resize: weights.preset.resize(),
                 crop: weights.preset.crop(),
                 available: locate(&models::source(weights), places).is_some(),
@@ -95,18 +95,19 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
         "parameters",
         "multiply-adds",
         "input",
-        "top-1",
+        "accuracy",
         "licence",
         "weights",
     ]);
     for entry in &entries {
-        let accuracy = entry.weights.iter().find_map(|weights| weights.acc1);
+        let figures = entry.weights.iter().map(|weights| &weights.figures);
+        let accuracy = figures.into_iter().find_map(Figures::in_words);
         table.add_row(vec![
             entry.name.to_owned(),
             format!("{:.1} M", entry.params as f64 / 1e6),
             format!("{:.2} G", entry.macs as f64 / 1e9),
             format!("{0}×{0}", entry.input_size),
-            accuracy.map_or_else(|| "–".to_owned(), |accuracy| format!("{accuracy:.1} %")),
+            accuracy.unwrap_or_else(|| "–".to_owned()),
             entry.license.to_owned(),
             if entry.available {
                 "here"

@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
+use super::pretrained::PretrainedWeights;
 use crate::graph::{Graph, InitRules, Options, Value, sketch};
-use crate::preprocess::Preset;
 
 /// A network that Rekindle can build by name.
 ///
@@ -302,48 +302,4 @@ pub enum HeadStyle {
     },
     /// SqueezeNet's: a 1×1 convolution on the maps, ReLU, then the global average.
     PooledConv,
-}
-
-/// Weights that somebody published for an architecture.
-#[derive(Debug, Clone, Copy)]
-pub struct PretrainedWeights {
-    /// torchvision's name for them: `IMAGENET1K_V2`.
-    pub name: &'static str,
-    /// The name of the file, which for torchvision ends in the start of its SHA-256.
-    pub file_name: &'static str,
-    /// The address to fetch it from; `None` for files that come with Rekindle.
-    pub url: Option<&'static str>,
-    /// Under which licence they may be used.
-    pub license: License,
-    /// Where they come from, for people.
-    pub source: &'static str,
-    /// How photos must be prepared for them.
-    pub preset: Preset,
-    /// Published ImageNet accuracy, top-1 and top-5, in percent.
-    pub accuracy: Option<(f32, f32)>,
-}
-
-/// The licences the weights come under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum License {
-    /// BSD 3-clause, torchvision's own.
-    Bsd3,
-    /// Apache 2.0.
-    Apache2,
-    /// MIT.
-    Mit,
-    /// Creative Commons, attribution, non-commercial (torchvision's SWAG weights).
-    CcByNc4,
-}
-
-impl License {
-    /// The SPDX identifier.
-    pub const fn spdx(self) -> &'static str {
-        match self {
-            Self::Bsd3 => "BSD-3-Clause",
-            Self::Apache2 => "Apache-2.0",
-            Self::Mit => "MIT",
-            Self::CcByNc4 => "CC-BY-NC-4.0",
-        }
-    }
 }

@@ -9,6 +9,7 @@
 
 mod alexnet;
 mod architecture;
+mod classes;
 mod convnext;
 mod densenet;
 mod efficientnet;
@@ -20,6 +21,7 @@ mod mobilenet;
 mod mobilenet_v4;
 mod parts;
 mod position;
+mod pretrained;
 mod published;
 mod registry;
 mod regnet;
@@ -31,10 +33,11 @@ mod vgg;
 mod vit;
 
 pub use architecture::{
-    Architecture, HeadSlot, HeadStyle, IMAGENET_CLASSES, License, MOST_PIXELS, PretrainedWeights,
-    UnsupportedInput,
+    Architecture, HeadSlot, HeadStyle, IMAGENET_CLASSES, MOST_PIXELS, UnsupportedInput,
 };
+pub use classes::Classes;
 pub use position::{interpolate_position_embedding, interpolate_relative_bias};
+pub use pretrained::{Accuracy, Figure, License, PretrainedWeights};
 pub use registry::{ARCHITECTURES, UnknownArchitecture, architectures, find};
 
 pub use crate::graph::Stage;

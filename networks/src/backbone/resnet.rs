@@ -5,7 +5,8 @@
 //! <https://arxiv.org/abs/1605.07146>. Layer for layer torchvision's `resnet.py`, that is ResNet
 //! "v1.5": a bottleneck's stride sits in its 3×3 convolution.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Norm, Pool, Value};
 

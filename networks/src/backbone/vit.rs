@@ -4,8 +4,9 @@
 //! `vision_transformer.py` and, for the small ones, timm's (pre-norm blocks, exact GELU, layer-norm
 //! epsilon 1e-6, packed query, key and value projections).
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
 use super::parts::perceptron;
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{AttentionParts, Conv, Init, InitRules, Value};
 
