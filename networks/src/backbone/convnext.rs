@@ -61,6 +61,7 @@ const INIT: InitRules = InitRules {
     linear: Init::Truncated(0.02),
     linear_bias: Init::Constant(0.0),
     special: &[("layer_scale", Init::Constant(LAYER_SCALE))],
+    parts: &[],
 };
 
 const fn entry(

@@ -166,6 +166,7 @@ const INIT: InitRules = InitRules {
     linear: Init::UniformFanOut,
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 const fn entry(

@@ -82,6 +82,7 @@ const INIT: InitRules = InitRules {
     linear: Init::LecunUniformFanOut,
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 const fn entry(

@@ -74,6 +74,7 @@ const INIT: InitRules = InitRules {
     linear: Init::Normal(0.01),
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 /// The file that comes with Rekindle, then torchvision's.

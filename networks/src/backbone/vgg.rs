@@ -54,6 +54,7 @@ const INIT: InitRules = InitRules {
     linear: Init::Normal(0.01),
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 const fn entry(

@@ -118,6 +118,7 @@ const INIT: InitRules = InitRules {
         ("out_proj.bias", Init::Constant(0.0)),
         ("out_proj.weight", Init::Default),
     ],
+    parts: &[],
 };
 
 /// timm's, which is the JAX original's.
@@ -130,6 +131,7 @@ const TIMM_INIT: InitRules = InitRules {
         ("pos_embed", Init::Truncated(0.02)),
         ("cls_token", Init::Normal(1e-6)),
     ],
+    parts: &[],
 };
 
 /// The published files of torchvision's first transformers call the perceptron's layers by numbers.
