@@ -31,12 +31,7 @@ fn resnet(image: Value, block: Block, depths: [usize; 4]) -> Value {
 
 /// A network without its classifier. The layers that are `dilated` keep the resolution and look twice as far
 /// instead (torchvision's `replace_stride_with_dilation`), as networks do that answer for each pixel.
-pub(super) fn trunk(
-    image: &Value,
-    block: Block,
-    depths: [usize; 4],
-    dilated: [bool; 4],
-) -> Value {
+pub(super) fn trunk(image: &Value, block: Block, depths: [usize; 4], dilated: [bool; 4]) -> Value {
     let mut dilation = 1;
     let mut x = image
         .stem_conv("conv1", Conv::new(64, 7).stride(2))
