@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::classes::Classes;
 use super::pretrained::PretrainedWeights;
 use crate::graph::{Graph, InitRules, Options, Outputs, Value, sketch};
 use crate::head::HeadKind;
@@ -31,7 +32,7 @@ pub struct Architecture {
     pub describe: fn(Value) -> Value,
     /// What the names of auxiliary classifiers begin with, which published files hold and few need.
     pub auxiliary: &'static [&'static str],
-    /// Whether torchvision builds the auxiliary classifiers when nobody says otherwise.
+    /// Whether torchvision builds the auxiliary classifiers for its published weights.
     pub auxiliary_by_default: bool,
     /// Turns a name of an old file into today's.
     pub modern_name: fn(String) -> String,
@@ -83,6 +84,11 @@ impl Architecture {
             auxiliary_by_default,
             ..self
         }
+    }
+
+    /// For photos of any aspect, of so many pixels on the shorter side.
+    pub(super) const fn whole_photos(self, input_size: usize) -> Self {
+        Self { input_size, ..self }
     }
 
     /// The backbone as data, for images `[C, H, W]`.
@@ -140,10 +146,16 @@ impl Architecture {
         })
     }
 
-    /// What torchvision builds when nobody says otherwise.
+    /// The classes of the published weights.
+    pub fn classes(&self) -> Classes {
+        let default = self.weights.first();
+        default.map_or(Classes::ImageNet, |weights| weights.classes)
+    }
+
+    /// What torchvision builds for its published weights.
     fn default_options(&self) -> Options {
         Options {
-            auxiliary: self.auxiliary_by_default.then_some(IMAGENET_CLASSES),
+            auxiliary: self.auxiliary_by_default.then(|| self.classes().count()),
             ..Options::default()
         }
     }
@@ -157,7 +169,8 @@ impl Architecture {
     /// The same with the head of the published weights.
     pub fn published_whole_graph(&self) -> Graph {
         let options = self.default_options();
-        self.published(self.whole_graph(self.published_image(), &options, IMAGENET_CLASSES))
+        let classes = self.classes().count();
+        self.published(self.whole_graph(self.published_image(), &options, classes))
     }
 
     fn published_image(&self) -> [usize; 3] {

@@ -61,7 +61,7 @@ const fn entry(
     weights: &'static [PretrainedWeights],
 ) -> Architecture {
     Architecture::new(name, "DeepLab v3", HeadSlot::own("classifier", head), describe, weights)
-        .segments()
+        .whole_photos(520)
         .auxiliary(&["aux_classifier."], true)
 }
 

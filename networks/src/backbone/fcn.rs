@@ -69,7 +69,7 @@ const fn entry(
     weights: &'static [PretrainedWeights],
 ) -> Architecture {
     Architecture::new(name, "FCN", HeadSlot::own("classifier", head), describe, weights)
-        .segments()
+        .whole_photos(520)
         .init(INIT)
         .auxiliary(&["aux_classifier."], true)
 }

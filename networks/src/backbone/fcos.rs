@@ -88,14 +88,12 @@ const PYRAMID_INIT: InitRules = InitRules {
 };
 
 /// The network as torchvision publishes it.
-pub(super) const FCOSES: [Architecture; 1] = [Architecture {
-    input_size: 800,
-    ..Architecture::new(
-        "fcos_resnet50_fpn",
-        "FCOS",
-        HeadSlot::own("head", head),
-        features,
-        published::FCOS_RESNET50_FPN,
-    )
-    .init(INIT)
-}];
+pub(super) const FCOSES: [Architecture; 1] = [Architecture::new(
+    "fcos_resnet50_fpn",
+    "FCOS",
+    HeadSlot::own("head", head),
+    features,
+    published::FCOS_RESNET50_FPN,
+)
+.whole_photos(800)
+.init(INIT)];

@@ -44,5 +44,5 @@ pub(super) const LRASPPS: [Architecture; 1] = [Architecture::new(
     mobilenet_v3_large,
     published::LRASPP_MOBILENET_V3_LARGE,
 )
-.segments()
+.whole_photos(520)
 .init(deeplab::INIT)];

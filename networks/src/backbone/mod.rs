@@ -11,10 +11,15 @@ mod alexnet;
 mod architecture;
 mod classes;
 mod convnext;
+mod deeplab;
 mod densenet;
 mod efficientnet;
 mod efficientnet_lite;
+mod fcn;
+mod fcos;
+mod fpn;
 mod inception;
+mod lraspp;
 mod maxvit;
 mod mnasnet;
 mod mobilenet;
@@ -38,6 +43,6 @@ pub use architecture::{
 pub use classes::Classes;
 pub use position::{interpolate_position_embedding, interpolate_relative_bias};
 pub use pretrained::{Accuracy, Figure, License, PretrainedWeights};
-pub use registry::{ARCHITECTURES, UnknownArchitecture, architectures, find};
+pub use registry::{ARCHITECTURES, RAW, UnknownArchitecture, architectures, find, raw};
 
 pub use crate::graph::Stage;
