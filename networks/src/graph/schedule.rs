@@ -25,6 +25,7 @@ pub struct Unreachable {
 pub struct Schedule {
     steps: Vec<usize>,
     uses: Vec<usize>,
+    lives: Vec<Option<[usize; 2]>>,
 }
 
 impl Schedule {
@@ -65,10 +66,29 @@ impl Schedule {
         }
         kept.reverse();
         let lacks = |&value: &usize| uses[value] > 0 && !made[value] && !is_given(value);
-        match (0..count).find(lacks) {
-            Some(value) => Err(Unreachable { value }),
-            None => Ok(Self { steps: kept, uses }),
+        if let Some(value) = (0..count).find(lacks) {
+            return Err(Unreachable { value });
         }
+        let mut lives: Vec<Option<[usize; 2]>> = vec![None; count];
+        for &value in given {
+            lives[value] = Some([0, 0]);
+        }
+        for (moment, &index) in kept.iter().enumerate() {
+            let step = &steps[index];
+            for &value in step.inputs.iter().chain([&step.output]) {
+                lives[value].get_or_insert([moment, moment])[1] = moment;
+            }
+        }
+        for &value in wanted {
+            if let Some(life) = &mut lives[value] {
+                life[1] = kept.len();
+            }
+        }
+        Ok(Self {
+            steps: kept,
+            uses,
+            lives,
+        })
     }
 
     /// The steps that run, by their places in the list, first to last.
@@ -79,6 +99,12 @@ impl Schedule {
     /// How often a value is taken, by steps that run and by whoever asked for it.
     pub fn uses(&self, value: usize) -> usize {
         self.uses.get(value).copied().unwrap_or_default()
+    }
+
+    /// The moments at which a value is written first and read last, counted in [`steps`](Self::steps) that run: given
+    /// values are there from the beginning, and wanted ones last beyond the end. `None` where nobody needs it.
+    pub fn life(&self, value: usize) -> Option<[usize; 2]> {
+        self.lives.get(value).copied().flatten()
     }
 
     /// Room for the values of one run.
@@ -151,6 +177,11 @@ mod tests {
         assert_eq!(
             [0, 1, 2, 3, 4].map(|value| all.uses(value)),
             [1, 2, 1, 0, 1]
+        );
+        let lives = [0, 1, 2, 3, 4].map(|value| all.life(value));
+        assert_eq!(
+            lives,
+            [Some([0, 0]), Some([0, 2]), Some([1, 2]), None, Some([2, 3])]
         );
         let side = Schedule::new(&STEPS, &[0], &[3, 1]).unwrap();
         assert_eq!(side.steps(), [0, 2]);
