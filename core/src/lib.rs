@@ -28,5 +28,5 @@ pub mod network;
 pub mod train;
 
 pub use rekindle_networks::{
-    backbone, graph, head, image, inspect, postprocess, preprocess, random, weights,
+    backbone, graph, head, image, inspect, postprocess, preprocess, random, task, weights,
 };

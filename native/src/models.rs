@@ -350,7 +350,7 @@ fn random(
         published(architecture, None)?,
         wanted.pictures,
     )?;
-    let side = card.preset.crop() as usize;
+    let side = card.preset.side() as usize;
     let image = [card.channels.count(), side, side];
     let graph = architecture.graph(image, &card.options())?;
     let scratch = Scratch::new(&graph, architecture.init, wanted.seed);

@@ -16,4 +16,5 @@ pub mod model;
 pub mod postprocess;
 pub mod preprocess;
 pub mod random;
+pub mod task;
 pub mod weights;

@@ -97,7 +97,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         context.console.note(UNTRAINED);
     }
     kernels::switch(args.kernels == KernelChoice::Ours);
-    let side = model.card.preset.crop();
+    let side = model.card.preset.side();
     let mut random = Random::new(1);
     let bytes = (0..3 * side * side)
         .map(|_| random.below(256) as u8)

@@ -1,6 +1,7 @@
 //! `rekindle models`: the networks there are.
 
 use rekindle_core::backbone::{Architecture, architectures};
+use rekindle_core::task::Task;
 use serde::Serialize;
 
 use super::{Context, print_json, print_text, table};
@@ -13,6 +14,7 @@ use crate::ui::ExitCode;
 struct Entry {
     name: &'static str,
     family: &'static str,
+    task: Task,
     /// Learnable numbers with the ImageNet head.
     params: u64,
     /// Multiply-adds of one image.
@@ -40,7 +42,8 @@ struct WeightEntry {
     acc1: Option<f32>,
     acc5: Option<f32>,
     resize: u32,
-    crop: u32,
+    /// None where the network sees whole photos.
+    crop: Option<u32>,
     available: bool,
 }
 
@@ -65,6 +68,7 @@ impl Entry {
         Some(Self {
             name: architecture.name,
             family: architecture.family,
+            task: architecture.task,
             params: architecture.params(),
             macs: architecture.macs(),
             input_size: architecture.input_size,

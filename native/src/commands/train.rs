@@ -534,7 +534,7 @@ fn recipe_card(
 ) -> anyhow::Result<Map<String, Value>> {
     let mut card = Map::new();
     card.insert("model".into(), json!(model.card.architecture));
-    card.insert("input".into(), json!(model.card.preset.crop()));
+    card.insert("input".into(), json!(model.card.preset.side()));
     if !model.card.channels.is_rgb() {
         card.insert("channels".into(), json!(model.card.channels));
     }

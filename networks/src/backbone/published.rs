@@ -27,7 +27,7 @@ const fn preset(
 ) -> Preset {
     Preset {
         resize,
-        crop,
+        crop: Some(crop),
         interpolation,
         mean,
         std,
