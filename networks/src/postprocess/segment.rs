@@ -239,7 +239,8 @@ mod tests {
             let score = |place: usize| {
                 let (class, place) = (place % classes, place / classes);
                 let (row, column) = (place / columns, place % columns);
-                let number = (7 * row * (class + 1) + 3 * column * (class + 2) + 5 * class) as f64 * 0.3711;
+                let number =
+                    (7 * row * (class + 1) + 3 * column * (class + 2) + 5 * class) as f64 * 0.3711;
                 (number - number.floor()) as f32
             };
             let values = (0..rows * columns * classes).map(score).collect();
