@@ -22,6 +22,7 @@ pub mod compiled;
 pub mod device;
 #[cfg(feature = "burn")]
 pub mod kernels;
+pub mod metrics;
 pub mod model;
 #[cfg(feature = "burn")]
 pub mod network;

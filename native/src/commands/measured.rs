@@ -1,6 +1,6 @@
 //! What `train` and `evaluate` say about a folder and about figures that were measured on it.
 
-use rekindle_core::train::metrics::Report;
+use rekindle_core::metrics::classify::Report;
 
 use super::{Context, percent, table};
 use crate::dataset::Remark;

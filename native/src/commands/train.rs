@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use rekindle_core::device::OpenDevice;
+use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::{Model, PhotoHashes};
 use rekindle_core::train::MlpRecipe;
-use rekindle_core::train::metrics::Report;
 use rekindle_core::train::{
     ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
     Split, TrainError, cross_validate, evaluate, judge, stratified_folds, stratified_split,
