@@ -16,6 +16,7 @@ mod decode;
 mod error;
 mod exif;
 mod file;
+mod foreign;
 mod gif;
 mod guard;
 #[cfg(feature = "heif")]
@@ -23,6 +24,7 @@ mod heif;
 mod ifd;
 mod jpeg;
 mod limits;
+mod picture;
 mod png;
 mod pnm;
 mod sniff;

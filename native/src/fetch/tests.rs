@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
+use super::places::Place;
 use super::*;
 use crate::hash::FileHash;
 

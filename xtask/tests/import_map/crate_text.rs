@@ -1,7 +1,6 @@
 //! One crate's source as text: its modules, what each of their files declares, and the paths that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Names from the crate's root downwards; none for the root itself.
@@ -42,33 +41,45 @@ pub struct File {
     pub for_tests: BTreeSet<String>,
 }
 
+/// Where the text of a file comes from; nothing if there is no such file.
+pub type Load<'l> = &'l dyn Fn(&Path) -> Option<String>;
+
 /// The files of a crate by their modules, those of tests left out.
-pub fn read(source: &Path) -> BTreeMap<Module, File> {
+pub fn read(source: &Path, load: Load<'_>) -> BTreeMap<Module, File> {
     let mut files = BTreeMap::new();
     for root in ["lib.rs", "main.rs"] {
         let path = source.join(root);
-        if path.is_file() {
-            read_module(path, Vec::new(), source, &mut files);
+        if let Some(text) = load(&path) {
+            read_module((path, text), Vec::new(), source, load, &mut files);
         }
     }
     assert!(!files.is_empty(), "no crate in {}", source.display());
     files
 }
 
-fn read_module(path: PathBuf, module: Module, children: &Path, files: &mut BTreeMap<Module, File>) {
-    let text = fs::read_to_string(&path).unwrap();
+/// Takes in a module and those below it, which lie in `folder`.
+fn read_module(
+    (path, text): (PathBuf, String),
+    module: Module,
+    folder: &Path,
+    load: Load<'_>,
+    files: &mut BTreeMap<Module, File>,
+) {
     let (mut file, modules) = parse(&text);
     for name in modules {
-        let child = [module.clone(), vec![name.clone()]].concat();
-        let inner = children.join(&name);
-        let beside = children.join(format!("{name}.rs"));
-        let path = match beside.is_file() {
-            true => beside,
-            false => inner.join("mod.rs"),
-        };
-        if !file.for_tests.contains(&name) {
-            read_module(path, child, &inner, files);
+        if file.for_tests.contains(&name) {
+            continue;
         }
+        let below = folder.join(&name);
+        let places = [folder.join(format!("{name}.rs")), below.join("mod.rs")];
+        let mut found = places
+            .into_iter()
+            .filter_map(|path| Some((load(&path)?, path)));
+        let Some((text, path)) = found.next() else {
+            panic!("{}: no file for `mod {name}`", path.display());
+        };
+        let child = [&module[..], &[name]].concat();
+        read_module((path, text), child, &below, load, files);
     }
     file.path = path;
     files.insert(module, file);

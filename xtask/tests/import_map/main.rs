@@ -9,7 +9,8 @@
 mod crate_text;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
+use std::fs;
 use std::path::Path;
 
 use crate_text::{File, Module, Named, read};
@@ -26,6 +27,23 @@ struct Import {
     to: Module,
     line: usize,
     path: String,
+}
+
+/// Rooms of a folder that lead to each other.
+struct Circle {
+    /// The folder, nothing for the crate's root.
+    folder: String,
+    /// The rooms, and an import for each arrow.
+    text: String,
+}
+
+impl fmt::Display for Circle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.folder.is_empty() {
+            write!(f, "in {}: ", self.folder)?;
+        }
+        f.write_str(&self.text)
+    }
 }
 
 impl Map {
@@ -135,8 +153,8 @@ impl Map {
         Some(module)
     }
 
-    /// Every circle, in words.
-    fn circles(&self) -> Vec<String> {
+    /// Every circle.
+    fn circles(&self) -> Vec<Circle> {
         let imports = self.imports();
         let folders: BTreeSet<Module> = self
             .files
@@ -151,7 +169,7 @@ impl Map {
     }
 
     /// Those between the rooms of one folder.
-    fn circles_in(&self, folder: &Module, imports: &[Import]) -> Vec<String> {
+    fn circles_in(&self, folder: &Module, imports: &[Import]) -> Vec<Circle> {
         // The room of a module: one of the folder's, nothing if that is the folder's own file.
         let room = |module: &Module| module.get(folder.len()).cloned();
         let mut arrows: BTreeMap<Option<String>, BTreeMap<Option<String>, &Import>> =
@@ -183,18 +201,17 @@ impl Map {
             };
             let mut names: Vec<_> = circle.iter().map(name).collect();
             names.push(names[0].clone());
-            let at = match folder.is_empty() {
-                true => String::new(),
-                false => format!("in {}: ", folder.join("::")),
-            };
-            let mut text = format!("{at}{}\n", names.join(" → "));
+            let mut text = format!("{}\n", names.join(" → "));
             for (n, from) in circle.iter().enumerate() {
                 let to = &circle[(n + 1) % circle.len()];
                 let import = arrows[from][to];
                 let file = self.files[&import.from].path.display();
                 let _ = writeln!(text, "    {file}:{}: {}", import.line, import.path);
             }
-            circles.push(text);
+            circles.push(Circle {
+                folder: folder.join("::"),
+                text,
+            });
         }
         circles
     }
@@ -227,21 +244,131 @@ fn shortest<'m, T>(
     None
 }
 
+/// Folders whose circles are known and still to be cut, by crate.
+const NOT_YET: [(&str, &str); 4] = [
+    ("networks", "graph"),
+    ("networks", "inspect::onnx"),
+    ("networks", "preprocess"),
+    ("core", "model"),
+];
+
 #[test]
 fn imports_lead_one_way_in_every_crate() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let load = |path: &Path| fs::read_to_string(path).ok();
     let mut circles = String::new();
+    let mut known = BTreeSet::new();
     for name in [
         "networks", "core", "cpu", "shaders", "photos", "native", "web", "xtask",
     ] {
         let map = Map {
-            files: read(&root.join(name).join("src")),
+            files: read(&root.join(name).join("src"), &load),
         };
         assert!(!map.imports().is_empty(), "{name} imports nothing");
         for circle in map.circles() {
-            circles += &format!("{name}, {circle}");
+            match NOT_YET
+                .iter()
+                .find(|(of, at)| *of == name && *at == circle.folder)
+            {
+                Some(place) => _ = known.insert(place),
+                None => circles += &format!("{name}: {circle}"),
+            }
         }
     }
     let circles = circles.replace(&format!("{}/", root.display()), "");
     assert!(circles.is_empty(), "imports go in circles:\n{circles}");
+    for place in &NOT_YET {
+        assert!(
+            known.contains(place),
+            "no circle is left in {place:?}: strike it from NOT_YET"
+        );
+    }
+}
+
+/// The circles of a crate of these files.
+fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
+    let load = |path: &Path| {
+        let mut files = files.iter();
+        let found = files.find(|(name, _)| Path::new(name) == path);
+        found.map(|(_, text)| (*text).to_owned())
+    };
+    let map = Map {
+        files: read(Path::new(""), &load),
+    };
+    map.circles().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn a_circle_is_told_with_the_file_and_line_of_each_import() {
+    let files = [
+        ("lib.rs", "mod a;\nmod b;\nmod c;\n"),
+        ("a.rs", "//! A.\nuse crate::{\n    b::{B, other},\n};\n"),
+        ("b.rs", "fn f() {\n    super::c::g();\n}\n"),
+        ("c.rs", "use super::a;\nfn g() {\n    a::h();\n}\n"),
+    ];
+    assert_eq!(
+        circles_of(&files),
+        ["a → b → c → a\n    a.rs:3: crate::b::B\n    b.rs:2: super::c::g\n    c.rs:3: a::h\n"]
+    );
+}
+
+#[test]
+fn a_folder_is_taken_with_all_in_it_and_its_own_file_is_one_file_more() {
+    let inner = "use crate::b::C;\nstruct B;\n";
+    let files = [
+        ("lib.rs", "mod a;\nmod b;\n"),
+        ("a/mod.rs", "mod inner;\n"),
+        ("a/inner.rs", inner),
+        ("b.rs", "use crate::a::inner::B;\n"),
+    ];
+    assert_eq!(
+        circles_of(&files),
+        ["a → b → a\n    a/inner.rs:1: crate::b::C\n    b.rs:1: crate::a::inner::B\n"]
+    );
+    let files = [
+        ("lib.rs", "mod a;\n"),
+        ("a.rs", "mod inner;\nstruct A;\nfn f(_: inner::B) {}\n"),
+        ("a/inner.rs", "use super::A;\n"),
+    ];
+    assert_eq!(
+        circles_of(&files),
+        ["in a: a.rs → inner → a.rs\n    a.rs:3: inner::B\n    a/inner.rs:1: super::A\n"]
+    );
+}
+
+#[test]
+fn signposts_tests_comments_and_strings_are_no_imports() {
+    let files = [
+        ("main.rs", "mod a;\nmod b;\nuse a::f;\nfn main() {}\n"),
+        (
+            "a/mod.rs",
+            "mod x;\nmod y;\npub use x::X;\npub(crate) use y::*;\n",
+        ),
+        // By the signpost, to a file beside it.
+        (
+            "a/x.rs",
+            "use super::Y;\nuse std::fmt;\nfn x(_: &'static str) {}\n",
+        ),
+        (
+            "a/y.rs",
+            "pub struct Y;\n// use super::X;\nconst S: &str = \"use super::X;\";\n\
+             const R: &str = r#\"\"; use super::X;\"#;\nconst Q: char = '\"';\n\
+             #[cfg(test)]\nmod tests {\n    use super::super::X;\n}\n\
+             #[cfg(test)]\nuse super::X;\n",
+        ),
+        ("b.rs", "use crate::a::X;\n#[cfg(test)]\nmod tests;\n"),
+    ];
+    assert_eq!(circles_of(&files), [""; 0]);
+    // What a signpost hands on and uses as well does count.
+    let files = [
+        (
+            "lib.rs",
+            "mod a;\npub use a::A;\nfn f(_: A) {}\npub struct B;\n",
+        ),
+        ("a.rs", "use crate::B;\n"),
+    ];
+    assert_eq!(
+        circles_of(&files),
+        ["lib.rs → a → lib.rs\n    lib.rs:3: a::A\n    a.rs:1: crate::B\n"]
+    );
 }
