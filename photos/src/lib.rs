@@ -17,6 +17,7 @@ mod decode;
 mod error;
 mod exif;
 mod file;
+mod foreign;
 mod gif;
 mod guard;
 #[cfg(feature = "heif")]
@@ -25,6 +26,7 @@ mod ifd;
 mod jpeg;
 mod limits;
 mod mask;
+mod picture;
 mod png;
 mod pnm;
 mod sniff;

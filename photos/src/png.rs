@@ -8,8 +8,7 @@ use png::{Decoder, DecodingError, Transformations};
 use rekindle_networks::image::RgbImage;
 
 use super::colour::{eight_bits, picture_of_samples};
-use super::decode::Picture;
-use super::jpeg::zeroed;
+use super::picture::{Picture, zeroed};
 use super::{Limits, PhotoProblem, exif};
 
 /// What the decoder may hold beside the picture and its rows, in bytes: a palette, the window of the compression.

@@ -10,12 +10,12 @@ use rekindle_core::model::{Model, PhotoHashes, imagenet_class_of_synset, imagene
 use rekindle_core::train::judge;
 use serde_json::json;
 
-use super::measured::{accuracy_gate, check_gate, class_table, share, tell};
-use super::{Context, print_json, print_text};
 use crate::cli::{EvaluateArgs, PartChoice};
+use crate::context::Context;
 use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
 use crate::features;
-use crate::ui::{ExitCode, Failure, print_warning};
+use crate::measured::{accuracy_gate, check_gate, class_table, share, tell};
+use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{models, runs, skipped};
 
 /// How many names a message lists before it says "…".

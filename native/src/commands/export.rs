@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use rekindle_core::inspect::onnx;
 use serde_json::json;
 
-use super::{Context, print_json, print_text};
 use crate::cli::ExportArgs;
+use crate::context::Context;
 use crate::files;
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, print_json, print_text};
 
 /// Writes the file and says where, and how photos must be prepared for it.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {

@@ -4,10 +4,10 @@ use rekindle_core::backbone::{Architecture, architectures};
 use rekindle_core::task::Task;
 use serde::Serialize;
 
-use super::{Context, print_json, print_text, table};
+use crate::context::Context;
 use crate::fetch::{Places, locate};
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, print_json, print_text, table};
 
 /// A network, as `models --json` prints it.
 #[derive(Debug, Serialize)]

@@ -5,11 +5,11 @@ use rekindle_core::inspect::{Summary, grouped};
 use rekindle_core::preprocess::Interpolation;
 use serde::Serialize;
 
-use super::inspect::Inspected;
-use super::{Context, print_json, print_text, table};
 use crate::cli::SummaryArgs;
+use crate::context::Context;
+use crate::inspected::Inspected;
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, print_json, print_text, table};
 
 /// A stage, as `summary --json` prints it.
 #[derive(Debug, Serialize)]

@@ -25,7 +25,7 @@ struct PhotoAt {
 
 /// Whether this device prepares photos itself.
 pub(super) fn does(device: &Device) -> bool {
-    !crate::device::is_processor(device) && crate::kernels::are_switched_on()
+    *device != Device::flex() && crate::kernels::are_switched_on()
 }
 
 /// Pictures of this width and height.
