@@ -18,6 +18,8 @@
 //! step and trained, two-layer heads. What is left without it is small and compiles in seconds: frozen
 //! networks on the processor, and linear heads.
 
+#[cfg(feature = "burn")]
+mod binding;
 pub mod compiled;
 pub mod device;
 #[cfg(feature = "burn")]
@@ -26,6 +28,8 @@ pub mod metrics;
 pub mod model;
 #[cfg(feature = "burn")]
 pub mod network;
+mod operations;
+mod program;
 pub mod train;
 
 pub use rekindle_networks::{

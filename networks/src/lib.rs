@@ -11,8 +11,10 @@ pub mod backbone;
 pub mod graph;
 pub mod head;
 pub mod image;
+
 pub mod inspect;
 pub mod model;
+mod onnx;
 pub mod postprocess;
 pub mod preprocess;
 pub mod random;

@@ -5,16 +5,15 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use rekindle_core::backbone::{
     Architecture, IMAGENET_CLASSES, architectures, find, interpolate_position_embedding,
 };
 use rekindle_core::compiled::{Adapter, Precision, Processor, fuse, lower};
-use rekindle_core::graph::{Options, Value};
-use rekindle_core::head::HeadKind;
-use rekindle_core::network::{self, Activation, Head, Network, fill};
+use rekindle_core::graph::Options;
+use rekindle_core::network::{Activation, Network};
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, state_dict, take};
 use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, test_adapter};
 
@@ -55,43 +54,26 @@ fn errors(
     device: &Device,
 ) -> Vec<(String, f64)> {
     let [height, width] = parse(size);
-    let options = Options::default();
-    let graph = architecture.graph([3, height, width], &options).unwrap();
-    let backbone = Network::new(graph, device);
-    let namer = backbone.clone();
-    let (backbone, report) = fill(backbone, weights, &|path| namer.torch_name(&path)).unwrap();
-    assert!(
-        report.missing.is_empty() && report.misshaped.is_empty(),
-        "{report:?}"
-    );
-
-    let features = backbone.graph().features();
-    let slot = architecture.head;
-    let head = Head::new(
-        &HeadKind::Original,
-        slot,
-        features,
-        IMAGENET_CLASSES,
-        device,
-    );
-    let prefix = head.torch_prefix(slot);
-    let (head, report) = fill(head, weights, &|path| format!("{prefix}.{path}")).unwrap();
-    assert!(
-        report.missing.is_empty() && report.misshaped.is_empty(),
-        "{report:?}"
-    );
-
+    let network = network(architecture, size, &Options::default(), weights, device);
+    let graph = Arc::clone(network.graph());
     let shape = [2, 3, height, width];
     let input = TensorData::new(Generated::input(&shape), shape);
-    let mut activation = Activation::Map(Tensor::from_data(input, device));
+    let image = (0, Activation::Map(Tensor::from_data(input, device)));
     let mut errors = Vec::new();
     let mut compare = |key: String, values: Vec<f32>| {
         if let Some(truth) = golden.tensors.get(&format!("{size}/{key}")) {
             errors.push((format!("{size}/{key}"), relative_error(&values, truth)));
         }
     };
-    for (index, stage) in backbone.stages().iter().enumerate() {
-        activation = backbone.run(index, activation);
+    let stages = &graph.stages()[..graph.backbone_stages()];
+    let ends = ["features", "logits"].map(|name| graph.value(name).unwrap());
+    let wanted: Vec<usize> = stages
+        .iter()
+        .map(|stage| stage.output)
+        .chain(ends)
+        .collect();
+    let mut made = network.run([image], &wanted).unwrap().into_iter();
+    for (stage, activation) in stages.iter().zip(&mut made) {
         assert_eq!(
             activation.dims()[1..],
             stage.shape,
@@ -106,16 +88,31 @@ fn errors(
             );
         }
         let key = format!("stage/{}", stage.name);
-        compare(key, sample(&read(activation.clone().flatten())));
+        compare(key, sample(&read(activation.flatten())));
     }
-    let pooled = network::pool(activation.clone());
-    assert_eq!(pooled.dims(), [2, features]);
-    compare("features".to_owned(), read(pooled.flatten(0, 1)));
-    compare(
-        "logits".to_owned(),
-        read(head.forward(activation).flatten(0, 1)),
-    );
+    for (name, end) in ["features", "logits"].into_iter().zip(made) {
+        compare(name.to_owned(), read(end.flatten()));
+    }
     errors
+}
+
+/// A network with these weights, from the image to the logits.
+fn network(
+    architecture: &Architecture,
+    size: &str,
+    options: &Options,
+    weights: &dyn TensorSource,
+    device: &Device,
+) -> Network {
+    let [height, width] = parse(size);
+    let graph = architecture.whole_graph([3, height, width], options, IMAGENET_CLASSES);
+    let graph = graph.unwrap();
+    let (tensors, report) = take(graph.tensors(), weights).unwrap();
+    assert!(
+        report.missing.is_empty() && report.misshaped.is_empty(),
+        "{report:?}"
+    );
+    Network::new(graph, &state_dict([&tensors]), device).unwrap()
 }
 
 /// The same comparison for the network as it is compiled: once with every stage put out, once with the
@@ -129,13 +126,8 @@ fn compiled_errors(
     precision: Precision,
 ) -> Vec<(String, f64)> {
     let [height, width] = parse(size);
-    let image = [3, height, width];
-    let card = |features: Value| {
-        HeadKind::Original.describe(architecture.head, features, IMAGENET_CLASSES)
-    };
-    let graph = architecture
-        .graph_with(image, &Options::default(), |image| image, card)
-        .unwrap();
+    let graph = architecture.whole_graph([3, height, width], &Options::default(), IMAGENET_CLASSES);
+    let graph = graph.unwrap();
     let (tensors, report) = take(graph.tensors(), weights).unwrap();
     assert!(report.missing.is_empty() && report.misshaped.is_empty());
     let shape = [2, 3, height, width];
@@ -457,42 +449,39 @@ fn inception_branches_are_torchvisions() {
             Tensor::<4>::from_data(data, &device)
         };
         let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-        let network = |options: Options| {
-            let graph = architecture.graph([3, side, side], &options).unwrap();
-            let backbone = Network::new(graph, &device);
-            let namer = backbone.clone();
-            let filled = fill(backbone, &Generated, &|path| namer.torch_name(&path));
-            filled.unwrap().0
+        let size = format!("{side}x{side}");
+        let build = |options| network(architecture, &size, &options, &Generated, &device);
+        let run = |network: &Network, wanted: &[usize]| -> Vec<Vec<f32>> {
+            let made = network
+                .run([(0, Activation::Map(images()))], wanted)
+                .unwrap();
+            made.into_iter().map(|made| read(made.flatten())).collect()
         };
 
-        let with_auxiliary = network(Options {
+        let with_auxiliary = build(Options {
             auxiliary: Some(IMAGENET_CLASSES),
             ..Options::default()
         });
-        let (_, logits) = with_auxiliary.forward_auxiliary(images());
+        let outputs = with_auxiliary.graph().outputs().iter();
+        let auxiliary = outputs.filter(|output| output.auxiliary);
+        let wanted: Vec<usize> = auxiliary.map(|output| output.value).collect();
         let held = golden
             .tensors
             .keys()
             .filter(|key| key.contains("auxiliary"));
-        assert_eq!(logits.len(), held.count(), "{name}");
-        for (index, logits) in logits.into_iter().enumerate() {
-            let found = read(logits.flatten(0, 1));
+        assert_eq!(wanted.len(), held.count(), "{name}");
+        for (index, found) in run(&with_auxiliary, &wanted).into_iter().enumerate() {
             let error = relative_error(&found, truth(&format!("auxiliary.{index}")));
             println!("{name} auxiliary {index}: {error:.1e}");
             assert!(error < ON_THE_PROCESSOR, "{name} {index}: {error:.2e}");
         }
 
-        let transformed = network(Options {
+        let transformed = build(Options {
             transform_input: true,
             ..Options::default()
         });
-        let features = network::pool(transformed.forward(images()));
-        let slot = architecture.head;
-        let width = transformed.graph().features();
-        let head = Head::new(&HeadKind::Original, slot, width, IMAGENET_CLASSES, &device);
-        let (head, _) = fill(head, &Generated, &|path| format!("{}.{path}", slot.name)).unwrap();
-        let found = read(head.forward_features(features).flatten(0, 1));
-        let error = relative_error(&found, truth("transformed"));
+        let found = &run(&transformed, &[transformed.graph().output()])[0];
+        let error = relative_error(found, truth("transformed"));
         assert!(error < ON_THE_PROCESSOR, "{name} transformed: {error:.2e}");
     }
 }

@@ -7,8 +7,8 @@ use rekindle_cpu as cpu;
 use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
 
 use super::place::{Place, Places, place};
-use super::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId, Weight, Work};
 use crate::graph::{Conv, Nonlinearity, Pool};
+use crate::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId, Weight, Work};
 
 /// A program made ready for the processor.
 #[derive(Debug)]

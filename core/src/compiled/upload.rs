@@ -4,9 +4,10 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::precision::Precision;
-use super::program::{Ending, SelfAttention, Shape, Work};
-use crate::graph::{LARGEST_BINDING, Nonlinearity, Pool};
+use crate::binding::LARGEST_BINDING;
+use crate::graph::{Nonlinearity, Pool};
 use crate::kernels::{FrozenConv, conv_options};
+use crate::program::{Ending, SelfAttention, Shape, Work};
 
 /// What a step does, with its numbers on the device.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ mod upsample;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-pub use batch_norm::batch_norm;
+pub use batch_norm::{BatchNormalised, batch_norm_by_batch};
 pub use conv::{conv_options, conv2d};
 pub use frame::Frame;
 pub use fused::{FrozenConv, matmul};

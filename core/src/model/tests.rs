@@ -30,7 +30,7 @@ fn what_runs_over_is_an_error_and_no_answer() {
         error => panic!("{error}"),
     };
     // Weights that are numbers, in the last layer and in the first.
-    let width = model.backbone_graph().features();
+    let width = model.graph().features();
     let head = Tensors::from([
         (
             "fc.weight".to_owned(),

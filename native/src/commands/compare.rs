@@ -106,7 +106,7 @@ fn row(model: &str, args: &CompareArgs, context: &Context) -> anyhow::Result<Row
         graph,
         ..
     } = inspected;
-    let side = graph.image()[1];
+    let side = graph.input()[1];
     let default = architecture.weights.iter().find(|w| w.accuracy.is_some());
     // What was published is the network's own classes' accuracy; a new head has another.
     let accuracy = match card {

@@ -2,7 +2,9 @@
 
 use thiserror::Error;
 
-use crate::graph::{Graph, InitRules, Options, Value, sketch};
+use crate::graph::{Graph, InitRules, Options, Outputs, Value, sketch};
+use crate::head::HeadKind;
+pub use crate::head::{HeadSlot, HeadStyle};
 use crate::preprocess::Preset;
 use crate::task::Task;
 
@@ -92,27 +94,43 @@ impl Architecture {
         }
     }
 
-    /// The network as data, for images `[C, H, W]`.
+    /// The backbone as data, for images `[C, H, W]`.
     ///
     /// # Errors
     ///
     /// When the network cannot take such images: the error says what it can take.
     pub fn graph(&self, image: [usize; 3], options: &Options) -> Result<Graph, UnsupportedInput> {
-        self.graph_with(image, options, |image| image, |features| features)
+        self.graph_with(image, options, |image| image, Outputs::from)
     }
 
-    /// The same with whatever `before` writes in front of the network and `then` behind the features:
-    /// an adapter, a head.
+    /// The whole network as data, with its own head for so many classes.
     ///
     /// # Errors
     ///
-    /// When the network cannot take such images.
+    /// As [`graph`](Self::graph).
+    pub fn whole_graph(
+        &self,
+        image: [usize; 3],
+        options: &Options,
+        classes: usize,
+    ) -> Result<Graph, UnsupportedInput> {
+        let slot = self.head.for_options(options);
+        let head = |x: Value| HeadKind::Original.describe(slot, x, classes);
+        self.graph_with(image, options, |image| image, head)
+    }
+
+    /// The network with whatever `before` writes in front of it and `then` behind what it puts out:
+    /// an adapter of channels, a head.
+    ///
+    /// # Errors
+    ///
+    /// As [`graph`](Self::graph).
     pub fn graph_with(
         &self,
         image: [usize; 3],
         options: &Options,
         before: impl FnOnce(Value) -> Value,
-        then: impl FnOnce(Value) -> Value,
+        then: impl FnOnce(Value) -> Outputs,
     ) -> Result<Graph, UnsupportedInput> {
         let [_, height, width] = image;
         let is_possible = |side: usize| {
@@ -131,34 +149,43 @@ impl Architecture {
         })
     }
 
-    /// The network as data at the size it was trained for, with the auxiliary classifiers that
-    /// torchvision builds by default.
-    pub fn published_graph(&self) -> Graph {
-        let options = Options {
+    /// What torchvision builds when nobody says otherwise.
+    fn default_options(&self) -> Options {
+        Options {
             auxiliary: self.auxiliary_by_default.then_some(IMAGENET_CLASSES),
             ..Options::default()
-        };
-        let image = [3, self.input_size, self.input_size];
-        sketch(image, &options, self.describe)
-            .unwrap_or_else(|error| panic!("{} at its own size: {error}", self.name))
+        }
     }
 
-    /// Parameters with the 1000-class ImageNet head (buffers not counted).
+    /// The backbone as data at the size it was trained for, with the auxiliary classifiers that
+    /// torchvision builds by default.
+    pub fn published_graph(&self) -> Graph {
+        self.published(self.graph(self.published_image(), &self.default_options()))
+    }
+
+    /// The same with the head of the published weights.
+    pub fn published_whole_graph(&self) -> Graph {
+        let options = self.default_options();
+        self.published(self.whole_graph(self.published_image(), &options, IMAGENET_CLASSES))
+    }
+
+    fn published_image(&self) -> [usize; 3] {
+        [3, self.input_size, self.input_size]
+    }
+
+    fn published(&self, graph: Result<Graph, UnsupportedInput>) -> Graph {
+        graph.unwrap_or_else(|error| panic!("{} at its own size: {error}", self.name))
+    }
+
+    /// Learnable numbers with the head of the published weights.
     pub fn params(&self) -> u64 {
-        let graph = self.published_graph();
-        let head = self.head.parameters(graph.features(), IMAGENET_CLASSES);
-        (graph.parameter_count() + head) as u64
+        self.published_whole_graph().parameter_count() as u64
     }
 
-    /// Multiply-adds of one forward pass with the 1000-class ImageNet head at
+    /// Multiply-adds of one forward pass with the head of the published weights at
     /// [`Architecture::input_size`].
     pub fn macs(&self) -> u64 {
-        let graph = self.published_graph();
-        let positions = match (self.head.style, graph.stages().last()) {
-            (HeadStyle::PooledConv, Some(last)) => last.shape[1..].iter().product(),
-            _ => 1,
-        };
-        graph.macs() + (positions * graph.features() * IMAGENET_CLASSES) as u64
+        self.published_whole_graph().macs()
     }
 
     /// Length of the pooled feature vector.
@@ -230,87 +257,6 @@ impl UnsupportedInput {
             false => least,
         }
     }
-}
-
-/// The place of the classifier in torchvision's state_dict, and what it does there.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct HeadSlot {
-    /// The module's name: `fc`, `classifier`, `heads.head`.
-    pub name: &'static str,
-    /// What stands there.
-    pub style: HeadStyle,
-    /// The share of the features that torchvision drops before it in training.
-    pub dropout: f64,
-    /// The module that the last layer takes the place of in a bare network ([`Options::bare`]), where
-    /// there are hidden layers to leave out.
-    pub bare: Option<&'static str>,
-}
-
-impl HeadSlot {
-    const fn new(name: &'static str, style: HeadStyle) -> Self {
-        Self {
-            name,
-            style,
-            dropout: 0.0,
-            bare: None,
-        }
-    }
-
-    /// A linear layer of that name.
-    pub const fn linear(name: &'static str) -> Self {
-        Self::new(name, HeadStyle::Linear { bias: true })
-    }
-
-    /// A linear layer of that name that adds nothing.
-    pub const fn linear_without_bias(name: &'static str) -> Self {
-        Self::new(name, HeadStyle::Linear { bias: false })
-    }
-
-    /// SqueezeNet's convolution.
-    pub const fn pooled_conv(name: &'static str) -> Self {
-        Self::new(name, HeadStyle::PooledConv)
-    }
-
-    /// With this share of the features dropped before it in training.
-    pub const fn dropout(self, dropout: f64) -> Self {
-        Self { dropout, ..self }
-    }
-
-    /// Behind hidden layers which, with it, are the module of this name.
-    pub const fn bare(self, bare: &'static str) -> Self {
-        Self {
-            bare: Some(bare),
-            ..self
-        }
-    }
-
-    /// The place of the head in a network of these options.
-    pub fn for_options(self, options: &Options) -> Self {
-        match self.bare {
-            Some(name) if options.bare => Self::linear(name),
-            _ => self,
-        }
-    }
-
-    /// Learnable numbers of the original head.
-    pub const fn parameters(&self, features: usize, classes: usize) -> usize {
-        match self.style {
-            HeadStyle::Linear { bias: false } => features * classes,
-            HeadStyle::Linear { bias: true } | HeadStyle::PooledConv => (features + 1) * classes,
-        }
-    }
-}
-
-/// What a network's last layer is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadStyle {
-    /// Pooled features into a linear layer.
-    Linear {
-        /// Whether a number per class is added.
-        bias: bool,
-    },
-    /// SqueezeNet's: a 1×1 convolution on the maps, ReLU, then the global average.
-    PooledConv,
 }
 
 /// Weights that somebody published for an architecture.

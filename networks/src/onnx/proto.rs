@@ -5,7 +5,7 @@
 
 /// A message being written.
 #[derive(Debug, Default, Clone)]
-pub(super) struct Message(Vec<u8>);
+pub struct Message(Vec<u8>);
 
 impl Message {
     /// The bytes.
@@ -66,7 +66,7 @@ impl Message {
 
 /// What steers a node.
 #[derive(Debug, Clone)]
-pub(super) enum Attribute<'a> {
+pub enum Attribute<'a> {
     Int(&'a str, i64),
     Float(&'a str, f32),
     Ints(&'a str, Vec<i64>),
@@ -94,7 +94,7 @@ impl Attribute<'_> {
 }
 
 /// A `NodeProto`.
-pub(super) fn node(
+pub fn node(
     op: &str,
     name: &str,
     inputs: &[&str],
@@ -114,13 +114,13 @@ pub(super) fn node(
 
 /// What tensors are made of.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Element {
+pub enum Element {
     Float = 1,
     Int64 = 7,
 }
 
 /// A `TensorProto`.
-pub(super) fn tensor(name: &str, shape: &[usize], element: Element, raw: &[u8]) -> Message {
+pub fn tensor(name: &str, shape: &[usize], element: Element, raw: &[u8]) -> Message {
     let message = shape
         .iter()
         .fold(Message::default(), |m, &axis| m.int(1, axis as i64));
@@ -128,7 +128,7 @@ pub(super) fn tensor(name: &str, shape: &[usize], element: Element, raw: &[u8]) 
 }
 
 /// A `ValueInfoProto` of floats `[batch, …]`.
-pub(super) fn value_info(name: &str, shape: &[usize]) -> Message {
+pub fn value_info(name: &str, shape: &[usize]) -> Message {
     let batch = Message::default().text(2, "batch");
     let axes = shape
         .iter()

@@ -1,8 +1,12 @@
 //! What a frozen network is compiled to: fewer, larger steps that carry their numbers.
 
+mod lowering;
+
+pub use lowering::{CompileError, Lowering, maps};
+
 use std::borrow::Cow;
 
-use crate::graph::{Conv, Nonlinearity, Pool};
+use crate::graph::{Conv, Flow, Nonlinearity, Pool, Schedule};
 
 /// The shape of a value for one image, channels last: maps have rows and columns, tokens stand in one
 /// row, features at one position.
@@ -17,6 +21,20 @@ pub struct Shape {
 }
 
 impl Shape {
+    /// Of a graph's value that is maps `[C, H, W]`, tokens `[T, C]` or features `[F]`.
+    pub fn of(shape: &[usize]) -> Self {
+        let (rows, columns, channels) = match *shape {
+            [channels, rows, columns] => (rows, columns, channels),
+            [tokens, channels] => (1, tokens, channels),
+            _ => (1, 1, shape.iter().product()),
+        };
+        Self {
+            rows,
+            columns,
+            channels,
+        }
+    }
+
     /// Rows times columns.
     pub fn positions(self) -> usize {
         self.rows * self.columns
@@ -239,7 +257,7 @@ pub struct SelfAttention {
 
 /// A step made ready for a device: what it does there is a `K`.
 #[derive(Debug)]
-pub(super) struct Job<K> {
+pub(crate) struct Job<K> {
     pub name: String,
     /// Multiply-adds for one image.
     pub macs: u64,
@@ -265,8 +283,23 @@ pub struct Timing {
 }
 
 impl Program<'_> {
+    /// How long each of its values is needed.
+    pub(crate) fn schedule(&self) -> Schedule {
+        let mut flows = Vec::with_capacity(self.steps.len());
+        for step in &self.steps {
+            flows.push(Flow {
+                inputs: &step.inputs,
+                output: step.output,
+            });
+        }
+        match Schedule::new(&flows, &[0], &self.outputs) {
+            Ok(schedule) => schedule,
+            Err(error) => unreachable!("a program's values follow from the image: {error}"),
+        }
+    }
+
     /// Numbers of all weights.
-    pub(super) fn weights(&self) -> usize {
+    pub(crate) fn weights(&self) -> usize {
         let count = |step: &Step| match &step.work {
             Work::Conv { weight, .. } | Work::Linear { weight, .. } => weight.count(),
             _ => 0,
@@ -275,7 +308,7 @@ impl Program<'_> {
     }
 
     /// The steps as jobs: `ready` is given each one's number, its work and the shape of its first input.
-    pub(super) fn jobs<K>(
+    pub(crate) fn jobs<K>(
         &mut self,
         mut ready: impl FnMut(usize, Work<'_>, Shape) -> K,
     ) -> Vec<Job<K>> {

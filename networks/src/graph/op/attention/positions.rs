@@ -1,24 +1,5 @@
-//! What attention is made of: windows and positions.
-
-use super::{Attention, Neighbourhood};
-
-/// How many windows a map `[H, W, C]` (or a sequence `[T, C]`) falls into, and the positions in each.
-pub(super) fn windows(attention: &Attention, shape: &[usize]) -> (usize, usize) {
-    let (rows, columns) = (shape[0], if shape.len() == 3 { shape[1] } else { 1 });
-    match attention.neighbourhood {
-        Neighbourhood::All => (1, rows * columns),
-        Neighbourhood::Window { side, .. } | Neighbourhood::Block { side } => {
-            (rows.div_ceil(side) * columns.div_ceil(side), side * side)
-        }
-        Neighbourhood::Grid { side } => (rows * columns / (side * side), side * side),
-    }
-}
-
-/// How many offsets there are between two of the positions of a square window.
-pub(super) fn offsets(positions: usize) -> usize {
-    let side = (positions as f64).sqrt().round() as usize;
-    (2 * side - 1).pow(2)
-}
+//! Positions in windows: their offsets from each other, what is added to scores by offset, and what keeps strangers
+//! apart.
 
 /// For each pair of positions in a window of `side` × `side`, the row of the bias table: `side⁴`
 /// numbers, row-major by (query, key).
@@ -74,6 +55,45 @@ pub fn shift_mask([height, width]: [usize; 2], side: usize, shifts: [usize; 2]) 
         }
     }
     mask
+}
+
+/// What a table by offset adds to the scores of each pair of positions, `[heads, positions, positions]`.
+///
+/// # Shapes
+///
+/// - table: `[(2·side − 1)², heads]`
+pub(super) fn spread(table: &[f32], side: usize, heads: usize) -> Vec<f32> {
+    let index = relative_position_index(side);
+    let of_head = |head: usize| index.iter().map(move |&row| row * heads + head);
+    (0..heads).flat_map(of_head).map(|at| table[at]).collect()
+}
+
+/// The table that Swin v2's small perceptron makes of the offsets: a hidden layer with ReLU, an output layer, and
+/// 16 times the sigmoid.
+///
+/// # Shapes
+///
+/// - hidden: weight `[width, 2]` and bias `[width]`
+/// - output: weight `[heads, width]`
+/// - returns: `[(2·side − 1)², heads]`
+pub(super) fn continuous_table(hidden: [&[f32]; 2], output: &[f32], side: usize) -> Vec<f32> {
+    let [weight, bias] = hidden;
+    let width = bias.len();
+    let mut table = Vec::new();
+    for offset in log_offsets(side).chunks_exact(2) {
+        let inner: Vec<f64> = (0..width)
+            .map(|unit| {
+                let [a, b] = [weight[2 * unit], weight[2 * unit + 1]];
+                let sum = f64::from(a) * f64::from(offset[0]) + f64::from(b) * f64::from(offset[1]);
+                (sum + f64::from(bias[unit])).max(0.0)
+            })
+            .collect();
+        table.extend(output.chunks_exact(width).map(|row| {
+            let products = row.iter().zip(&inner).map(|(&w, x)| f64::from(w) * x);
+            (16.0 / (1.0 + (-products.sum::<f64>()).exp())) as f32
+        }));
+    }
+    table
 }
 
 #[cfg(test)]

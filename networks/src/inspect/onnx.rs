@@ -4,44 +4,22 @@
 //! depends on the network alone, such as the biases by relative position, is computed here and
 //! written as a constant. The batch is free, the image's size is fixed.
 
-mod proto;
-mod write;
-
-use thiserror::Error;
+pub use crate::onnx::OnnxError;
 
 use crate::graph::Graph;
 use crate::model::{Contents, METADATA_KEY};
+use crate::onnx::{Message, Name, Writer, value_info};
 use crate::weights::StateDict;
-use proto::{Message, value_info};
-use write::Writer;
-
-/// Why a network could not be written.
-#[derive(Debug, Error)]
-pub enum OnnxError {
-    /// Protocol buffers end at two gibibytes.
-    #[error(
-        "the network is too large for one ONNX file: {bytes} bytes, and protocol buffers end at 2 GiB"
-    )]
-    TooLarge {
-        /// What it would take.
-        bytes: u64,
-    },
-    /// A step whose numbers the model does not hold.
-    #[error("the model has no tensor called '{name}'")]
-    Missing {
-        /// The tensor's name.
-        name: String,
-    },
-}
 
 /// The version of ONNX's file format.
 const IR_VERSION: i64 = 9;
 /// The version of its operators.
 const OPERATORS: i64 = 20;
+/// The longest protocol buffer, in bytes.
 const LARGEST: u64 = (1 << 31) - 1;
 
-/// The bytes of an ONNX file: `image [batch, 3, H, W]`, normalised, to `logits [batch, classes]`. The
-/// model's card travels in the metadata under the same key as in our own files.
+/// The bytes of an ONNX file: `image [batch, C, H, W]`, normalised, to the network's outputs by their names, such as
+/// `logits [batch, classes]`. The model's card travels in the metadata under the same key as in our own files.
 ///
 /// # Errors
 ///
@@ -57,13 +35,13 @@ pub fn export(model: &Contents) -> Result<Vec<u8>, OnnxError> {
 }
 
 fn file(graph: &Graph, tensors: &StateDict<'_>, card: &str) -> Result<Vec<u8>, OnnxError> {
-    let mut writer = Writer::new(graph, tensors);
-    let logits = writer.network()?;
-    let body = writer
-        .finish(&logits, "logits")
+    let mut body = steps(graph, tensors)?
         .text(2, "rekindle")
-        .message(11, &value_info("image", &graph.image()))
-        .message(12, &value_info("logits", graph.shape()));
+        .message(11, &value_info("image", graph.input()));
+    for output in graph.main_outputs() {
+        let shape = graph.shape_of(output.value);
+        body = body.message(12, &value_info(&output.name, shape));
+    }
     if body.len() as u64 > LARGEST {
         return Err(OnnxError::TooLarge {
             bytes: body.len() as u64,
@@ -79,4 +57,27 @@ fn file(graph: &Graph, tensors: &StateDict<'_>, card: &str) -> Result<Vec<u8>, O
         .message(8, &operators)
         .message(14, &entry)
         .into_bytes())
+}
+
+/// The operators of the steps that lead to the outputs.
+fn steps(graph: &Graph, tensors: &StateDict<'_>) -> Result<Message, OnnxError> {
+    let mut writer = Writer::new(tensors);
+    let mut names: Vec<Name> = vec![String::new(); graph.nodes().len() + 1];
+    "image".clone_into(&mut names[0]);
+    for (index, node) in graph.main() {
+        let inputs: Vec<&str> = node
+            .inputs
+            .iter()
+            .map(|&value| names[value].as_str())
+            .collect();
+        writer.begin(&node.name);
+        names[index + 1] = node
+            .op
+            .facts()
+            .onnx(&graph.site(node), &inputs, &mut writer)?;
+    }
+    for output in graph.main_outputs() {
+        writer.put_out(&names[output.value], &output.name);
+    }
+    Ok(writer.finish())
 }

@@ -1,7 +1,7 @@
 //! How maps are cut into the windows that attention works in, as lists of positions.
 
-use super::program::Shape;
 use crate::graph::{Neighbourhood, shift_mask};
+use crate::program::Shape;
 
 /// A map cut into windows.
 pub(super) struct Cut {
