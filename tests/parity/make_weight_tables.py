@@ -91,7 +91,7 @@ const fn preset(
 ) -> Preset {
     Preset {
         resize,
-        crop,
+        crop: Some(crop),
         interpolation,
         mean,
         std,
@@ -101,7 +101,7 @@ const fn preset(
 
 /// The whole photo, its shorter side so long.
 const fn whole(resize: u32, interpolation: Interpolation) -> Preset {
-    imagenet(resize, resize, interpolation)
+    imagenet(resize, resize, interpolation).without_crop()
 }
 
 /// A classifier's shares of photos whose class is the likeliest, and is among the five likeliest.

@@ -9,11 +9,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::bench::UNTRAINED;
-use super::inspect::Inspected;
-use super::{Context, print_json, print_text, table};
 use crate::cli::{CompareArgs, InspectArgs};
+use crate::context::Context;
 use crate::figures::Figures;
-use crate::ui::{ExitCode, Failure, Unit};
+use crate::inspected::Inspected;
+use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, table};
 
 /// One network, as `compare --json` prints it.
 #[derive(Debug, Serialize)]

@@ -1,19 +1,21 @@
 //! `rekindle models`: the networks there are.
 
 use rekindle_core::backbone::{Architecture, architectures};
+use rekindle_core::task::Task;
 use serde::Serialize;
 
-use super::{Context, print_json, print_text, table};
+use crate::context::Context;
 use crate::fetch::{Places, locate};
 use crate::figures::Figures;
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, print_json, print_text, table};
 
 /// A network, as `models --json` prints it.
 #[derive(Debug, Serialize)]
 struct Entry {
     name: &'static str,
     family: &'static str,
+    task: Task,
     /// Learnable numbers with the ImageNet head.
     params: u64,
     /// Multiply-adds of one image.
@@ -41,7 +43,8 @@ struct WeightEntry {
     #[serde(flatten)]
     figures: Figures,
     resize: u32,
-    crop: u32,
+    /// None where the network sees whole photos.
+    crop: Option<u32>,
     available: bool,
 }
 
@@ -65,6 +68,7 @@ impl Entry {
         Some(Self {
             name: architecture.name,
             family: architecture.family,
+            task: architecture.task,
             params: architecture.params(),
             macs: architecture.macs(),
             input_size: architecture.input_size,

@@ -7,6 +7,7 @@ use super::pretrained::PretrainedWeights;
 use crate::graph::{Graph, InitRules, Options, Outputs, Value, sketch};
 use crate::head::HeadKind;
 pub use crate::head::{HeadSlot, HeadStyle};
+use crate::task::Task;
 
 /// A network that Rekindle can build by name.
 ///
@@ -20,6 +21,8 @@ pub struct Architecture {
     pub aliases: &'static [&'static str],
     /// The family, as a person would write it.
     pub family: &'static str,
+    /// What it answers about a photo.
+    pub task: Task,
     /// Side of the square input it was trained for, in pixels.
     pub input_size: usize,
     /// Every side must be a multiple of this many pixels.
@@ -56,6 +59,7 @@ impl Architecture {
             name,
             aliases: &[],
             family,
+            task: Task::Classify,
             input_size: 224,
             input_multiple: 1,
             head,
@@ -71,6 +75,11 @@ impl Architecture {
     /// Drawn from these distributions when untrained.
     pub(super) const fn init(self, init: InitRules) -> Self {
         Self { init, ..self }
+    }
+
+    /// For this task.
+    pub const fn task(self, task: Task) -> Self {
+        Self { task, ..self }
     }
 
     /// With auxiliary classifiers of these names.

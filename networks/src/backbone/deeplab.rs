@@ -8,6 +8,7 @@ use super::fcn::{answers, auxiliary};
 use super::pretrained::PretrainedWeights;
 use super::{fcn, mobilenet, published};
 use crate::graph::{Conv, InitRules, Norm, Outputs, Resample, Value};
+use crate::task::Task;
 
 /// Channels of each of the convolutions side by side, and of what is made of them.
 const WIDTH: usize = 256;
@@ -60,9 +61,16 @@ const fn entry(
     describe: fn(Value) -> Value,
     weights: &'static [PretrainedWeights],
 ) -> Architecture {
-    Architecture::new(name, "DeepLab v3", HeadSlot::own("classifier", head), describe, weights)
-        .whole_photos(520)
-        .auxiliary(&["aux_classifier."], true)
+    Architecture::new(
+        name,
+        "DeepLab v3",
+        HeadSlot::own("classifier", head),
+        describe,
+        weights,
+    )
+    .whole_photos(520)
+    .task(Task::Segment)
+    .auxiliary(&["aux_classifier."], true)
 }
 
 /// The family as torchvision publishes it.

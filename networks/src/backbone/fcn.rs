@@ -7,6 +7,7 @@ use super::architecture::{Architecture, HeadSlot};
 use super::pretrained::PretrainedWeights;
 use super::{published, resnet};
 use crate::graph::{Conv, InitRules, Norm, Outputs, Resample, Value};
+use crate::task::Task;
 
 /// ResNet-50 and ResNet-101, whose last two layers look further instead of halving the map.
 pub(super) fn resnet50(image: Value) -> Value {
@@ -68,10 +69,17 @@ const fn entry(
     describe: fn(Value) -> Value,
     weights: &'static [PretrainedWeights],
 ) -> Architecture {
-    Architecture::new(name, "FCN", HeadSlot::own("classifier", head), describe, weights)
-        .whole_photos(520)
-        .init(INIT)
-        .auxiliary(&["aux_classifier."], true)
+    Architecture::new(
+        name,
+        "FCN",
+        HeadSlot::own("classifier", head),
+        describe,
+        weights,
+    )
+    .whole_photos(520)
+    .task(Task::Segment)
+    .init(INIT)
+    .auxiliary(&["aux_classifier."], true)
 }
 
 /// The family as torchvision publishes it.

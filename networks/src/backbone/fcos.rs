@@ -55,7 +55,10 @@ fn head(x: &Value, classes: usize) -> Outputs {
                 let x = tower(x);
                 let distances = x.conv("bbox_reg", conv(4)).relu();
                 outputs.push((format!("bbox_regression.{level}"), distances));
-                outputs.push((format!("bbox_ctrness.{level}"), x.conv("bbox_ctrness", conv(1))));
+                outputs.push((
+                    format!("bbox_ctrness.{level}"),
+                    x.conv("bbox_ctrness", conv(1)),
+                ));
             });
         });
     }

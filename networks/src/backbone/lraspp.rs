@@ -10,6 +10,7 @@ use super::fcn::answers;
 use super::published;
 use crate::graph::Nonlinearity::Sigmoid;
 use crate::graph::{Conv, Norm, Outputs, Resample, Value};
+use crate::task::Task;
 
 /// Channels of the coarse map that is classified.
 const WIDTH: usize = 128;
@@ -45,4 +46,5 @@ pub(super) const LRASPPS: [Architecture; 1] = [Architecture::new(
     published::LRASPP_MOBILENET_V3_LARGE,
 )
 .whole_photos(520)
+.task(Task::Segment)
 .init(deeplab::INIT)];

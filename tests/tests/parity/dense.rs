@@ -12,7 +12,8 @@ use rekindle_core::weights::{Generated, Tensors, state_dict, take};
 use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, test_adapter};
 
 use super::{
-    ON_THE_PROCESSOR, ON_WGSL, ONE_AT_A_TIME, channels_first, judge, parse, read, run_compiled, sizes,
+    ON_THE_PROCESSOR, ON_WGSL, ONE_AT_A_TIME, channels_first, judge, parse, read, run_compiled,
+    sizes,
 };
 
 /// The networks that take part in every run. The others do so with `REKINDLE_NIGHTLY`.
@@ -66,7 +67,10 @@ impl<'a> Case<'a> {
             size,
             graph: Arc::new(graph),
             tensors,
-            input: Generated::input(&shape).into_iter().map(|x| x * scale).collect(),
+            input: Generated::input(&shape)
+                .into_iter()
+                .map(|x| x * scale)
+                .collect(),
             shape,
         }
     }
@@ -78,7 +82,10 @@ impl<'a> Case<'a> {
             let rest = key.strip_prefix(self.size)?.strip_prefix('/')?;
             let (_, name) = rest.split_once('/')?;
             let value = self.graph.value(name);
-            Some((key.as_str(), value.unwrap_or_else(|| panic!("no value is called {name}"))))
+            Some((
+                key.as_str(),
+                value.unwrap_or_else(|| panic!("no value is called {name}")),
+            ))
         });
         held.collect()
     }
@@ -99,7 +106,10 @@ impl<'a> Case<'a> {
             {
                 let other = other_winners(&values, self.graph.shape_of(*value), winners);
                 println!("{key}: {:.4} % of the winners are others", 100.0 * other);
-                assert!(other <= OTHER_WINNERS, "{key}: {other} of the winners are others");
+                assert!(
+                    other <= OTHER_WINNERS,
+                    "{key}: {other} of the winners are others"
+                );
             }
         }
         errors
@@ -124,12 +134,19 @@ impl<'a> Case<'a> {
     fn compiled(&self, device: &Device) -> Vec<(String, f64)> {
         let mut errors = Vec::new();
         let held = self.held();
-        let is_answer = |(key, _): &(&'a str, usize)| key.contains("/output/") && !key.ends_with("/aux");
+        let is_answer =
+            |(key, _): &(&'a str, usize)| key.contains("/output/") && !key.ends_with("/aux");
         let answers: Vec<_> = held.iter().copied().filter(is_answer).collect();
         for held in [held, answers] {
             let wanted: Vec<usize> = held.iter().map(|(_, value)| *value).collect();
             let program = lower(&self.graph, &state_dict([&self.tensors]), &wanted).unwrap();
-            let made = run_compiled(fuse(program), &self.input, self.shape, device, Precision::Full);
+            let made = run_compiled(
+                fuse(program),
+                &self.input,
+                self.shape,
+                device,
+                Precision::Full,
+            );
             let made = made.into_iter().zip(&wanted);
             let made = made.map(|(made, value)| channels_first(made, self.graph.shape_of(*value)));
             errors.extend(self.errors(&held, made.collect()));
@@ -166,7 +183,12 @@ fn other_winners(logits: &[f32], shape: &[usize], winners: &[f32]) -> f64 {
 fn check(name: &str, size: &str, golden: &Golden, device: &Device, allowed: f64) {
     let case = Case::new(network(name), golden, size);
     judge(name, size, &case.stepwise(device), allowed);
-    judge(&format!("{name} compiled"), size, &case.compiled(device), allowed);
+    judge(
+        &format!("{name} compiled"),
+        size,
+        &case.compiled(device),
+        allowed,
+    );
 }
 
 fn on_the_processor(name: &str) {
@@ -176,7 +198,11 @@ fn on_the_processor(name: &str) {
     }
     let golden = Golden::read(name);
     let sizes = sizes(&golden);
-    assert_eq!(sizes.len(), if name.starts_with("deeplab") { 3 } else { 2 }, "{name}: so many sizes");
+    assert_eq!(
+        sizes.len(),
+        if name.starts_with("deeplab") { 3 } else { 2 },
+        "{name}: so many sizes"
+    );
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
     for size in sizes {
         check(name, &size, &golden, &Device::flex(), ON_THE_PROCESSOR);

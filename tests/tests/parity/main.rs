@@ -207,7 +207,9 @@ fn channels_first(values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
         let (image, channel) = (plane / channels, plane % channels);
         (image * positions + position) * channels + channel
     };
-    (0..values.len()).map(|index| values[place(index)]).collect()
+    (0..values.len())
+        .map(|index| values[place(index)])
+        .collect()
 }
 
 /// Every network that answers with logits of the whole photo.
