@@ -70,10 +70,9 @@ fn fire(x: &Value, squeeze: usize, expand: usize) -> Value {
 const INIT: InitRules = InitRules {
     conv: Init::KaimingUniform,
     conv_bias: Init::Constant(0.0),
-    // The head, though it is a convolution here.
     linear: Init::Normal(0.01),
     linear_bias: Init::Constant(0.0),
-    special: &[],
+    special: &[("classifier.1.weight", Init::Normal(0.01))],
     parts: &[],
 };
 

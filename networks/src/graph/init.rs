@@ -136,7 +136,7 @@ pub struct Scratch<'a> {
 }
 
 impl<'a> Scratch<'a> {
-    /// The numbers of this network.
+    /// The numbers of this network, which goes from the image to the answers.
     pub fn new(graph: &'a Graph, rules: InitRules, seed: u64) -> Self {
         Self { graph, rules, seed }
     }
@@ -149,7 +149,7 @@ impl<'a> Scratch<'a> {
         let fans = match (is_bias, layer) {
             (false, _) => Fans::of(shape),
             (true, Some(layer)) => Fans::of(&layer.parameters()[0].1),
-            // A head's: it stands on the features.
+            // Of no layer of the graph, such as an adapter of channels.
             (true, None) => Fans::of(&[shape[0], self.graph.features()]),
         };
         if let Some(&(_, init)) = rules.special.iter().find(|(word, _)| name.contains(word)) {
