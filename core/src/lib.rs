@@ -24,6 +24,7 @@ pub mod compiled;
 pub mod device;
 #[cfg(feature = "burn")]
 pub mod kernels;
+pub mod metrics;
 pub mod model;
 #[cfg(feature = "burn")]
 pub mod network;
@@ -32,5 +33,5 @@ mod program;
 pub mod train;
 
 pub use rekindle_networks::{
-    backbone, graph, head, image, inspect, postprocess, preprocess, random, weights,
+    backbone, graph, head, image, inspect, postprocess, preprocess, random, task, weights,
 };

@@ -10,7 +10,7 @@ use rekindle_core::postprocess::Prediction;
 use rekindle_core::preprocess::{Augmentation, View};
 use rekindle_core::train::FeatureCache;
 
-use crate::commands::Context;
+use crate::context::Context;
 use crate::photos::{DecodeOptions, PhotoError, StreamError, decode_stream};
 use crate::ui::{Progress, Unit};
 
@@ -25,7 +25,7 @@ pub struct Views<'a> {
     pub augmented: u32,
     /// What they follow from,
     pub seed: u64,
-    /// and for each photo, what its content says ([`FileHash::key`](crate::dataset::FileHash::key)): a
+    /// and for each photo, what its content says ([`FileHash::key`](crate::hash::FileHash::key)): a
     /// photo keeps its views under another name and among other photos.
     pub keys: &'a [u64],
 }

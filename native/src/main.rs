@@ -3,11 +3,18 @@
 
 mod cli;
 mod commands;
+mod context;
 mod dataset;
+mod errors;
 mod features;
 mod fetch;
+mod figures;
 mod files;
+mod groups;
+mod hash;
+mod inspected;
 mod interrupt;
+mod measured;
 mod memory;
 mod models;
 mod options;
@@ -17,6 +24,7 @@ mod runs;
 mod serve;
 mod skipped;
 mod ui;
+mod usage;
 mod walk;
 
 use std::ffi::OsString;
@@ -28,6 +36,7 @@ use anyhow::Context as _;
 use clap::FromArgMatches as _;
 
 use crate::cli::Cli;
+use crate::context::Context;
 use crate::interrupt::Interrupt;
 use crate::ui::Console;
 
@@ -53,12 +62,12 @@ fn work() -> ExitCode {
     let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
     let (cli, matches) = match parsed {
         Ok(parsed) => parsed,
-        Err(error) => return ui::print_usage(error).into(),
+        Err(error) => return usage::print_usage(error).into(),
     };
     let outcome = options::check(&cli, &matches).map_err(anyhow::Error::new);
     match outcome.and_then(|()| run(cli)) {
         Ok(code) => code.into(),
-        Err(error) => ui::print_error(&error).into(),
+        Err(error) => errors::print_error(&error).into(),
     }
 }
 
@@ -77,7 +86,7 @@ fn run(cli: Cli) -> anyhow::Result<ui::ExitCode> {
     let limits = cli.command.limits();
     commands::run(
         cli.command,
-        &commands::Context {
+        &Context {
             global: cli.global,
             console,
             interrupt,

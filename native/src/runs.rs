@@ -11,8 +11,8 @@ use rekindle_core::model::PhotoHashes;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::dataset::hash_file;
 use crate::files::{self, WriteError};
+use crate::hash::hash_file;
 use crate::interrupt::Unfinished;
 use crate::ui::{ExitCode, advice};
 

@@ -18,4 +18,5 @@ mod onnx;
 pub mod postprocess;
 pub mod preprocess;
 pub mod random;
+pub mod task;
 pub mod weights;

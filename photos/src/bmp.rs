@@ -2,8 +2,7 @@
 
 use rekindle_networks::image::RgbImage;
 
-use super::decode::{Picture, picture_of, picture_over_white};
-use super::jpeg::zeroed;
+use super::picture::{Picture, picture_of, picture_over_white, zeroed};
 use super::{Limits, PhotoProblem};
 
 /// Bytes before the header that tells the size.

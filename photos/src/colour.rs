@@ -3,8 +3,7 @@
 use rekindle_networks::image::RgbImage;
 
 use super::PhotoProblem;
-use super::decode::{picture_of, picture_over_white};
-use super::jpeg::zeroed;
+use super::picture::{picture_of, picture_over_white, zeroed};
 
 /// One channel of light where `ink` (255 = full) lies over a ground that black ink left at `white`
 /// (255 = no black), rounded as Pillow's conversion from CMYK to RGB rounds.

@@ -7,33 +7,18 @@ use image::{DynamicImage, ImageFormat};
 use rekindle_networks::image::RgbImage;
 
 use super::bmp::Bmp;
+use super::foreign::Foreign;
 use super::gif::Gif;
 use super::guard::guarded;
 use super::jpeg::Jpeg;
 use super::limits::{MemoryBudget, Permit};
+use super::picture::{Picture, picture_of};
 use super::png::Png;
 use super::pnm::Pnm;
-use super::sniff::{Content, Foreign, sniff};
+use super::sniff::{Content, sniff};
 use super::tiff::Tiff;
 use super::webp::WebP;
 use super::{Limits, PhotoError, PhotoProblem, file};
-
-/// A picture whose header has been read and found acceptable: nothing of its size is allocated yet.
-pub(super) trait Picture {
-    /// Bytes that decoding holds at its height.
-    fn memory(&self) -> u64;
-
-    /// How the stored picture has to be turned.
-    fn orientation(&self) -> Orientation {
-        Orientation::NoTransforms
-    }
-
-    /// The picture as it is stored, in 8-bit RGB over white.
-    ///
-    /// # Errors
-    /// Damage, missing parts, and what is found out too late to be told from the header.
-    fn decode(self: Box<Self>) -> Result<RgbImage, PhotoProblem>;
-}
 
 /// Reads a header.
 type Open = for<'a> fn(&'a [u8], &Limits) -> Result<Box<dyn Picture + 'a>, PhotoProblem>;
@@ -184,22 +169,4 @@ fn upright(picture: RgbImage, orientation: Orientation) -> Result<RgbImage, Phot
     turned.apply_orientation(orientation);
     let (width, height) = (turned.width(), turned.height());
     picture_of(width, height, turned.into_rgb8().into_raw())
-}
-
-/// A picture of these bytes, three a pixel.
-pub(super) fn picture_of(width: u32, height: u32, rgb: Vec<u8>) -> Result<RgbImage, PhotoProblem> {
-    RgbImage::new(width, height, rgb).map_err(inconsistent)
-}
-
-/// A picture of these bytes, four a pixel, over white.
-pub(super) fn picture_over_white(
-    width: u32,
-    height: u32,
-    rgba: &[u8],
-) -> Result<RgbImage, PhotoProblem> {
-    RgbImage::from_rgba(width, height, rgba).map_err(inconsistent)
-}
-
-fn inconsistent(error: rekindle_networks::image::ImageError) -> PhotoProblem {
-    PhotoProblem::Corrupt(error.to_string())
 }

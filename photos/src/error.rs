@@ -1,12 +1,12 @@
 //! What can be wrong with a photo.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::limits::Bound;
-use super::sniff::{Foreign, help_with_other};
+use super::foreign::{Foreign, help_with_other};
 
 /// A photo that could not be used, and why.
 #[derive(Debug, Error)]
@@ -117,6 +117,38 @@ pub enum PhotoProblem {
     /// Anything else the operating system reports.
     #[error("the file cannot be read ({0})")]
     Io(io::Error),
+}
+
+/// The bound that a picture is beyond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bound {
+    /// The user's.
+    Pixels {
+        /// Width × height at most, in pixels.
+        allowed: u64,
+    },
+    /// The usual one.
+    Memory {
+        /// Bytes that decoding would hold.
+        needed: u64,
+        /// Bytes that it may hold.
+        allowed: u64,
+    },
+}
+
+impl fmt::Display for Bound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+        match *self {
+            Self::Pixels { allowed } => write!(f, "at most {allowed} pixels are allowed"),
+            Self::Memory { needed, allowed } => write!(
+                f,
+                "decoding it would take {:.1} GiB of memory, and {:.0} GiB are allowed",
+                gib(needed),
+                gib(allowed)
+            ),
+        }
+    }
 }
 
 /// Bytes in units of 2²⁰, rounded up, so that what is too large looks larger.

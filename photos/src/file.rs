@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::path::Path;
 
+use super::error::PhotoProblem;
+use super::limits::Limits;
 use super::sniff::camera_raw;
-use super::{Limits, PhotoProblem};
 
 /// The content of a file.
 ///

@@ -8,8 +8,7 @@ use std::num::NonZeroU64;
 use gif::{ColorOutput, DecodeOptions, Decoder, DecodingError, MemoryLimit};
 use rekindle_networks::image::RgbImage;
 
-use super::decode::{Picture, picture_of};
-use super::jpeg::zeroed;
+use super::picture::{Picture, picture_of, zeroed};
 use super::{Limits, PhotoProblem};
 
 /// What metadata before a picture may take, in bytes.

@@ -6,7 +6,7 @@ use libheif_rs::{
 };
 use rekindle_networks::image::RgbImage;
 
-use super::decode::{Picture, picture_of, picture_over_white};
+use super::picture::{Picture, picture_of, picture_over_white};
 use super::{Limits, PhotoProblem};
 
 /// A file whose header has been read and found acceptable.

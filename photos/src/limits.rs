@@ -1,9 +1,8 @@
 //! How much a single photo, and all photos in flight together, may cost.
 
-use std::fmt;
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use super::PhotoProblem;
+use super::error::{Bound, PhotoProblem};
 
 /// Bytes that decoding one photo may hold, where the user says nothing else.
 const MEMORY: u64 = 2 << 30;
@@ -73,38 +72,6 @@ impl Limits {
             height,
             bound,
         })
-    }
-}
-
-/// The bound that a picture is beyond.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Bound {
-    /// The user's.
-    Pixels {
-        /// Width × height at most, in pixels.
-        allowed: u64,
-    },
-    /// The usual one.
-    Memory {
-        /// Bytes that decoding would hold.
-        needed: u64,
-        /// Bytes that it may hold.
-        allowed: u64,
-    },
-}
-
-impl fmt::Display for Bound {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-        match *self {
-            Self::Pixels { allowed } => write!(f, "at most {allowed} pixels are allowed"),
-            Self::Memory { needed, allowed } => write!(
-                f,
-                "decoding it would take {:.1} GiB of memory, and {:.0} GiB are allowed",
-                gib(needed),
-                gib(allowed)
-            ),
-        }
     }
 }
 

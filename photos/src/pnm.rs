@@ -5,9 +5,7 @@ use std::ops::Range;
 
 use rekindle_networks::image::RgbImage;
 
-use super::decode::{Picture, picture_of};
-use super::jpeg::zeroed;
-use super::sniff::SNIFF_BYTES;
+use super::picture::{Picture, picture_of, zeroed};
 use super::{Limits, PhotoProblem};
 
 /// A file whose header has been read and found acceptable.
@@ -30,10 +28,10 @@ enum Kind {
 }
 
 /// Whether a file begins like one: P, a digit, and then white space or a comment before a number. Where the
-/// comment is longer than the beginning that was looked at, it will do.
-pub(super) fn is_pnm(head: &[u8]) -> bool {
+/// comment is longer than the beginning that was looked at (`goes_on`), it will do.
+pub(super) fn is_pnm(head: &[u8], goes_on: bool) -> bool {
     let number = || match Words::new(head, 2).next() {
-        Err(PhotoProblem::Truncated) => head.len() >= SNIFF_BYTES && head.contains(&b'#'),
+        Err(PhotoProblem::Truncated) => goes_on && head.contains(&b'#'),
         number => number.is_ok(),
     };
     matches!(head, [b'P', b'1'..=b'6', ..]) && number()
@@ -242,7 +240,8 @@ mod tests {
         assert_eq!(kind(b"P5 1 1 70000 9"), "corrupt");
         assert_eq!(kind(b"P5 0 1 255 9"), "corrupt");
         assert_eq!(kind(b"P6 60000 60000 255\n"), "too_large");
-        assert!(is_pnm(b"P6\n# a comment\n4 4\n255\n") && is_pnm(b"P5 1 1 1 "));
-        assert!(!is_pnm(b"P5 is a class") && !is_pnm(b"P1zza") && !is_pnm(b"P6"));
+        assert!(is_pnm(b"P6\n# a comment\n4 4\n255\n", false) && is_pnm(b"P5 1 1 1 ", false));
+        let begins = |head: &[u8]| is_pnm(head, false);
+        assert!(!begins(b"P5 is a class") && !begins(b"P1zza") && !begins(b"P6"));
     }
 }

@@ -9,10 +9,10 @@ use image::metadata::Orientation;
 use rekindle_networks::image::RgbImage;
 
 use super::colour::ink_over;
-use super::decode::{Picture, picture_of, picture_over_white};
+use super::foreign::Foreign;
 use super::ifd::Directory;
-use super::jpeg::{self, zeroed};
-use super::sniff::Foreign;
+use super::jpeg;
+use super::picture::{Picture, picture_of, picture_over_white, zeroed};
 use super::{Limits, PhotoProblem, exif};
 
 /// Tags, by their names in the specification.

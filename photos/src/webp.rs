@@ -9,8 +9,7 @@ use image_webp::{DecodingError, WebPDecoder};
 use rekindle_networks::image::RgbImage;
 
 use super::colour::picture_of_samples;
-use super::decode::Picture;
-use super::jpeg::zeroed;
+use super::picture::{Picture, zeroed};
 use super::{Limits, PhotoProblem, exif};
 
 const HAS_ALPHA: u8 = 0x10;

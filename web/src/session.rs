@@ -155,7 +155,7 @@ impl Session {
             class_ids: self.head.as_ref().map(|head| &head.classes[..]),
             head,
             revision: self.revision,
-            input_size: card.preset.crop(),
+            input_size: card.preset.side(),
             parameters: model.parameters(),
             trainable: (head != "original").then_some(&card.classes),
         })

@@ -5,10 +5,11 @@ use std::sync::{Mutex, PoisonError};
 use burn::tensor::wgpu::wgpu;
 use burn::tensor::{Device, DeviceKind};
 
-use super::{
-    AdapterInfo, AdapterKind, DeviceClass, DeviceError, DeviceInfo, Limits, OpenDevice, Preference,
-    Tier, self_test,
-};
+use super::error::DeviceError;
+use super::opened::{DeviceClass, DeviceInfo, OpenDevice};
+use super::preference::Preference;
+use super::probe::{AdapterInfo, AdapterKind, Limits, Tier};
+use super::self_test::self_test;
 
 /// Dispatches of a submission. Enough for a batch through most networks, so that it is handed over once,
 /// and few enough that a training step begins to run while it is being written down.

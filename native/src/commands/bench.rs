@@ -12,11 +12,11 @@ use rekindle_core::random::Random;
 use rekindle_core::train::{Classifier, Sgd, SgdConfig};
 use serde::Serialize;
 
-use super::{Context, percent, print_json, print_text, table};
 use crate::cli::{BenchArgs, KernelChoice};
+use crate::context::Context;
 use crate::memory;
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, percent, print_json, print_text, table};
 
 /// What is said where a network is named and its weights are not: nothing is downloaded to see how fast it is.
 pub(super) const UNTRAINED: &str = "measured with numbers drawn at random: speed does not depend on them (`bench --weights` takes \
@@ -97,7 +97,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         context.console.note(UNTRAINED);
     }
     kernels::switch(args.kernels == KernelChoice::Ours);
-    let side = model.card.preset.crop();
+    let side = model.card.preset.side();
     let mut random = Random::new(1);
     let bytes = (0..3 * side * side)
         .map(|_| random.below(256) as u8)

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use rekindle_core::inspect::{Diagram, diagram};
 use serde_json::json;
 
-use super::inspect::Inspected;
-use super::{Context, print_json, print_text};
 use crate::cli::DiagramArgs;
+use crate::context::Context;
 use crate::files;
+use crate::inspected::Inspected;
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, print_json, print_text};
 
 /// Writes the drawing and says where.
 pub fn run(args: &DiagramArgs, context: &Context) -> anyhow::Result<ExitCode> {

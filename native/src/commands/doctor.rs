@@ -3,9 +3,9 @@
 use rekindle_core::device::{self, AdapterInfo, OpenDevice, Preference, SelfTest};
 use serde::Serialize;
 
-use super::{Context, print_json, print_text, table};
+use crate::context::Context;
 use crate::fetch::Places;
-use crate::ui::{ExitCode, hushed};
+use crate::ui::{ExitCode, hushed, print_json, print_text, table};
 
 /// The findings, as `doctor --json` prints them.
 #[derive(Debug, Serialize)]

@@ -5,17 +5,17 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rekindle_core::head::HeadKind;
+use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::{Model, PhotoHashes, imagenet_class_of_synset, imagenet_classes};
 use rekindle_core::train::judge;
-use rekindle_core::train::metrics::Report;
 use serde_json::json;
 
-use super::measured::{accuracy_gate, check_gate, class_table, share, tell};
-use super::{Context, print_json, print_text};
 use crate::cli::{EvaluateArgs, PartChoice};
+use crate::context::Context;
 use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
 use crate::features;
-use crate::ui::{ExitCode, Failure, print_warning};
+use crate::measured::{accuracy_gate, check_gate, class_table, share, tell};
+use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{models, runs, skipped};
 
 /// How many names a message lists before it says "…".

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use rekindle_core::inspect::onnx;
 use serde_json::json;
 
-use super::{Context, print_json, print_text};
 use crate::cli::ExportArgs;
+use crate::context::Context;
 use crate::files;
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, print_json, print_text};
 
 /// Writes the file and says where, and how photos must be prepared for it.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -23,7 +23,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let default = || PathBuf::from(format!("{}.onnx", model.card.architecture));
     let out = args.out.clone().unwrap_or_else(default);
     files::write(&out, &bytes)?;
-    let side = model.card.preset.crop();
+    let side = model.card.preset.side();
     if context.global.json {
         print_json(&json!({
             "path": out,

@@ -5,10 +5,10 @@ use rekindle_core::device::Tier;
 use rekindle_core::weights::state_dict;
 use serde_json::json;
 
-use super::inspect::Inspected;
-use super::{Context, print_json, print_text, table};
 use crate::cli::{DoctorArgs, InspectArgs, TierChoice};
-use crate::ui::{ExitCode, Failure};
+use crate::context::Context;
+use crate::inspected::Inspected;
+use crate::ui::{ExitCode, Failure, print_json, print_text, table};
 
 /// Lists. No weights are read: the choice follows from the shapes.
 pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {

@@ -7,14 +7,14 @@ use anyhow::Context as _;
 use rekindle_core::postprocess::Prediction;
 use serde::Serialize;
 
-use super::{Context, percent, print_json, print_text};
 use crate::cli::PredictArgs;
+use crate::context::Context;
 use crate::features;
 use crate::interrupt::Interrupt;
 use crate::models;
 use crate::photos::{PhotoProblem, formats_help};
 use crate::skipped::{Skipped, Warnings, counted, help_with};
-use crate::ui::{ExitCode, Failure, plain_line};
+use crate::ui::{ExitCode, Failure, percent, plain_line, print_json, print_text};
 use crate::walk::Walker;
 
 /// A photo's answer, as `predict --json` prints it.

@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::Context;
 use crate::cli::ServeArgs;
+use crate::context::Context;
 use crate::serve::Server;
 use crate::ui::{ExitCode, Failure};
 

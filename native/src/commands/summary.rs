@@ -5,11 +5,11 @@ use rekindle_core::inspect::{Summary, grouped};
 use rekindle_core::preprocess::Interpolation;
 use serde::Serialize;
 
-use super::inspect::Inspected;
-use super::{Context, print_json, print_text, table};
 use crate::cli::SummaryArgs;
+use crate::context::Context;
+use crate::inspected::Inspected;
 use crate::models;
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, print_json, print_text, table};
 
 /// A stage, as `summary --json` prints it.
 #[derive(Debug, Serialize)]
@@ -73,12 +73,15 @@ pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
             Interpolation::Bilinear => "bilinear",
             Interpolation::Bicubic => "bicubic",
         };
+        let part = match preset.crop() {
+            Some(crop) => format!("centre {crop}×{crop}"),
+            None => "whole".to_owned(),
+        };
         print_text(&format!(
-            "{title}\nphotos: shorter side to {}, {interpolation}, centre {3}×{3}, mean {:?}, std {:?}{classes}",
+            "{title}\nphotos: shorter side to {}, {interpolation}, {part}, mean {:?}, std {:?}{classes}",
             preset.resize(),
             preset.mean(),
             preset.std(),
-            preset.crop(),
         ))?;
     }
     Ok(ExitCode::Ok)

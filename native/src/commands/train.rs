@@ -5,26 +5,27 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use rekindle_core::device::OpenDevice;
+use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::{Model, PhotoHashes};
 use rekindle_core::train::MlpRecipe;
-use rekindle_core::train::metrics::Report;
 use rekindle_core::train::{
     ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
     Split, TrainError, cross_validate, evaluate, judge, stratified_folds, stratified_split,
 };
 use serde_json::{Map, Value, json};
 
-use super::measured::{self, accuracy_gate, check_gate, class_table, share};
-use super::{Context, groups, print_json, print_text};
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
+use crate::context::Context;
 use crate::dataset::{self, Dataset, Item, ScanOptions, scan};
 use crate::features::{self, Views};
+use crate::hash::FileHash;
 use crate::interrupt::Hold;
+use crate::measured::{self, accuracy_gate, check_gate, class_table, share};
 use crate::models::{self, Origin};
 use crate::report::{self, Page};
 use crate::runs::{self, Run};
-use crate::ui::{ExitCode, Failure, Unit, print_warning};
-use crate::{options, skipped};
+use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, print_warning};
+use crate::{groups, options, skipped};
 
 /// Share of the photos that is held back unless somebody says otherwise.
 const HELD_BACK: f64 = 0.2;
@@ -534,7 +535,7 @@ fn recipe_card(
 ) -> anyhow::Result<Map<String, Value>> {
     let mut card = Map::new();
     card.insert("model".into(), json!(model.card.architecture));
-    card.insert("input".into(), json!(model.card.preset.crop()));
+    card.insert("input".into(), json!(model.card.preset.side()));
     if !model.card.channels.is_rgb() {
         card.insert("channels".into(), json!(model.card.channels));
     }
@@ -574,5 +575,5 @@ fn provenance(origin: &Origin, dataset: &Dataset, cache: &FeatureCache) -> Map<S
 
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
-    dataset::FileHash(sha2::Sha256::digest(bytes).into()).to_string()
+    FileHash(sha2::Sha256::digest(bytes).into()).to_string()
 }

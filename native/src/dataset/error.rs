@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::Split;
+use super::split::Split;
 use crate::interrupt::Interrupted;
 use crate::photos::formats_help;
 use crate::skipped::{self, Skipped};

@@ -6,10 +6,13 @@ use std::{fs, io};
 
 use rayon::prelude::*;
 
-use super::hash::hash_opened;
-use super::layout::{ClassFolder, Known, Layout, Reader, Unlabelled, class_names, nfc};
-use super::remark::Remark;
-use super::{Dataset, DatasetError, FileHash, Item, Split, relative};
+use super::data::{Dataset, Item};
+use super::error::DatasetError;
+use super::layout::{
+    ClassFolder, Known, Layout, Reader, Remark, Unlabelled, class_names, nfc, relative,
+};
+use super::split::Split;
+use crate::hash::{FileHash, hash_opened};
 use crate::interrupt::{Interrupt, Interrupted};
 use crate::photos::{Content, Limits, PhotoProblem, SNIFF_BYTES, open_regular, sniff};
 use crate::skipped::Skipped;

@@ -5,10 +5,10 @@ mod layouts;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use super::report::Warning;
+use super::warning::Warning;
 use super::*;
 use crate::interrupt::Interrupt;
-use crate::photos::{Content, Limits, PhotoProblem, is_photo_name, sniff};
+use crate::photos::{Content, Limits, PhotoError, PhotoProblem, is_photo_name, sniff};
 use crate::skipped;
 
 /// A folder under construction.

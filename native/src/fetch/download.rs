@@ -9,9 +9,11 @@ use std::time::Duration;
 use ureq::http::{HeaderMap, Response, StatusCode, header};
 use ureq::{Agent, Body};
 
-use super::{FetchError, Found, Place, WeightSource};
-use crate::dataset::hash_file;
+use super::error::FetchError;
+use super::places::{Found, Place};
+use super::source::WeightSource;
 use crate::files::{self, sync_folder};
+use crate::hash::hash_file;
 use crate::interrupt::Interrupt;
 use crate::photos::{Content, sniff};
 

@@ -1,10 +1,11 @@
-//! Where weights may lie.
+//! Where weights may lie, and which of these places they lie in.
 
 use std::collections::HashSet;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use super::WeightSource;
+use super::source::WeightSource;
+use crate::hash::{FileHash, hash_file};
 
 /// The kind of place in which weights were found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
@@ -69,7 +70,7 @@ impl Places {
     }
 
     /// Every file that would do, in the order of preference.
-    pub(super) fn candidates(&self, source: &WeightSource<'_>) -> Vec<(Place, PathBuf)> {
+    pub fn candidates(&self, source: &WeightSource<'_>) -> Vec<(Place, PathBuf)> {
         let ours = format!("{}.safetensors", source.name);
         let mut files = Vec::new();
         for folder in &self.assets {
@@ -88,7 +89,7 @@ impl Places {
     }
 
     /// What the user can do without a download: which file from where to which place.
-    pub(super) fn by_hand(&self, source: &WeightSource<'_>) -> String {
+    pub fn by_hand(&self, source: &WeightSource<'_>) -> String {
         let file = self
             .cache
             .as_ref()
@@ -115,6 +116,40 @@ fn torch_home(
     torch_home
         .or_else(|| xdg_cache.map(|cache| cache.join("torch")))
         .or_else(|| home.map(|home| home.join(".cache").join("torch")))
+}
+
+/// Weights that lie on this machine.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The file.
+    pub path: PathBuf,
+    /// Which of the places it was found in.
+    pub place: Place,
+    /// SHA-256 of the file, for the manifest.
+    pub sha256: FileHash,
+}
+
+/// Looks for weights on this machine, without any network.
+///
+/// Files that are not what their name promises (another hash, a download that broke off) are passed
+/// over.
+pub fn locate(source: &WeightSource<'_>, places: &Places) -> Option<Found> {
+    places
+        .candidates(source)
+        .into_iter()
+        .find_map(|(place, path)| {
+            if !path.is_file() {
+                return None;
+            }
+            let sha256 = hash_file(&path).ok()?;
+            // Our own assets are converted files with a hash of their own.
+            let good = place == Place::Assets || source.matches(sha256);
+            good.then_some(Found {
+                path,
+                place,
+                sha256,
+            })
+        })
 }
 
 #[cfg(test)]

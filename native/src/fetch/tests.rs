@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 
 use sha2::{Digest as _, Sha256};
 
+use super::places::Place;
 use super::*;
+use crate::hash::FileHash;
 
 /// How the server treats one request; `body` is the whole file.
 type Script = fn(stream: &mut TcpStream, request: &str, body: &[u8]);

@@ -10,14 +10,15 @@ use rekindle_core::model::{
 use rekindle_core::weights::{Part, WeightFile, WeightsError, is_average};
 use serde_json::json;
 
-use super::{Origin, Wanted, adjusted, origin, published, read, stands_behind_the_mark};
-use crate::commands::Context;
-use crate::dataset::hash_file;
+use super::origin::{Origin, origin, read};
+use super::request::{TENSORFLOW, Wanted, adjusted, published, stands_behind_the_mark};
+use crate::context::Context;
+use crate::hash::hash_file;
 use crate::ui::{ExitCode, Failure};
 
 /// A file the user names: whatever the network publishes first decides how photos are prepared,
 /// unless the file itself says so.
-pub(super) fn from_file(
+pub fn from_file(
     architecture: &'static Architecture,
     path: &Path,
     part: Option<&str>,
@@ -151,10 +152,6 @@ fn named_by_the_folder(
     ));
     Ok(names)
 }
-
-/// What to do with TensorFlow's files.
-pub(super) const TENSORFLOW: &str = "TensorFlow and Keras name and order weights in their own way: take the same network's \
-     PyTorch weights (.pth or .safetensors; `rekindle models` lists those that are published)";
 
 /// Whether a file bears the name that TensorFlow gives to the numbers of a checkpoint:
 /// `model.ckpt.data-00000-of-00001`.

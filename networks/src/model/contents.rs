@@ -13,6 +13,7 @@ use crate::backbone::{
 };
 use crate::graph::{Graph, LayerId, LayerKind};
 use crate::head::HeadKind;
+use crate::task::Task;
 use crate::weights::{
     FillReport, Kept, StateDict, StorageDtype, TensorSource, Tensors, WeightFile, WeightsError,
     quoted, shown, state_dict, take, write_safetensors,
@@ -42,6 +43,14 @@ pub enum ModelError {
     Newer {
         /// Its format.
         found: u32,
+    },
+    /// A file for a task that this Rekindle does not know, from a later one.
+    #[error(
+        "the model file is for the task '{found}', which this Rekindle does not know: update Rekindle"
+    )]
+    UnknownTask {
+        /// The task's name, made fit for a message.
+        found: String,
     },
     /// A network this Rekindle does not know.
     #[error(transparent)]
@@ -236,7 +245,13 @@ impl Contents {
         card: &ModelCard,
         source: impl FnOnce(&Graph) -> Result<S, WeightsError>,
     ) -> Result<(Self, S), ModelError> {
-        let side = card.preset.crop as usize;
+        if card.task != architecture.task {
+            return Err(ModelError::Card(format!(
+                "it is for the task '{}', and the task of {} is '{}'",
+                card.task, architecture.name, architecture.task
+            )));
+        }
+        let side = card.preset.side() as usize;
         let graph = whole_graph(architecture, card, [side, side])?;
         let source = source(&graph)?;
         let (backbone, report) = take(graph.tensors_of(false), &source)?;
@@ -379,14 +394,23 @@ pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
     #[derive(serde::Deserialize)]
     struct Version {
         format: u32,
+        #[serde(default)]
+        task: Option<serde_json::Value>,
     }
     let json = file.metadata().get(METADATA_KEY);
     let json = json.ok_or(ModelError::NoCard)?;
     let damaged = |error: serde_json::Error| ModelError::Card(quoted(error));
-    // The version first: a later layout need not parse as this one.
-    let Version { format } = serde_json::from_str(json).map_err(damaged)?;
+    // The version and the task first: a later layout, or another task's, need not parse as this one.
+    let Version { format, task } = serde_json::from_str(json).map_err(damaged)?;
     if format > FORMAT {
         return Err(ModelError::Newer { found: format });
+    }
+    if let Some(serde_json::Value::String(task)) = task
+        && !Task::ALL.iter().any(|known| known.name() == task)
+    {
+        return Err(ModelError::UnknownTask {
+            found: shown(&task),
+        });
     }
     let card: ModelCard = serde_json::from_str(json).map_err(damaged)?;
     card.check().map_err(ModelError::Card)?;

@@ -1,7 +1,7 @@
 //! What files are that hold no weights, or weights in a form that is not read here: told by their content,
 //! with what to do about it.
 
-use super::file::WeightsError;
+use super::error::WeightsError;
 
 /// What a file is, and what to do with it.
 type Known = (&'static str, &'static str);

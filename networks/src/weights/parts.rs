@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::file::{MAX_NAME, WeightsError, shown};
+use super::error::{MAX_NAME, WeightsError, shown};
 use super::names::{AVERAGED, beginnings, behind};
 use super::pickle::{Entries, Pickle, Value, ValueId};
 

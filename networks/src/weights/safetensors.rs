@@ -11,10 +11,9 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-use super::file::{
-    Dtype, MAX_RANK, TensorView, WeightFile, WeightFormat, WeightsError, element_count, quoted,
-    shown,
-};
+use super::error::{WeightsError, quoted, shown};
+use super::file::{WeightFile, WeightFormat};
+use super::view::{Dtype, MAX_RANK, TensorView, element_count};
 
 /// The longest header the format allows.
 pub(super) const MAX_HEADER: usize = 100_000_000;

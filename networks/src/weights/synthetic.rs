@@ -1,6 +1,7 @@
 //! Weights that come from no file: made up the same way in Python and here.
 
-use super::{TensorSource, WeightsError};
+use super::error::WeightsError;
+use super::source::TensorSource;
 use crate::random::{Random, hash};
 
 /// Weights that `tests/parity/generator.py` makes up too, number for number: with them a network can

@@ -1,15 +1,11 @@
 //! A network's numbers on the host.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-use super::file::all_finite;
-use super::names::{FillReport, Misshaped, TensorSource};
-use super::{TensorView, WeightFile, WeightsError};
 
 /// Tensors by name: shape, and numbers in row-major order.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Numbers)>;
@@ -23,6 +19,13 @@ enum Store {
     Own(Vec<f32>),
     /// A stretch of a file's bytes: `f32` as this machine has them, aligned as such.
     File(Arc<Vec<u8>>, Range<usize>),
+}
+
+impl Numbers {
+    /// Those in a stretch of a file's bytes: `f32` as this machine has them, aligned as such.
+    pub(super) fn in_file(bytes: &Arc<Vec<u8>>, range: Range<usize>) -> Self {
+        Self(Store::File(Arc::clone(bytes), range))
+    }
 }
 
 impl Deref for Numbers {
@@ -66,52 +69,7 @@ impl<'de> Deserialize<'de> for Numbers {
     }
 }
 
-/// A weight file whose bytes are kept: whoever [takes](take) from it shares them, where they are as we need
-/// them, instead of copying.
-pub struct Kept<'a> {
-    file: &'a WeightFile<'a>,
-    bytes: &'a Arc<Vec<u8>>,
-}
-
-impl<'a> Kept<'a> {
-    /// What `file` read in these bytes.
-    pub fn new(file: &'a WeightFile<'a>, bytes: &'a Arc<Vec<u8>>) -> Self {
-        Self { file, bytes }
-    }
-}
-
-impl TensorSource for Kept<'_> {
-    fn names(&self) -> Vec<String> {
-        self.file.names()
-    }
-
-    fn shape(&self, name: &str, wanted: &[usize]) -> Option<Vec<usize>> {
-        self.file.shape(name, wanted)
-    }
-
-    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        self.file.values(name, shape)
-    }
-
-    fn numbers(&self, name: &str, shape: &[usize]) -> Result<Numbers, WeightsError> {
-        let Some(numbers) = self.file.get(name).and_then(TensorView::as_f32) else {
-            return self.values(name, shape).map(Numbers::from);
-        };
-        let start = numbers
-            .as_ptr()
-            .addr()
-            .checked_sub(self.bytes.as_ptr().addr());
-        let range = start.map(|start| start..start + size_of_val(numbers));
-        Ok(match range {
-            Some(range) if range.end <= self.bytes.len() => {
-                Numbers(Store::File(Arc::clone(self.bytes), range))
-            }
-            _ => Numbers::from(numbers.to_vec()),
-        })
-    }
-}
-
-/// The same, looked at where they lie: a PyTorch state_dict, of one part of a network or of several.
+/// Tensors by name, borrowed: a PyTorch state_dict, of one part of a network or of several.
 pub type StateDict<'a> = BTreeMap<&'a str, (&'a [usize], &'a [f32])>;
 
 /// The tensors of some parts of a network together.
@@ -120,54 +78,4 @@ pub fn state_dict<'a>(parts: impl IntoIterator<Item = &'a Tensors>) -> StateDict
     tensors
         .map(|(name, (shape, values))| (name.as_str(), (&shape[..], &values[..])))
         .collect()
-}
-
-/// Takes tensors of these names and shapes out of a source. What it does not have, or in another shape,
-/// is reported and left out.
-///
-/// # Errors
-///
-/// When a tensor that matches by name and shape cannot be read, or holds NaN or an infinity: a network with
-/// those gives answers all the same, for comparisons with NaN come out false and a ReLU turns it into zero.
-pub fn take(
-    wanted: impl IntoIterator<Item = (String, Vec<usize>)>,
-    source: &dyn TensorSource,
-) -> Result<(Tensors, FillReport), WeightsError> {
-    let mut tensors = Tensors::new();
-    let mut report = FillReport::default();
-    let mut known = BTreeSet::new();
-    for (name, expected) in wanted {
-        match source.shape(&name, &expected) {
-            None => report.missing.push(name.clone()),
-            Some(found) if found == expected => {
-                let numbers = source.numbers(&name, &expected)?;
-                all_finite(&name, &numbers)?;
-                tensors.insert(name.clone(), (expected, numbers));
-            }
-            Some(found) => report.misshaped.push(Misshaped {
-                name: name.clone(),
-                expected,
-                found,
-            }),
-        }
-        known.insert(name);
-    }
-    report.filled = tensors.len();
-    report.finish(source, &known);
-    Ok((tensors, report))
-}
-
-impl TensorSource for Tensors {
-    fn names(&self) -> Vec<String> {
-        self.keys().cloned().collect()
-    }
-
-    fn shape(&self, name: &str, _wanted: &[usize]) -> Option<Vec<usize>> {
-        self.get(name).map(|(shape, _)| shape.clone())
-    }
-
-    fn values(&self, name: &str, _shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        let numbers = self.get(name).map(|(_, numbers)| numbers.to_vec());
-        Ok(numbers.unwrap_or_default())
-    }
 }

@@ -7,10 +7,12 @@ mod archive;
 
 use std::collections::BTreeMap;
 
-use super::file::{TensorView, WeightFile, WeightFormat, WeightsError, shown};
+use super::error::{WeightsError, shown};
+use super::file::{WeightFile, WeightFormat};
 use super::foreign;
 use super::parts::{self, Part};
 use super::pickle::{Element, Pickle, StorageSpec, Value};
+use super::view::TensorView;
 
 /// `0x1950a86a20f9469cfc6c`, with which a legacy file begins.
 const LEGACY_MAGIC: &[u8] = &[0x6C, 0xFC, 0x9C, 0x46, 0xF9, 0x20, 0x6A, 0xA8, 0x50, 0x19];

@@ -9,9 +9,10 @@ use half::f16;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::StateDict;
-use super::file::{MAX_RANK, WeightsError, element_count, shown};
+use super::error::{WeightsError, shown};
 use super::safetensors::{LENGTH_BYTES, MAX_HEADER, METADATA_KEY};
+use super::tensors::StateDict;
+use super::view::{MAX_RANK, element_count};
 
 /// How [`write_safetensors`] stores values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -5,9 +5,11 @@ use libjpeg_turbo_rs::{
     JpegCoefficients, PixelFormat, read_coefficients, write_coefficients_optimized,
 };
 
-use super::super::PhotoProblem;
+use super::decoder::run_decoder;
 use super::outline::{DQT, EOI, Frame, Outline, SOI, SOS, Segments};
-use super::{corrupt, problem, run_decoder, zeroed};
+use super::problem::{corrupt, problem};
+use crate::error::PhotoProblem;
+use crate::picture::zeroed;
 
 const DHT: u8 = 0xc4;
 const DRI: u8 = 0xdd;

@@ -8,19 +8,20 @@
 //! between segments, and quantisation tables that change between scans.
 
 mod coefficients;
+mod decoder;
 mod outline;
+mod problem;
 
 use std::borrow::Cow;
 
 use image::metadata::Orientation;
-use libjpeg_turbo_rs::{
-    DecodeLimits, Decoder, JpegError, PixelFormat, RestartResyncStrategy, ResyncAction,
-};
-
+use libjpeg_turbo_rs::PixelFormat;
 use rekindle_networks::image::RgbImage;
 
-use self::outline::{EOI, MOST_SCANS, Outline, SOI, Segments};
-use super::decode::{Picture, picture_of};
+use self::decoder::run_decoder;
+use self::outline::{EOI, Outline, SOI, Segments};
+use self::problem::corrupt;
+use super::picture::{Picture, picture_of, zeroed};
 use super::{Limits, PhotoProblem};
 
 /// A JPEG whose header has been read and found acceptable.
@@ -102,40 +103,10 @@ fn decoded(bytes: &[u8], outline: &Outline, format: PixelFormat) -> Result<Vec<u
     run_decoder(bytes, format, pixels)
 }
 
-fn run_decoder(bytes: &[u8], format: PixelFormat, pixels: usize) -> Result<Vec<u8>, PhotoProblem> {
-    let limits = DecodeLimits {
-        max_width: usize::MAX,
-        max_height: usize::MAX,
-        max_pixels: u64::MAX,
-        max_scans: MOST_SCANS,
-        max_memory: None,
-    };
-    let mut decoder = Decoder::new_with_limits(bytes, limits).map_err(problem)?;
-    // As libjpeg does unless told otherwise: blocks whose details were never sent are smoothed.
-    decoder.set_block_smoothing(true);
-    decoder.set_resync_strategy(NoResync);
-    decoder.set_output_format(format);
-    let mut out = zeroed(pixels * format.bytes_per_pixel())?;
-    let info = decoder.decode_image_into(&mut out).map_err(problem)?;
-    if info.bytes_written != out.len() {
-        return Err(corrupt("another number of pixels than announced"));
-    }
-    Ok(out)
-}
-
 /// What Adobe's programs write, inks inverted, turned to RGB without a colour profile, as Pillow does.
 fn adobe_cmyk_to_rgb(inverted: [u8; 4]) -> [u8; 3] {
     let [c, m, y, white] = inverted;
     [c, m, y].map(|ink| super::colour::ink_over(255 - ink, white))
-}
-
-/// Restart markers out of step mean that something is missing.
-struct NoResync;
-
-impl RestartResyncStrategy for NoResync {
-    fn on_desync(&mut self, _expected: u8, _found: Option<u8>) -> ResyncAction {
-        ResyncAction::Abort
-    }
 }
 
 /// What a TIFF says of a JPEG in it. It counts, not what the JPEG says.
@@ -192,31 +163,4 @@ pub(super) fn samples(
         _ => PixelFormat::Rgb,
     };
     decoded(&outline.mended(&file)?, &outline, format)
-}
-
-/// A buffer of zeros, or an error where the allocator would abort. What is not written to costs nothing.
-pub(super) fn zeroed(len: usize) -> Result<Vec<u8>, PhotoProblem> {
-    bytemuck::allocation::try_zeroed_vec(len).map_err(|()| PhotoProblem::OutOfMemory)
-}
-
-fn corrupt(why: &str) -> PhotoProblem {
-    PhotoProblem::Corrupt(format!("JPEG: {why}"))
-}
-
-fn unsupported(what: impl Into<String>) -> PhotoProblem {
-    PhotoProblem::Unsupported(what.into())
-}
-
-fn problem(error: JpegError) -> PhotoProblem {
-    match error {
-        // The file is whole: its outline has been walked to its end.
-        JpegError::UnexpectedEof => corrupt("the data of a scan end before it is whole"),
-        JpegError::Unsupported(_) => unsupported("a JPEG of this kind"),
-        JpegError::LimitExceeded { .. } => unsupported("a JPEG as intricate as this"),
-        JpegError::AllocationFailed { .. } => PhotoProblem::OutOfMemory,
-        JpegError::InvalidMarker(code) | JpegError::UnexpectedMarker(code) => {
-            corrupt(&format!("a marker {code:#04x} where none belongs"))
-        }
-        _ => corrupt("the coded data make no sense"),
-    }
 }

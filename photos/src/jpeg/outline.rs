@@ -6,8 +6,9 @@ use std::ops::Range;
 
 use image::metadata::Orientation;
 
-use super::super::{PhotoProblem, exif};
-use super::{corrupt, unsupported};
+use super::problem::{corrupt, unsupported};
+use crate::error::PhotoProblem;
+use crate::exif;
 
 pub(super) const SOI: u8 = 0xd8;
 pub(super) const EOI: u8 = 0xd9;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use rekindle_cpu as cpu;
 
 use super::joined::{Joined, Rows, dot, to_unit_length};
-use super::search::{PIECE, Work};
+use super::work::{PIECE, Work};
 use crate::random::Random;
 
 /// Cosine from which two photos are nearly the same, wherever they stand.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use super::joined::{Joined, Rows};
-use super::search::{PLAIN, Work};
+use super::work::{PLAIN, Work};
 
 /// The search for copies.
 #[derive(Debug)]

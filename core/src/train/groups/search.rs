@@ -1,16 +1,12 @@
 //! The search for groups, a piece at a time.
 
-use super::Groups;
 use super::alike::Alike;
 use super::copies::Copies;
+use super::grouped::Groups;
 use super::joined::{Joined, Rows, to_unit_length};
 use super::usual::Usual;
+use super::work::{PLAIN, Work};
 use crate::train::features::FeatureCache;
-
-/// Multiply-adds of a piece of work.
-pub(super) const PIECE: usize = 30_000_000;
-/// Multiply-adds that the kernels do while a number is read and changed by other code.
-pub(super) const PLAIN: usize = 8;
 
 /// Cosine from which neighbours of one class are pictures of one recording.
 const IN_A_ROW: f32 = 0.78;
@@ -45,19 +41,6 @@ enum Stage {
     Alike(Alike),
     InARow,
     Done,
-}
-
-/// Multiply-adds that a piece may still do.
-pub(super) struct Work(usize);
-
-impl Work {
-    pub(super) fn is_left(&self) -> bool {
-        self.0 > 0
-    }
-
-    pub(super) fn spend(&mut self, multiply_adds: usize) {
-        self.0 = self.0.saturating_sub(multiply_adds);
-    }
 }
 
 impl GroupSearch {
@@ -96,7 +79,7 @@ impl GroupSearch {
     /// One piece of work, about ten milliseconds of WebAssembly on a desktop processor. Says whether all is
     /// done; nothing is done after that.
     pub fn step(&mut self) -> bool {
-        let mut work = Work(PIECE);
+        let mut work = Work::piece();
         while work.is_left() && !matches!(self.stage, Stage::Done) {
             let stage = std::mem::replace(&mut self.stage, Stage::Done);
             self.stage = self.advance(stage, &mut work);

@@ -3,7 +3,7 @@
 use rekindle_cpu as cpu;
 
 use super::joined::{Rows, to_unit_length};
-use super::search::Work;
+use super::work::Work;
 use crate::random::Random;
 
 /// Cosine of whole features from which two photos are much the same, where what is usual is looked for: more

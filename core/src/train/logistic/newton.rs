@@ -8,9 +8,11 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::error::LogisticError;
+use super::exact;
 use super::loss::{Along, Loss, Targets};
+use super::options::StopOptions;
 use super::space::{Rows, Space, add, dot};
-use super::{LogisticError, StopOptions, exact};
 
 /// Iterations without progress in a row that end the solve.
 const MAX_FLAT: u32 = 3;

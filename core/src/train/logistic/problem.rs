@@ -4,10 +4,12 @@ use std::borrow::Cow;
 
 use rekindle_cpu::exact_moments;
 
+use super::error::LogisticError;
 use super::loss::Targets;
 use super::newton::spread;
+use super::options::{LogisticOptions, Scaling};
+use super::solution::LinearSolution;
 use super::space::{Rows, Space, dot};
-use super::{LinearSolution, LogisticError, LogisticOptions, Scaling};
 
 /// How far below the others' mean the logit of a class without images is put. Its probability is
 /// then below `exp(-30) ≈ 1e-13` whatever the photo, since the largest logit is never below the mean.
@@ -124,7 +126,7 @@ impl<'a> LogisticProblem<'a> {
         &self.present
     }
 
-    /// The objective at a given head, as defined at the top of this module. Classes without images
+    /// The objective at a given head, as [the module](super) defines it. Classes without images
     /// do not count.
     ///
     /// # Errors

@@ -1,8 +1,9 @@
-//! One fit, and where the next one starts.
+//! Fits: one under way, how it is set up among the photos, and what is kept of it.
 
 use std::collections::BTreeMap;
 
-use super::PhotoSpace;
+use super::kept::Kept;
+use super::photos::{MOST_PHOTOS, PhotoSpace};
 use crate::train::linear::options;
 use crate::train::logistic::{
     LinearSolution, LogisticError, LogisticProblem, LogisticSolver, Progress,
@@ -20,20 +21,6 @@ pub struct HeadFit {
     photos: Vec<(u64, usize)>,
     /// The stable ids of the classes that have photos.
     ids: Vec<usize>,
-}
-
-/// What is remembered of a solution.
-#[derive(Debug)]
-pub(super) struct Kept {
-    /// The stable ids of the classes that had photos.
-    ids: Vec<usize>,
-    /// `[classes, features]`.
-    weight: Vec<f64>,
-    /// Biases of photos less this mean.
-    bias: Vec<f64>,
-    mean: Vec<f64>,
-    /// Each photo's label and share of each class's weights, where the weights were told so.
-    shares: BTreeMap<u64, (usize, Vec<f64>)>,
 }
 
 impl HeadFit {
@@ -66,7 +53,7 @@ impl HeadFit {
             .collect();
         let ids = problem.present().iter().map(|&row| classes[row]).collect();
         let known = images.iter().all(|&image| image < space.products.len());
-        let solver = if known && images.len() <= super::MOST_PHOTOS * space.width() {
+        let solver = if known && images.len() <= MOST_PHOTOS * space.width() {
             LogisticSolver::of_products(problem, space.products(&images))
         } else {
             LogisticSolver::of_features(problem)
@@ -154,16 +141,15 @@ impl HeadFit {
     pub fn photos(&self) -> usize {
         self.photos.len()
     }
-}
 
-impl Kept {
-    pub(super) fn new(fit: &HeadFit) -> Self {
-        let (weight, bias) = fit.solver.centred();
-        let count = fit.photos.len();
-        let shares = match fit.solver.shares() {
+    /// What the next fit may start from.
+    fn kept(&self) -> Kept {
+        let (weight, bias) = self.solver.centred();
+        let count = self.photos.len();
+        let shares = match self.solver.shares() {
             None => BTreeMap::new(),
             Some(shares) => {
-                let all = fit.photos.iter().enumerate();
+                let all = self.photos.iter().enumerate();
                 all.map(|(at, &(serial, label))| {
                     let of_photo = shares.chunks_exact(count).map(|row| row[at]);
                     (serial, (label, of_photo.collect()))
@@ -171,12 +157,51 @@ impl Kept {
                 .collect()
             }
         };
-        Self {
-            ids: fit.ids.clone(),
+        Kept {
+            ids: self.ids.clone(),
             weight,
             bias,
-            mean: fit.solver.mean().to_vec(),
+            mean: self.solver.mean().to_vec(),
             shares,
         }
+    }
+}
+
+impl PhotoSpace {
+    /// Sets up a fit of the head whose row k is the class `classes[k]`, to all photos of these classes.
+    /// A class without photos gets a row that is never answered.
+    ///
+    /// Starts from the solution last [kept](Self::keep), as far as its photos and classes are there
+    /// still. The optimum does not depend on it, only the time to get there.
+    ///
+    /// # Errors
+    ///
+    /// When fewer than two classes have photos, or the recipe makes no sense for them.
+    pub fn fit(&self, recipe: &LinearRecipe, classes: &[usize]) -> Result<HeadFit, LogisticError> {
+        let all: Vec<usize> = (0..self.len()).collect();
+        self.fit_on(recipe, classes, &all)
+    }
+
+    /// The same for some photos only, by their positions: a fold's.
+    ///
+    /// # Errors
+    ///
+    /// As [`fit`](Self::fit).
+    ///
+    /// # Panics
+    ///
+    /// When there is no such photo.
+    pub fn fit_on(
+        &self,
+        recipe: &LinearRecipe,
+        classes: &[usize],
+        images: &[usize],
+    ) -> Result<HeadFit, LogisticError> {
+        HeadFit::new(self, recipe, classes, images)
+    }
+
+    /// Remembers a solution as the start of fits to come.
+    pub fn keep(&mut self, fit: &HeadFit) {
+        self.kept = Some(fit.kept());
     }
 }

@@ -1,6 +1,7 @@
 //! Cross-validation, in pieces.
 
-use super::{HeadFit, PhotoSpace};
+use super::fit::HeadFit;
+use super::photos::PhotoSpace;
 use crate::train::logistic::LogisticError;
 use crate::train::recipe::LinearRecipe;
 use crate::train::split::Split;

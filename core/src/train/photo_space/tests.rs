@@ -2,7 +2,8 @@ use super::*;
 use crate::random::Random;
 use crate::train::class_weights::ClassWeights;
 use crate::train::linear::options;
-use crate::train::logistic::{LogisticProblem, LogisticSolver};
+use crate::train::logistic::{LinearSolution, LogisticError, LogisticProblem, LogisticSolver};
+use crate::train::recipe::LinearRecipe;
 use crate::train::split::{each_alone, stratified_folds};
 
 /// Features of few underlying causes, none below zero, as networks give them.

@@ -1,16 +1,13 @@
 //! What the calls in a pickle would give: tensors, storages, objects. Nothing is called.
 
-use super::super::file::WeightsError;
-use super::globals::{Global, global};
-use super::{ClassId, Entries, Machine, Object, StorageSpec, TensorSpec, Value, ValueId};
+use super::globals::{ClassId, Global, global};
+use super::machine::Machine;
+use super::value::{Entries, Object, StorageSpec, TensorSpec, Value, ValueId};
+use crate::weights::error::WeightsError;
 
 impl<'a> Machine<'a> {
     /// Puts a function or class on the stack.
-    pub(super) fn push_global(
-        &mut self,
-        module: &'a str,
-        name: &'a str,
-    ) -> Result<(), WeightsError> {
+    pub fn push_global(&mut self, module: &'a str, name: &'a str) -> Result<(), WeightsError> {
         let found = global(module, name, || self.intern(module, name))?;
         self.push(Value::Global(found));
         Ok(())
@@ -35,7 +32,7 @@ impl<'a> Machine<'a> {
     }
 
     /// What the call of a function or class would give.
-    pub(super) fn call(
+    pub fn call(
         &mut self,
         function: ValueId,
         args: ValueId,
@@ -166,7 +163,7 @@ impl<'a> Machine<'a> {
     }
 
     /// What a persistent id stands for: a storage, or a module's class beside its source.
-    pub(super) fn persistent(&mut self, id: ValueId, at: usize) -> Result<ValueId, WeightsError> {
+    pub fn persistent(&mut self, id: ValueId, at: usize) -> Result<ValueId, WeightsError> {
         if let Value::Tuple(fields) = self.value(id)
             && let [kind, class, ..] = fields[..]
             && matches!(self.value(kind), Value::Str("module"))

@@ -1,11 +1,15 @@
 //! The functions and classes a weight file may refer to.
 
-use super::super::file::{Dtype, WeightsError, shown};
-use super::ClassId;
+use crate::weights::error::{WeightsError, shown};
+use crate::weights::view::Dtype;
+
+/// The place of a class's name in its pickle.
+#[derive(Debug, Clone, Copy)]
+pub struct ClassId(pub u32);
 
 /// What a name in a pickle stands for.
 #[derive(Debug, Clone, Copy)]
-pub(in super::super) enum Global {
+pub enum Global {
     /// `collections.OrderedDict`.
     OrderedDict,
     /// A dictionary of another kind, which is made empty or of a dictionary.
@@ -34,7 +38,7 @@ pub(in super::super) enum Global {
 
 /// What a storage is made of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Element {
+pub enum Element {
     /// Numbers that can be read.
     Known(Dtype),
     /// Others: the storage's type, and bytes per element.
@@ -53,7 +57,7 @@ impl Element {
 
 /// Looks a function or class up by name. One that is not known is kept with what `intern` makes of its
 /// name; one whose only use is to run code or to reach the system is refused.
-pub(super) fn global(
+pub fn global(
     module: &str,
     name: &str,
     intern: impl FnOnce() -> ClassId,

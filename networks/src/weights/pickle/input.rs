@@ -1,16 +1,16 @@
 //! The bytes of a pickle, taken from the front.
 
-use super::super::file::WeightsError;
+use crate::weights::error::WeightsError;
 
 /// A place in the file.
-pub(super) struct Input<'a> {
-    pub(super) bytes: &'a [u8],
+pub struct Input<'a> {
+    pub bytes: &'a [u8],
     /// In bytes from the start of the file.
-    pub(super) at: usize,
+    pub at: usize,
 }
 
 impl<'a> Input<'a> {
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], WeightsError> {
+    pub fn take(&mut self, len: usize) -> Result<&'a [u8], WeightsError> {
         let taken = self.bytes[self.at..]
             .get(..len)
             .ok_or_else(|| WeightsError::Truncated {
@@ -22,32 +22,32 @@ impl<'a> Input<'a> {
         Ok(taken)
     }
 
-    pub(super) fn skip(&mut self, len: usize) -> Result<(), WeightsError> {
+    pub fn skip(&mut self, len: usize) -> Result<(), WeightsError> {
         self.take(len).map(drop)
     }
 
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], WeightsError> {
+    pub fn array<const N: usize>(&mut self) -> Result<[u8; N], WeightsError> {
         let mut array = [0; N];
         array.copy_from_slice(self.take(N)?);
         Ok(array)
     }
 
-    pub(super) fn len8(&mut self) -> Result<usize, WeightsError> {
+    pub fn len8(&mut self) -> Result<usize, WeightsError> {
         let [len] = self.array()?;
         Ok(len.into())
     }
 
-    pub(super) fn len32(&mut self) -> Result<usize, WeightsError> {
+    pub fn len32(&mut self) -> Result<usize, WeightsError> {
         // Where an address has 32 bits the file is shorter than that, and `take` says so.
         Ok(usize::try_from(u32::from_le_bytes(self.array()?)).unwrap_or(usize::MAX))
     }
 
-    pub(super) fn len64(&mut self) -> Result<usize, WeightsError> {
+    pub fn len64(&mut self) -> Result<usize, WeightsError> {
         Ok(usize::try_from(u64::from_le_bytes(self.array()?)).unwrap_or(usize::MAX))
     }
 
     /// The text up to the next line feed.
-    pub(super) fn line(&mut self) -> Result<&'a str, WeightsError> {
+    pub fn line(&mut self) -> Result<&'a str, WeightsError> {
         let at = self.at;
         let rest = &self.bytes[at..];
         let len = rest

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::file::{WeightsError, shown};
+use super::super::error::{WeightsError, shown};
 
 /// The most entries an archive may have. PyTorch writes one per storage.
 const MAX_ENTRIES: usize = 1 << 16;

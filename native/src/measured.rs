@@ -1,10 +1,10 @@
 //! What `train` and `evaluate` say about a folder and about figures that were measured on it.
 
-use rekindle_core::train::metrics::Report;
+use rekindle_core::metrics::classify::Report;
 
-use super::{Context, percent, table};
+use crate::context::Context;
 use crate::dataset::Remark;
-use crate::ui::{ExitCode, Failure, print_warning};
+use crate::ui::{ExitCode, Failure, percent, print_warning, table};
 
 /// Says how a folder was understood: in notes, and in warnings where something else may be meant.
 pub fn tell(remarks: &[Remark], context: &Context) {

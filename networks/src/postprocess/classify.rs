@@ -1,4 +1,4 @@
-//! Logits in, answer out: probabilities and the best classes.
+//! Logits of a whole photo in, probabilities and the best classes out.
 
 use std::cmp::Ordering;
 

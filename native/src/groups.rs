@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use rekindle_core::train::{FeatureCache, GroupCounts, Groups, stratified_folds};
 
-use super::Context;
+use crate::context::Context;
 use crate::dataset::Dataset;
 use crate::ui::{ExitCode, Failure, print_warning};
 

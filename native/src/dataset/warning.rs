@@ -5,7 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{Dataset, FileHash, Item, Split};
+use super::data::{ClassCount, Dataset, Item};
+use crate::hash::FileHash;
 
 /// A class with fewer photos to learn from gets a warning.
 const FEW: usize = 5;
@@ -13,26 +14,6 @@ const FEW: usize = 5;
 const NAMED: usize = 5;
 /// The largest class may have this many times the photos of the smallest before a warning.
 const IMBALANCE: usize = 4;
-
-/// How many photos of a class there are.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ClassCount {
-    /// Name of the class.
-    pub class: String,
-    /// Photos in `train/`, or all of them if the data set is not divided.
-    pub train: usize,
-    /// Photos in `val/`.
-    pub val: usize,
-    /// Photos in `test/`.
-    pub test: usize,
-}
-
-impl ClassCount {
-    /// All photos of the class.
-    pub fn total(&self) -> usize {
-        self.train + self.val + self.test
-    }
-}
 
 /// Something that training survives but the user should know.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -199,26 +180,6 @@ impl Warning {
 }
 
 impl Dataset {
-    /// How many photos each class has, in the order of [`Dataset::classes`].
-    pub fn counts(&self) -> Vec<ClassCount> {
-        let empty = |class: &String| ClassCount {
-            class: class.clone(),
-            train: 0,
-            val: 0,
-            test: 0,
-        };
-        let mut counts: Vec<_> = self.classes.iter().map(empty).collect();
-        for item in &self.items {
-            let count = &mut counts[item.class];
-            *match item.split {
-                None | Some(Split::Train) => &mut count.train,
-                Some(Split::Val) => &mut count.val,
-                Some(Split::Test) => &mut count.test,
-            } += 1;
-        }
-        counts
-    }
-
     /// What is worth a warning, the gravest first.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = self.copies();

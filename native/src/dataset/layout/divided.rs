@@ -1,144 +1,19 @@
-//! Folders that are divided into parts: which of them are parts, and where the classes lie in them.
+//! Folders that are divided into parts: which parts are kept, and where the classes lie in them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use super::layout::{
-    ClassFolder, DEEPEST, Known, Layout, Reader, Unlabelled, class_folder, is_known, name_of, nfc,
-    text_of,
-};
-use super::parts::{Part, PartName, is_generic, part_of};
+use super::found::{ClassFolder, Known, Layout, class_folder, is_known, name_of, nfc, text_of};
+use super::parts::{Part, is_generic, part_of};
+use super::reader::{PartFolder, Reader, Sorted};
 use super::remark::Remark;
-use super::{DatasetError, Split};
+use crate::dataset::error::DatasetError;
+use crate::dataset::split::Split;
 use crate::walk::Entries;
 
-/// A folder named like a part, with folders in it.
-pub(super) struct PartFolder<'e> {
-    split: Split,
-    path: &'e Path,
-    entries: Entries,
-}
-
-/// The folders under one, by what their names say.
-#[derive(Default)]
-pub(super) struct Sorted<'e> {
-    pub(super) parts: Vec<PartFolder<'e>>,
-    /// Named like parts, without folders in them, or said to be unlabelled.
-    pub(super) unlabelled: Vec<(Option<Split>, &'e Path)>,
-    pub(super) others: Vec<&'e Path>,
-}
-
 impl Reader<'_> {
-    /// Tells parts from classes.
-    pub(super) fn sort<'e>(&self, top: &'e Entries) -> Result<Sorted<'e>, DatasetError> {
-        let mut sorted = Sorted::default();
-        let mut names = Vec::with_capacity(top.folders.len());
-        for folder in &top.folders {
-            let name = text_of(folder).and_then(part_of);
-            names.push(match name {
-                Some(_) if self.is_class(folder)? => None,
-                name => name,
-            });
-        }
-        let certain = self.certain(top, &names)?;
-        for ((folder, name), certain) in top.folders.iter().zip(&names).zip(certain) {
-            match name.as_ref().map(|name| name.part) {
-                Some(Part::Unlabelled) if certain => sorted.unlabelled.push((None, folder)),
-                Some(Part::Split(split)) if certain => match self.walker.list(folder)? {
-                    entries if entries.folders.is_empty() => {
-                        sorted.unlabelled.push((Some(split), folder));
-                    }
-                    entries => sorted.parts.push(PartFolder {
-                        split,
-                        path: folder,
-                        entries,
-                    }),
-                },
-                _ => sorted.others.push(folder),
-            }
-        }
-        Ok(sorted)
-    }
-
-    /// Which of the folders are parts for certain: `bullet_train` is a class, `seg_train` beside `seg_test` is
-    /// a part, and so is a folder that would be the only class. Where people name one part in one way and
-    /// another in another, the classes in them tell: `seg_test` beside `Training` is a part if a class is in
-    /// both, `a_train` beside `b_test` if two are.
-    fn certain(
-        &self,
-        top: &Entries,
-        names: &[Option<PartName>],
-    ) -> Result<Vec<bool>, DatasetError> {
-        let mut certain = Vec::with_capacity(names.len());
-        for (folder, name) in top.folders.iter().zip(names) {
-            certain.push(match name {
-                Some(name) => {
-                    name.rest.is_empty()
-                        || names
-                            .iter()
-                            .flatten()
-                            .any(|other| other.rest == name.rest && other.part != name.part)
-                        || self.holding(&top.folders, 2)? == [folder.as_path()]
-                }
-                None => false,
-            });
-        }
-        let split = |at: usize| match names[at].as_ref().map(|name| name.part) {
-            Some(Part::Split(split)) => Some(split),
-            _ => None,
-        };
-        // Of a part that no other folder with photos is named like, the one that is named a little like it.
-        let mut candidates = Vec::new();
-        let uncertain = (0..names.len()).filter(|&at| split(at).is_some() && !certain[at]);
-        for at in uncertain {
-            let mut is_rivalled = false;
-            for other in (0..names.len()).filter(|&i| i != at && split(i) == split(at)) {
-                is_rivalled = is_rivalled || self.holds_photo(&top.folders[other])?;
-            }
-            if !is_rivalled {
-                candidates.push(at);
-            }
-        }
-        let anchors: Vec<usize> = (0..names.len())
-            .filter(|&at| split(at).is_some() && certain[at])
-            .collect();
-        if candidates.is_empty() || candidates.len() + anchors.len() < 2 {
-            return Ok(certain);
-        }
-        let mut within: HashMap<usize, BTreeSet<String>> = HashMap::new();
-        for &at in candidates.iter().chain(&anchors) {
-            within.insert(at, self.folders_within(&top.folders[at])?);
-        }
-        let shared = |a: usize, b: usize| within[&a].intersection(&within[&b]).count();
-        for &at in &candidates {
-            let is_beside = |&other: &usize, least| other != at && shared(at, other) >= least;
-            certain[at] = anchors.iter().any(|anchor| is_beside(anchor, 1))
-                || candidates.iter().any(|other| is_beside(other, 2));
-        }
-        Ok(certain)
-    }
-
-    /// The names of the folders in a folder, and of those in the only one that holds photos, and so on.
-    fn folders_within(&self, folder: &Path) -> Result<BTreeSet<String>, DatasetError> {
-        let mut names = BTreeSet::new();
-        let mut folder = folder.to_owned();
-        for _ in 0..=DEEPEST {
-            let entries = self.walker.list(&folder)?;
-            names.extend(entries.folders.iter().filter_map(|f| text_of(f)).map(nfc));
-            match self.holding(&entries.folders, 2)?[..] {
-                [only] if entries.photos.is_empty() => folder = only.to_owned(),
-                _ => break,
-            }
-        }
-        Ok(names)
-    }
-
     /// Whether every class folder is divided in itself: `cat/train/`, `cat/test/`, `dog/train/` …
-    pub(super) fn divided_within(
-        &self,
-        layout: &mut Layout,
-        top: &Entries,
-    ) -> Result<bool, DatasetError> {
+    pub fn divided_within(&self, layout: &mut Layout, top: &Entries) -> Result<bool, DatasetError> {
         let mut folders: Vec<ClassFolder> = Vec::new();
         let mut classes = 0;
         for class in &top.folders {
@@ -187,7 +62,7 @@ impl Reader<'_> {
     }
 
     /// The classes lie under parts.
-    pub(super) fn divided(
+    pub fn divided(
         &self,
         layout: &mut Layout,
         sorted: Sorted<'_>,
@@ -297,33 +172,6 @@ impl Reader<'_> {
         };
         let generic = text_of(only).is_some_and(is_generic) || part.file_name() == only.file_name();
         Ok(generic && known.is_some() && !is_known(known, only))
-    }
-
-    /// Leaves a part alone whose photos lie in no class folders, and says so: the remark counts its photos.
-    pub(super) fn set_unlabelled(
-        &self,
-        layout: &mut Layout,
-        split: Option<Split>,
-        path: &Path,
-    ) -> Result<(), DatasetError> {
-        let photos = self.walker.walk(path)?.photos.len();
-        if photos == 0 {
-            layout.set_empty(split, self.place(path), path);
-            return Ok(());
-        }
-        let inside = self.walker.list(path)?;
-        layout.remarks.push(Remark::Unlabelled {
-            folder: self.place(path),
-            photos,
-            // Those of several folders were sorted by somebody.
-            sorted: inside.photos.is_empty() && self.holding(&inside.folders, 2)?.len() > 1,
-        });
-        layout.unlabelled.push(Unlabelled {
-            split,
-            path: path.to_owned(),
-            photos,
-        });
-        Ok(())
     }
 
     /// Folders beside the parts are no trouble unless they hold photos and could be meant as classes.

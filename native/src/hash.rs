@@ -51,7 +51,7 @@ pub fn hash_file(path: &Path) -> io::Result<FileHash> {
 }
 
 /// The SHA-256 of an opened file; `each` sees its bytes as they come, and may end the reading.
-pub(super) fn hash_opened<E>(
+pub fn hash_opened<E>(
     file: &mut File,
     mut each: impl FnMut(&[u8]) -> Result<(), E>,
 ) -> Result<io::Result<FileHash>, E> {

@@ -1,76 +1,28 @@
-//! From what a person types to a model: a file, or a network's name and its weights.
-
-mod foreign;
+//! What a person asks for: a network or a model file, weights, pictures. What cannot be had is refused here as far
+//! as names and sizes tell, before any file is read.
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, PretrainedWeights, UnsupportedInput, find};
-use rekindle_core::compiled::Precision;
 use rekindle_core::device::Device;
-use rekindle_core::graph::{Options, Scratch};
-use rekindle_core::model::{
-    Channels, Contents, Model, ModelCard, ModelError, Purpose, whole_graph,
-};
+use rekindle_core::graph::Options;
+use rekindle_core::model::{Channels, ModelCard, Purpose, whole_graph};
 use rekindle_core::preprocess::MAX_SIDE;
-use rekindle_core::weights::{WeightFile, WeightsError};
-use serde_json::{Map, Value, json};
 
-use crate::cli::{GreyChoice, PictureArgs, PrecisionChoice};
-use crate::commands::Context;
-use crate::fetch::{self, Places, WeightSource};
+use crate::cli::{GreyChoice, PictureArgs};
 use crate::runs::MODEL;
-use crate::ui::{ExitCode, Failure, Unit};
-use foreign::{TENSORFLOW, from_file};
-
-/// Where a model came from, for manifests.
-pub type Origin = Map<String, Value>;
-
-/// What the file search needs to know of a network's weights.
-pub fn source(weights: &'static PretrainedWeights) -> WeightSource<'static> {
-    let stem = weights
-        .file_name
-        .rsplit_once('.')
-        .map_or(weights.file_name, |(stem, _)| stem);
-    let file_name = weights.file_name;
-    weights.url.map_or(
-        WeightSource {
-            name: stem,
-            file_name,
-            url: None,
-            sha256_prefix: None,
-        },
-        |url| WeightSource::from_url(stem, url),
-    )
-}
-
-/// Opens a model file, or the network of that name with its own classes, in the precision asked for.
-pub fn open(
-    name: &str,
-    weights: Option<&str>,
-    device: &Device,
-    context: &Context,
-) -> anyhow::Result<Model> {
-    open_to_measure(name, weights, None, device, context)
-}
+use crate::ui::{ExitCode, Failure};
 
 /// What the classes are called of a head in a file that does not say it.
 pub type ClassNames<'a> = Option<&'a dyn Fn() -> anyhow::Result<Vec<String>>>;
 
-/// The same, to be measured on photos that may say what the classes of its head are called.
-pub fn open_to_measure(
-    name: &str,
-    weights: Option<&str>,
-    classes: ClassNames<'_>,
-    device: &Device,
-    context: &Context,
-) -> anyhow::Result<Model> {
-    let precision = match context.global.precision {
-        PrecisionChoice::Full => Precision::Full,
-        PrecisionChoice::Half => Precision::Half,
-    };
-    let model = opened(name, weights, classes, device, context)?;
-    Ok(model.with_precision(precision)?)
+/// What a network is wanted for.
+pub struct Wanted<'a> {
+    pub purpose: Purpose,
+    pub pictures: &'a PictureArgs,
+    pub seed: u64,
+    pub classes: ClassNames<'a>,
+    pub device: &'a Device,
 }
 
 /// Refuses what cannot be opened to answer, as far as names tell: before photos are looked at.
@@ -105,7 +57,7 @@ pub fn check_network(
 }
 
 /// The model file that a name means; nothing if it means a network.
-fn model_file<'n>(name: &'n str, weights: Option<&str>) -> anyhow::Result<Option<&'n Path>> {
+pub fn model_file<'n>(name: &'n str, weights: Option<&str>) -> anyhow::Result<Option<&'n Path>> {
     let path = Path::new(name);
     if path.is_file() {
         return match weights {
@@ -123,26 +75,6 @@ fn model_file<'n>(name: &'n str, weights: Option<&str>) -> anyhow::Result<Option
     }
     is_name(name)?;
     Ok(None)
-}
-
-fn opened(
-    name: &str,
-    weights: Option<&str>,
-    classes: ClassNames<'_>,
-    device: &Device,
-    context: &Context,
-) -> anyhow::Result<Model> {
-    if let Some(path) = model_file(name, weights)? {
-        return Ok(Model::new(from_model_file(path)?, device));
-    }
-    let wanted = Wanted {
-        purpose: Purpose::Answer,
-        pictures: &PictureArgs::default(),
-        seed: 0,
-        classes,
-        device,
-    };
-    Ok(named(name, weights, &wanted, context)?.0)
 }
 
 /// Refuses what was meant as the path of a model file, where no network is called so.
@@ -171,107 +103,6 @@ pub fn is_name(name: &str) -> Result<(), Failure> {
     )
 }
 
-/// Opens a model file: its card, and tensors that fit it and that can be computed with.
-pub fn from_model_file(path: &Path) -> anyhow::Result<Contents> {
-    match Contents::open(read(path)?) {
-        Err(ModelError::NoCard) => {
-            let what = format!(
-                "{} is no model file but plain weights, which do not say of which network and classes they are",
-                path.display()
-            );
-            let help = "give the network's name, and this file with --weights";
-            Err(Failure::new(ExitCode::Data, what).with_help(help).into())
-        }
-        Err(ModelError::Weights(error @ WeightsError::NotAWeightFile { .. })) => {
-            let error = anyhow::Error::new(ModelError::Weights(error));
-            let what = format!("cannot open {}", path.display());
-            // A report, a recipe: what lies beside a run's model.
-            let own = path.with_file_name(MODEL);
-            Err(match own.is_file() {
-                true => Failure::new(
-                    ExitCode::Data,
-                    format!("{} is no model file", path.display()),
-                )
-                .with_help(format!("name the run's model: {}", own.display()))
-                .into(),
-                false => error.context(what),
-            })
-        }
-        other => other.with_context(|| format!("cannot open {}", path.display())),
-    }
-}
-
-/// The network of that name, filled with the weights asked for, to train a new head on it: the file's own
-/// may have any size.
-pub fn pretrained(
-    name: &str,
-    weights: Option<&str>,
-    pictures: &PictureArgs,
-    seed: u64,
-    device: &Device,
-    context: &Context,
-) -> anyhow::Result<(Model, Origin)> {
-    let wanted = Wanted {
-        purpose: Purpose::NewHead,
-        pictures,
-        seed,
-        classes: None,
-        device,
-    };
-    named(name, weights, &wanted, context)
-}
-
-/// What a network is wanted for.
-struct Wanted<'a> {
-    purpose: Purpose,
-    pictures: &'a PictureArgs,
-    seed: u64,
-    classes: ClassNames<'a>,
-    device: &'a Device,
-}
-
-fn named(
-    name: &str,
-    weights: Option<&str>,
-    wanted: &Wanted<'_>,
-    context: &Context,
-) -> anyhow::Result<(Model, Origin)> {
-    let architecture = find(name)?;
-    has_what_is_left_out(architecture, wanted.pictures)?;
-    if weights == Some("random") {
-        return random(architecture, wanted);
-    }
-    match weights.map(file_and_part) {
-        Some(Some((path, part))) => from_file(architecture, path, part, wanted, context),
-        _ => {
-            let chosen = weights;
-            let entry = published(architecture, chosen)?;
-            let card = card(architecture, entry, wanted.pictures)?;
-            let label = format!("{} {}", architecture.name, entry.name);
-            let mut progress = None;
-            let found = fetch::fetch(
-                &source(entry),
-                &Places::of_this_machine(),
-                context.global.offline,
-                &context.interrupt,
-                &mut |transfer| {
-                    progress
-                        .get_or_insert_with(|| context.console.start(&label, Unit::Bytes, None))
-                        .set(transfer.received, transfer.total);
-                },
-            )?;
-            let bytes = read(&found.path)?;
-            let file = WeightFile::parse(&bytes).map_err(ModelError::from);
-            let (contents, _) = file
-                .and_then(|file| Contents::read(architecture, card, &file, wanted.purpose))
-                .with_context(|| format!("cannot use {}", found.path.display()))?;
-            let model = Model::new(contents, wanted.device);
-            let origin = origin(entry.name, entry.file_name, &found.sha256.to_string());
-            Ok((model, origin))
-        }
-    }
-}
-
 /// The files that are read for a model and its weights.
 pub fn files_read<'n>(name: &'n str, weights: Option<&'n str>) -> Vec<&'n Path> {
     let weights = weights.and_then(file_and_part).map(|(path, _)| path);
@@ -279,7 +110,7 @@ pub fn files_read<'n>(name: &'n str, weights: Option<&'n str>) -> Vec<&'n Path> 
 }
 
 /// A file that exists, and the key of the dictionary in it that is meant: `FILE` or `FILE#KEY`.
-fn file_and_part(weights: &str) -> Option<(&Path, Option<&str>)> {
+pub fn file_and_part(weights: &str) -> Option<(&Path, Option<&str>)> {
     if Path::new(weights).is_file() {
         return Some((Path::new(weights), None));
     }
@@ -290,7 +121,7 @@ fn file_and_part(weights: &str) -> Option<(&Path, Option<&str>)> {
     })
 }
 
-fn stands_behind_the_mark(path: &Path, part: Option<&str>) -> anyhow::Result<()> {
+pub fn stands_behind_the_mark(path: &Path, part: Option<&str>) -> anyhow::Result<()> {
     if part == Some("") {
         let what = format!("nothing stands behind the # in {}#", path.display());
         let help = "name a dictionary of the file after the #, or leave the # out";
@@ -341,30 +172,8 @@ pub fn has_what_is_left_out(
     Ok(())
 }
 
-fn random(
-    architecture: &'static Architecture,
-    wanted: &Wanted<'_>,
-) -> anyhow::Result<(Model, Origin)> {
-    let card = card(
-        architecture,
-        published(architecture, None)?,
-        wanted.pictures,
-    )?;
-    let side = card.preset.crop() as usize;
-    let image = [card.channels.count(), side, side];
-    let graph = architecture.graph(image, &card.options())?;
-    let scratch = Scratch::new(&graph, architecture.init, wanted.seed);
-    let model = Model::new(
-        Contents::ported(architecture, card, &scratch)?,
-        wanted.device,
-    );
-    let mut origin = Origin::new();
-    origin.insert("weights".into(), json!("random"));
-    Ok((model, origin))
-}
-
 /// The card of a network that is given such pictures.
-fn card(
+pub fn card(
     architecture: &'static Architecture,
     entry: &PretrainedWeights,
     pictures: &PictureArgs,
@@ -377,7 +186,7 @@ fn card(
 }
 
 /// A card for such pictures.
-fn adjusted(
+pub fn adjusted(
     architecture: &'static Architecture,
     card: ModelCard,
     pictures: &PictureArgs,
@@ -410,7 +219,7 @@ fn adjusted(
 }
 
 /// What is said of a size that no photo is made.
-fn no_such_size(architecture: &Architecture, side: u32) -> Failure {
+pub fn no_such_size(architecture: &Architecture, side: u32) -> Failure {
     let message = format!("--input {side}: photos cannot be cut to that size");
     Failure::new(ExitCode::Usage, message).with_help(format!(
         "{} sees photos of {1}×{1} pixels as it was published; give a number from {2} to some {3}",
@@ -432,7 +241,7 @@ pub fn too_small(option: &'static str) -> impl Fn(UnsupportedInput) -> Failure {
     }
 }
 
-fn published(
+pub fn published(
     architecture: &'static Architecture,
     name: Option<&str>,
 ) -> anyhow::Result<&'static PretrainedWeights> {
@@ -496,24 +305,6 @@ pub fn untrained(weights: Option<&str>, pictures: &PictureArgs) -> Option<&'stat
     }
 }
 
-fn origin(name: &str, file: &str, sha256: &str) -> Origin {
-    let mut origin = Origin::new();
-    origin.insert("weights".into(), json!(name));
-    origin.insert("weights_file".into(), json!(file));
-    origin.insert("weights_sha256".into(), json!(sha256));
-    origin
-}
-
-fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-/// The words by which a model is introduced.
-pub fn title(card: &ModelCard) -> String {
-    format!(
-        "{} with a {} head, {} classes",
-        card.architecture,
-        card.head.name(),
-        card.classes.len()
-    )
-}
+/// What to do with TensorFlow's files.
+pub const TENSORFLOW: &str = "TensorFlow and Keras name and order weights in their own way: take the same network's \
+     PyTorch weights (.pth or .safetensors; `rekindle models` lists those that are published)";

@@ -1,10 +1,10 @@
 //! Folders that divide a data set, by the names that people give them.
 
-use super::Split;
+use crate::dataset::split::Split;
 
 /// What a folder's name says it holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
     /// Photos to learn from or to measure on.
     Split(Split),
     /// Photos that nobody has sorted, as competitions hand them out.
@@ -13,11 +13,11 @@ pub(super) enum Part {
 
 /// A folder's name, understood as that of a part.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct PartName {
-    pub(super) part: Part,
+pub struct PartName {
+    pub part: Part,
     /// What else is in the name: nothing in `train` and `Training_Set`, `seg` in `seg_train`. A name with
     /// something else may well be a class's (`bullet_train`), unless its neighbours are named alike.
-    pub(super) rest: String,
+    pub rest: String,
 }
 
 /// Words that say nothing of their own beside the name of a part.
@@ -41,7 +41,7 @@ fn part_of_word(word: &str) -> Option<Part> {
 
 /// Understands a folder's name: `train`, `Validation`, `test_set`, `train2017`, `trainImages`,
 /// `seg_train`. Nothing if it names no part, or two.
-pub(super) fn part_of(name: &str) -> Option<PartName> {
+pub fn part_of(name: &str) -> Option<PartName> {
     let words: Vec<String> = words(name);
     let words: Vec<&str> = words.iter().map(|word| unfilled(word)).collect();
     let words: Vec<&str> = words
@@ -64,7 +64,7 @@ pub(super) fn part_of(name: &str) -> Option<PartName> {
 
 /// Whether a folder of this name may hold photos of all classes mixed: a part's name, a filler, or a
 /// word for what nobody knows.
-pub(super) fn is_generic(name: &str) -> bool {
+pub fn is_generic(name: &str) -> bool {
     let words = words(name);
     let known = |word: &String| {
         let word = unfilled(word);

@@ -1,0 +1,39 @@
+//! Results on stdout: JSON for programs, text and tables for people.
+
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+use serde::Serialize;
+
+use super::plain;
+
+/// Prints one JSON value on a line of its own.
+pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    print_whole(serde_json::to_string(value)?)
+}
+
+/// Prints text to stdout.
+pub fn print_text(text: &str) -> anyhow::Result<()> {
+    print_whole(plain(text).into_owned())
+}
+
+/// Prints lines in one piece: whoever ends us or stops reading never sees half of one.
+fn print_whole(mut text: String) -> anyhow::Result<()> {
+    text.push('\n');
+    let mut out = io::stdout().lock();
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.context("cannot print the results")
+}
+
+/// A table without lines but for one under the head.
+pub fn table(head: &[&str]) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.load_style(comfy_table::presets::NOTHING);
+    table.set_header(head.to_vec());
+    table
+}
+
+/// A share as people write it: `93.8 %`.
+pub fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}
