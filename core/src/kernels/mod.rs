@@ -1,9 +1,13 @@
-//! Our own kernels, each in two tellings: WGSL for graphics adapters and plain tensor operations for
-//! the processor. Nobody above this folder needs to know which one ran.
+//! Our own kernels. Each has two implementations: WGSL for graphics adapters, and plain tensor operations for the
+//! processor. Nobody above this folder needs to know which one ran.
 //!
-//! A kernel is an extension of Burn's backends. Its trait's default body is the processor's telling
-//! (and the truth in tests); CubeCL's backend overrides it by launching a shader. This folder is the
-//! only place that may speak to CubeCL.
+//! A kernel is an extension of Burn's backends. Its trait's default body is the processor's implementation (and the
+//! truth in tests); CubeCL's backend overrides it by launching a shader. This folder is the only place that may speak
+//! to CubeCL.
+//!
+//! [`conv2d`], [`conv_transpose2d`], [`batch_norm`], [`group_norm`] and [`resize`] take maps channels first and have
+//! gradients. The others, and what is called `Frozen` or `frozen`, serve compiled networks: channels last, in 32 or
+//! 16 bits, without gradients.
 
 mod adapter;
 mod batch_norm;
