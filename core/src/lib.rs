@@ -18,15 +18,20 @@
 //! step and trained, two-layer heads. What is left without it is small and compiles in seconds: frozen
 //! networks on the processor, and linear heads.
 
+#[cfg(feature = "burn")]
+mod binding;
 pub mod compiled;
 pub mod device;
 #[cfg(feature = "burn")]
 pub mod kernels;
+pub mod metrics;
 pub mod model;
 #[cfg(feature = "burn")]
 pub mod network;
+mod operations;
+mod program;
 pub mod train;
 
 pub use rekindle_networks::{
-    backbone, graph, head, image, inspect, postprocess, preprocess, random, weights,
+    backbone, graph, head, image, inspect, postprocess, preprocess, random, task, weights,
 };

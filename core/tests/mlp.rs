@@ -5,10 +5,9 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_core::backbone::HeadSlot;
 use rekindle_core::device::Device;
+use rekindle_core::head::HeadSlot;
 use rekindle_core::head::MlpConfig;
-use rekindle_core::network::{collect, list};
 use rekindle_core::random::Random;
 use rekindle_core::train::MlpRecipe;
 use rekindle_core::train::mlp::MlpTrainer;
@@ -67,6 +66,7 @@ fn trainer(golden: &Golden, dropout: f64) -> MlpTrainer {
     let weights = golden.class_weights.clone();
     MlpTrainer::new(
         config,
+        HeadSlot::linear("layers"),
         recipe,
         examples(golden),
         weights,
@@ -101,7 +101,7 @@ fn the_loss_curve_the_weights_and_the_running_statistics_are_pytorchs() {
         }
     });
     close(&losses, &golden.losses, 1e-4, "losses");
-    let tensors = pollster::block_on(collect(list(&trainer.head(), &|path| path))).unwrap();
+    let tensors = pollster::block_on(trainer.head()).unwrap();
     close(
         &tensors["layers.5.weight"].1,
         &golden.weight,
@@ -136,10 +136,7 @@ fn an_interrupted_training_equals_an_uninterrupted_one() {
                     break;
                 }
             }
-            (
-                losses,
-                collect(list(&current.head(), &|path| path)).await.unwrap(),
-            )
+            (losses, current.head().await.unwrap())
         })
     };
     let whole = run(None);

@@ -3,11 +3,11 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+use rekindle_core::metrics::classify::{ConfusionMatrix, Predictions, Scores};
 use rekindle_core::train::ClassWeights;
 use rekindle_core::train::logistic::{
     LinearSolution, LogisticOptions, LogisticProblem, LogisticSolver, Scaling, Status, StopOptions,
 };
-use rekindle_core::train::metrics::{ConfusionMatrix, Predictions, Scores};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 

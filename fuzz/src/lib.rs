@@ -12,7 +12,7 @@ mod weights;
 use std::fmt::Display;
 
 pub use card::{card, network};
-pub use pictures::{bmp, content, exif, gif, jpeg, png, pnm, tiff, webp};
+pub use pictures::{bmp, content, exif, gif, jpeg, mask, png, pnm, tiff, webp};
 pub use seeds::{findings, seeds};
 pub use weights::{legacy, pickle, safetensors, weights, zip};
 
@@ -37,6 +37,7 @@ pub const TARGETS: &[Target] = &[
     target("exif", pictures::exif),
     target("jpeg", pictures::jpeg),
     target("png", pictures::png),
+    target("mask", pictures::mask),
     target("webp", pictures::webp),
     target("gif", pictures::gif),
     target("bmp", pictures::bmp),

@@ -1,7 +1,8 @@
 //! Pictures: what a file is, how it was held, and each decoder behind the limits.
 
 use rekindle_photos::{
-    Content, Limits, PhotoProblem, SNIFF_BYTES, decode_bytes, exif_orientation, sniff,
+    Content, Limits, PhotoProblem, SNIFF_BYTES, decode_bytes, decode_mask, encode_mask,
+    exif_orientation, sniff,
 };
 
 use crate::is_plain;
@@ -36,6 +37,38 @@ pub fn jpeg(bytes: &[u8]) {
 /// A PNG.
 pub fn png(bytes: &[u8]) {
     decode(bytes, b"\x89PNG\r\n\x1a\n");
+}
+
+/// A PNG whose pixels are classes. One that is read is read again from what is written of it.
+pub fn mask(bytes: &[u8]) {
+    let with_mark;
+    let mark = b"\x89PNG\r\n\x1a\n";
+    let bytes = if bytes.starts_with(mark) {
+        bytes
+    } else {
+        with_mark = [&mark[..], bytes].concat();
+        &with_mark
+    };
+    let limits = Limits {
+        max_memory: MEMORY,
+        ..Limits::default()
+    };
+    match decode_mask(bytes, &limits) {
+        Ok(mask) => {
+            let pixels = u64::from(mask.width()) * u64::from(mask.height());
+            assert_eq!(mask.labels().len() as u64, pixels);
+            assert!(pixels <= MEMORY, "{mask:?}");
+            if pixels <= 4096 {
+                let again = encode_mask(&mask).and_then(|bytes| decode_mask(&bytes, &limits));
+                assert!(again.is_ok_and(|again| again == mask));
+            }
+        }
+        Err(problem) => {
+            is_plain(&problem);
+            let gave_up = matches!(&problem, PhotoProblem::Corrupt(why) if why.contains("gave up"));
+            assert!(!gave_up, "a decoder panicked");
+        }
+    }
 }
 
 /// A WebP.

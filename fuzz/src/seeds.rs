@@ -69,6 +69,10 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "exif" => pictures().filter_map(|file| exif_block(&file)).collect(),
         "jpeg" => like(pictures(), &[b"\xff\xd8\xff"]),
         "png" => like(pictures(), &[b"\x89PNG"]),
+        "mask" => {
+            let masks = files(&root().join("photos/tests/fixtures/masks"));
+            like(masks.into_iter().chain(pictures()), &[b"\x89PNG"])
+        }
         "webp" => like(pictures(), &[b"RIFF"]),
         "gif" => like(pictures(), &[b"GIF8"]),
         "bmp" => like(pictures(), &[b"BM"]),

@@ -138,7 +138,7 @@ fn model(error: &ModelError) -> (ExitCode, Option<String>) {
                     .into(),
             ),
         ),
-        ModelError::Newer { .. } => (
+        ModelError::Newer { .. } | ModelError::UnknownTask { .. } => (
             ExitCode::Data,
             Some("get the newest Rekindle, or train the model again with this one".into()),
         ),

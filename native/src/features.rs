@@ -59,7 +59,7 @@ pub fn extract(
     skipped: usize,
     context: &Context,
 ) -> anyhow::Result<(FeatureCache, Vec<(usize, PhotoError)>)> {
-    let width = model.backbone_graph().features();
+    let width = model.graph().features();
     let mut cache = FeatureCache::new(width, 1 + views.augmented as usize);
     let (mut features, mut failed) = (Vec::new(), Vec::new());
     let label = ("features", skipped);

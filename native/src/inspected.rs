@@ -53,7 +53,7 @@ impl Inspected {
             wanted.head = HeadKind::Original;
         }
         let side = match card {
-            Some(_) => wanted.preset.crop() as usize,
+            Some(_) => wanted.preset.side() as usize,
             None => architecture.input_size,
         };
         let size = args.input.unwrap_or([side, side]);

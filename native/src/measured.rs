@@ -1,6 +1,6 @@
 //! What `train` and `evaluate` say about a folder and about figures that were measured on it.
 
-use rekindle_core::train::metrics::Report;
+use rekindle_core::metrics::classify::Report;
 
 use crate::context::Context;
 use crate::dataset::Remark;

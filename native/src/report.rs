@@ -1,6 +1,6 @@
 //! `report.html`: one file that shows how well a model did, with nothing to load from elsewhere.
 
-use rekindle_core::train::metrics::Report;
+use rekindle_core::metrics::classify::Report;
 use serde_json::Value;
 
 use crate::skipped::Skipped;

@@ -105,12 +105,12 @@ impl RgbImage {
         })
     }
 
-    /// A square that the crate computed itself: `side` is not 0 and `pixels` has the right length.
-    pub(crate) fn square(side: u32, pixels: Vec<u8>) -> Self {
-        debug_assert_eq!(check(side, side, CHANNELS, pixels.len()), Ok(()));
+    /// A picture that the crate computed itself: no side is 0 and `pixels` has the right length.
+    pub(crate) fn of_size([width, height]: [u32; 2], pixels: Vec<u8>) -> Self {
+        debug_assert_eq!(check(width, height, CHANNELS, pixels.len()), Ok(()));
         Self {
-            width: side,
-            height: side,
+            width,
+            height,
             pixels,
         }
     }

@@ -11,9 +11,12 @@ pub mod backbone;
 pub mod graph;
 pub mod head;
 pub mod image;
+
 pub mod inspect;
 pub mod model;
+mod onnx;
 pub mod postprocess;
 pub mod preprocess;
 pub mod random;
+pub mod task;
 pub mod weights;

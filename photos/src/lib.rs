@@ -8,7 +8,8 @@
 //!
 //! - [`sniff`](sniff::sniff) looks at the first bytes (the extension of a file is only a hint),
 //! - [`decode_file`] and [`decode_bytes`] decode one photo within [`Limits`],
-//! - [`decode_within`] does it when a [`MemoryBudget`] that many share has room for it.
+//! - [`decode_within`] does it when a [`MemoryBudget`] that many share has room for it,
+//! - [`decode_mask`] reads a PNG whose pixels are classes, and [`encode_mask`] writes one.
 
 mod bmp;
 mod colour;
@@ -24,6 +25,7 @@ mod heif;
 mod ifd;
 mod jpeg;
 mod limits;
+mod mask;
 mod picture;
 mod png;
 mod pnm;
@@ -40,4 +42,5 @@ pub use file::open_regular;
 pub use guard::hush_decoder_panics;
 pub use image::metadata::Orientation;
 pub use limits::{Limits, MemoryBudget, Permit};
+pub use mask::{decode_mask, encode_mask, encode_picture, read_mask};
 pub use sniff::{Content, SNIFF_BYTES, is_photo_name, sniff};

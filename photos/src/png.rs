@@ -18,7 +18,7 @@ const WORKING_MEMORY: usize = 64 << 20;
 pub(super) struct Png<'a> {
     bytes: &'a [u8],
     memory: u64,
-    size: (u32, u32),
+    header: Header,
     orientation: Orientation,
 }
 
@@ -71,8 +71,62 @@ impl<'a> Png<'a> {
         Ok(Self {
             bytes,
             memory,
-            size: header.size,
+            header,
             orientation: orientation.unwrap_or(Orientation::NoTransforms),
+        })
+    }
+
+    /// Width and height.
+    pub(super) fn size(&self) -> (u32, u32) {
+        self.header.size
+    }
+
+    /// The numbers that are stored for the pixels, a byte each, where they are one number of at most 8 bits: places
+    /// in a palette, or grey.
+    pub(super) fn numbers(&self) -> Result<Vec<u8>, PhotoProblem> {
+        if !matches!(self.header.kind, 0 | 3) || self.header.bits > 8 {
+            let what = match self.header.kind {
+                0 => "a mask in grey of 16 bits",
+                4 => "a mask in grey and alpha",
+                _ => "a mask in colours without a palette",
+            };
+            return Err(unsupported(what));
+        }
+        let (_, stored) = self.samples(Transformations::IDENTITY)?;
+        let bits = usize::from(self.header.bits);
+        if bits == 8 {
+            return Ok(stored);
+        }
+        // Several to a byte, the first in the highest bits; each row begins with a byte of its own.
+        let (width, height) = (self.header.size.0 as usize, self.header.size.1 as usize);
+        let (each, most) = (8 / bits, (1_u8 << bits) - 1);
+        let mut numbers = zeroed(width * height)?;
+        let rows = stored.chunks_exact(width.div_ceil(each));
+        for (row, numbers) in rows.zip(numbers.chunks_exact_mut(width)) {
+            for (column, number) in numbers.iter_mut().enumerate() {
+                *number = row[column / each] >> (8 - bits * (column % each + 1)) & most;
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// The samples of the picture, and how many there are of a pixel.
+    fn samples(&self, transformations: Transformations) -> Result<(usize, Vec<u8>), PhotoProblem> {
+        let mut reader = Cursor::new(self.bytes);
+        let decoded = samples(&mut reader, self.header.size, transformations);
+        let stopped = usize::try_from(reader.position()).unwrap_or(usize::MAX);
+        decoded.map_err(|stop| match stop {
+            Stop::Told(problem) => problem,
+            Stop::Decoder(DecodingError::IoError(error))
+                if error.kind() == ErrorKind::UnexpectedEof =>
+            {
+                PhotoProblem::Truncated
+            }
+            Stop::Decoder(DecodingError::LimitsExceeded) => unsupported(format!(
+                "a PNG that takes more than {} MiB beside its picture",
+                WORKING_MEMORY >> 20
+            )),
+            Stop::Decoder(_) => corrupt(self.place(stopped)),
         })
     }
 
@@ -96,23 +150,8 @@ impl Picture for Png<'_> {
     }
 
     fn decode(self: Box<Self>) -> Result<RgbImage, PhotoProblem> {
-        let mut reader = Cursor::new(self.bytes);
-        let decoded = samples(&mut reader, self.size);
-        let stopped = usize::try_from(reader.position()).unwrap_or(usize::MAX);
-        let (channels, samples) = decoded.map_err(|stop| match stop {
-            Stop::Told(problem) => problem,
-            Stop::Decoder(DecodingError::IoError(error))
-                if error.kind() == ErrorKind::UnexpectedEof =>
-            {
-                PhotoProblem::Truncated
-            }
-            Stop::Decoder(DecodingError::LimitsExceeded) => unsupported(format!(
-                "a PNG that takes more than {} MiB beside its picture",
-                WORKING_MEMORY >> 20
-            )),
-            Stop::Decoder(_) => corrupt(self.place(stopped)),
-        })?;
-        picture_of_samples(self.size, channels, samples)
+        let (channels, samples) = self.samples(Transformations::EXPAND)?;
+        picture_of_samples(self.header.size, channels, samples)
     }
 }
 
@@ -130,14 +169,18 @@ impl From<DecodingError> for Stop {
     }
 }
 
-/// The samples of the picture in 8 bits, and how many there are of a pixel.
-fn samples(reader: &mut Cursor<&[u8]>, size: (u32, u32)) -> Result<(usize, Vec<u8>), Stop> {
+/// The samples of the picture, in 8 bits at most, and how many there are of a pixel.
+fn samples(
+    reader: &mut Cursor<&[u8]>,
+    size: (u32, u32),
+    transformations: Transformations,
+) -> Result<(usize, Vec<u8>), Stop> {
     let limits = png::Limits {
         // Four rows of the widest pixels.
         bytes: WORKING_MEMORY.saturating_add((size.0 as usize).saturating_mul(4 * 8)),
     };
     let mut decoder = Decoder::new_with_limits(reader, limits);
-    decoder.set_transformations(Transformations::EXPAND);
+    decoder.set_transformations(transformations);
     // Metadata are no reason to refuse a picture that is whole.
     decoder.set_ignore_text_chunk(true);
     decoder.set_ignore_iccp_chunk(true);

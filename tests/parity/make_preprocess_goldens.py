@@ -5,6 +5,7 @@ Writes networks/tests/fixtures/preprocess/:
 * photo-*.webp: sources, lossless, so that both sides start from the same pixels. They are the
   sample photos (assets/photos), shrunk to odd sizes;
 * case-*.webp: every pixel after torchvision's Resize + CenterCrop (or resized_crop + hflip) on PIL;
+  of whole photos, as SemanticSegmentation resizes them, the SHA-256;
 * cases.json: what was done to which source, some of the numbers after ToTensor + Normalize, and
   statistics of RandomResizedCrop.get_params.
 
@@ -26,6 +27,7 @@ from generator import next_u64
 from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import functional as F
+from torchvision.transforms._presets import SemanticSegmentation
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 PHOTOS = ROOT / "assets" / "photos"
@@ -102,6 +104,20 @@ CASES = [
     ("photo-animal-0", 512, 480, "bicubic"),
     ("photo-fish-0", 256, 224, "bilinear"),
     ("photo-tool-1", 256, 224, "bicubic"),
+]
+# What torchvision's segmentation networks see: whole photos (no crop), of any aspect.
+WHOLE = [
+    ("photo-windmill-0", 520),
+    ("photo-fish-0", 520),
+    ("photo-tool-0", 73),
+    ("photo-monument-1", 40),
+    ((1, 1, 1, 256), 9),
+    # The longest that a network is given at 520 pixels, and lines whose longer side is cut off to whole pixels.
+    ((66, 520, 9, 256), 520),
+    ((520, 66, 9, 256), 33),
+    ((4095, 3, 10, 256), 2),
+    ((3, 4001, 11, 256), 3),
+    ((64, 48, 7, 2), 29),
 ]
 # Cases this large and later in the list are stored as a hash.
 HASHED_FROM = 37
@@ -219,6 +235,24 @@ def main():
                 "source": describe(source),
                 "preset": preset,
                 "pixels": golden(number, "case", seen, number < HASHED_FROM),
+                "samples": samples(seen, mean, std),
+            }
+        )
+
+    mean, std = IMAGENET
+    for source, resize in WHOLE:
+        photo = picture(source)
+        # The class resizes like this and then goes on to tensors; its numbers are compared, too.
+        seen = F.resize(photo, [resize], MODES["bilinear"])
+        numbers = SemanticSegmentation(resize_size=resize, mean=mean, std=std)(photo)
+        assert torch.equal(
+            numbers, transforms.Normalize(mean, std)(transforms.ToTensor()(seen))
+        )
+        crops.append(
+            {
+                "source": describe(source),
+                "preset": {"resize": resize, "interpolation": "bilinear", "mean": mean, "std": std},
+                "pixels": golden(None, "whole", seen, False),
                 "samples": samples(seen, mean, std),
             }
         )

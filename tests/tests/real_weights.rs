@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 use burn::tensor::Tensor;
 use rekindle_core::backbone::find;
 use rekindle_core::device::Device;
+use rekindle_core::graph::{Options, sketch};
 use rekindle_core::head::HeadKind;
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels::normalise;
 use rekindle_core::model::{METADATA_KEY, Model, ModelError};
-use rekindle_core::network;
+use rekindle_core::network::{Activation, Network};
 use rekindle_core::postprocess::softmax;
 use rekindle_core::train::{FeatureCache, HeadRecipe, fit};
 use rekindle_core::weights::{StorageDtype, WeightFile, state_dict, write_safetensors};
@@ -172,7 +173,7 @@ fn trained(network: &str, recipe: &HeadRecipe, device: &Device) -> (Model, Vec<R
     };
     let (fish, mills) = (of("fish"), of("windmill"));
     let crops = crops(&model, &[fish, mills].concat());
-    let width = model.backbone_graph().features();
+    let width = model.graph().features();
     let mut cache = FeatureCache::new(width, 1);
     let features = pollster::block_on(model.read_features(&crops)).unwrap();
     for (number, row) in features.chunks_exact(width).enumerate() {
@@ -222,9 +223,21 @@ fn squeezenets_lifted_head_is_the_linear_head_it_was_solved_as() {
         panic!("a linear head")
     };
     assert!(lift > 0.0);
-    let activation = model.backbone().forward(model.batch(&crops));
-    let through_relu = read(model.head().forward(activation.clone()));
-    let linear = read(model.head().forward_features(network::pool(activation)));
+    let graph = model.graph();
+    let wanted = ["logits", "features"].map(|name| graph.value(name).unwrap());
+    let image = (0, Activation::Map(model.batch(&crops)));
+    let made = model.network().run([image], &wanted).unwrap();
+    let [through_relu, features] = <[Activation; 2]>::try_from(made).unwrap();
+    // The same layer on pooled features, where no ReLU is.
+    let (kind, slot) = (model.card.head, model.slot());
+    let on_features = sketch([graph.features()], &Options::default(), |features| {
+        kind.on_features(slot, features, 2).stage("head")
+    });
+    let head = state_dict([model.head_tensors()]);
+    let head = Network::new(on_features.unwrap(), &head, &Device::flex()).unwrap();
+    let linear = head.run([(0, features)], &[head.graph().output()]).unwrap();
+    let linear = read(linear.into_iter().next().unwrap().features());
+    let through_relu = read(through_relu.features());
     for (a, b) in through_relu.chunks(2).zip(linear.chunks(2)) {
         assert!((softmax(a)[0] - softmax(b)[0]).abs() < 1e-3, "{a:?} {b:?}");
     }

@@ -5,11 +5,10 @@
 use burn::tensor::{Device, Int, Tensor, TensorData};
 use rekindle_core::backbone::find;
 use rekindle_core::graph::Options;
-use rekindle_core::head::HeadKind;
-use rekindle_core::network::{Head, Network, collect, fill, list};
+use rekindle_core::network::Network;
 use rekindle_core::random::{Random, hash};
 use rekindle_core::train::{Classifier, Sgd, SgdConfig};
-use rekindle_core::weights::Generated;
+use rekindle_core::weights::{Generated, state_dict, take};
 use rekindle_tests::{root, test_adapter};
 use serde_json::Value;
 
@@ -18,26 +17,13 @@ const CLASSES: usize = 1000;
 /// A network with generated weights.
 fn generated(name: &str, side: usize, device: &Device) -> Classifier {
     let architecture = find(name).unwrap();
-    let image = [3, side, side];
+    let graph = architecture.whole_graph([3, side, side], &Options::default(), CLASSES);
     // No two libraries draw the same dropout.
-    let graph = architecture.graph(image, &Options::default()).unwrap();
-    let backbone = Network::new(graph.without_randomness(), device);
-    let namer = backbone.clone();
-    let (backbone, _) = fill(backbone, &Generated, &|path| namer.torch_name(&path)).unwrap();
-    let features = backbone.graph().features();
-    let slot = architecture.head;
-    let head = Head::new(&HeadKind::Original, slot, features, CLASSES, device);
-    let prefix = head.torch_prefix(slot);
-    let (head, _) = fill(head, &Generated, &|path| format!("{prefix}.{path}")).unwrap();
-    Classifier { backbone, head }
-}
-
-/// The numbers of a backbone that are called `name` in the state_dict.
-fn numbers(backbone: &Network, name: &str) -> Vec<f32> {
-    let tensors = list(backbone, &|path| backbone.torch_name(&path));
-    let wanted = tensors.into_iter().filter(|tensor| tensor.name == name);
-    let mut collected = pollster::block_on(collect(wanted.collect())).unwrap();
-    collected.remove(name).unwrap().1.to_vec()
+    let graph = graph.unwrap().without_randomness();
+    let (tensors, report) = take(graph.tensors(), &Generated).unwrap();
+    assert!(report.missing.is_empty(), "{report:?}");
+    let network = Network::new(graph, &state_dict([&tensors]), device).unwrap();
+    Classifier::new(network, 0)
 }
 
 /// The batch of a step, as `tests/parity/make_sgd_goldens.py` makes it.
@@ -64,8 +50,8 @@ fn follows_pytorch(name: &str, device: &Device, allowed: f64) {
     let curve = &golden["networks"][name];
     let floats = |key: &str| -> Vec<f64> { serde_json::from_value(curve[key].clone()).unwrap() };
 
+    let mut model = generated(name, side, device);
     let device = device.clone().autodiff();
-    let mut model = generated(name, side, &device);
     let mut sgd = Sgd::new(SgdConfig {
         momentum: number("momentum"),
         weight_decay: number("decay"),
@@ -81,16 +67,17 @@ fn follows_pytorch(name: &str, device: &Device, allowed: f64) {
         println!("{name} step {step}: {found:.5}, PyTorch {expected:.5}, off by {error:.1e}");
         assert!(error < allowed, "{name} step {step}: off by {error:.1e}");
         worst = worst.max(error);
-        model = sgd.step(model, &loss.backward(), rate);
+        model.descend(&loss, &mut sgd, rate);
     }
     println!("{name}: worst relative difference of the loss {worst:.1e}");
 
     // Where batch norm ended up: the running variance is of the unbiased kind.
     let norm = curve["norm"].as_str().unwrap();
+    let numbers = pollster::block_on(model.network().tensors()).unwrap();
     for key in ["running_mean", "running_var"] {
-        let found = numbers(&model.backbone, &format!("{norm}.{key}"));
-        for (found, expected) in found.into_iter().zip(floats(key)) {
-            let error = (f64::from(found) - expected).abs() / (1.0 + expected.abs());
+        let found = &numbers[&format!("{norm}.{key}")].1;
+        for (found, expected) in found.iter().zip(floats(key)) {
+            let error = (f64::from(*found) - expected).abs() / (1.0 + expected.abs());
             assert!(
                 error < 1e-4,
                 "{name} {norm}.{key}: {found}, PyTorch {expected}"

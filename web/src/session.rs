@@ -132,7 +132,7 @@ impl Session {
     /// When the bytes are not a model file, or a damaged one. The former model stays.
     pub async fn load(&mut self, bytes: Vec<u8>) -> Answer<JsValue> {
         let model = Model::open(bytes, &self.open.device).map_err(failed)?;
-        self.project = self.project.emptied(model.backbone_graph().features());
+        self.project = self.project.emptied(model.graph().features());
         self.base = Some(model);
         self.answer_by(None);
         self.info()
@@ -155,7 +155,7 @@ impl Session {
             class_ids: self.head.as_ref().map(|head| &head.classes[..]),
             head,
             revision: self.revision,
-            input_size: card.preset.crop(),
+            input_size: card.preset.side(),
             parameters: model.parameters(),
             trainable: (head != "original").then_some(&card.classes),
         })
@@ -473,7 +473,7 @@ impl Session {
         let width = self
             .base
             .as_ref()
-            .map_or(0, |model| model.backbone_graph().features());
+            .map_or(0, |model| model.graph().features());
         self.project = self.project.emptied(width);
         self.answer_by(None);
     }

@@ -7,11 +7,13 @@ use burn::tensor::ops::PadMode;
 use burn::tensor::{DType, Device, Tensor};
 
 use super::precision::Precision;
-use super::program::{Job, Program, SelfAttention, Shape, Timing, ValueId};
 use super::upload::{Kind, Scores, Upload};
+use crate::binding::LARGEST_BINDING;
 use crate::device::DeviceError;
-use crate::graph::LARGEST_BINDING;
+use crate::graph::{Schedule, Values};
 use crate::kernels::{self, FrozenConv};
+use crate::operations::merge_patches;
+use crate::program::{Job, Program, SelfAttention, Shape, Timing, ValueId};
 
 /// A program made ready for a device of Burn's.
 #[derive(Debug)]
@@ -19,8 +21,8 @@ pub struct Adapter {
     shapes: Vec<Shape>,
     jobs: Vec<Job<Kind>>,
     outputs: Vec<ValueId>,
-    /// How often each value is taken.
-    uses: Vec<usize>,
+    /// How long each value is needed.
+    schedule: Schedule,
     images_at_once: usize,
     precision: Precision,
 }
@@ -29,11 +31,7 @@ impl Adapter {
     /// Puts a program's numbers on the device, in the order in which kernels read them.
     pub fn new(mut program: Program<'_>, device: &Device, precision: Precision) -> Self {
         let upload = Upload { device, precision };
-        let mut uses = vec![0; program.shapes.len()];
-        let read = program.steps.iter().flat_map(|step| &step.inputs);
-        for &value in read.chain(&program.outputs) {
-            uses[value] += 1;
-        }
+        let schedule = program.schedule();
         let jobs = program.jobs(|_, work, shape| upload.put(work, shape));
         let shapes = program.shapes;
         let values = shapes.iter().map(|shape| shape.numbers());
@@ -44,7 +42,7 @@ impl Adapter {
             jobs,
             shapes,
             outputs: program.outputs,
-            uses,
+            schedule,
             images_at_once: (LARGEST_BINDING / largest.max(1)).max(1),
             precision,
         }
@@ -65,14 +63,22 @@ impl Adapter {
     /// - returns: each value that was asked for, `[N, rows, columns, channels]`
     pub fn run(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         let [batch, ..] = images.dims();
-        let mut values = Values::new(self, images);
+        let mut values = self.values(images);
         for job in &self.jobs {
-            let inputs = values.take_all(&job.inputs);
+            let inputs = job.inputs.iter().map(|&value| values.take(value)).collect();
             let made = job.kind.run(inputs, batch, self.shapes[job.output]);
             values.put(job.output, made);
         }
-        let outputs = values.take_all(&self.outputs).into_iter();
+        let outputs = self.outputs.iter().map(|&value| values.take(value));
         outputs.map(|value| value.cast(DType::F32)).collect()
+    }
+
+    /// Room for what a run makes, with the images in it. Each value is handed on by its last user, so that its buffer can
+    /// be used again.
+    fn values(&self, images: Tensor<4>) -> Values<Tensor<4>> {
+        let mut values = self.schedule.values();
+        values.put(0, images.cast(self.precision.dtype()));
+        values
     }
 
     /// Runs a batch and says how long the device worked on each step: by its own time stamps where it
@@ -87,10 +93,10 @@ impl Adapter {
         device: &Device,
     ) -> Result<Vec<Timing>, DeviceError> {
         let [batch, ..] = images.dims();
-        let mut values = Values::new(self, images);
+        let mut values = self.values(images);
         let mut timings = Vec::with_capacity(self.jobs.len());
         for job in &self.jobs {
-            let inputs = values.take_all(&job.inputs);
+            let inputs = job.inputs.iter().map(|&value| values.take(value)).collect();
             let shape = self.shapes[job.output];
             let (made, duration) = device
                 .profile(|| job.kind.run(inputs, batch, shape))
@@ -130,45 +136,14 @@ impl Adapter {
     }
 }
 
-/// What has been made and not been used up.
-struct Values {
-    values: Vec<Option<Tensor<4>>>,
-    left: Vec<usize>,
-}
-
-impl Values {
-    fn new(adapter: &Adapter, images: Tensor<4>) -> Self {
-        let mut values = vec![None; adapter.shapes.len()];
-        values[0] = Some(images.cast(adapter.precision.dtype()));
-        Self {
-            values,
-            left: adapter.uses.clone(),
-        }
-    }
-
-    fn put(&mut self, value: ValueId, made: Tensor<4>) {
-        self.values[value] = Some(made);
-    }
-
-    /// Each value is handed on by its last user, so that its buffer can be used again.
-    fn take_all(&mut self, wanted: &[ValueId]) -> Vec<Tensor<4>> {
-        let taken = wanted.iter().map(|&value| {
-            self.left[value] -= 1;
-            let taken = match self.left[value] {
-                0 => self.values[value].take(),
-                _ => self.values[value].clone(),
-            };
-            taken.unwrap_or_else(|| panic!("value {value} was not made"))
-        });
-        taken.collect()
-    }
-}
-
 impl Kind {
     fn name(&self) -> &'static str {
         match self {
             Self::Conv(parts, _) => parts.first().map_or("conv", FrozenConv::kind),
+            Self::ConvTranspose(..) => "transposed",
             Self::Affine(..) => "affine",
+            Self::GroupNorm(..) => "group norm",
+            Self::Resize(_) => "resize",
             Self::LayerNorm(..) => "layer norm",
             Self::Activate(_) => "activate",
             Self::MaxPool(_) | Self::AvgPool(_) | Self::AdaptiveAvgPool => "pool",
@@ -230,6 +205,17 @@ impl Kind {
                     _ => Tensor::cat(made, 3),
                 }
             }
+            Self::ConvTranspose(conv, ending) => {
+                let residual = ending.residual.then(&mut next);
+                conv.run(x, residual, ending.activation)
+            }
+            Self::GroupNorm(groups, gamma, beta, epsilon, function) => {
+                let (gamma, beta) = (gamma.clone(), beta.clone());
+                kernels::frozen_group_norm(x, *groups, gamma, beta, *epsilon, *function)
+            }
+            Self::Resize(resample) => {
+                kernels::frozen_resize(x, [shape.rows, shape.columns], *resample)
+            }
             Self::Affine(scale, shift, function) => {
                 kernels::affine(x, scale.clone(), shift.clone(), *function)
             }
@@ -266,7 +252,7 @@ impl Kind {
             }
             Self::FirstToken => x.narrow(2, 0, 1),
             Self::Positions(vectors) => x + vectors.clone(),
-            Self::MergePatches => merge_patches(x, shape),
+            Self::MergePatches => merge_patches(x),
             Self::Gather(order, has_zeros) => {
                 let [_, rows, columns, channels] = x.dims();
                 let rows = x.reshape([batch, rows * columns, channels]);
@@ -352,20 +338,4 @@ fn channels_last(x: Tensor<4>) -> Tensor<4> {
 fn unit(x: Tensor<4>) -> Tensor<4> {
     let length = x.clone().powi_scalar(2).sum_dim(3).sqrt().clamp_min(1e-12);
     x / length
-}
-
-/// The upper left, lower left, upper right and lower right of each two by two positions; what is
-/// missing is zero.
-fn merge_patches(x: Tensor<4>, shape: Shape) -> Tensor<4> {
-    let [batch, rows, columns, channels] = x.dims();
-    let x = match rows % 2 + columns % 2 {
-        0 => x,
-        _ => x.pad(
-            [(0, 0), (0, rows % 2), (0, columns % 2), (0, 0)],
-            PadMode::Constant(0.0),
-        ),
-    };
-    x.reshape([batch, shape.rows, 2, shape.columns, 2, channels])
-        .permute([0, 1, 3, 4, 2, 5])
-        .reshape([batch, shape.rows, shape.columns, 4 * channels])
 }

@@ -3,19 +3,16 @@
 
 use std::collections::BTreeMap;
 
-use super::program::{Ending, Program, Step, ValueId, Work};
+use crate::graph::Schedule;
+use crate::program::{Ending, Program, Step, ValueId, Work};
 
 /// Fuses what can be fused. The values that the program puts out stay.
 pub fn fuse(program: Program<'_>) -> Program<'_> {
-    let mut uses = vec![0_usize; program.shapes.len()];
-    let read = program.steps.iter().flat_map(|step| &step.inputs);
-    for &value in read.chain(&program.outputs) {
-        uses[value] += 1;
-    }
+    let schedule = program.schedule();
     let mut fused = Fused {
         steps: Vec::with_capacity(program.steps.len()),
         makers: BTreeMap::new(),
-        uses,
+        schedule,
     };
     for step in program.steps {
         fused.take(step);
@@ -31,7 +28,7 @@ struct Fused<'t> {
     /// The step that makes each value.
     makers: BTreeMap<ValueId, usize>,
     /// How often each value is taken.
-    uses: Vec<usize>,
+    schedule: Schedule,
 }
 
 impl<'t> Fused<'t> {
@@ -70,7 +67,7 @@ impl<'t> Fused<'t> {
     /// The step that makes a value which nobody else takes.
     fn sole_maker(&self, value: ValueId) -> Option<usize> {
         let maker = *self.makers.get(&value)?;
-        (self.uses[value] == 1).then_some(maker)
+        (self.schedule.uses(value) == 1).then_some(maker)
     }
 
     /// Multiplies the weights that made this value.
@@ -106,8 +103,12 @@ impl<'t> Fused<'t> {
     ) -> Option<usize> {
         let maker = self.sole_maker(value)?;
         let changed = match &mut self.steps[maker].work {
-            Work::Conv { ending, .. } | Work::Linear { ending, .. } => change(ending),
-            Work::Affine { activation, .. } | Work::Add { activation } => {
+            Work::Conv { ending, .. }
+            | Work::ConvTranspose { ending, .. }
+            | Work::Linear { ending, .. } => change(ending),
+            Work::Affine { activation, .. }
+            | Work::GroupNorm { activation, .. }
+            | Work::Add { activation } => {
                 let mut ending = Ending {
                     residual: false,
                     activation: *activation,
@@ -131,7 +132,9 @@ impl<'t> Fused<'t> {
             return None;
         }
         match &mut self.steps[maker].work {
-            Work::Conv { ending, .. } | Work::Linear { ending, .. }
+            Work::Conv { ending, .. }
+            | Work::ConvTranspose { ending, .. }
+            | Work::Linear { ending, .. }
                 if *ending == Ending::default() =>
             {
                 ending.residual = true;

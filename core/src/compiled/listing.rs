@@ -4,11 +4,11 @@
 use rekindle_shaders::{Kernel, Storage};
 
 use super::processor::Processor;
-use super::program::{Ending, Program, Shape, Work};
 use crate::device::Tier;
 use crate::graph::Conv;
 use crate::kernels::choice::{Sizes, epilogue};
 use crate::kernels::conv_options;
+use crate::program::{Ending, Program, Shape, Work};
 
 /// A step and the kernel that does it.
 #[derive(Debug, Clone, PartialEq, Eq)]

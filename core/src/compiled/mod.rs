@@ -19,17 +19,17 @@ mod lower;
 mod place;
 mod precision;
 mod processor;
-mod program;
 #[cfg(feature = "burn")]
 mod upload;
-mod windows;
 
+pub use crate::program::{
+    CompileError, Ending, Program, SelfAttention, Shape, Step, Timing, ValueId, Weight, Work,
+};
 #[cfg(feature = "burn")]
 pub use adapter::Adapter;
 pub use fuse::fuse;
 #[cfg(feature = "burn")]
 pub use listing::{Listed, listing, processor_listing};
-pub use lower::{CompileError, blanks, lower};
+pub use lower::{blanks, lower};
 pub use precision::Precision;
 pub use processor::Processor;
-pub use program::{Ending, Program, SelfAttention, Shape, Step, Timing, ValueId, Weight, Work};

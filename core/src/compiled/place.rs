@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::program::{Program, ValueId, Work};
+use crate::program::{Program, ValueId, Work};
 
 /// Where a value lies, for one image: number `channel` at position `p` is number
 /// `p · pitch + offset + channel` of the slot.
@@ -140,17 +140,14 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies
 fn slots(program: &Program<'_>, views: &[View], copies: Copies) -> Places {
     // From the first step that writes a buffer to the last that reads it. The image is written before
     // the first step, and what is put out is read after the last.
-    let mut lives: BTreeMap<ValueId, [usize; 2]> = BTreeMap::from([(0, [0, 0])]);
-    for (index, step) in program.steps.iter().enumerate() {
-        for &value in step.inputs.iter().chain([&step.output]) {
-            let life = lives.entry(views[value].buffer).or_insert([index, index]);
-            life[1] = index;
-        }
-    }
-    for &value in &program.outputs {
-        if let Some(life) = lives.get_mut(&views[value].buffer) {
-            life[1] = program.steps.len();
-        }
+    let schedule = program.schedule();
+    let mut lives: BTreeMap<ValueId, [usize; 2]> = BTreeMap::new();
+    for (value, view) in views.iter().enumerate() {
+        let Some([birth, death]) = schedule.life(value) else {
+            continue;
+        };
+        let life = lives.entry(view.buffer).or_insert([birth, death]);
+        *life = [life[0].min(birth), life[1].max(death)];
     }
     let mut births: Vec<(usize, ValueId)> = lives.iter().map(|(&b, life)| (life[0], b)).collect();
     births.sort_unstable();

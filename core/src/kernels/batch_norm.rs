@@ -7,8 +7,6 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, backend_extension};
-use burn::module::RunningState;
-use burn::nn::BatchNorm;
 use burn::tensor::Tensor;
 use {
     super::adapter::{laid_out, output, runs_wgsl, tier, turned},
@@ -20,18 +18,30 @@ use {
     rekindle_shaders::{BatchNormGradient, BatchNormTrain},
 };
 
-/// Batch norm as PyTorch has it, of maps, tokens or features: in training the running variance takes in
-/// the unbiased variance of the batch, where Burn's own module takes the biased one. Whatever trains a
-/// [`BatchNorm`] runs it by this.
+/// What batch norm in training makes.
+#[derive(Debug, Clone)]
+pub struct BatchNormalised<const D: usize> {
+    /// What came in, normalised.
+    pub output: Tensor<D>,
+    /// The mean of each channel, `[C]`.
+    pub mean: Tensor<1>,
+    /// The unbiased variance of each channel, `[C]`: the one that PyTorch's running variance takes in, where Burn's own
+    /// module takes the biased one.
+    pub variance: Tensor<1>,
+}
+
+/// Batch norm by the statistics of the batch, of maps, tokens or features.
 ///
 /// # Shapes
 ///
 /// - x: `[N, C, …]`
-/// - returns: the same
-pub fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
-    if !x.device().is_autodiff() || !norm.training.is_enabled() {
-        return norm.forward(x);
-    }
+/// - gamma, beta: `[C]`
+pub fn batch_norm_by_batch<const D: usize>(
+    x: Tensor<D>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+) -> BatchNormalised<D> {
     let shape = x.shape();
     let (images, channels) = (shape[0], shape[1]);
     let positions = shape.num_elements() / images / channels;
@@ -40,20 +50,14 @@ pub fn batch_norm<const D: usize>(norm: &BatchNorm, x: Tensor<D>) -> Tensor<D> {
         4 => x.reshape([images, channels, shape[2], shape[3]]),
         _ => x.reshape([images, channels, positions, 1]),
     };
-    let (gamma, beta) = (norm.gamma.val(), norm.beta.val());
-    let (maps, mean, inverse_std) = batch_norm_train(maps, gamma, beta, norm.epsilon);
-    let variance = inverse_std.powi_scalar(-2) - norm.epsilon;
+    let (maps, mean, inverse_std) = batch_norm_train(maps, gamma, beta, epsilon);
     let each = (images * positions) as f64;
     let unbiased = each / (each - 1.0).max(1.0);
-    let running = |state: &RunningState<Tensor<1>>, batch: Tensor<1>, factor: f64| {
-        let kept = state.value_sync() * (1.0 - norm.momentum);
-        state.update((kept + batch.detach() * (factor * norm.momentum)).detach());
-        // Otherwise readers see the value before this one.
-        state.value_sync();
-    };
-    running(&norm.running_mean, mean, 1.0);
-    running(&norm.running_var, variance, unbiased);
-    maps.reshape(shape)
+    BatchNormalised {
+        output: maps.reshape(shape),
+        mean,
+        variance: (inverse_std.powi_scalar(-2) - epsilon) * unbiased,
+    }
 }
 
 /// Maps normalised by their own statistics: the result, the mean of each channel and the inverse of its

@@ -9,13 +9,13 @@ use burn::tensor::Tensor;
 use super::Model;
 #[cfg(feature = "burn")]
 use crate::compiled::Adapter;
-use crate::compiled::{Precision, Processor, Program, Timing, fuse, lower};
+use crate::compiled::{Precision, Processor, fuse, lower};
 use crate::device::DeviceError;
 #[cfg(feature = "burn")]
 use crate::device::is_processor;
-use crate::graph::Graph;
 use crate::image::RgbImage;
-use crate::weights::{StateDict, first_strange, state_dict};
+use crate::program::{Program, Timing};
+use crate::weights::first_strange;
 
 /// What a model has been compiled to so far.
 #[derive(Debug, Clone, Default)]
@@ -105,28 +105,22 @@ impl Model {
     /// The network to its pooled features, compiled now if this is the first question.
     pub(super) fn to_features(&self) -> Result<&Compiled, DeviceError> {
         compiled(&self.frozen.features, || {
-            let tensors = state_dict([self.backbone_tensors()]);
-            let is_tokens = self.backbone_graph().shape().len() == 2;
-            let program = self.program(self.backbone_graph(), &tensors)?;
-            Ok(self.placed(program.pooled(is_tokens)))
+            let features = self.graph().value("features");
+            let features = features.ok_or(DeviceError::execution("it has no pooled features"))?;
+            self.compile(features)
         })
     }
 
     /// The network to its logits, the head's lift still on them, likewise.
     pub(super) fn to_logits(&self) -> Result<&Compiled, DeviceError> {
-        compiled(&self.frozen.logits, || {
-            let program = self.program(self.graph(), &self.state_dict())?;
-            Ok(self.placed(program))
-        })
+        compiled(&self.frozen.logits, || self.compile(self.graph().output()))
     }
 
-    /// What puts out a graph's last value.
-    fn program<'t>(
-        &self,
-        graph: &Graph,
-        tensors: &StateDict<'t>,
-    ) -> Result<Program<'t>, DeviceError> {
-        lower(graph, tensors, &[graph.output()]).map_err(DeviceError::execution)
+    /// What puts out a value of the graph.
+    fn compile(&self, wanted: usize) -> Result<Compiled, DeviceError> {
+        let tensors = self.state_dict();
+        let program = lower(self.graph(), &tensors, &[wanted]).map_err(DeviceError::execution)?;
+        Ok(self.placed(program))
     }
 
     /// What a compiled network says of some crops.

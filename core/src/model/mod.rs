@@ -18,7 +18,7 @@ pub use burn::tensor::Tensor;
 
 use frozen::Frozen;
 #[cfg(feature = "burn")]
-use steps::Modules;
+use steps::Steps;
 
 use crate::backbone::{Architecture, PretrainedWeights};
 use crate::compiled::Precision;
@@ -35,7 +35,7 @@ pub struct Model {
     device: Device,
     frozen: Frozen,
     #[cfg(feature = "burn")]
-    modules: Modules,
+    steps: Steps,
 }
 
 impl Deref for Model {
@@ -60,7 +60,7 @@ impl Model {
             device: device.clone(),
             frozen: Frozen::default(),
             #[cfg(feature = "burn")]
-            modules: Modules::default(),
+            steps: Steps::default(),
         }
     }
 
@@ -105,7 +105,7 @@ impl Model {
             device: self.device.clone(),
             frozen: self.frozen.without_head(),
             #[cfg(feature = "burn")]
-            modules: self.modules.without_head(),
+            steps: Steps::default(),
         }
     }
 

@@ -10,51 +10,24 @@ use super::frozen::{Compiled, numbers, read};
 use crate::device::DeviceError;
 use crate::image::RgbImage;
 use crate::kernels::{self, Frame};
-use crate::network::{self, Activation, Head, Network};
+use crate::network::{Activation, Network};
 use crate::postprocess::Prediction;
 use crate::preprocess::View;
 
-/// Backbone and head as Burn's modules. Who only classifies never needs them; who trains or runs a network
-/// step by step does.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Modules {
-    backbone: Arc<OnceLock<Network>>,
-    head: Arc<OnceLock<Head>>,
-}
-
-impl Modules {
-    /// What stays true under another head.
-    pub fn without_head(&self) -> Self {
-        Self {
-            backbone: Arc::clone(&self.backbone),
-            head: Arc::default(),
-        }
-    }
-}
+/// The network on the device, step by step. A model that only answers never needs it: it is compiled. Whoever trains, or
+/// asks for inner values, does.
+pub(super) type Steps = Arc<OnceLock<Network>>;
 
 impl Model {
-    /// The backbone, as it can be trained and run step by step. It is put on the device when it is asked
-    /// for first.
-    pub fn backbone(&self) -> &Network {
-        self.modules.backbone.get_or_init(|| {
-            let graph = Arc::clone(self.backbone_graph());
-            Network::filled(graph, self.backbone_tensors(), &self.device)
-        })
-    }
-
-    /// The head, likewise.
-    pub fn head(&self) -> &Head {
-        let (slot, classes) = (self.slot(), self.card.classes.len());
-        let features = self.backbone_graph().features();
-        self.modules.head.get_or_init(|| {
-            Head::filled(
-                &self.card.head,
-                slot,
-                features,
-                classes,
-                self.head_tensors(),
-                &self.device,
-            )
+    /// The network, as it can be trained and run from any values to any others. It is put on the device when it is
+    /// asked for first.
+    pub fn network(&self) -> &Network {
+        self.steps.get_or_init(|| {
+            let network = Network::new(Arc::clone(self.graph()), &self.state_dict(), &self.device);
+            match network {
+                Ok(network) => network,
+                Err(error) => unreachable!("a model holds all its network's tensors: {error}"),
+            }
         })
     }
 
@@ -94,17 +67,7 @@ impl Model {
         batch.narrow(1, 0, self.card.channels.count())
     }
 
-    /// Pooled features.
-    ///
-    /// # Shapes
-    ///
-    /// - images: `[N, 3, H, W]`
-    /// - returns: `[N, features]`
-    pub fn features(&self, images: Tensor<4>) -> Tensor<2> {
-        network::pool(self.backbone().forward(images))
-    }
-
-    /// The same for a batch on the device.
+    /// Pooled features of a batch on the device, read back.
     ///
     /// # Errors
     ///
@@ -113,22 +76,17 @@ impl Model {
         self.ask_of(self.to_features()?, batch).await
     }
 
-    /// Logits, as the network with this file gives them in PyTorch.
+    /// What the network puts out first, step by step, as the network with this file gives it in PyTorch: a classifier's
+    /// logits, the head's lift still on them.
     ///
     /// # Shapes
     ///
-    /// - images: `[N, 3, H, W]`
-    /// - returns: `[N, classes]`
-    pub fn forward(&self, images: Tensor<4>) -> Tensor<2> {
-        self.head().forward(self.backbone().forward(images))
+    /// - images: `[N, C, H, W]`
+    pub fn forward(&self, images: Tensor<4>) -> Activation {
+        self.network().forward(images)
     }
 
-    /// Logits from what the backbone's last stage put out.
-    pub fn classify(&self, activation: Activation) -> Tensor<2> {
-        self.head().forward(activation)
-    }
-
-    /// The same for a batch on the device.
+    /// The best `k` classes for each image of a batch on the device.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ fn what_runs_over_is_an_error_and_no_answer() {
     let device = crate::device::cpu().device;
     let weights = &architecture.weights[0];
     let model = Model::pretrained(architecture, weights, &Generated, &device).unwrap();
-    let side = model.card.preset.crop();
+    let side = model.card.preset.side();
     let crop = |shade: u8| {
         let pixels = (0..3 * side * side).map(|at| (at % 251) as u8 / 2 + shade);
         RgbImage::new(side, side, pixels.collect()).unwrap()
@@ -30,7 +30,7 @@ fn what_runs_over_is_an_error_and_no_answer() {
         error => panic!("{error}"),
     };
     // Weights that are numbers, in the last layer and in the first.
-    let width = model.backbone_graph().features();
+    let width = model.graph().features();
     let head = Tensors::from([
         (
             "fc.weight".to_owned(),

@@ -1,16 +1,243 @@
-//! Networks with numbers, as Burn's modules: run step by step, and trained.
+//! Networks with numbers on a device: run from any values to any others, and trained.
+//!
+//! A frozen network that only answers is compiled instead (`crate::compiled`).
 
-mod head;
-mod layer;
-mod parameters;
-mod perceptron;
-mod pool;
-mod run;
-mod scores;
+use std::sync::Arc;
 
-pub use head::Head;
-pub use layer::Layer;
-pub use parameters::{NamedTensor, collect, fill, filled, list, shard_name};
-pub use perceptron::MlpHead;
-pub use pool::{global_average, pool};
-pub use run::{Activation, Network};
+use burn::tensor::{DType, Device, Gradients, Tensor, Transaction};
+use thiserror::Error;
+
+use crate::device::DeviceError;
+use crate::graph::{Graph, LayerId, Op, Unreachable};
+use crate::operations::{Run, Statistics, compute};
+use crate::weights::{Numbers, StateDict, Tensors};
+
+pub use crate::operations::{Activation, Chance, Mode, Parameter};
+
+/// A tensor that a network has and its numbers lack.
+#[derive(Debug, Clone, Error, PartialEq, Eq)]
+#[error("there is no tensor called '{0}'")]
+pub struct MissingTensor(String);
+
+/// A graph and its numbers on a device.
+#[derive(Debug, Clone)]
+pub struct Network {
+    graph: Arc<Graph>,
+    /// For each layer of the graph, its parameters and running statistics.
+    layers: Vec<Vec<Parameter>>,
+    /// For each node, how many before it draw at random: its own place among those.
+    places: Vec<usize>,
+}
+
+impl Network {
+    /// The network of these tensors, which bear PyTorch's names. It records no gradients.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing.
+    pub fn new(
+        graph: impl Into<Arc<Graph>>,
+        tensors: &StateDict<'_>,
+        device: &Device,
+    ) -> Result<Self, MissingTensor> {
+        let graph = graph.into();
+        let numbers = |name: &str, _: &[usize]| match tensors.get(name) {
+            Some((_, values)) => Ok(values.to_vec()),
+            None => Err(MissingTensor(name.to_owned())),
+        };
+        let layers = graph.layers().iter();
+        let layers = layers.map(|spec| Parameter::of_layer(spec, device, numbers));
+        let layers = layers.collect::<Result<_, _>>()?;
+        let mut place = 0;
+        let places = graph.nodes().iter().map(|node| {
+            let own = place;
+            place += usize::from(matches!(node.op, Op::Dropout(_) | Op::StochasticDepth(_)));
+            own
+        });
+        Ok(Self {
+            places: places.collect(),
+            layers,
+            graph,
+        })
+    }
+
+    /// What it is made of.
+    pub fn graph(&self) -> &Arc<Graph> {
+        &self.graph
+    }
+
+    /// Its parameters and running statistics, in the order of the layers.
+    pub fn parameters(&self) -> impl Iterator<Item = &Parameter> {
+        self.layers.iter().flatten()
+    }
+
+    /// The same network made ready to train: whatever is not frozen takes gradients.
+    pub fn trainable(mut self) -> Self {
+        for parameter in self.layers.iter_mut().flatten() {
+            let takes = parameter.is_trained();
+            for part in &mut parameter.parts {
+                *part = part.clone().autodiff().set_require_grad(takes);
+            }
+        }
+        self
+    }
+
+    /// The same network as it answers: it records no gradients.
+    pub fn answering(mut self) -> Self {
+        for part in self
+            .layers
+            .iter_mut()
+            .flatten()
+            .flat_map(|parameter| &mut parameter.parts)
+        {
+            *part = part.clone().without_autodiff();
+        }
+        self
+    }
+
+    /// The same network whose first `count` stages no longer train: no gradients reach their
+    /// parameters, and their batch norms use their running statistics and keep them.
+    pub fn freeze_stages(mut self, count: usize) -> Self {
+        for (index, layer) in self.layers.iter_mut().enumerate() {
+            if self.graph.stage_of_layer(LayerId(index)) < count {
+                for parameter in layer {
+                    parameter.trains = false;
+                    for part in &mut parameter.parts {
+                        *part = part.clone().set_require_grad(false);
+                    }
+                }
+            }
+        }
+        self
+    }
+
+    /// What the network makes of some values: from the image to the logits, from a stage's maps to the answers, from
+    /// the image to several levels of a pyramid. Only the steps that are needed run.
+    ///
+    /// # Errors
+    ///
+    /// When a wanted value needs one that is not given.
+    pub fn run(
+        &self,
+        given: impl IntoIterator<Item = (usize, Activation)>,
+        wanted: &[usize],
+    ) -> Result<Vec<Activation>, Unreachable> {
+        self.go(given, wanted, Mode::Infer).map(|(made, _)| made)
+    }
+
+    /// The same in training: batch norms of layers that are not frozen use the statistics of the batch and take them
+    /// in, and what is left out is drawn by `chance`.
+    ///
+    /// # Errors
+    ///
+    /// As [`run`](Self::run).
+    pub fn train(
+        &mut self,
+        given: impl IntoIterator<Item = (usize, Activation)>,
+        wanted: &[usize],
+        chance: &mut Chance,
+    ) -> Result<Vec<Activation>, Unreachable> {
+        let (made, statistics) = self.go(given, wanted, Mode::Train(chance))?;
+        for (layer, tensors) in statistics {
+            let running = self.layers[layer.0]
+                .iter_mut()
+                .filter(|tensor| tensor.is_statistic());
+            for (running, tensor) in running.zip(tensors) {
+                running.parts = vec![tensor];
+            }
+        }
+        Ok(made)
+    }
+
+    fn go(
+        &self,
+        given: impl IntoIterator<Item = (usize, Activation)>,
+        wanted: &[usize],
+        mode: Mode<'_>,
+    ) -> Result<(Vec<Activation>, Vec<Statistics>), Unreachable> {
+        let given: Vec<(usize, Activation)> = given.into_iter().collect();
+        let known: Vec<usize> = given.iter().map(|(value, _)| *value).collect();
+        let schedule = self.graph.schedule(&known, wanted)?;
+        let mut values = schedule.values();
+        for (value, activation) in given {
+            values.put(value, activation);
+        }
+        let mut run = Run::new(self.graph.layers(), &self.layers, mode);
+        for &index in schedule.steps() {
+            let node = &self.graph.nodes()[index];
+            let inputs = node
+                .inputs
+                .iter()
+                .map(|&value| values.take(value))
+                .collect();
+            run.place = self.places[index];
+            values.put(index + 1, compute(&node.op).run(inputs, &mut run));
+        }
+        let made = wanted.iter().map(|&value| values.take(value)).collect();
+        Ok((made, run.statistics))
+    }
+
+    /// What the network puts out first, for some images.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[N, C, H, W]`, normalised
+    pub fn forward(&self, images: Tensor<4>) -> Activation {
+        let wanted = [self.graph.output()];
+        let made = self.run([(0, Activation::Map(images))], &wanted);
+        match made.map(|mut made| made.pop()) {
+            Ok(Some(output)) => output,
+            other => unreachable!("outputs follow from the image: {other:?}"),
+        }
+    }
+
+    /// Gives new numbers to every part of a parameter that is trained and has a gradient. `change` is told the
+    /// parameter's name and the part's place in it, and given the numbers and their gradient, all flat.
+    pub(crate) fn descend(
+        &mut self,
+        gradients: &Gradients,
+        mut change: impl FnMut(&str, usize, Tensor<1>, Tensor<1>) -> Tensor<1>,
+    ) {
+        for parameter in self.layers.iter_mut().flatten() {
+            let name = parameter.name().to_owned();
+            for (place, part) in parameter.parts.iter_mut().enumerate() {
+                let Some(gradient) = part.grad(gradients) else {
+                    continue;
+                };
+                let value = part.clone().without_autodiff();
+                *part = change(&name, place, value, gradient)
+                    .autodiff()
+                    .require_grad();
+            }
+        }
+    }
+
+    /// Reads all numbers back to the host, under their names in the state_dict, all in one go.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn tensors(&self) -> Result<Tensors, DeviceError> {
+        let parts = self.parameters().flat_map(Parameter::parts);
+        let transaction = parts.fold(Transaction::default(), |all, part| {
+            all.register(part.clone().without_autodiff())
+        });
+        let data = transaction.execute_async().await;
+        let mut data = data.map_err(DeviceError::execution)?.into_iter();
+        let mut tensors = Tensors::new();
+        for parameter in self.parameters() {
+            let mut parts = Vec::with_capacity(parameter.parts().len());
+            for data in data.by_ref().take(parameter.parts().len()) {
+                // Number by number only what is not f32 already: networks have millions.
+                parts.push(match data.dtype() {
+                    DType::F32 => data.try_into_vec().map_err(DeviceError::execution)?,
+                    _ => data.iter::<f32>().collect(),
+                });
+            }
+            let values = Numbers::from(parameter.in_order(parts));
+            let shape = parameter.shape().to_vec();
+            tensors.insert(parameter.name().to_owned(), (shape, values));
+        }
+        Ok(tensors)
+    }
+}

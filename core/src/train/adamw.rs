@@ -1,14 +1,16 @@
 //! AdamW with PyTorch's defaults and PyTorch's arithmetic.
 //!
 //! Loshchilov and Hutter, *Decoupled Weight Decay Regularization*, <https://arxiv.org/abs/1711.05101>.
-//! Burn has one too; ours keeps its state under parameter paths, so that it can be read back without
+//! Burn has one too; ours keeps its state under parameters' names, so that it can be read back without
 //! blocking and restored on any device.
 
 use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Device, Gradients, Tensor, TensorData, Transaction};
 use serde::{Deserialize, Serialize};
+
+use crate::device::DeviceError;
+use crate::network::Network;
 
 /// The optimiser's settings; the defaults are `torch.optim.AdamW`'s.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -34,15 +36,17 @@ impl Default for AdamWConfig {
     }
 }
 
-/// A parameter's two moments, flattened.
-pub(super) type Moments = [Tensor<1>; 2];
+/// The first and second moments of parameters by their names; where a parameter is kept in parts, theirs one after the
+/// other.
+pub type Moments = BTreeMap<String, Vec<[Vec<f32>; 2]>>;
 
 /// The optimiser and its state.
 #[derive(Debug, Clone)]
 pub struct AdamW {
     config: AdamWConfig,
     step: usize,
-    moments: BTreeMap<String, Moments>,
+    /// By the parameter's name, and by its part where it is kept in several.
+    moments: BTreeMap<(String, usize), [Tensor<1>; 2]>,
 }
 
 impl AdamW {
@@ -60,83 +64,77 @@ impl AdamW {
         self.step
     }
 
-    /// The moments by parameter path.
-    pub(super) fn moments(&self) -> &BTreeMap<String, Moments> {
-        &self.moments
+    /// The moments, read back.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails to hand them over.
+    pub async fn moments(&self) -> Result<Moments, DeviceError> {
+        let all = self.moments.values().flatten();
+        let read = all.fold(Transaction::default(), |all, tensor| {
+            all.register(tensor.clone())
+        });
+        let data = read.execute_async().await.map_err(DeviceError::execution)?;
+        let mut numbers = data
+            .iter()
+            .map(|data| data.iter::<f32>().collect::<Vec<f32>>());
+        let mut moments = Moments::new();
+        for (name, _) in self.moments.keys() {
+            if let (Some(first), Some(second)) = (numbers.next(), numbers.next()) {
+                moments
+                    .entry(name.clone())
+                    .or_default()
+                    .push([first, second]);
+            }
+        }
+        Ok(moments)
     }
 
-    /// Takes up where another left off.
-    pub(super) fn resume(
-        config: AdamWConfig,
-        step: usize,
-        moments: BTreeMap<String, Moments>,
-    ) -> Self {
+    /// Takes up on a device where another left off.
+    pub fn resume(config: AdamWConfig, step: usize, moments: &Moments, device: &Device) -> Self {
+        let tensor = |values: &Vec<f32>| {
+            Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), device)
+        };
+        let parts = moments.iter().flat_map(|(name, parts)| {
+            let parts = parts.iter().enumerate();
+            parts.map(move |(part, [first, second])| {
+                ((name.clone(), part), [tensor(first), tensor(second)])
+            })
+        });
         Self {
             config,
             step,
-            moments,
+            moments: parts.collect(),
         }
     }
 
-    /// Moves a module's parameters one step down their gradients; those without one stay.
-    pub fn step<M: Module>(&mut self, module: M, gradients: &Gradients, rate: f64) -> M {
+    /// Moves a network's parameters one step down their gradients; those without one stay.
+    pub fn step(&mut self, network: &mut Network, gradients: &Gradients, rate: f64) {
         self.step += 1;
-        module.map(&mut Stepper {
-            optimiser: self,
-            gradients,
-            rate,
-            path: Vec::new(),
-        })
-    }
-}
-
-struct Stepper<'a> {
-    optimiser: &'a mut AdamW,
-    gradients: &'a Gradients,
-    rate: f64,
-    path: Vec<String>,
-}
-
-impl ModuleMapper for Stepper<'_> {
-    fn enter_module(&mut self, name: &str, _container_type: &str) {
-        self.path.push(name.to_owned());
-    }
-
-    fn exit_module(&mut self, _name: &str, _container_type: &str) {
-        self.path.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        let (id, tensor, mapper) = param.consume();
-        let Some(gradient) = tensor.grad(self.gradients) else {
-            return Param::from_mapped_value(id, tensor, mapper);
-        };
         let AdamWConfig {
             beta1,
             beta2,
             epsilon,
             weight_decay,
-        } = self.optimiser.config;
-        let shape = tensor.shape();
-        let gradient = gradient.flatten::<1>(0, D - 1);
-        let key = self.path.join(".");
-        let [first, second] = match self.optimiser.moments.remove(&key) {
-            Some([first, second]) => [
-                first * beta1 + gradient.clone() * (1.0 - beta1),
-                second * beta2 + gradient.square() * (1.0 - beta2),
-            ],
-            None => [
-                gradient.clone() * (1.0 - beta1),
-                gradient.square() * (1.0 - beta2),
-            ],
-        };
-        let t = self.optimiser.step as i32;
-        let rate = self.rate / (1.0 - beta1.powi(t));
-        let denominator = second.clone().sqrt() / (1.0 - beta2.powi(t)).sqrt() + epsilon;
-        let values = tensor.without_autodiff().flatten::<1>(0, D - 1);
-        let values = values * (1.0 - self.rate * weight_decay) - first.clone() / denominator * rate;
-        self.optimiser.moments.insert(key, [first, second]);
-        let tensor = values.reshape(shape).autodiff().require_grad();
-        Param::from_mapped_value(id, tensor, mapper)
+        } = self.config;
+        let t = self.step as i32;
+        network.descend(gradients, |name, part, weight, gradient| {
+            let key = (name.to_owned(), part);
+            let [first, second] = match self.moments.remove(&key) {
+                Some([first, second]) => [
+                    first * beta1 + gradient.clone() * (1.0 - beta1),
+                    second * beta2 + gradient.square() * (1.0 - beta2),
+                ],
+                None => [
+                    gradient.clone() * (1.0 - beta1),
+                    gradient.square() * (1.0 - beta2),
+                ],
+            };
+            let scaled = rate / (1.0 - beta1.powi(t));
+            let denominator = second.clone().sqrt() / (1.0 - beta2.powi(t)).sqrt() + epsilon;
+            let moved = first.clone() / denominator * scaled;
+            self.moments.insert(key, [first, second]);
+            weight * (1.0 - rate * weight_decay) - moved
+        });
     }
 }

@@ -2,8 +2,7 @@
 
 use super::features::Examples;
 use super::logistic::LinearSolution;
-use crate::backbone::{HeadSlot, HeadStyle};
-use crate::head::{HeadKind, relu_lift};
+use crate::head::{HeadKind, HeadSlot, HeadStyle, relu_lift};
 use crate::weights::Tensors;
 
 /// A trained head, ready for [`crate::model::Model::with_head`].
@@ -28,7 +27,7 @@ impl Fitted {
     pub fn linear(solution: LinearSolution, examples: &Examples, slot: HeadSlot) -> Self {
         let (width, classes) = (examples.width, solution.bias.len());
         let (lift, shape) = match slot.style {
-            HeadStyle::Linear { .. } => (0.0, vec![classes, width]),
+            HeadStyle::Linear { .. } | HeadStyle::Own(_) => (0.0, vec![classes, width]),
             HeadStyle::PooledConv => {
                 let (weight, bias) = (&solution.weight, &solution.bias);
                 let lift = relu_lift(weight, bias, &examples.features, width);

@@ -10,10 +10,11 @@ use super::linear::LinearTrainer;
 use super::logistic::{LinearSolution, LogisticError, LogisticState};
 use super::mlp::{MlpState, MlpTrainer};
 use super::recipe::HeadRecipe;
-use crate::backbone::HeadSlot;
 use crate::device::DeviceError;
-use crate::head::{HeadKind, MlpConfig};
-use crate::network::{Head, collect, list};
+use crate::graph::{Options, sketch};
+use crate::head::{HeadKind, HeadSlot, MlpConfig};
+use crate::network::{Activation, Network};
+use crate::weights::state_dict;
 
 /// Where training stands.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -92,8 +93,15 @@ impl HeadTrainer {
                     hidden: hidden.unwrap_or(2 * examples.width),
                     dropout: *dropout,
                 };
-                let trainer =
-                    MlpTrainer::new(config, *training, examples.clone(), weights, seed, device)?;
+                let trainer = MlpTrainer::new(
+                    config,
+                    slot,
+                    *training,
+                    examples.clone(),
+                    weights,
+                    seed,
+                    device,
+                )?;
                 Inner::Mlp(Box::new(trainer), config)
             }
         };
@@ -177,18 +185,14 @@ impl HeadTrainer {
     pub async fn head(&self) -> Result<Fitted, TrainError> {
         Ok(match &self.inner {
             Inner::Linear(solver) => Fitted::linear(solver.solution(), &self.examples, self.slot),
-            Inner::Mlp(trainer, config) => {
-                let head = Head::Mlp(trainer.head());
-                let named = list(&head, &|path| head.state_name(self.slot, path));
-                Fitted {
-                    kind: HeadKind::Mlp(*config),
-                    classes: self.classes,
-                    head: collect(named).await?,
-                    solution: None,
-                    iterations: self.last.done,
-                    loss: self.last.loss.unwrap_or(f64::NAN),
-                }
-            }
+            Inner::Mlp(trainer, config) => Fitted {
+                kind: HeadKind::Mlp(*config),
+                classes: self.classes,
+                head: trainer.head().await?,
+                solution: None,
+                iterations: self.last.done,
+                loss: self.last.loss.unwrap_or(f64::NAN),
+            },
         })
     }
 }
@@ -233,16 +237,23 @@ pub async fn evaluate(
         return Ok(solution.logits(&examples.features));
     }
     let (rows, width) = (examples.len(), examples.width);
-    let head = Head::filled(
-        &fitted.kind,
-        slot,
-        width,
-        fitted.classes,
-        &fitted.head,
-        device,
-    );
+    let graph = sketch([width], &Options::default(), |features| {
+        let logits = fitted.kind.on_features(slot, features, fitted.classes);
+        logits.stage("head")
+    });
+    let graph = graph.map_err(DeviceError::execution)?;
+    let head = Network::new(graph, &state_dict([&fitted.head]), device);
+    let head = head.map_err(DeviceError::execution)?;
     let features = TensorData::new(examples.features.clone(), [rows, width]);
-    let logits = head.forward_features(Tensor::from_data(features, device));
+    let features = Activation::Features(Tensor::from_data(features, device));
+    let wanted = [head.graph().output()];
+    let logits = head
+        .run([(0, features)], &wanted)
+        .map_err(DeviceError::execution)?;
+    let logits = logits.into_iter().next().map(Activation::flatten);
+    let Some(logits) = logits else {
+        return Ok(Vec::new());
+    };
     let data = logits
         .into_data_async()
         .await

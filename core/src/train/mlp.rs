@@ -1,25 +1,22 @@
 //! Training the two-layer head on cached features.
 
-use std::collections::BTreeMap;
 use std::f64::consts::PI;
+use std::sync::Arc;
 
-use burn::module::Module;
 use burn::tensor::activation::log_softmax;
-use burn::tensor::{Device, Tensor, TensorData, Transaction};
+use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::adamw::{AdamW, AdamWConfig};
+use super::adamw::{AdamW, AdamWConfig, Moments};
 use super::features::Examples;
 use super::recipe::MlpRecipe;
 use crate::device::DeviceError;
-use crate::head::MlpConfig;
-use crate::network::{MlpHead, collect, fill, list};
+use crate::graph::{Graph, LayerKind, Options, sketch};
+use crate::head::{HeadKind, HeadSlot, MlpConfig};
+use crate::network::{Activation, Chance, Network};
 use crate::random::Random;
-use crate::weights::Tensors;
-
-/// Where the streams of dropout begin; below it are those of the epochs' orders.
-const DROPOUT_STREAMS: u64 = 1 << 32;
+use crate::weights::{Tensors, state_dict};
 
 /// What one step brought.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -62,15 +59,15 @@ pub struct MlpState {
     step: usize,
     losses: Vec<f32>,
     tensors: Tensors,
-    moments: BTreeMap<String, [Vec<f32>; 2]>,
+    moments: Moments,
 }
 
-/// Trains an [`MlpHead`], a batch a step.
+/// Trains a two-layer head, a batch a step.
 ///
 /// The order in which images are taken, of those in the examples' order, and what dropout drops follow from the
 /// seed and the step alone, so a training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
 pub struct MlpTrainer {
-    head: MlpHead,
+    head: Network,
     optimiser: AdamW,
     recipe: MlpRecipe,
     examples: Examples,
@@ -82,13 +79,14 @@ pub struct MlpTrainer {
 }
 
 impl MlpTrainer {
-    /// Sets up a training.
+    /// Sets up the training of a head for this place in a network.
     ///
     /// # Errors
     ///
     /// When there are no images or no epochs.
     pub fn new(
         config: MlpConfig,
+        slot: HeadSlot,
         recipe: MlpRecipe,
         examples: Examples,
         class_weights: Vec<f32>,
@@ -101,15 +99,14 @@ impl MlpTrainer {
         if recipe.epochs == 0 || recipe.batch == 0 {
             return Err(MlpError::Empty("epochs and batch must be at least 1"));
         }
-        let device = device.clone().autodiff();
-        let mut random = Random::new(seed);
-        let head = MlpHead::random(
-            &config,
-            examples.width,
-            class_weights.len(),
-            &mut random,
-            &device,
-        );
+        let kind = HeadKind::Mlp(config);
+        let classes = class_weights.len();
+        let graph = sketch([examples.width], &Options::default(), |features| {
+            kind.on_features(slot, features, classes).stage("head")
+        });
+        let graph = graph.map_err(|error| MlpError::State(error.to_string()))?;
+        let start = initial(&graph, &mut Random::new(seed));
+        let head = network(graph, &start, device)?;
         let adamw = AdamWConfig {
             weight_decay: recipe.weight_decay,
             ..AdamWConfig::default()
@@ -122,7 +119,7 @@ impl MlpTrainer {
             class_weights,
             seed,
             step: 0,
-            device,
+            device: device.clone(),
             losses: Vec::new(),
         })
     }
@@ -159,16 +156,13 @@ impl MlpTrainer {
         if !self.is_done() {
             let rows = self.batch_rows(epoch, index, per_epoch);
             let (features, targets, total) = self.tensors(&rows);
-            // A stream per step: what is dropped repeats after a restore.
-            let mut random = Random::new(self.seed).fork(DROPOUT_STREAMS + self.step as u64);
-            let logits = self.head.forward_train(features, &mut random);
+            let logits = self.logits(features);
             let loss = (log_softmax(logits, 1) * targets).sum() * (-1.0 / f64::from(total));
             let gradients = loss.backward();
             self.losses.push(loss.without_autodiff());
             let progress = self.step as f64 / self.steps() as f64;
             let rate = self.recipe.rate * 0.5 * (1.0 + (PI * progress).cos());
-            let head = self.head.clone();
-            self.head = self.optimiser.step(head, &gradients, rate);
+            self.optimiser.step(&mut self.head, &gradients, rate);
             self.step += 1;
         }
         let finished = self.step / per_epoch;
@@ -182,6 +176,19 @@ impl MlpTrainer {
             loss,
             done: self.is_done(),
         })
+    }
+
+    /// Logits in training: batch norms use and take in the batch's statistics, and what is dropped follows from the
+    /// seed and the step, so that it repeats after a restore.
+    fn logits(&mut self, features: Tensor<2>) -> Tensor<2> {
+        let mut chance = Chance::at(self.seed, self.step as u64);
+        let wanted = [self.head.graph().output()];
+        let given = [(0, Activation::Features(features))];
+        let made = self.head.train(given, &wanted, &mut chance);
+        match made.map(|mut made| made.pop()) {
+            Ok(Some(logits)) => logits.features(),
+            other => unreachable!("logits follow from the features: {other:?}"),
+        }
     }
 
     /// One read for a whole epoch's losses.
@@ -221,8 +228,9 @@ impl MlpTrainer {
             targets[position * classes + label] = self.class_weights[label];
             total += self.class_weights[label];
         }
+        let device = self.device.clone().autodiff();
         let tensor = |values, columns: usize| {
-            Tensor::<2>::from_data(TensorData::new(values, [rows.len(), columns]), &self.device)
+            Tensor::<2>::from_data(TensorData::new(values, [rows.len(), columns]), &device)
         };
         (
             tensor(features, width),
@@ -231,9 +239,13 @@ impl MlpTrainer {
         )
     }
 
-    /// The head as it stands, for inference.
-    pub fn head(&self) -> MlpHead {
-        self.head.valid()
+    /// The head's numbers as they stand, under their names in the network's state_dict.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails to hand them over.
+    pub async fn head(&self) -> Result<Tensors, DeviceError> {
+        self.head.tensors().await
     }
 
     /// All that is needed to go on later.
@@ -242,22 +254,11 @@ impl MlpTrainer {
     ///
     /// When the device fails to hand it over.
     pub async fn state(&self) -> Result<MlpState, MlpError> {
-        let mut moments = BTreeMap::new();
-        for (path, [first, second]) in self.optimiser.moments() {
-            let read = Transaction::default()
-                .register(first.clone())
-                .register(second.clone());
-            let data = read.execute_async().await.map_err(DeviceError::execution)?;
-            let mut values = data.iter().map(|d| d.iter::<f32>().collect::<Vec<f32>>());
-            if let (Some(first), Some(second)) = (values.next(), values.next()) {
-                moments.insert(path.clone(), [first, second]);
-            }
-        }
         Ok(MlpState {
             step: self.step,
             losses: read_scalars(self.losses.clone()).await?,
-            tensors: collect(list(&self.head.valid(), &|path| path)).await?,
-            moments,
+            tensors: self.head.tensors().await?,
+            moments: self.optimiser.moments().await?,
         })
     }
 
@@ -267,35 +268,70 @@ impl MlpTrainer {
     ///
     /// When the state is of a head of another shape.
     pub fn restore(&mut self, state: &MlpState) -> Result<(), MlpError> {
-        let (head, report) = fill(self.head.clone(), &state.tensors, &|path| path)
-            .map_err(|error| MlpError::State(error.to_string()))?;
-        if !report.is_exact() {
+        let graph = self.head.graph();
+        let fits = |(name, shape): (String, Vec<usize>)| {
+            state
+                .tensors
+                .get(&name)
+                .is_some_and(|(found, _)| *found == shape)
+        };
+        if !graph.tensors().all(fits) {
             return Err(MlpError::State(
                 "its tensors are of another shape".to_owned(),
             ));
         }
-        let inner = self.device.clone().without_autodiff();
-        let tensor = |values: &Vec<f32>| {
-            Tensor::<1>::from_data(TensorData::new(values.clone(), [values.len()]), &inner)
-        };
-        let moments = state
-            .moments
-            .iter()
-            .map(|(path, [first, second])| (path.clone(), [tensor(first), tensor(second)]));
+        let head = network(Arc::clone(graph), &state.tensors, &self.device)?;
         let config = AdamWConfig {
             weight_decay: self.recipe.weight_decay,
             ..AdamWConfig::default()
         };
-        self.optimiser = AdamW::resume(config, state.step, moments.collect());
-        self.losses = state
-            .losses
-            .iter()
-            .map(|&loss| tensor(&vec![loss]))
-            .collect();
+        self.optimiser = AdamW::resume(config, state.step, &state.moments, &self.device);
+        let loss = |&loss: &f32| Tensor::from_data(TensorData::new(vec![loss], [1]), &self.device);
+        self.losses = state.losses.iter().map(loss).collect();
         self.head = head;
         self.step = state.step;
         Ok(())
     }
+}
+
+/// The head of these tensors, ready to train.
+fn network(
+    graph: impl Into<Arc<Graph>>,
+    tensors: &Tensors,
+    device: &Device,
+) -> Result<Network, MlpError> {
+    let network = Network::new(graph, &state_dict([tensors]), device);
+    let network = network.map_err(|error| MlpError::State(error.to_string()))?;
+    Ok(network.trainable())
+}
+
+/// What the head starts from, as PyTorch initialises it: `torch.nn.Linear` draws weights and biases alike
+/// from U(−1/√fan_in, 1/√fan_in), norms are the identity. The same numbers on every device.
+fn initial(graph: &Graph, random: &mut Random) -> Tensors {
+    let mut tensors = Tensors::new();
+    for layer in graph.layers() {
+        for (name, shape) in layer.tensors() {
+            let count: usize = shape.iter().product();
+            let values = match (&layer.kind, &shape[..]) {
+                (LayerKind::Linear { input, .. }, shape) => {
+                    let bound = 1.0 / (*input as f32).sqrt();
+                    let mut draw = || (2.0 * random.uniform() - 1.0) * bound;
+                    let drawn: Vec<f32> = (0..count).map(|_| draw()).collect();
+                    match *shape {
+                        // Drawn input by input.
+                        [output, input] => (0..count)
+                            .map(|at| drawn[at % input * output + at / input])
+                            .collect(),
+                        _ => drawn,
+                    }
+                }
+                _ if name.ends_with("weight") || name.ends_with("running_var") => vec![1.0; count],
+                _ => vec![0.0; count],
+            };
+            tensors.insert(name, (shape, values.into()));
+        }
+    }
+    tensors
 }
 
 async fn read_scalars(scalars: Vec<Tensor<1>>) -> Result<Vec<f32>, DeviceError> {

@@ -18,7 +18,6 @@ mod groups;
 mod head_trainer;
 mod linear;
 pub mod logistic;
-pub mod metrics;
 #[cfg(feature = "burn")]
 pub mod mlp;
 mod photo_space;

@@ -1,9 +1,10 @@
-//! Stochastic gradient descent with momentum over whole networks, as PyTorch's `torch.optim.SGD`.
+//! Stochastic gradient descent with momentum, as PyTorch's `torch.optim.SGD`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
-use burn::module::{Module, ModuleMapper, Param, ParamId};
 use burn::tensor::{Gradients, Tensor};
+
+use crate::network::Network;
 
 /// What the optimiser needs to know.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -21,7 +22,8 @@ pub struct SgdConfig {
 #[derive(Debug, Clone)]
 pub struct Sgd {
     config: SgdConfig,
-    velocities: HashMap<ParamId, Tensor<1>>,
+    /// By the parameter's name, and by its part where it is kept in several.
+    velocities: BTreeMap<(String, usize), Tensor<1>>,
 }
 
 impl Sgd {
@@ -29,50 +31,28 @@ impl Sgd {
     pub fn new(config: SgdConfig) -> Self {
         Self {
             config,
-            velocities: HashMap::new(),
+            velocities: BTreeMap::new(),
         }
     }
 
     /// Takes one step: every parameter that has a gradient moves against it.
-    pub fn step<M: Module>(&mut self, module: M, gradients: &Gradients, rate: f64) -> M {
-        module.map(&mut Step {
-            sgd: self,
-            gradients,
-            rate,
-        })
-    }
-}
-
-struct Step<'a> {
-    sgd: &'a mut Sgd,
-    gradients: &'a Gradients,
-    rate: f64,
-}
-
-impl ModuleMapper for Step<'_> {
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+    pub fn step(&mut self, network: &mut Network, gradients: &Gradients, rate: f64) {
         let SgdConfig {
             momentum,
             weight_decay,
-        } = self.sgd.config;
-        let id = param.id;
-        let Some(gradient) = param.val().grad(self.gradients) else {
-            return param;
-        };
-        param.map(|weight| {
-            let weight = weight.inner();
-            let shape = weight.shape();
+        } = self.config;
+        network.descend(gradients, |name, part, weight, gradient| {
             let direction = match weight_decay {
                 0.0 => gradient,
                 decay => gradient + weight.clone() * decay,
             };
-            let velocity = match self.sgd.velocities.remove(&id) {
-                Some(last) => last.reshape(shape) * momentum + direction,
+            let key = (name.to_owned(), part);
+            let velocity = match self.velocities.remove(&key) {
+                Some(last) => last * momentum + direction,
                 None => direction,
             };
-            let flat = velocity.clone().flatten(0, D - 1);
-            self.sgd.velocities.insert(id, flat);
-            Tensor::from_inner(weight - velocity * self.rate).require_grad()
-        })
+            self.velocities.insert(key, velocity.clone());
+            weight - velocity * rate
+        });
     }
 }

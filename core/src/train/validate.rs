@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::features::{Examples, FeatureCache};
-use super::metrics::{MetricsError, Predictions, Report};
 use super::split::Split;
+use crate::metrics::classify::{MetricsError, Predictions, Report};
 use crate::postprocess::softmax;
 
 /// Compares logits with the true classes.

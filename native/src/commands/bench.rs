@@ -97,7 +97,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let median = seconds[seconds.len() / 2];
     let per_image = median / args.batch as f64;
     let gigaflops = |macs: u64| 2.0 * (macs as f64) * (args.batch as f64) / seconds[0] / 1e9;
-    let side = model.card.preset.crop() as usize;
+    let side = model.card.preset.side() as usize;
     let macs = whole_graph(model.architecture(), &model.card, [side; 2])?.macs();
     let executed = gigaflops(match args.kernels {
         KernelChoice::Ours => model.multiply_adds()?,
@@ -179,7 +179,7 @@ fn opened(
 
 /// A batch of the same picture, of noise.
 fn crops(model: &Model, images: usize) -> anyhow::Result<Vec<RgbImage>> {
-    let side = model.card.preset.crop();
+    let side = model.card.preset.side();
     let mut random = Random::new(1);
     let bytes = (0..3 * side * side)
         .map(|_| random.below(256) as u8)
@@ -202,7 +202,8 @@ async fn answer(
         },
         // As the network was written down, nothing folded or fused.
         KernelChoice::Burn => {
-            let logits = model.forward(model.batch(crops)).into_data_async().await;
+            let logits = model.forward(model.batch(crops)).flatten();
+            let logits = logits.into_data_async().await;
             let logits = logits.map_err(DeviceError::execution)?;
             // Burn reads back what is looked at, when it is looked at.
             std::hint::black_box(logits.iter::<f32>().last());
@@ -342,17 +343,14 @@ fn training(
 ) -> anyhow::Result<Training> {
     let classes = model.card.classes.len();
     let labels: Vec<usize> = (0..crops.len()).map(|image| image % classes).collect();
-    let mut classifier = Some(Classifier::of(model));
+    let mut classifier = Classifier::of(model, 0);
     let mut sgd = Sgd::new(SgdConfig {
         momentum: 0.9,
         weight_decay: 1e-4,
     });
     let step = || -> anyhow::Result<()> {
-        if let Some(trained) = classifier.take() {
-            // A rate of nothing: the numbers stay harmless, the work is the same.
-            let step = trained.step(model, crops, &labels, &mut sgd, 0.0);
-            classifier = Some(pollster::block_on(step)?.0);
-        }
+        // A rate of nothing: the numbers stay harmless, the work is the same.
+        pollster::block_on(classifier.step(model, crops, &labels, &mut sgd, 0.0))?;
         Ok(())
     };
     let (first, seconds) = timed(args.runs, context, step, || Ok(()))?;

@@ -19,11 +19,12 @@ pub fn run(args: &DiagramArgs, context: &Context) -> anyhow::Result<ExitCode> {
     }
     let inspected = Inspected::new(&args.inspect)?;
     let name = inspected.architecture.name;
-    let [_, height, width] = inspected.graph.image();
-    let classes = inspected.graph.features();
+    let graph = &inspected.graph;
+    let (height, width) = (graph.input()[1], graph.input()[2]);
+    let classes = graph.shape_of(graph.output())[0];
     let title = format!("{name} · {height}×{width} pixels · {classes} classes");
     let svg = diagram(
-        &inspected.graph,
+        graph,
         &Diagram {
             title: &title,
             freezing: &inspected.freezing,
@@ -33,7 +34,7 @@ pub fn run(args: &DiagramArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let out = args.out.clone().unwrap_or_else(default);
     files::write(&out, svg.as_bytes())?;
     if context.global.json {
-        print_json(&json!({ "path": out, "stages": inspected.graph.stages().len() }))?;
+        print_json(&json!({ "path": out, "stages": graph.stages().len() }))?;
     } else {
         print_text(&format!("{} (open it in a browser)", out.display()))?;
     }

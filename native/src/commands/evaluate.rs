@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use rekindle_core::head::HeadKind;
+use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::{Model, PhotoHashes, imagenet_class_of_synset, imagenet_classes};
 use rekindle_core::train::judge;
-use rekindle_core::train::metrics::Report;
 use serde_json::json;
 
 use crate::cli::{EvaluateArgs, PartChoice};

@@ -23,7 +23,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let default = || PathBuf::from(format!("{}.onnx", model.card.architecture));
     let out = args.out.clone().unwrap_or_else(default);
     files::write(&out, &bytes)?;
-    let side = model.card.preset.crop();
+    let side = model.card.preset.side();
     if context.global.json {
         print_json(&json!({
             "path": out,

@@ -1,10 +1,12 @@
 //! `rekindle models`: the networks there are.
 
 use rekindle_core::backbone::{Architecture, architectures};
+use rekindle_core::task::Task;
 use serde::Serialize;
 
 use crate::context::Context;
 use crate::fetch::{Places, locate};
+use crate::figures::Figures;
 use crate::models;
 use crate::ui::{ExitCode, print_json, print_text, table};
 
@@ -13,6 +15,7 @@ use crate::ui::{ExitCode, print_json, print_text, table};
 struct Entry {
     name: &'static str,
     family: &'static str,
+    task: Task,
     /// Learnable numbers with the ImageNet head.
     params: u64,
     /// Multiply-adds of one image.
@@ -37,10 +40,11 @@ struct WeightEntry {
     file: &'static str,
     url: Option<&'static str>,
     license: &'static str,
-    acc1: Option<f32>,
-    acc5: Option<f32>,
+    #[serde(flatten)]
+    figures: Figures,
     resize: u32,
-    crop: u32,
+    /// None where the network sees whole photos.
+    crop: Option<u32>,
     available: bool,
 }
 
@@ -55,8 +59,7 @@ impl Entry {
                 file: weights.file_name,
                 url: weights.url,
                 license: weights.license.spdx(),
-                acc1: weights.accuracy.map(|(top1, _)| top1),
-                acc5: weights.accuracy.map(|(_, top5)| top5),
+                figures: Figures::of(weights.accuracy),
                 resize: weights.preset.resize(),
                 crop: weights.preset.crop(),
                 available: locate(&models::source(weights), places).is_some(),
@@ -65,6 +68,7 @@ impl Entry {
         Some(Self {
             name: architecture.name,
             family: architecture.family,
+            task: architecture.task,
             params: architecture.params(),
             macs: architecture.macs(),
             input_size: architecture.input_size,
@@ -95,18 +99,19 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
         "parameters",
         "multiply-adds",
         "input",
-        "top-1",
+        "accuracy",
         "licence",
         "weights",
     ]);
     for entry in &entries {
-        let accuracy = entry.weights.iter().find_map(|weights| weights.acc1);
+        let figures = entry.weights.iter().map(|weights| &weights.figures);
+        let accuracy = figures.into_iter().find_map(Figures::in_words);
         table.add_row(vec![
             entry.name.to_owned(),
             format!("{:.1} M", entry.params as f64 / 1e6),
             format!("{:.2} G", entry.macs as f64 / 1e9),
             format!("{0}×{0}", entry.input_size),
-            accuracy.map_or_else(|| "–".to_owned(), |accuracy| format!("{accuracy:.1} %")),
+            accuracy.unwrap_or_else(|| "–".to_owned()),
             entry.license.to_owned(),
             if entry.available {
                 "here"

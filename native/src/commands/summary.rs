@@ -73,12 +73,15 @@ pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
             Interpolation::Bilinear => "bilinear",
             Interpolation::Bicubic => "bicubic",
         };
+        let part = match preset.crop() {
+            Some(crop) => format!("centre {crop}×{crop}"),
+            None => "whole".to_owned(),
+        };
         print_text(&format!(
-            "{title}\nphotos: shorter side to {}, {interpolation}, centre {3}×{3}, mean {:?}, std {:?}{classes}",
+            "{title}\nphotos: shorter side to {}, {interpolation}, {part}, mean {:?}, std {:?}{classes}",
             preset.resize(),
             preset.mean(),
             preset.std(),
-            preset.crop(),
         ))?;
     }
     Ok(ExitCode::Ok)

@@ -7,9 +7,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use rekindle_core::device::OpenDevice;
+use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::train::FeatureCache;
-use rekindle_core::train::metrics::Report;
 
 use crate::cli::{HeadChoice, TrainArgs};
 use crate::context::Context;

@@ -194,9 +194,9 @@ fn random(
         published(architecture, None)?,
         wanted.pictures,
     )?;
-    let side = card.preset.crop() as usize;
+    let side = card.preset.side() as usize;
     let image = [card.channels.count(), side, side];
-    let graph = architecture.graph(image, &card.options())?;
+    let graph = architecture.whole_graph(image, &card.options(), card.classes.len())?;
     let scratch = Scratch::new(&graph, architecture.init, wanted.seed);
     let model = Model::new(
         Contents::ported(architecture, card, &scratch)?,

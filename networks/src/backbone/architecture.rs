@@ -2,8 +2,12 @@
 
 use thiserror::Error;
 
-use crate::graph::{Graph, InitRules, Options, Value, sketch};
-use crate::preprocess::Preset;
+use super::classes::Classes;
+use super::pretrained::PretrainedWeights;
+use crate::graph::{Graph, InitRules, Options, Outputs, Value, sketch};
+use crate::head::HeadKind;
+pub use crate::head::{HeadSlot, HeadStyle};
+use crate::task::Task;
 
 /// A network that Rekindle can build by name.
 ///
@@ -17,6 +21,8 @@ pub struct Architecture {
     pub aliases: &'static [&'static str],
     /// The family, as a person would write it.
     pub family: &'static str,
+    /// What it answers about a photo.
+    pub task: Task,
     /// Side of the square input it was trained for, in pixels.
     pub input_size: usize,
     /// Every side must be a multiple of this many pixels.
@@ -29,7 +35,7 @@ pub struct Architecture {
     pub describe: fn(Value) -> Value,
     /// What the names of auxiliary classifiers begin with, which published files hold and few need.
     pub auxiliary: &'static [&'static str],
-    /// Whether torchvision builds the auxiliary classifiers when nobody says otherwise.
+    /// Whether torchvision builds the auxiliary classifiers for its published weights.
     pub auxiliary_by_default: bool,
     /// Turns a name of an old file into today's.
     pub modern_name: fn(String) -> String,
@@ -53,6 +59,7 @@ impl Architecture {
             name,
             aliases: &[],
             family,
+            task: Task::Classify,
             input_size: 224,
             input_multiple: 1,
             head,
@@ -70,6 +77,11 @@ impl Architecture {
         Self { init, ..self }
     }
 
+    /// For this task.
+    pub const fn task(self, task: Task) -> Self {
+        Self { task, ..self }
+    }
+
     /// With auxiliary classifiers of these names.
     pub(super) const fn auxiliary(
         self,
@@ -83,27 +95,48 @@ impl Architecture {
         }
     }
 
-    /// The network as data, for images `[C, H, W]`.
+    /// For photos of any aspect, of so many pixels on the shorter side.
+    pub(super) const fn whole_photos(self, input_size: usize) -> Self {
+        Self { input_size, ..self }
+    }
+
+    /// The backbone as data, for images `[C, H, W]`.
     ///
     /// # Errors
     ///
     /// When the network cannot take such images: the error says what it can take.
     pub fn graph(&self, image: [usize; 3], options: &Options) -> Result<Graph, UnsupportedInput> {
-        self.graph_with(image, options, |image| image, |features| features)
+        self.graph_with(image, options, |image| image, Outputs::from)
     }
 
-    /// The same with whatever `before` writes in front of the network and `then` behind the features:
-    /// an adapter, a head.
+    /// The whole network as data, with its own head for so many classes.
     ///
     /// # Errors
     ///
-    /// When the network cannot take such images.
+    /// As [`graph`](Self::graph).
+    pub fn whole_graph(
+        &self,
+        image: [usize; 3],
+        options: &Options,
+        classes: usize,
+    ) -> Result<Graph, UnsupportedInput> {
+        let slot = self.head.for_options(options);
+        let head = |x: Value| HeadKind::Original.describe(slot, x, classes);
+        self.graph_with(image, options, |image| image, head)
+    }
+
+    /// The network with whatever `before` writes in front of it and `then` behind what it puts out:
+    /// an adapter of channels, a head.
+    ///
+    /// # Errors
+    ///
+    /// As [`graph`](Self::graph).
     pub fn graph_with(
         &self,
         image: [usize; 3],
         options: &Options,
         before: impl FnOnce(Value) -> Value,
-        then: impl FnOnce(Value) -> Value,
+        then: impl FnOnce(Value) -> Outputs,
     ) -> Result<Graph, UnsupportedInput> {
         let [_, height, width] = image;
         let is_possible = |side: usize| {
@@ -122,34 +155,50 @@ impl Architecture {
         })
     }
 
-    /// The network as data at the size it was trained for, with the auxiliary classifiers that
+    /// The classes of the published weights.
+    pub fn classes(&self) -> Classes {
+        let default = self.weights.first();
+        default.map_or(Classes::ImageNet, |weights| weights.classes)
+    }
+
+    /// What torchvision builds for its published weights.
+    fn default_options(&self) -> Options {
+        Options {
+            auxiliary: self.auxiliary_by_default.then(|| self.classes().count()),
+            ..Options::default()
+        }
+    }
+
+    /// The backbone as data at the size it was trained for, with the auxiliary classifiers that
     /// torchvision builds by default.
     pub fn published_graph(&self) -> Graph {
-        let options = Options {
-            auxiliary: self.auxiliary_by_default.then_some(IMAGENET_CLASSES),
-            ..Options::default()
-        };
-        let image = [3, self.input_size, self.input_size];
-        sketch(image, &options, self.describe)
-            .unwrap_or_else(|error| panic!("{} at its own size: {error}", self.name))
+        self.published(self.graph(self.published_image(), &self.default_options()))
     }
 
-    /// Parameters with the 1000-class ImageNet head (buffers not counted).
+    /// The same with the head of the published weights.
+    pub fn published_whole_graph(&self) -> Graph {
+        let options = self.default_options();
+        let classes = self.classes().count();
+        self.published(self.whole_graph(self.published_image(), &options, classes))
+    }
+
+    fn published_image(&self) -> [usize; 3] {
+        [3, self.input_size, self.input_size]
+    }
+
+    fn published(&self, graph: Result<Graph, UnsupportedInput>) -> Graph {
+        graph.unwrap_or_else(|error| panic!("{} at its own size: {error}", self.name))
+    }
+
+    /// Learnable numbers with the head of the published weights.
     pub fn params(&self) -> u64 {
-        let graph = self.published_graph();
-        let head = self.head.parameters(graph.features(), IMAGENET_CLASSES);
-        (graph.parameter_count() + head) as u64
+        self.published_whole_graph().parameter_count() as u64
     }
 
-    /// Multiply-adds of one forward pass with the 1000-class ImageNet head at
+    /// Multiply-adds of one forward pass with the head of the published weights at
     /// [`Architecture::input_size`].
     pub fn macs(&self) -> u64 {
-        let graph = self.published_graph();
-        let positions = match (self.head.style, graph.stages().last()) {
-            (HeadStyle::PooledConv, Some(last)) => last.shape[1..].iter().product(),
-            _ => 1,
-        };
-        graph.macs() + (positions * graph.features() * IMAGENET_CLASSES) as u64
+        self.published_whole_graph().macs()
     }
 
     /// Length of the pooled feature vector.
@@ -219,131 +268,6 @@ impl UnsupportedInput {
         match self.height.max(self.width) > MOST_PIXELS {
             true => format!("{least} and at most {MOST_PIXELS}"),
             false => least,
-        }
-    }
-}
-
-/// The place of the classifier in torchvision's state_dict, and what it does there.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct HeadSlot {
-    /// The module's name: `fc`, `classifier`, `heads.head`.
-    pub name: &'static str,
-    /// What stands there.
-    pub style: HeadStyle,
-    /// The share of the features that torchvision drops before it in training.
-    pub dropout: f64,
-    /// The module that the last layer takes the place of in a bare network ([`Options::bare`]), where
-    /// there are hidden layers to leave out.
-    pub bare: Option<&'static str>,
-}
-
-impl HeadSlot {
-    const fn new(name: &'static str, style: HeadStyle) -> Self {
-        Self {
-            name,
-            style,
-            dropout: 0.0,
-            bare: None,
-        }
-    }
-
-    /// A linear layer of that name.
-    pub const fn linear(name: &'static str) -> Self {
-        Self::new(name, HeadStyle::Linear { bias: true })
-    }
-
-    /// A linear layer of that name that adds nothing.
-    pub const fn linear_without_bias(name: &'static str) -> Self {
-        Self::new(name, HeadStyle::Linear { bias: false })
-    }
-
-    /// SqueezeNet's convolution.
-    pub const fn pooled_conv(name: &'static str) -> Self {
-        Self::new(name, HeadStyle::PooledConv)
-    }
-
-    /// With this share of the features dropped before it in training.
-    pub const fn dropout(self, dropout: f64) -> Self {
-        Self { dropout, ..self }
-    }
-
-    /// Behind hidden layers which, with it, are the module of this name.
-    pub const fn bare(self, bare: &'static str) -> Self {
-        Self {
-            bare: Some(bare),
-            ..self
-        }
-    }
-
-    /// The place of the head in a network of these options.
-    pub fn for_options(self, options: &Options) -> Self {
-        match self.bare {
-            Some(name) if options.bare => Self::linear(name),
-            _ => self,
-        }
-    }
-
-    /// Learnable numbers of the original head.
-    pub const fn parameters(&self, features: usize, classes: usize) -> usize {
-        match self.style {
-            HeadStyle::Linear { bias: false } => features * classes,
-            HeadStyle::Linear { bias: true } | HeadStyle::PooledConv => (features + 1) * classes,
-        }
-    }
-}
-
-/// What a network's last layer is made of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadStyle {
-    /// Pooled features into a linear layer.
-    Linear {
-        /// Whether a number per class is added.
-        bias: bool,
-    },
-    /// SqueezeNet's: a 1×1 convolution on the maps, ReLU, then the global average.
-    PooledConv,
-}
-
-/// Weights that somebody published for an architecture.
-#[derive(Debug, Clone, Copy)]
-pub struct PretrainedWeights {
-    /// torchvision's name for them: `IMAGENET1K_V2`.
-    pub name: &'static str,
-    /// The name of the file, which for torchvision ends in the start of its SHA-256.
-    pub file_name: &'static str,
-    /// The address to fetch it from; `None` for files that come with Rekindle.
-    pub url: Option<&'static str>,
-    /// Under which licence they may be used.
-    pub license: License,
-    /// Where they come from, for people.
-    pub source: &'static str,
-    /// How photos must be prepared for them.
-    pub preset: Preset,
-    /// Published ImageNet accuracy, top-1 and top-5, in percent.
-    pub accuracy: Option<(f32, f32)>,
-}
-
-/// The licences the weights come under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum License {
-    /// BSD 3-clause, torchvision's own.
-    Bsd3,
-    /// Apache 2.0.
-    Apache2,
-    /// MIT.
-    Mit,
-    /// Creative Commons, attribution, non-commercial (torchvision's SWAG weights).
-    CcByNc4,
-}
-
-impl License {
-    /// The SPDX identifier.
-    pub const fn spdx(self) -> &'static str {
-        match self {
-            Self::Bsd3 => "BSD-3-Clause",
-            Self::Apache2 => "Apache-2.0",
-            Self::Mit => "MIT",
-            Self::CcByNc4 => "CC-BY-NC-4.0",
         }
     }
 }

@@ -1,9 +1,6 @@
 //! The parts of a network that hold parameters.
 
-use super::op::Conv;
-
-/// WebGPU's `maxStorageBufferBindingSize` where a device promises no more, in bytes.
-pub const LARGEST_BINDING: usize = 128 << 20;
+use super::op::{Conv, ConvTranspose};
 
 /// A layer of a graph, by its place in [`super::Graph::layers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -30,6 +27,20 @@ pub enum LayerKind {
         input: usize,
         /// The rest.
         conv: Conv,
+    },
+    /// A transposed convolution of so many input channels.
+    ConvTranspose {
+        /// Channels that come in.
+        input: usize,
+        /// The rest.
+        conv: ConvTranspose,
+    },
+    /// Group norm.
+    GroupNorm {
+        /// Channels.
+        channels: usize,
+        /// Added to the variance.
+        epsilon: f64,
     },
     /// Batch norm.
     BatchNorm {
@@ -80,10 +91,9 @@ impl Norm {
 impl LayerSpec {
     /// Its learnable parameters: name in the state_dict and shape, as PyTorch has them.
     pub fn parameters(&self) -> Vec<(String, Vec<usize>)> {
-        let named = |leaf: &str| format!("{}{}{leaf}", self.name, self.joint);
         let pair = |weight: Vec<usize>, bias: Option<usize>| {
-            let mut all = vec![(named("weight"), weight)];
-            all.extend(bias.map(|length| (named("bias"), vec![length])));
+            let mut all = vec![(self.tensor("weight"), weight)];
+            all.extend(bias.map(|length| (self.tensor("bias"), vec![length])));
             all
         };
         match &self.kind {
@@ -96,9 +106,15 @@ impl LayerSpec {
                 ],
                 conv.bias.then_some(conv.filters),
             ),
-            LayerKind::BatchNorm { channels: n, .. } | LayerKind::LayerNorm { width: n, .. } => {
-                pair(vec![*n], Some(*n))
+            LayerKind::ConvTranspose { input, conv } => {
+                let [rows, columns] = conv.kernel;
+                let filters = conv.filters / conv.groups;
+                let bias = conv.bias.then_some(conv.filters);
+                pair(vec![*input, filters, rows, columns], bias)
             }
+            LayerKind::BatchNorm { channels: n, .. }
+            | LayerKind::GroupNorm { channels: n, .. }
+            | LayerKind::LayerNorm { width: n, .. } => pair(vec![*n], Some(*n)),
             LayerKind::Linear {
                 input,
                 output,
@@ -113,7 +129,7 @@ impl LayerSpec {
         let mut tensors = self.parameters();
         if let LayerKind::BatchNorm { channels, .. } = self.kind {
             for leaf in ["running_mean", "running_var"] {
-                tensors.push((format!("{}{}{leaf}", self.name, self.joint), vec![channels]));
+                tensors.push((self.tensor(leaf), vec![channels]));
             }
         }
         tensors
@@ -128,22 +144,25 @@ impl LayerSpec {
             .sum()
     }
 
-    /// Into how many layers side by side a linear map or a dense convolution is split, so that each
-    /// weight fits into a buffer of WebGPU's default limits. One for all but AlexNet's and VGG's first
-    /// linear layer and RegNet-Y-128GF's last convolutions.
-    pub fn shards(&self) -> usize {
-        let (output, reach) = match &self.kind {
-            LayerKind::Linear { input, output, .. } => (*output, *input),
-            LayerKind::Conv { input, conv } if conv.groups == 1 => {
-                (conv.filters, input * conv.kernel[0] * conv.kernel[1])
+    /// The name in the state_dict of its tensor `weight`, `bias`, `running_mean` or `running_var`.
+    pub fn tensor(&self, leaf: &str) -> String {
+        format!("{}{}{leaf}", self.name, self.joint)
+    }
+
+    /// What comes in and goes out of a linear map, or of a 1×1 convolution that some networks keep in its place.
+    pub fn projection(&self) -> Option<[usize; 2]> {
+        match &self.kind {
+            LayerKind::Linear { input, output, .. } => Some([*input, *output]),
+            LayerKind::Conv { input, conv } if conv.kernel == [1, 1] => {
+                Some([*input, conv.filters])
             }
-            _ => return 1,
-        };
-        let bytes = output * reach * size_of::<f32>();
-        let mut shards = bytes.div_ceil(LARGEST_BINDING).max(1);
-        while !output.is_multiple_of(shards) {
-            shards += 1;
+            _ => None,
         }
-        shards
+    }
+
+    /// Multiply-adds of a [projection](Self::projection) at so many positions.
+    pub fn multiply_adds_at(&self, positions: u64) -> u64 {
+        let [input, output] = self.projection().unwrap_or_default();
+        positions * (input * output) as u64
     }
 }

@@ -22,8 +22,11 @@ use std::ops::Add;
 use std::rc::Rc;
 
 use super::layer::{LayerId, LayerKind, LayerSpec, Norm};
-use super::op::{Attention, Conv, Neighbourhood, Nonlinearity, Op, Packing, Pool, RelativeBias};
-use super::{Constant, Graph, GraphError, Node, Part, Stage};
+use super::op::{
+    self, Attention, Conv, ConvTranspose, Neighbourhood, Nonlinearity, Op, Packing, Pool,
+    RelativeBias, Resample,
+};
+use super::{Constant, Drawn, Graph, GraphError, Node, Output, Stage};
 
 /// What may be asked of a network beside its size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -40,54 +43,93 @@ pub struct Options {
     pub transform_input: bool,
 }
 
-/// Writes a network down.
+/// What a network puts out, by name.
+#[derive(Clone)]
+pub struct Outputs(Vec<(String, Value)>);
+
+impl Outputs {
+    /// These values under these names.
+    pub fn named<N: Into<String>>(outputs: impl IntoIterator<Item = (N, Value)>) -> Self {
+        let outputs = outputs.into_iter();
+        Self(outputs.map(|(name, value)| (name.into(), value)).collect())
+    }
+}
+
+/// A single output, called `output`.
+impl From<Value> for Outputs {
+    fn from(value: Value) -> Self {
+        Self::named([("output", value)])
+    }
+}
+
+/// Writes a network down, from a value of this shape to what `describe` returns.
 ///
 /// # Shapes
 ///
-/// - image: `[C, H, W]`
+/// - input: without the batch; `[C, H, W]` of an image
 ///
 /// # Errors
 ///
-/// When the image is too small for the network, or of a size that it cannot take.
-pub fn sketch(
-    image: [usize; 3],
+/// When the input is too small for the network, or of a size that it cannot take, and when the text is wrong: two
+/// layers of one name, steps after the last stage.
+pub fn sketch<O: Into<Outputs>>(
+    input: impl Into<Vec<usize>>,
     options: &Options,
-    describe: impl FnOnce(Value) -> Value,
+    describe: impl FnOnce(Value) -> O,
 ) -> Result<Graph, GraphError> {
+    let input = input.into();
     let sheet = Rc::new(RefCell::new(Sheet {
-        nodes: Vec::new(),
-        layers: Vec::new(),
-        by_name: HashMap::new(),
-        constants: Vec::new(),
-        stages: Vec::new(),
-        staged: 0,
-        scope: Vec::new(),
-        part: Part::Main,
         options: *options,
-        error: None,
+        input: input.clone(),
+        ..Sheet::default()
     }));
-    let input = Value {
+    let outputs = describe(Value {
         id: 0,
-        shape: image.to_vec(),
+        shape: input.clone(),
         stride: Some(1),
         sheet: Rc::clone(&sheet),
-    };
-    describe(input);
-    let sheet = sheet.borrow();
-    if let Some(error) = &sheet.error {
-        return Err(error.clone());
+    });
+    let Outputs(outputs) = outputs.into();
+    let outputs: Vec<Output> = outputs
+        .into_iter()
+        .map(|(name, value)| Output {
+            name,
+            value: value.id,
+            auxiliary: false,
+        })
+        .collect();
+    let mut sheet = sheet.take();
+    if let Some(node) = sheet.nodes.get(sheet.staged) {
+        sheet.error.get_or_insert(GraphError {
+            step: node.name.clone(),
+            op: node.op.name(),
+            what: "stands behind the last stage",
+            input: node.shape.clone(),
+        });
     }
-    Ok(Graph::new(
-        image,
-        sheet.nodes.clone(),
-        sheet.layers.clone(),
-        sheet.constants.clone(),
-        sheet.stages.clone(),
-    ))
+    if let Some(error) = sheet.error {
+        return Err(error);
+    }
+    Ok(Graph::new(Drawn {
+        input,
+        nodes: sheet.nodes,
+        layers: sheet.layers,
+        constants: sheet.constants,
+        stages: sheet.stages,
+        outputs: outputs.into_iter().chain(sheet.auxiliary).collect(),
+        taps: sheet
+            .taps
+            .into_iter()
+            .map(|tap| (tap.name, tap.id))
+            .collect(),
+        backbone_stages: sheet.backbone,
+    }))
 }
 
 /// The sheet that all values of a network are written on.
+#[derive(Default)]
 struct Sheet {
+    input: Vec<usize>,
     nodes: Vec<Node>,
     layers: Vec<LayerSpec>,
     by_name: HashMap<String, LayerId>,
@@ -95,10 +137,21 @@ struct Sheet {
     stages: Vec<Stage>,
     /// The nodes that belong to a stage already.
     staged: usize,
+    /// The outputs of auxiliary classifiers.
+    auxiliary: Vec<Output>,
+    taps: Vec<Tap>,
+    /// How many stages there were when the head began.
+    backbone: Option<usize>,
     scope: Vec<String>,
-    part: Part,
     options: Options,
     error: Option<GraphError>,
+}
+
+/// An inner value with a name.
+struct Tap {
+    name: String,
+    id: usize,
+    stride: Option<usize>,
 }
 
 impl Sheet {
@@ -157,6 +210,22 @@ impl Value {
         self.shape[0]
     }
 
+    /// Rows and columns of maps that are channels first.
+    pub fn size(&self) -> [usize; 2] {
+        match self.shape[..] {
+            [_, rows, columns] => [rows, columns],
+            _ => [1, 1],
+        }
+    }
+
+    /// Rows and columns of the image that the network is written for.
+    pub fn input_size(&self) -> [usize; 2] {
+        match self.sheet.borrow().input[..] {
+            [_, rows, columns] => [rows, columns],
+            _ => [1, 1],
+        }
+    }
+
     /// Length of the last axis.
     pub fn width(&self) -> usize {
         self.shape[self.shape.len() - 1]
@@ -206,15 +275,82 @@ impl Value {
         self.within(name, describe).stage(name)
     }
 
-    /// An auxiliary classifier that branches off here and ends in the logits that `describe` returns,
-    /// where auxiliary classifiers were asked for; it is told the number of classes.
+    /// An auxiliary classifier that branches off here and ends in the logits that `describe` returns, where auxiliary
+    /// classifiers were asked for; it is told the number of classes. `name` is that of its module and of its output.
     pub fn auxiliary(&self, name: &str, describe: impl FnOnce(&Self, usize) -> Self) {
+        self.auxiliary_output(name, name, describe);
+    }
+
+    /// The same where its output has another name than its module.
+    pub fn auxiliary_output(
+        &self,
+        output: &str,
+        module: &str,
+        describe: impl FnOnce(&Self, usize) -> Self,
+    ) {
         let Some(classes) = self.options().auxiliary else {
             return;
         };
-        self.sheet.borrow_mut().part = Part::Auxiliary;
-        self.within(name, |x| describe(x, classes));
-        self.sheet.borrow_mut().part = Part::Main;
+        let value = self.within(module, |x| describe(x, classes));
+        self.sheet.borrow_mut().auxiliary.push(Output {
+            name: output.to_owned(),
+            value: value.id,
+            auxiliary: true,
+        });
+    }
+
+    /// Gives this inner value a name: it can be asked for when the network runs, and found again on the sheet.
+    pub fn tap(self, name: impl Into<String>) -> Self {
+        let (name, id, stride) = (name.into(), self.id, self.stride);
+        {
+            let mut sheet = self.sheet.borrow_mut();
+            if sheet.taps.iter().any(|tap| tap.name == name) {
+                sheet.error.get_or_insert(GraphError {
+                    step: name.clone(),
+                    op: "a value",
+                    what: "has the name of another",
+                    input: self.shape.clone(),
+                });
+            }
+            sheet.taps.push(Tap { name, id, stride });
+        }
+        self
+    }
+
+    /// Says that the head begins here: the stages so far are the backbone.
+    pub fn begin_head(&self) {
+        let mut sheet = self.sheet.borrow_mut();
+        sheet.backbone = Some(sheet.stages.len());
+    }
+
+    /// The inner value of this name, or what the stage of this name puts out: where a skip connection, a pyramid's
+    /// level or a second branch begins. That there is none is told when the network has been written down; the text
+    /// then goes on with this value.
+    pub fn tapped(&self, name: &str) -> Self {
+        let mut sheet = self.sheet.borrow_mut();
+        let tap = sheet.taps.iter().find(|tap| tap.name == name);
+        let tap = tap.map(|tap| (tap.id, tap.stride));
+        let stage = sheet.stages.iter().find(|stage| stage.name == name);
+        let Some((id, stride)) = tap.or(stage.map(|stage| (stage.output, stage.stride))) else {
+            sheet.error.get_or_insert(GraphError {
+                step: name.to_owned(),
+                op: "a value",
+                what: "is looked for and was not written",
+                input: self.shape.clone(),
+            });
+            drop(sheet);
+            return self.clone();
+        };
+        let shape = match id.checked_sub(1) {
+            Some(node) => sheet.nodes[node].shape.clone(),
+            None => sheet.input.clone(),
+        };
+        Self {
+            id,
+            shape,
+            stride,
+            sheet: Rc::clone(&self.sheet),
+        }
     }
 
     /// A convolution.
@@ -227,7 +363,39 @@ impl Value {
             },
         );
         let stride = conv.stride[0];
-        self.step(name, Op::Conv(conv, layer)).strided(stride)
+        self.step(name, op::Convolution { conv, layer })
+            .strided(stride)
+    }
+
+    /// A transposed convolution.
+    pub fn conv_transpose(&self, name: &str, conv: ConvTranspose) -> Self {
+        let input = self.channels();
+        let kind = LayerKind::ConvTranspose {
+            input,
+            conv: conv.clone(),
+        };
+        let layer = self.layer(name, kind);
+        let stride = conv.stride[0];
+        let value = self.step(name, op::TransposedConvolution { conv, layer });
+        let finer = |before: usize| before.is_multiple_of(stride).then_some(before / stride);
+        Self {
+            stride: self.stride.and_then(finer),
+            ..value
+        }
+    }
+
+    /// Maps resized to so many rows and columns.
+    pub fn resize(&self, size: [usize; 2], resample: Resample) -> Self {
+        let rows = self.size()[0];
+        let value = self.step("", op::Resize { size, resample });
+        let scaled = |before: usize| {
+            let pixels = before * rows;
+            (size[0] > 0 && pixels.is_multiple_of(size[0])).then(|| pixels / size[0])
+        };
+        Self {
+            stride: self.stride.and_then(scaled),
+            ..value
+        }
     }
 
     /// The first convolution of a network: it keeps the resolution where a small stem was asked for.
@@ -251,21 +419,28 @@ impl Value {
     pub fn batch_norm(&self, name: &str, norm: Norm) -> Self {
         let channels = self.channels();
         let layer = self.layer(name, LayerKind::BatchNorm { channels, norm });
-        self.step(name, Op::BatchNorm(layer))
+        self.step(name, op::BatchNorm { layer })
+    }
+
+    /// Group norm.
+    pub fn group_norm(&self, name: &str, groups: usize, epsilon: f64) -> Self {
+        let channels = self.channels();
+        let layer = self.layer(name, LayerKind::GroupNorm { channels, epsilon });
+        self.step(name, op::GroupNorm { layer, groups })
     }
 
     /// Layer norm over the last axis.
     pub fn layer_norm(&self, name: &str, epsilon: f64) -> Self {
         let width = self.width();
         let layer = self.layer(name, LayerKind::LayerNorm { width, epsilon });
-        self.step(name, Op::LayerNorm(layer))
+        self.step(name, op::LayerNorm { layer })
     }
 
     /// Layer norm over the channels of maps.
     pub fn channel_layer_norm(&self, name: &str, epsilon: f64) -> Self {
         let width = self.channels();
         let layer = self.layer(name, LayerKind::LayerNorm { width, epsilon });
-        self.step(name, Op::ChannelLayerNorm(layer))
+        self.step(name, op::ChannelLayerNorm { layer })
     }
 
     /// A linear map of the last axis, with a bias.
@@ -283,16 +458,12 @@ impl Value {
                 bias,
             },
         );
-        let mut value = self.step(name, Op::Linear(layer));
-        if let Some(last) = value.shape.last_mut() {
-            *last = output;
-        }
-        value.settle()
+        self.step(name, op::Linear { layer })
     }
 
     /// An elementwise function.
     pub fn activate(&self, function: Nonlinearity) -> Self {
-        self.step("", Op::Activate(function))
+        self.step("", op::Activate(function))
     }
 
     /// max(0, x)
@@ -302,17 +473,22 @@ impl Value {
 
     /// The largest value of each window.
     pub fn max_pool(&self, pool: Pool) -> Self {
-        self.step("", Op::MaxPool(pool)).strided(pool.stride)
+        self.step("", op::MaxPool(pool)).strided(pool.stride)
     }
 
     /// The mean of each window.
     pub fn avg_pool(&self, pool: Pool) -> Self {
-        self.step("", Op::AvgPool(pool)).strided(pool.stride)
+        self.step("", op::AvgPool(pool)).strided(pool.stride)
     }
 
     /// Means over `rows` × `columns` regions.
     pub fn adaptive_avg_pool(&self, rows: usize, columns: usize) -> Self {
-        let value = self.step("", Op::AdaptiveAvgPool([rows, columns]));
+        let value = self.step(
+            "",
+            op::AdaptiveAvgPool {
+                size: [rows, columns],
+            },
+        );
         Self {
             stride: None,
             ..value
@@ -321,7 +497,7 @@ impl Value {
 
     /// These maps times a gate.
     pub fn multiply(&self, gate: &Self) -> Self {
-        self.step_of(&[self, gate], "", Op::Multiply)
+        self.step_of(&[self, gate], "", op::Multiply)
     }
 
     /// Maps side by side along the channels.
@@ -331,55 +507,55 @@ impl Value {
     /// When there are none.
     pub fn concat(values: &[Self]) -> Self {
         let inputs: Vec<&Self> = values.iter().collect();
-        values[0].step_of(&inputs, "", Op::Concat)
+        values[0].step_of(&inputs, "", op::Concat)
     }
 
     /// The channels in two halves.
     pub fn halves(&self) -> (Self, Self) {
-        let half = |index| self.step("", Op::Chunk { parts: 2, index });
+        let half = |index| self.step("", op::Chunk { parts: 2, index });
         (half(0), half(1))
     }
 
     /// Channels of the groups in turn.
     pub fn shuffle(&self, groups: usize) -> Self {
-        self.step("", Op::ChannelShuffle { groups })
+        self.step("", op::ChannelShuffle { groups })
     }
 
     /// A learnt factor for each channel of maps.
     pub fn scale(&self, name: &str) -> Self {
         let shape = vec![self.channels(), 1, 1];
         let layer = self.layer(name, LayerKind::Table(shape));
-        self.step(name, Op::Scale(layer))
+        self.step(name, op::Scale { layer })
     }
 
     /// A constant factor and summand for each channel.
     pub fn affine(&self, scale: Vec<f32>, shift: Vec<f32>) -> Self {
-        self.step("", Op::Affine { scale, shift })
+        self.step("", op::Affine { scale, shift })
     }
 
     /// In training, zeroes this share of the values.
     pub fn dropout(&self, share: f64) -> Self {
-        self.step("", Op::Dropout(share))
+        self.step("", op::Dropout { share })
     }
 
     /// In training, zeroes this share of the images' residual branches.
     pub fn stochastic_depth(&self, share: f64) -> Self {
-        self.step("", Op::StochasticDepth(share))
+        self.step("", op::StochasticDepth { share })
     }
 
     /// `[C, H, W]` to `[H, W, C]`.
     pub fn channels_last(&self) -> Self {
-        self.step("", Op::ChannelsLast)
+        self.step("", op::ChannelsLast)
     }
 
     /// `[H, W, C]` to `[C, H, W]`.
     pub fn channels_first(&self) -> Self {
-        self.step("", Op::ChannelsFirst)
+        self.step("", op::ChannelsFirst)
     }
 
     /// Everything in a row.
     pub fn flatten(&self) -> Self {
-        let value = self.step("", Op::Flatten);
+        let value = self.step("", op::Flatten);
         Self {
             stride: None,
             ..value
@@ -393,18 +569,18 @@ impl Value {
 
     /// `[C, H, W]` to `[H·W, C]`.
     pub fn tokens(&self) -> Self {
-        self.step("", Op::Tokens)
+        self.step("", op::Tokens)
     }
 
     /// A learnt token comes before the others.
     pub fn class_token(&self, name: &str) -> Self {
         let layer = self.layer(name, LayerKind::Table(vec![1, 1, self.width()]));
-        self.step(name, Op::ClassToken(layer))
+        self.step(name, op::ClassToken { layer })
     }
 
     /// The first token stands for all.
     pub fn first_token(&self) -> Self {
-        let value = self.step("", Op::FirstToken);
+        let value = self.step("", op::FirstToken);
         Self {
             stride: None,
             ..value
@@ -414,12 +590,12 @@ impl Value {
     /// Adds a learnt vector to each token.
     pub fn position_embedding(&self, name: &str) -> Self {
         let layer = self.layer(name, LayerKind::Table(vec![1, self.shape[0], self.width()]));
-        self.step(name, Op::PositionEmbedding(layer))
+        self.step(name, op::PositionEmbedding { layer })
     }
 
     /// Each two by two positions of `[H, W, C]` side by side.
     pub fn merge_patches(&self) -> Self {
-        self.step("", Op::MergePatches).strided(2)
+        self.step("", op::MergePatches).strided(2)
     }
 
     /// Self-attention, called `name` and made of what `parts` says.
@@ -460,7 +636,7 @@ impl Value {
                     (RelativeBias::Continuous { hidden, output }, Some(scale))
                 }
             };
-            let op = Op::Attention(Attention {
+            let attention = Attention {
                 heads: parts.heads,
                 neighbourhood: parts.neighbourhood,
                 qkv,
@@ -469,12 +645,8 @@ impl Value {
                 bias,
                 scale: parts.scale,
                 logit_scale,
-            });
-            let mut value = x.step("", op);
-            if let Some(last) = value.shape.last_mut() {
-                *last = output_width;
-            }
-            value.settle()
+            };
+            x.step("", attention)
         })
     }
 
@@ -493,38 +665,32 @@ impl Value {
         self.sheet.borrow_mut().layer(name, ".", kind)
     }
 
-    fn step(&self, name: &str, op: Op) -> Self {
+    fn step(&self, name: &str, op: impl Into<Op>) -> Self {
         self.step_of(&[self], name, op)
     }
 
-    fn step_of(&self, inputs: &[&Self], name: &str, op: Op) -> Self {
+    fn step_of(&self, inputs: &[&Self], name: &str, op: impl Into<Op>) -> Self {
+        let op = op.into();
         let mut sheet = self.sheet.borrow_mut();
         let shapes: Vec<&[usize]> = inputs.iter().map(|value| value.shape.as_slice()).collect();
         let name = sheet.name(name);
-        let shape = op.shape(&shapes).unwrap_or_else(|what| {
-            // The first mistake is the one to tell; the rest of the sketch goes on from a guess that
-            // has the right channels.
+        let shape = op.facts().shape(&shapes, &sheet.layers);
+        let shape = shape.unwrap_or_else(|what| {
+            // The first mistake is the one to tell.
+            let guess = guess(&op, &shapes, &sheet.layers);
             sheet.error.get_or_insert_with(|| GraphError {
                 step: name.clone(),
                 op: op.name(),
                 what,
                 input: self.shape.clone(),
             });
-            let mut guess = self.shape.clone();
-            match &op {
-                Op::Conv(conv, _) => guess = vec![conv.filters, 1, 1],
-                Op::Concat => guess[0] = shapes.iter().map(|shape| shape[0]).sum(),
-                _ => {}
-            }
             guess
         });
-        let part = sheet.part;
         sheet.nodes.push(Node {
             name,
             op,
             inputs: inputs.iter().map(|value| value.id).collect(),
             shape: shape.clone(),
-            part,
         });
         Self {
             id: sheet.nodes.len(),
@@ -540,13 +706,24 @@ impl Value {
             ..self
         }
     }
+}
 
-    /// Writes this value's shape back to the step that made it.
-    fn settle(self) -> Self {
-        if let Some(node) = self.sheet.borrow_mut().nodes.get_mut(self.id - 1) {
-            node.shape.clone_from(&self.shape);
-        }
-        self
+/// After a mistake the rest of the text goes on from a shape that has the right channels: what the step would put out
+/// for maps that are large enough, at one position.
+fn guess(op: &Op, inputs: &[&[usize]], layers: &[LayerSpec]) -> Vec<usize> {
+    const LARGE: usize = 5040;
+    let large: Vec<Vec<usize>> = inputs
+        .iter()
+        .map(|shape| match shape[..] {
+            [channels, _, _] => vec![channels, LARGE, LARGE],
+            _ => shape.to_vec(),
+        })
+        .collect();
+    let large: Vec<&[usize]> = large.iter().map(Vec::as_slice).collect();
+    match op.facts().shape(&large, layers).as_deref() {
+        Ok(&[channels, _, _]) => vec![channels, 1, 1],
+        Ok(shape) => shape.to_vec(),
+        Err(_) => inputs[0].to_vec(),
     }
 }
 
@@ -555,7 +732,7 @@ impl Add for Value {
     type Output = Self;
 
     fn add(self, other: Self) -> Self {
-        self.step_of(&[&self, &other], "", Op::Add)
+        self.step_of(&[&self, &other], "", op::Add)
     }
 }
 
@@ -640,6 +817,85 @@ mod tests {
         // It works twice all the same.
         assert_eq!(graph.macs(), 8 * 8 * (3 * 4 + 2 * 4 * 4 * 9));
         assert_eq!(graph.stage_of_layer(LayerId(1)), 1);
+    }
+
+    #[test]
+    fn outputs_taps_and_stages_are_found_by_name_and_side_branches_are_left_out() {
+        let options = Options {
+            auxiliary: Some(7),
+            ..Options::default()
+        };
+        let graph = sketch([3, 8, 8], &options, |image| {
+            let stem = image.conv("stem", Conv::new(4, 3)).tap("low").stage("stem");
+            stem.auxiliary_output("aux", "aux_classifier", |x, classes| {
+                x.conv("0", Conv::new(classes, 1))
+            });
+            let deep = stem
+                .max_pool(Pool::new(2, 2))
+                .conv("deep", Conv::new(4, 1))
+                .stage("deep");
+            let pooled = deep.global_average().flatten().tap("features");
+            assert_eq!(pooled.shape(), [4]);
+            let low = deep.tapped("low");
+            assert_eq!((low.size(), deep.input_size()), ([8, 8], [8, 8]));
+            let joined = Value::concat(&[low.max_pool(Pool::new(2, 2)), deep]);
+            Outputs::named([("out", joined.stage("head"))])
+        })
+        .unwrap();
+        let names: Vec<_> = graph
+            .outputs()
+            .iter()
+            .map(|o| (o.name.as_str(), o.auxiliary))
+            .collect();
+        assert_eq!(names, [("out", false), ("aux", true)]);
+        assert_eq!(graph.shape_of(graph.value("aux").unwrap()), [7, 8, 8]);
+        assert_eq!(graph.shape_of(graph.output()), [8, 4, 4]);
+        assert_eq!(graph.shape_of(graph.value("deep").unwrap()), [4, 4, 4]);
+        assert_eq!(graph.features(), 4);
+        // The auxiliary convolution and the pool for the features are on no way to the output.
+        let main: Vec<_> = graph.main().map(|(_, node)| node.op.name()).collect();
+        assert_eq!(
+            main,
+            ["Conv2d", "MaxPool2d", "Conv2d", "MaxPool2d", "Concat"]
+        );
+        assert_eq!(graph.macs(), 64 * 4 * 27 + 16 * 4 * 4);
+        let aux = graph.layer_of("aux_classifier.0.weight").unwrap();
+        assert_eq!(graph.stages()[graph.stage_of_layer(aux)].name, "deep");
+    }
+
+    #[test]
+    fn a_network_may_begin_with_anything() {
+        let graph = sketch([16], &Options::default(), |x| {
+            x.linear("fc", 3).stage("head")
+        });
+        assert_eq!(graph.unwrap().shape_of(1), [3]);
+    }
+
+    #[test]
+    fn a_text_that_is_wrong_is_told_and_not_run() {
+        let behind = sketch([3, 8, 8], &Options::default(), |x| {
+            x.relu().stage("all").conv("late", Conv::new(4, 1))
+        });
+        let behind = behind.unwrap_err().to_string();
+        assert!(
+            behind.contains("'late' stands behind the last stage"),
+            "{behind}"
+        );
+        let missing = sketch([3, 8, 8], &Options::default(), |x| {
+            x.relu().tapped("nowhere").stage("all")
+        });
+        let missing = missing.unwrap_err().to_string();
+        assert!(missing.contains("'nowhere'"), "{missing}");
+        // Of several mistakes the first is told; the text is read to its end all the same.
+        let small = sketch([3, 2, 2], &Options::default(), |x| {
+            let pooled = x.max_pool(Pool::new(3, 2));
+            pooled
+                .conv("wide", Conv::new(8, 5).padding(0))
+                .flatten()
+                .linear("fc", 2)
+                .stage("all")
+        });
+        assert!(small.unwrap_err().to_string().starts_with("MaxPool2d"));
     }
 
     #[test]

@@ -1,13 +1,14 @@
 //! What turns features into logits: the part that is always trained anew.
 
 mod mlp;
+mod slot;
 
 pub use mlp::{MAX_HIDDEN, MlpConfig};
+pub use slot::{HeadSlot, HeadStyle};
 
 use serde::{Deserialize, Serialize};
 
-use crate::backbone::{HeadSlot, HeadStyle};
-use crate::graph::{Conv, Value};
+use crate::graph::{Conv, Outputs, Value};
 
 /// What kind of head a model carries, as its file says it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -37,36 +38,48 @@ impl HeadKind {
         }
     }
 
-    /// Writes such a head for that place down, from the features to the logits.
-    pub fn describe(&self, slot: HeadSlot, features: Value, classes: usize) -> Value {
-        let pooled = |x: &Value| match x.shape().len() {
+    /// Writes such a head for that place down, from what the backbone puts out to the answers: one output called
+    /// `logits`, and the pooled `features` on the way or beside it; a head of a network's own has outputs of its own.
+    pub fn describe(&self, slot: HeadSlot, x: Value, classes: usize) -> Outputs {
+        x.begin_head();
+        if let HeadStyle::Own(text) = slot.style {
+            return text(&x, classes);
+        }
+        let features = match x.shape().len() {
             3 => x.global_average().flatten(),
             2 => x.first_token(),
             _ => x.clone(),
         };
-        let thinned = |x: Value| match slot.dropout {
-            0.0 => x,
-            share => x.dropout(share),
-        };
+        let features = features.tap("features");
         let logits = match (self, slot.style) {
-            (Self::Mlp(config), style) => {
-                let (name, first) = match style {
-                    HeadStyle::PooledConv => ("classifier", 2),
-                    HeadStyle::Linear { .. } => (slot.name, 0),
-                };
-                config.describe(&pooled(&features), name, first, classes)
-            }
-            (_, HeadStyle::Linear { bias }) => {
-                let bias = bias || matches!(self, Self::Linear { .. });
-                thinned(pooled(&features)).linear_with(slot.name, classes, bias)
-            }
-            (_, HeadStyle::PooledConv) => thinned(features)
+            (Self::Original | Self::Linear { .. }, HeadStyle::PooledConv) => slot
+                .thinned(x)
                 .conv(slot.name, Conv::new(classes, 1).bias())
                 .relu()
                 .global_average()
                 .flatten(),
+            _ => self.on_features(slot, features, classes),
         };
-        logits.stage("head")
+        Outputs::named([("logits", logits.stage("head"))])
+    }
+
+    /// Writes such a head for that place down, from pooled features to logits. SqueezeNet's linear layer is its
+    /// convolution at a single position, without the ReLU that a [lift](Self::Linear) makes up for.
+    pub fn on_features(&self, slot: HeadSlot, features: Value, classes: usize) -> Value {
+        match (self, slot.style) {
+            (Self::Mlp(config), HeadStyle::PooledConv) => {
+                // `Sequential(AdaptiveAvgPool2d(1), Flatten(), …)`: two entries come first.
+                config.describe(&features, "classifier", 2, classes)
+            }
+            (Self::Mlp(config), _) => config.describe(&features, slot.name, 0, classes),
+            (_, style) => {
+                let bias = !matches!(
+                    (self, style),
+                    (Self::Original, HeadStyle::Linear { bias: false })
+                );
+                slot.thinned(features).linear_with(slot.name, classes, bias)
+            }
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use super::Freezing;
 use super::summary::grouped;
-use crate::graph::{Graph, LayerId, Part};
+use crate::graph::{Graph, LayerId};
 
 /// What a drawing is told beside the network.
 #[derive(Debug, Clone, Copy)]
@@ -51,7 +51,7 @@ pub fn diagram(graph: &Graph, options: &Diagram) -> String {
         legend_text = WIDTH - 94,
     );
     let center = MARGIN + 95;
-    let image = graph.image();
+    let image = graph.input();
     let mut boxes = vec![Boxed {
         name: "image".to_owned(),
         shape: image.to_vec(),
@@ -63,7 +63,13 @@ pub fn diagram(graph: &Graph, options: &Diagram) -> String {
     boxes.extend((0..stages.len()).map(|index| boxed(graph, index, options.freezing)));
     for (index, stage) in boxes.iter().enumerate() {
         let y = TOP + index * (ROW + GAP);
-        draw(&mut svg, stage, y, center, image[1]);
+        draw(
+            &mut svg,
+            stage,
+            y,
+            center,
+            image.get(1).copied().unwrap_or(1),
+        );
         if index + 1 < boxes.len() {
             let _ = writeln!(
                 svg,
@@ -100,8 +106,7 @@ fn boxed(graph: &Graph, index: usize, freezing: &Freezing) -> Boxed {
     }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     let mut order: Vec<&str> = Vec::new();
-    let nodes = graph.nodes()[stage.nodes.clone()].iter();
-    for node in nodes.filter(|node| node.part == Part::Main) {
+    for node in graph.main_of_stage(stage) {
         let name = node.op.name();
         let count = counts.entry(name).or_default();
         if *count == 0 {

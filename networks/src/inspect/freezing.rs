@@ -54,14 +54,14 @@ impl Freezing {
     }
 
     fn set(mut self, graph: &Graph, part: &str, trains: bool) -> Result<Self, UnknownPart> {
-        let last = graph.stages().len().saturating_sub(1);
         let stage = graph.stages().iter().position(|stage| stage.name == part);
         let mut found = false;
         for (index, layer) in graph.layers().iter().enumerate() {
             let at = graph.stage_of_layer(crate::graph::LayerId(index));
             let is_meant = match part {
                 "all" => true,
-                "backbone" => at < last,
+                "backbone" => at < graph.backbone_stages(),
+                "head" => at >= graph.backbone_stages(),
                 _ if stage.is_some() => Some(at) == stage,
                 _ => {
                     let rest = layer.name.strip_prefix(part);

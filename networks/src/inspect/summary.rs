@@ -6,7 +6,7 @@ use std::fmt;
 use serde::Serialize;
 
 use super::Freezing;
-use crate::graph::{Graph, Part};
+use crate::graph::Graph;
 
 /// One module of the network, in the order of the forward pass.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -33,7 +33,7 @@ pub struct Summary {
     /// Images a batch.
     pub batch: usize,
     /// The shape of one image, `[C, H, W]`.
-    pub input: [usize; 3],
+    pub input: Vec<usize>,
     /// The modules.
     pub rows: Vec<Row>,
     /// Learnable numbers.
@@ -63,13 +63,10 @@ impl Summary {
         let mut rows: Vec<Row> = Vec::new();
         let mut outputs = 0;
         for stage in graph.stages() {
-            for node in &graph.nodes()[stage.nodes.clone()] {
+            for node in graph.main_of_stage(stage) {
                 let Some(module) = node.op.torch_module() else {
                     continue;
                 };
-                if node.part != Part::Main {
-                    continue;
-                }
                 let layers = node.op.layers();
                 let count = |trains_only: bool| -> usize {
                     layers
@@ -98,7 +95,7 @@ impl Summary {
             .map(|(_, layer)| layer.parameter_count())
             .sum();
         let total_params = graph.parameter_count();
-        let input = graph.image();
+        let input = graph.input().to_vec();
         let input_mb = (input.iter().product::<usize>() * batch) as f64 * BYTES / MEGABYTE;
         let pass_mb = 2.0 * outputs as f64 * BYTES / MEGABYTE;
         let params_mb = total_params as f64 * BYTES / MEGABYTE;

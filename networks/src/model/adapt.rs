@@ -6,7 +6,7 @@ use super::ModelCard;
 use super::channels::{ADAPTER, Channels, port_kernels};
 use super::renames::{Renames, Wanted, first, parts};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
-use crate::graph::{Graph, Op};
+use crate::graph::{Convolution, Graph, Op};
 use crate::weights::{TensorSource, WeightsError, all_finite, is_average, is_counter, unwrapped};
 
 /// What a file's weights are wanted for.
@@ -64,26 +64,28 @@ enum Positions {
 }
 
 impl<'a> Adapted<'a> {
-    /// This source for this network, of which `backbone` is all but the head.
+    /// This source for this network.
     ///
     /// # Errors
     ///
     /// When a head that is left aside holds NaN or an infinity: then so may the rest, or will.
     pub fn new(
         architecture: &Architecture,
-        [backbone, whole]: [&Graph; 2],
+        graph: &Graph,
         card: &ModelCard,
         purpose: Purpose,
         source: &'a dyn TensorSource,
     ) -> Result<Self, WeightsError> {
-        let stem = backbone.nodes().iter().find_map(|node| match node.op {
-            Op::Conv(_, layer) => Some(backbone.layers()[layer.0].parameters()[0].0.clone()),
+        let stem = graph.nodes().iter().find_map(|node| match node.op {
+            Op::Convolution(Convolution { layer, .. }) => {
+                Some(graph.layers()[layer.0].tensor("weight"))
+            }
             _ => None,
         });
         let head = format!("{}.", card.slot(architecture).name);
-        let of_backbone: Wanted = backbone.tensors().collect();
+        let of_backbone: Wanted = graph.tensors_of(false).collect();
         let wanted = match purpose {
-            Purpose::Answer => whole.tensors().collect(),
+            Purpose::Answer => graph.tensors().collect(),
             Purpose::NewHead => of_backbone.clone(),
         };
         let file = source.names().into_iter().map(|name| {
@@ -100,7 +102,7 @@ impl<'a> Adapted<'a> {
         };
         adapted.renames = Renames::new(
             &wanted,
-            &parts(backbone),
+            &parts(graph.tensors_of(false)),
             file.collect(),
             |name, found, wanted| adapted.fits(name, found, wanted),
             architecture.modern_name,
@@ -116,7 +118,7 @@ impl<'a> Adapted<'a> {
         let is_known = |name: &str| {
             wanted.contains_key(name)
                 || of_backbone.contains_key(name)
-                || backbone
+                || graph
                     .constants()
                     .iter()
                     .any(|constant| constant.name == name)

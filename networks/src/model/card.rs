@@ -6,10 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Channels, PhotoHashes};
-use crate::backbone::{Architecture, HeadSlot, PretrainedWeights};
+use crate::backbone::{Architecture, Classes, HeadSlot, PretrainedWeights};
 use crate::graph::Options;
 use crate::head::{HeadKind, MAX_HIDDEN};
 use crate::preprocess::Preset;
+use crate::task::Task;
 
 /// The version of the card's layout.
 pub const FORMAT: u32 = 1;
@@ -21,6 +22,9 @@ pub struct ModelCard {
     pub format: u32,
     /// The network, by torchvision's (or timm's) name.
     pub architecture: String,
+    /// What it answers about a photo.
+    #[serde(default, skip_serializing_if = "Task::is_classify")]
+    pub task: Task,
     /// The names of the classes, in the order of the logits.
     pub classes: Vec<String>,
     /// How photos are prepared.
@@ -54,7 +58,8 @@ impl ModelCard {
         Self {
             format: FORMAT,
             architecture: architecture.name.to_owned(),
-            classes: imagenet_classes(),
+            task: architecture.task,
+            classes: weights.classes.names(),
             preset: weights.preset,
             channels: Channels::Rgb,
             small_stem: false,
@@ -101,6 +106,20 @@ impl ModelCard {
             let start: String = class.chars().take(40).collect();
             return Err(format!("the class name {start:?} holds control characters"));
         }
+        if let Some(most) = self.task.most_classes()
+            && self.classes.len() > most
+        {
+            return Err(format!(
+                "it names {} classes, and a network that segments photos may have {most}",
+                self.classes.len()
+            ));
+        }
+        if self.task == Task::Classify && self.preset.crop().is_none() {
+            return Err(
+                "its preset has no `crop`, and networks that classify photos see squares"
+                    .to_owned(),
+            );
+        }
         // An answer of a name that two classes have would not say which is meant.
         let mut names = BTreeSet::new();
         if let Some(class) = self.classes.iter().find(|class| !names.insert(*class)) {
@@ -134,10 +153,7 @@ impl ModelCard {
 
 /// The 1000 ImageNet classes in torchvision's order.
 pub fn imagenet_classes() -> Vec<String> {
-    include_str!("imagenet_classes.txt")
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    Classes::ImageNet.names()
 }
 
 /// The ImageNet class that a WordNet id such as `n02123045` names, by its place among
@@ -212,9 +228,72 @@ mod tests {
     }
 
     #[test]
+    fn a_card_names_its_task_and_those_of_classifiers_stay_as_they_were() {
+        let architecture = crate::backbone::find("resnet18").unwrap();
+        let card = ModelCard::published(architecture, &architecture.weights[0]);
+        assert_eq!(card.task, Task::Classify);
+        let json = serde_json::to_value(&card).unwrap();
+        assert!(json.get("task").is_none(), "{json}");
+        assert_eq!(serde_json::from_value::<ModelCard>(json).unwrap(), card);
+        let segments = ModelCard {
+            task: Task::Segment,
+            preset: Preset::SEGMENTATION,
+            ..card
+        };
+        let json = serde_json::to_value(&segments).unwrap();
+        assert_eq!(json["task"], "segment");
+        assert!(json["preset"].get("crop").is_none(), "{json}");
+        assert_eq!(serde_json::from_value::<ModelCard>(json).unwrap(), segments);
+        assert_eq!(
+            told(|card| _ = card.insert("task".to_owned(), json!("classify"))),
+            ""
+        );
+    }
+
+    #[test]
+    fn cards_of_unknown_tasks_and_of_tasks_that_contradict_them_are_refused() {
+        let task = |task: Value| told(|card| _ = card.insert("task".to_owned(), task));
+        // A later Rekindle's: what else stands in it is not ours to read.
+        let later = told(|card| {
+            card.insert("task".to_owned(), json!("detect"));
+            card.insert("head".to_owned(), json!({"kind": "boxes"}));
+        });
+        assert!(
+            later.contains("the task 'detect'") && later.contains("update Rekindle"),
+            "{later}"
+        );
+        let odd = task(json!(format!("\u{1b}]0;{}", "x".repeat(1 << 20))));
+        assert!(
+            odd.len() < 400 && !odd.contains(char::is_control),
+            "{odd:?}"
+        );
+        for damaged in [json!(1), json!(["segment"]), json!({}), json!(null)] {
+            let told = task(damaged.clone());
+            assert!(told.contains("damaged"), "{damaged}: {told}");
+        }
+        // A square is what classifiers see; 255 marks pixels of no class.
+        let no_crop = told(|card| _ = card["preset"].as_object_mut().unwrap().remove("crop"));
+        assert!(no_crop.contains("no `crop`"), "{no_crop}");
+        let many = told(|card| {
+            card.insert("task".to_owned(), json!("segment"));
+        });
+        assert!(
+            many.contains("1000 classes") && many.contains("255"),
+            "{many}"
+        );
+    }
+
+    #[test]
     fn what_is_said_of_a_card_repeats_little_of_it_and_nothing_for_the_terminal() {
         let long = format!("\u{1b}]0;pwned\u{7}{}", "x".repeat(1 << 20));
-        for field in ["channels", "head", "preset", "architecture", "format"] {
+        for field in [
+            "channels",
+            "head",
+            "preset",
+            "architecture",
+            "format",
+            "task",
+        ] {
             let told = told(|card| {
                 let value = match field {
                     "head" => json!({ "kind": long.as_str() }),

@@ -169,7 +169,7 @@ impl Cause {
                 return None;
             }
             let equal = |_: &str, found: &[usize], wanted: &[usize]| found == wanted;
-            let parts = parts(&graph);
+            let parts = parts(graph.tensors());
             let renames = Renames::new(&wanted, &parts, file.to_vec(), equal, other.modern_name);
             let shape_of = |name: &String| {
                 let original = renames.names.get(name)?;

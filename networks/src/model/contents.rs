@@ -1,6 +1,6 @@
 //! What a model file holds, read and written: safetensors under PyTorch's names, with one metadata string.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use thiserror::Error;
@@ -13,6 +13,7 @@ use crate::backbone::{
 };
 use crate::graph::{Graph, LayerId, LayerKind};
 use crate::head::HeadKind;
+use crate::task::Task;
 use crate::weights::{
     FillReport, Kept, StateDict, StorageDtype, TensorSource, Tensors, WeightFile, WeightsError,
     quoted, shown, state_dict, take, write_safetensors,
@@ -43,6 +44,14 @@ pub enum ModelError {
         /// Its format.
         found: u32,
     },
+    /// A file for a task that this Rekindle does not know, from a later one.
+    #[error(
+        "the model file is for the task '{found}', which this Rekindle does not know: update Rekindle"
+    )]
+    UnknownTask {
+        /// The task's name, made fit for a message.
+        found: String,
+    },
     /// A network this Rekindle does not know.
     #[error(transparent)]
     Architecture(#[from] UnknownArchitecture),
@@ -68,7 +77,7 @@ fn check_variances(graph: &Graph, parts: &[&Tensors]) -> Result<(), WeightsError
         let LayerKind::BatchNorm { norm, .. } = layer.kind else {
             continue;
         };
-        let name = format!("{}{}running_var", layer.name, layer.joint);
+        let name = layer.tensor("running_var");
         let found = parts.iter().find_map(|part| part.get(&name));
         let Some((_, variances)) = found else {
             continue;
@@ -126,8 +135,7 @@ fn describe(report: &FillReport) -> String {
     parts.join("; ")
 }
 
-/// The whole network that a card speaks of as data, from images of this height and width to the
-/// logits.
+/// The network that a card speaks of as data, from images of this height and width to the answers.
 ///
 /// # Errors
 ///
@@ -142,7 +150,7 @@ pub fn whole_graph(
         [card.channels.count(), height, width],
         &card.options(),
         |image| card.channels.describe(image),
-        |features| card.head.describe(slot, features, classes),
+        |x| card.head.describe(slot, x, classes),
     )
 }
 
@@ -152,12 +160,10 @@ pub struct Contents {
     /// What the file says about itself.
     pub card: ModelCard,
     architecture: &'static Architecture,
-    /// From the image to the logits.
     graph: Arc<Graph>,
-    /// From the image to the features.
-    backbone_graph: Arc<Graph>,
-    /// The numbers of each under their names in the state_dict.
+    /// The backbone's numbers under their names in the state_dict.
     backbone: Arc<Tensors>,
+    /// The head's, likewise.
     head: Arc<Tensors>,
 }
 
@@ -204,8 +210,7 @@ impl Contents {
         source: &dyn TensorSource,
         purpose: Purpose,
     ) -> Result<(Self, Reading), ModelError> {
-        let adapted =
-            |graphs: [&Graph; 2]| Adapted::new(architecture, graphs, &card, purpose, source);
+        let adapted = |graph: &Graph| Adapted::new(architecture, graph, &card, purpose, source);
         let filled = Self::filled(architecture, &card, adapted);
         match filled {
             Ok((contents, adapted)) => Ok((contents, adapted.reading())),
@@ -229,36 +234,30 @@ impl Contents {
         let file = WeightFile::parse(&bytes)?;
         let card = read_card(&file)?;
         let architecture = find(&card.architecture)?;
-        let kept = |_: [&Graph; 2]| Ok(Kept::new(&file, &bytes));
+        let kept = |_: &Graph| Ok(Kept::new(&file, &bytes));
         let filled = Self::filled(architecture, &card, kept);
         filled.map(|(contents, _)| contents)
     }
 
-    /// Builds the network and takes its tensors, exactly, from the source for its backbone and the whole of
-    /// it.
+    /// Builds the network and takes its tensors, exactly, from the source for it.
     fn filled<S: TensorSource>(
         architecture: &'static Architecture,
         card: &ModelCard,
-        source: impl FnOnce([&Graph; 2]) -> Result<S, WeightsError>,
+        source: impl FnOnce(&Graph) -> Result<S, WeightsError>,
     ) -> Result<(Self, S), ModelError> {
-        let side = card.preset.crop as usize;
-        let backbone_graph = architecture.graph_with(
-            [card.channels.count(), side, side],
-            &card.options(),
-            |image| card.channels.describe(image),
-            |features| features,
-        )?;
+        if card.task != architecture.task {
+            return Err(ModelError::Card(format!(
+                "it is for the task '{}', and the task of {} is '{}'",
+                card.task, architecture.name, architecture.task
+            )));
+        }
+        let side = card.preset.side() as usize;
         let graph = whole_graph(architecture, card, [side, side])?;
-        let source = source([&backbone_graph, &graph])?;
-        let (backbone, report) = take(backbone_graph.tensors(), &source)?;
-        let of_backbone: BTreeSet<String> =
-            backbone_graph.tensors().map(|(name, _)| name).collect();
-        let of_head = graph
-            .tensors()
-            .filter(|(name, _)| !of_backbone.contains(name));
-        let (head, head_report) = take(of_head, &source)?;
+        let source = source(&graph)?;
+        let (backbone, report) = take(graph.tensors_of(false), &source)?;
+        let (head, head_report) = take(graph.tensors_of(true), &source)?;
         let mut report = report.join(head_report);
-        let constants = backbone_graph.constants();
+        let constants = graph.constants();
         report
             .unexpected
             .retain(|name| !constants.iter().any(|constant| constant.name == *name));
@@ -274,7 +273,6 @@ impl Contents {
             card: card.clone(),
             architecture,
             graph: Arc::new(graph),
-            backbone_graph: Arc::new(backbone_graph),
             backbone: Arc::new(backbone),
             head: Arc::new(head),
         };
@@ -291,14 +289,9 @@ impl Contents {
         self.card.slot(self.architecture)
     }
 
-    /// The whole network as data, from the image to the logits.
+    /// The network as data, from the image to the answers.
     pub fn graph(&self) -> &Arc<Graph> {
         &self.graph
-    }
-
-    /// The backbone as data, from the image to what the head is given.
-    pub fn backbone_graph(&self) -> &Arc<Graph> {
-        &self.backbone_graph
     }
 
     /// Learnable numbers, of backbone and head together. Running statistics do not count.
@@ -306,19 +299,25 @@ impl Contents {
         self.graph.parameter_count()
     }
 
-    /// Learnable numbers of each stage.
+    /// Learnable numbers of each stage of the backbone.
     pub fn stage_parameters(&self) -> Vec<usize> {
-        let graph = &self.backbone_graph;
-        let mut counts = vec![0; graph.stages().len()];
-        for (index, layer) in graph.layers().iter().enumerate() {
-            counts[graph.stage_of_layer(LayerId(index))] += layer.parameter_count();
-        }
+        let mut counts = self.parameters_by_stage();
+        counts.truncate(self.graph.backbone_stages());
         counts
     }
 
     /// Learnable numbers of the head.
     pub fn head_parameters(&self) -> usize {
-        self.graph.parameter_count() - self.backbone_graph.parameter_count()
+        let counts = self.parameters_by_stage();
+        counts[self.graph.backbone_stages()..].iter().sum()
+    }
+
+    fn parameters_by_stage(&self) -> Vec<usize> {
+        let mut counts = vec![0; self.graph.stages().len()];
+        for (index, layer) in self.graph.layers().iter().enumerate() {
+            counts[self.graph.stage_of_layer(LayerId(index))] += layer.parameter_count();
+        }
+        counts
     }
 
     /// The backbone's numbers under their names in the state_dict.
@@ -344,8 +343,8 @@ impl Contents {
             trained_on: None,
             ..self.card.clone()
         };
-        let [_, height, width] = self.graph.image();
-        let graph = match whole_graph(self.architecture, &card, [height, width]) {
+        let size = [1, 2].map(|axis| self.graph.input()[axis]);
+        let graph = match whole_graph(self.architecture, &card, size) {
             Ok(graph) => Arc::new(graph),
             Err(error) => unreachable!("the backbone took such images: {error}"),
         };
@@ -376,7 +375,7 @@ impl Contents {
     pub fn save(&self) -> Result<Vec<u8>, ModelError> {
         let mut tensors = self.state_dict();
         // PyTorch asks for these though they hold nothing of the network's own.
-        for constant in self.backbone_graph.constants() {
+        for constant in self.graph.constants() {
             tensors.insert(&constant.name, (&constant.shape, &constant.values));
         }
         let card = serde_json::to_string(&self.card)
@@ -395,14 +394,23 @@ pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
     #[derive(serde::Deserialize)]
     struct Version {
         format: u32,
+        #[serde(default)]
+        task: Option<serde_json::Value>,
     }
     let json = file.metadata().get(METADATA_KEY);
     let json = json.ok_or(ModelError::NoCard)?;
     let damaged = |error: serde_json::Error| ModelError::Card(quoted(error));
-    // The version first: a later layout need not parse as this one.
-    let Version { format } = serde_json::from_str(json).map_err(damaged)?;
+    // The version and the task first: a later layout, or another task's, need not parse as this one.
+    let Version { format, task } = serde_json::from_str(json).map_err(damaged)?;
     if format > FORMAT {
         return Err(ModelError::Newer { found: format });
+    }
+    if let Some(serde_json::Value::String(task)) = task
+        && !Task::ALL.iter().any(|known| known.name() == task)
+    {
+        return Err(ModelError::UnknownTask {
+            found: shown(&task),
+        });
     }
     let card: ModelCard = serde_json::from_str(json).map_err(damaged)?;
     card.check().map_err(ModelError::Card)?;

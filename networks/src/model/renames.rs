@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use crate::graph::Graph;
 use crate::weights::{is_average, is_counter, unwrapped};
 
 /// The most names that are put in front of each other.
@@ -289,9 +288,9 @@ pub(super) fn first(name: &str) -> &str {
 }
 
 /// The first names of a network's tensors, each once, in its own order.
-pub(super) fn parts(graph: &Graph) -> Vec<String> {
+pub(super) fn parts(tensors: impl Iterator<Item = (String, Vec<usize>)>) -> Vec<String> {
     let mut parts: Vec<String> = Vec::new();
-    for (name, _) in graph.tensors() {
+    for (name, _) in tensors {
         let part = first(&name);
         if !parts.iter().any(|known| known == part) {
             parts.push(part.to_owned());

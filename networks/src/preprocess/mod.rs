@@ -18,7 +18,7 @@ pub use resize::{Side, Span};
 
 use crate::image::RgbImage;
 
-/// Largest side, in pixels, a preset may ask for.
+/// Largest side, in pixels, that a preset may ask for and that a network is given of a photo.
 pub const MAX_SIDE: u32 = 4096;
 
 /// The filter with which photos are resized. Both widen when shrinking, so neither aliases.
@@ -34,14 +34,19 @@ pub enum Interpolation {
 /// How a photo becomes a network's input: shorter side to `resize` pixels, centre crop of
 /// `crop`×`crop`, then `(value / 255 − mean) / std` for each channel.
 ///
-/// As JSON, `{"resize":256,"crop":224,"interpolation":"bilinear","mean":[…],"std":[…]}`; a preset
-/// read from a file is checked like one made by [`Preset::new`].
+/// Without a crop the network sees the whole photo in its own aspect, as networks do that answer for each
+/// pixel. Of a photo that would become longer than [`MAX_SIDE`] it sees the middle: [`Preset::sees_whole`]
+/// tells.
+///
+/// As JSON, `{"resize":256,"crop":224,"interpolation":"bilinear","mean":[…],"std":[…]}`, `crop` absent or
+/// `null` for whole photos; a preset read from a file is checked like one made by [`Preset::new`].
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Preset {
     // Open to the crate for its tables of constants; everyone else comes through `new` or serde.
     pub(crate) resize: u32,
-    pub(crate) crop: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) crop: Option<u32>,
     pub(crate) interpolation: Interpolation,
     pub(crate) mean: [f32; 3],
     pub(crate) std: [f32; 3],
@@ -79,12 +84,26 @@ pub enum PresetError {
     },
 }
 
+/// A photo so long that a network which is to see all of it cannot be given it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "a photo of {}×{} pixels would be {}×{} for the network, whose sides may be {MAX_SIDE} at most",
+    .photo[0], .photo[1], .resized[0], .resized[1]
+)]
+pub struct TooLong {
+    /// The photo's width and height, in pixels.
+    pub photo: [u32; 2],
+    /// What they would be for the network.
+    pub resized: [u64; 2],
+}
+
 /// A preset as it stands in a file, not yet trusted.
 #[derive(Deserialize)]
 #[serde(rename = "Preset", deny_unknown_fields)]
 struct Unchecked {
     resize: u32,
-    crop: u32,
+    #[serde(default)]
+    crop: Option<u32>,
     interpolation: Interpolation,
     mean: [f32; 3],
     std: [f32; 3],
@@ -96,11 +115,16 @@ impl TryFrom<Unchecked> for Preset {
     type Error = PresetError;
 
     fn try_from(raw: Unchecked) -> Result<Self, PresetError> {
-        let preset = Self::new(raw.resize, raw.crop, raw.interpolation, raw.mean, raw.std)?;
-        Ok(Self {
+        let preset = Self {
+            resize: raw.resize,
+            crop: raw.crop,
+            interpolation: raw.interpolation,
+            mean: raw.mean,
+            std: raw.std,
             grey: raw.grey,
-            ..preset
-        })
+        };
+        preset.check()?;
+        Ok(preset)
     }
 }
 
@@ -109,7 +133,7 @@ impl Preset {
     /// and ViT-B/16: 256, cropped to 224, bilinear, with ImageNet's own statistics.
     pub const IMAGENET: Self = Self {
         resize: 256,
-        crop: 224,
+        crop: Some(224),
         interpolation: Interpolation::Bilinear,
         mean: [0.485, 0.456, 0.406],
         std: [0.229, 0.224, 0.225],
@@ -120,11 +144,19 @@ impl Preset {
     /// values from −1 to 1.
     pub const EFFICIENTNET_LITE0: Self = Self {
         resize: 256,
-        crop: 224,
+        crop: Some(224),
         interpolation: Interpolation::Bicubic,
         mean: [0.5; 3],
         std: [0.5; 3],
         grey: false,
+    };
+
+    /// What torchvision's segmentation networks expect: the whole photo, its shorter side 520 pixels, bilinear,
+    /// with ImageNet's own statistics (`torchvision.transforms._presets.SemanticSegmentation`).
+    pub const SEGMENTATION: Self = Self {
+        resize: 520,
+        crop: None,
+        ..Self::IMAGENET
     };
 
     /// A preset from its parts.
@@ -146,7 +178,7 @@ impl Preset {
     ) -> Result<Self, PresetError> {
         let preset = Self {
             resize,
-            crop,
+            crop: Some(crop),
             interpolation,
             mean,
             std,
@@ -156,6 +188,12 @@ impl Preset {
         Ok(preset)
     }
 
+    /// This preset for whole photos, in their own aspect.
+    #[must_use]
+    pub const fn without_crop(self) -> Self {
+        Self { crop: None, ..self }
+    }
+
     /// Whether photos can be prepared with these values. They can with those of every preset that
     /// [`Preset::new`] made or that was read from a file.
     ///
@@ -163,7 +201,8 @@ impl Preset {
     ///
     /// As [`Preset::new`].
     pub fn check(&self) -> Result<(), PresetError> {
-        for (field, value) in [("resize", self.resize), ("crop", self.crop)] {
+        let crop = self.crop.map(|crop| ("crop", crop));
+        for (field, value) in [("resize", self.resize)].into_iter().chain(crop) {
             if !(1..=MAX_SIDE).contains(&value) {
                 return Err(PresetError::Size { field, value });
             }
@@ -182,19 +221,23 @@ impl Preset {
     }
 
     /// This preset for another input size: `crop` becomes the side of the square, and `resize`
-    /// follows in proportion, rounded down as timm does.
+    /// follows in proportion, rounded down as timm does. Without a crop, `resize` becomes that size.
     ///
     /// # Errors
     ///
     /// [`PresetError::Size`] if either leaves `1..=MAX_SIDE`.
-    pub fn with_size(self, crop: u32) -> Result<Self, PresetError> {
-        let resize = u64::from(crop) * u64::from(self.resize) / u64::from(self.crop);
-        let resize = u32::try_from(resize).unwrap_or(u32::MAX);
-        let sized = Self::new(resize, crop, self.interpolation, self.mean, self.std)?;
-        Ok(Self {
-            grey: self.grey,
-            ..sized
-        })
+    pub fn with_size(self, side: u32) -> Result<Self, PresetError> {
+        let resize = match self.crop {
+            None => u64::from(side),
+            Some(crop) => u64::from(side) * u64::from(self.resize) / u64::from(crop),
+        };
+        let sized = Self {
+            resize: u32::try_from(resize).unwrap_or(u32::MAX),
+            crop: self.crop.map(|_| side),
+            ..self
+        };
+        sized.check()?;
+        Ok(sized)
     }
 
     /// This preset for grey pictures: colours become their luminance, three times over, before
@@ -224,9 +267,35 @@ impl Preset {
         self.resize
     }
 
-    /// Side of the square the network sees, in pixels.
-    pub fn crop(&self) -> u32 {
+    /// Side of the square the network sees, in pixels; `None` where it sees whole photos.
+    pub fn crop(&self) -> Option<u32> {
         self.crop
+    }
+
+    /// Side in pixels of the square that the network sees of a square photo, and of every photo where there is a
+    /// crop: the size at which networks are counted, drawn, measured and exported.
+    pub fn side(&self) -> u32 {
+        self.crop.unwrap_or(self.resize)
+    }
+
+    /// Where what the network sees lies in a photo of this width and height.
+    pub fn placement(&self, photo: [u32; 2]) -> Placement {
+        Placement::new(self, photo, &View::Plain)
+    }
+
+    /// Whether a network that is to see whole photos sees all of one of this width and height; one that sees a
+    /// crop does not ask.
+    ///
+    /// # Errors
+    ///
+    /// [`TooLong`] if the photo's longer side would be longer than [`MAX_SIDE`].
+    pub fn sees_whole(&self, photo: [u32; 2]) -> Result<(), TooLong> {
+        let seen = self.placement(photo);
+        let resized = [seen.columns.resized, seen.rows.resized];
+        match self.crop.is_none() && resized.into_iter().any(|side| side > u64::from(MAX_SIDE)) {
+            true => Err(TooLong { photo, resized }),
+            false => Ok(()),
+        }
     }
 
     /// The filter with which photos are resized.
@@ -248,7 +317,8 @@ impl Preset {
     ///
     /// # Shapes
     ///
-    /// Returns `[3, crop, crop]`, row-major: the whole red plane, then green, then blue.
+    /// Returns `[3, H, W]` for the height and width of [`Preset::placement`], row-major: the whole red plane,
+    /// then green, then blue.
     pub fn apply(&self, image: &RgbImage) -> Vec<f32> {
         self.normalise(&self.crop_pixels(image))
     }
@@ -257,12 +327,12 @@ impl Preset {
     ///
     /// # Shapes
     ///
-    /// Returns `[3, crop, crop]`, as [`Preset::apply`] does.
+    /// Returns `[3, H, W]`, as [`Preset::apply`] does.
     pub fn apply_view(&self, image: &RgbImage, view: &View) -> Vec<f32> {
         self.normalise(&self.view_pixels(image, view))
     }
 
-    /// The square of the photo that the network sees, before normalisation: `crop`×`crop` pixels.
+    /// The part of the photo that the network sees, before normalisation: `crop`×`crop` pixels, or all of it.
     pub fn crop_pixels(&self, image: &RgbImage) -> RgbImage {
         self.view_pixels(image, &View::Plain)
     }
@@ -275,7 +345,7 @@ impl Preset {
         }
     }
 
-    /// The square that one view of the photo shows the network, before normalisation.
+    /// What one view of the photo shows the network, before normalisation.
     ///
     /// A crop box that reaches beyond the photo is cut off at its edges.
     pub fn view_pixels(&self, image: &RgbImage, view: &View) -> RgbImage {
@@ -285,7 +355,7 @@ impl Preset {
         if seen.mirror {
             augment::mirror(&mut pixels, seen.columns.window.length as usize);
         }
-        RgbImage::square(self.crop, seen.pad(pixels, self.crop))
+        RgbImage::of_size(seen.size, seen.pad(pixels))
     }
 
     /// `(value / 255 − mean) / std` in f32, channel by channel.
@@ -382,6 +452,46 @@ mod tests {
             })
         );
         assert!(at(u32::MAX).is_err());
+    }
+
+    #[test]
+    fn a_preset_without_a_crop_says_so_by_leaving_it_out() {
+        let text = serde_json::to_string(&Preset::SEGMENTATION).unwrap();
+        assert_eq!(
+            text,
+            r#"{"resize":520,"interpolation":"bilinear","mean":[0.485,0.456,0.406],"std":[0.229,0.224,0.225]}"#
+        );
+        let back = serde_json::from_str::<Preset>(&text).unwrap();
+        assert_eq!(back, Preset::SEGMENTATION);
+        let null = json(|preset| {
+            preset["crop"] = serde_json::Value::Null;
+            preset["resize"] = 520.into();
+        });
+        assert_eq!(null.unwrap(), Preset::SEGMENTATION);
+        let smaller = Preset::SEGMENTATION.with_size(128).unwrap();
+        assert_eq!((smaller.resize(), smaller.crop()), (128, None));
+        assert!(Preset::SEGMENTATION.with_size(4097).is_err());
+    }
+
+    #[test]
+    fn whole_photos_are_seen_in_their_aspect_up_to_the_largest_side() {
+        let seen = |photo| Preset::SEGMENTATION.placement(photo).size;
+        // torchvision: the longer side is cut off to whole pixels.
+        assert_eq!(seen([500, 375]), [693, 520]);
+        assert_eq!(seen([375, 500]), [520, 693]);
+        assert_eq!(seen([1, 1]), [520, 520]);
+        let whole = |photo| Preset::SEGMENTATION.sees_whole(photo);
+        assert_eq!(whole([7 * 520, 520]), Ok(()));
+        // 520 × 4096 / 520.
+        assert_eq!(whole([520, 4096]), Ok(()));
+        let line = whole([1, 10_000]).unwrap_err();
+        assert_eq!(line.resized, [520, 5_200_000]);
+        assert!(line.to_string().contains("1×10000"), "{line}");
+        // What is seen of it all the same fits into memory.
+        let photo = RgbImage::new(1, 10_000, vec![0; 30_000]).unwrap();
+        let pixels = Preset::SEGMENTATION.crop_pixels(&photo);
+        assert_eq!((pixels.width(), pixels.height()), (520, MAX_SIDE));
+        assert_eq!(Preset::IMAGENET.sees_whole([1, 10_000]), Ok(()));
     }
 
     #[test]

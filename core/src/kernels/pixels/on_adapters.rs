@@ -1,4 +1,4 @@
-//! The adapter's telling of [`super`].
+//! [`super`] on graphics adapters.
 
 use burn::backend::tensor::{FloatTensor, IntTensor};
 use burn::backend::{Backend, Dispatch, Flex, backend_extension};
@@ -28,17 +28,27 @@ pub(super) fn does(device: &Device) -> bool {
     *device != Device::flex() && crate::kernels::are_switched_on()
 }
 
-pub(super) fn of_crops(crops: &[RgbImage], preset: &Preset, device: &Device) -> Tensor<4> {
-    let side = preset.crop();
-    let each = side * side;
-    let views = (0..crops.len() as u32)
-        .map(|index| PixelView::plain(index * each, side, [0, 0, side, side], [side; 2], [0; 2]));
-    prepare(packed(crops, device), &views.collect::<Vec<_>>(), preset)
+/// Pictures of this width and height.
+pub(super) fn of_pictures(
+    pictures: &[RgbImage],
+    size: [u32; 2],
+    preset: &Preset,
+    device: &Device,
+) -> Tensor<4> {
+    let [width, height] = size;
+    let each = width * height;
+    let whole = [0, 0, width, height];
+    let views = (0..pictures.len() as u32)
+        .map(|index| PixelView::plain(index * each, width, whole, size, [0; 2]));
+    let views: Vec<_> = views.collect();
+    prepare(packed(pictures, device), &views, size, preset)
 }
 
-/// `None` if some number is too large for the kernel.
+/// Views of photos that the network sees at this width and height; `None` if some number is too large for the
+/// kernel.
 pub(super) fn of_views(
     photos: &[(&RgbImage, View)],
+    seen: [u32; 2],
     preset: &Preset,
     device: &Device,
 ) -> Option<Tensor<4>> {
@@ -47,11 +57,12 @@ pub(super) fn of_views(
     for (photo, view) in photos {
         let size = [photo.width(), photo.height()];
         let pitch = size[0];
-        all.push(placed(preset, PhotoAt { first, pitch, size }, view)?);
+        let photo = PhotoAt { first, pitch, size };
+        all.push(placed(&Placement::new(preset, size, view), photo, preset)?);
         first = first.checked_add(size[0].checked_mul(size[1])?)?;
     }
     let pixels = packed(photos.iter().map(|(photo, _)| *photo), device);
-    Some(prepare(pixels, &all, preset))
+    Some(prepare(pixels, &all, seen, preset))
 }
 
 /// What a network sees of a picture that lies on the adapter. Nothing is read back; `None` if it is too large
@@ -59,24 +70,25 @@ pub(super) fn of_views(
 ///
 /// # Shapes
 ///
-/// Returns `[1, 3, crop, crop]`.
+/// Returns `[1, 3, height, width]`.
 pub fn of_frame(frame: &Frame, view: &View, preset: &Preset, device: &Device) -> Option<Tensor<4>> {
     let photo = PhotoAt {
         first: 0,
         pitch: frame.pitch(),
         size: frame.size(),
     };
-    let view = placed(preset, photo, view)?;
+    let seen = Placement::new(preset, photo.size, view);
+    let view = placed(&seen, photo, preset)?;
     let length = (photo.pitch * photo.size[1]) as usize;
     let pixels = Tensor::<1, Int>::empty([length], device).into_dispatch();
     let pixels = Dispatch::copied(pixels, frame.clone());
-    Some(prepare(Tensor::from_dispatch(pixels), &[view], preset))
+    let pixels = Tensor::from_dispatch(pixels);
+    Some(prepare(pixels, &[view], seen.size, preset))
 }
 
-/// A view of a photo as the kernel reads it; `None` if its numbers are too large for the kernel, which have 32
+/// What is seen of a photo as the kernel reads it; `None` if its numbers are too large for the kernel, which have 32
 /// bits (photos of hundreds of megapixels).
-fn placed(preset: &Preset, photo: PhotoAt, view: &View) -> Option<PixelView> {
-    let seen = Placement::new(preset, photo.size, view);
+fn placed(seen: &Placement, photo: PhotoAt, preset: &Preset) -> Option<PixelView> {
     let sides = [seen.columns, seen.rows];
     let [width, height] = sides.map(|side| {
         let most = (2 * side.resized).checked_add(1)?;
@@ -112,11 +124,16 @@ fn packed<'a>(photos: impl IntoIterator<Item = &'a RgbImage>, device: &Device) -
     Tensor::from_data(TensorData::new(packed, [length]), device)
 }
 
-fn prepare(pixels: Tensor<1, Int>, views: &[PixelView], preset: &Preset) -> Tensor<4> {
+fn prepare(
+    pixels: Tensor<1, Int>,
+    views: &[PixelView],
+    [width, height]: [u32; 2],
+    preset: &Preset,
+) -> Tensor<4> {
     let operation = Pixels {
         batch: views.len() as u32,
-        height: preset.crop(),
-        width: preset.crop(),
+        height,
+        width,
         bicubic: preset.interpolation() == Interpolation::Bicubic,
         planes: false,
         colours: views.iter().any(PixelView::has_colours),

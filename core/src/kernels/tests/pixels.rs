@@ -91,11 +91,40 @@ fn views_of_photos_are_pillows_within_one_level() {
 }
 
 #[test]
+fn whole_photos_of_any_aspect_are_pillows_within_one_level() {
+    let Some(open) = opened() else { return };
+    let mut random = Random::new(54);
+    for tier in [Tier::Software, Tier::Baseline] {
+        pretend(tier);
+        for (width, height) in [(61, 23), (23, 61), (40, 40), (1, 90), (200, 31), (3, 7)] {
+            let preset = preset(&mut random).without_crop();
+            let photos = [(); 2].map(|()| photo(&mut random, width, height));
+            let seen = photos.each_ref().map(|photo| (photo, View::Plain));
+            let size = preset.placement([width, height]).size;
+            let found = views(&seen, &preset, &open.device);
+            let shape = [2, 3, size[1] as usize, size[0] as usize];
+            assert_eq!(found.dims(), shape, "{width}×{height} {preset:?}");
+            let truth: Vec<f32> = photos
+                .iter()
+                .flat_map(|photo| preset.apply(photo))
+                .collect();
+            let what = format!("{width}×{height} {preset:?}");
+            compare(&what, &read(found), &truth);
+            // What was cut out before is only normalised.
+            let pictures = photos.each_ref().map(|photo| preset.crop_pixels(photo));
+            let found = normalise(&pictures, &preset, &open.device);
+            assert_eq!(found.dims(), shape, "{what}");
+            compare(&what, &read(found), &truth);
+        }
+    }
+}
+
+#[test]
 fn crops_are_only_normalised() {
     let Some(open) = opened() else { return };
     let mut random = Random::new(52);
     let preset = preset(&mut random);
-    let crops = [(); 3].map(|()| photo(&mut random, preset.crop(), preset.crop()));
+    let crops = [(); 3].map(|()| photo(&mut random, preset.side(), preset.side()));
     let truth: Vec<f32> = crops
         .iter()
         .flat_map(|crop| preset.normalise(crop))

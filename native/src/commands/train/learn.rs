@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
+use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
-use rekindle_core::train::metrics::Report;
 use rekindle_core::train::{
     ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
     MlpRecipe, Split, TrainError, cross_validate, evaluate, judge, stratified_folds,

@@ -122,7 +122,7 @@ impl Record<'_> {
         let divided = self.dataset.holds_some_back();
         let mut card = Map::new();
         card.insert("model".into(), json!(model.card.architecture));
-        card.insert("input".into(), json!(model.card.preset.crop()));
+        card.insert("input".into(), json!(model.card.preset.side()));
         if !model.card.channels.is_rgb() {
             card.insert("channels".into(), json!(model.card.channels));
         }

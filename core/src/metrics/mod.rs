@@ -1,0 +1,4 @@
+//! How well a model did: one file a [task](crate::task::Task).
+
+pub mod classify;
+pub mod segment;

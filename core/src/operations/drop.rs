@@ -1,0 +1,72 @@
+//! What is left out at random in training. Frozen, it is nothing.
+
+#[cfg(feature = "burn")]
+use burn::tensor::{Tensor, TensorData};
+
+use super::Compute;
+#[cfg(feature = "burn")]
+use super::run::each_rank;
+#[cfg(feature = "burn")]
+use super::{Activation, Run, only};
+use crate::graph::{Dropout, Node, StochasticDepth};
+use crate::program::{CompileError, Lowering, ValueId};
+
+impl Compute for Dropout {
+    fn lower<'t>(
+        &self,
+        _node: &Node,
+        inputs: &[ValueId],
+        _program: &mut Lowering<'_, 't>,
+    ) -> Result<ValueId, CompileError> {
+        Ok(inputs[0])
+    }
+
+    #[cfg(feature = "burn")]
+    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+        each_rank!(only(inputs), x => {
+            let shape = x.dims();
+            left_out(x, shape, self.share, run)
+        })
+    }
+}
+
+impl Compute for StochasticDepth {
+    fn lower<'t>(
+        &self,
+        _node: &Node,
+        inputs: &[ValueId],
+        _program: &mut Lowering<'_, 't>,
+    ) -> Result<ValueId, CompileError> {
+        Ok(inputs[0])
+    }
+
+    #[cfg(feature = "burn")]
+    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+        each_rank!(only(inputs), x => {
+            let mut shape = x.dims();
+            shape[1..].fill(1);
+            left_out(x, shape, self.share, run)
+        })
+    }
+}
+
+/// Multiplies values with factors of this shape, of which a share is zero and the others make up for it.
+#[cfg(feature = "burn")]
+fn left_out<const D: usize>(
+    x: Tensor<D>,
+    shape: [usize; D],
+    share: f64,
+    run: &mut Run<'_>,
+) -> Tensor<D> {
+    if share == 0.0 {
+        return x;
+    }
+    let Some(draws) = run.draws(shape.iter().product()) else {
+        return x;
+    };
+    let kept = (1.0 / (1.0 - share)) as f32;
+    let factor = |draw: f32| if f64::from(draw) < share { 0.0 } else { kept };
+    let factors: Vec<f32> = draws.into_iter().map(factor).collect();
+    let factors = Tensor::from_data(TensorData::new(factors, shape), &x.device());
+    x * factors
+}

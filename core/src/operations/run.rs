@@ -1,0 +1,451 @@
+//! What a step is given when it runs: values, the layers' numbers on the device, and whether the network is in training.
+
+use burn::tensor::{Device, Tensor, TensorData};
+
+use crate::binding::LARGEST_BINDING;
+use crate::graph::{LayerId, LayerKind, LayerSpec};
+use crate::random::Random;
+
+/// What flows between steps.
+#[derive(Debug, Clone)]
+pub enum Activation {
+    /// Feature maps `[N, C, H, W]`; an image batch is one too. Between the stages of a network maps
+    /// are always channels first.
+    Map(Tensor<4>),
+    /// Token sequences `[N, T, C]`, the class token first.
+    Tokens(Tensor<3>),
+    /// Feature vectors `[N, F]`.
+    Features(Tensor<2>),
+}
+
+impl Activation {
+    /// The dimensions of the tensor inside.
+    pub fn dims(&self) -> Vec<usize> {
+        match self {
+            Self::Map(map) => map.dims().to_vec(),
+            Self::Tokens(tokens) => tokens.dims().to_vec(),
+            Self::Features(features) => features.dims().to_vec(),
+        }
+    }
+
+    /// All values in row-major order, as a flat tensor.
+    pub fn flatten(self) -> Tensor<1> {
+        match self {
+            Self::Map(map) => map.flatten(0, 3),
+            Self::Tokens(tokens) => tokens.flatten(0, 2),
+            Self::Features(features) => features.flatten(0, 1),
+        }
+    }
+
+    /// The feature maps.
+    ///
+    /// # Panics
+    ///
+    /// When it holds something else: the graph knows the shapes of its values.
+    pub fn map(self) -> Tensor<4> {
+        match self {
+            Self::Map(map) => map,
+            other => panic!("maps are asked for, and this is {:?}", other.dims()),
+        }
+    }
+
+    /// The tokens, likewise.
+    pub fn tokens(self) -> Tensor<3> {
+        match self {
+            Self::Tokens(tokens) => tokens,
+            other => panic!("tokens are asked for, and this is {:?}", other.dims()),
+        }
+    }
+
+    /// The feature vectors, likewise.
+    pub fn features(self) -> Tensor<2> {
+        match self {
+            Self::Features(features) => features,
+            other => panic!("vectors are asked for, and this is {:?}", other.dims()),
+        }
+    }
+}
+
+/// Applies the same steps to a tensor of any rank.
+macro_rules! each_rank {
+    ($activation:expr, $x:ident => $body:expr) => {
+        match $activation {
+            Activation::Map($x) => Activation::Map($body),
+            Activation::Tokens($x) => Activation::Tokens($body),
+            Activation::Features($x) => Activation::Features($body),
+        }
+    };
+}
+pub(super) use each_rank;
+
+/// Whether a network answers or learns.
+#[derive(Debug)]
+pub enum Mode<'a> {
+    /// Batch norms use their running statistics, and nothing is left out.
+    Infer,
+    /// Batch norms of layers that train use the statistics of the batch; what dropout and stochastic depth leave out is
+    /// drawn here.
+    Train(&'a mut Chance),
+}
+
+/// What is drawn at random in training, by counting: the numbers of a step follow from the seed, the number of the step
+/// and the place in the network, and from nothing else. They are drawn on the host, so every device draws alike. Seed
+/// and step are all there is to save.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Chance {
+    seed: u64,
+    step: u64,
+}
+
+/// Where the streams of training steps begin among those of a seed; below it are those of the epochs' orders.
+const STEP_STREAMS: u64 = 1 << 32;
+
+impl Chance {
+    /// That of a training with this seed, before its first step.
+    pub fn new(seed: u64) -> Self {
+        Self::at(seed, 0)
+    }
+
+    /// The same at a later step: where a training goes on that was interrupted.
+    pub fn at(seed: u64, step: u64) -> Self {
+        Self { seed, step }
+    }
+
+    /// The steps that have been taken.
+    pub fn step(&self) -> u64 {
+        self.step
+    }
+
+    /// Goes on to the next step.
+    pub fn advance(&mut self) {
+        self.step += 1;
+    }
+
+    /// The numbers of one place in the network, at this step.
+    fn stream(&self, place: usize) -> Random {
+        let step = Random::new(self.seed).fork(STEP_STREAMS + self.step);
+        match place {
+            0 => step,
+            place => step.fork(place as u64),
+        }
+    }
+}
+
+/// A tensor of the state_dict on a device. It is kept flat, in as many parts as bindings make necessary, so that whoever
+/// changes numbers need not know shapes.
+#[derive(Debug, Clone)]
+pub struct Parameter {
+    name: String,
+    /// As PyTorch has it.
+    shape: Vec<usize>,
+    /// Whether each part is kept `[in, out]`, the way products read it, where PyTorch has `[out, in]`.
+    transposed: bool,
+    /// Whether gradients change it; running statistics follow the batches.
+    learnt: bool,
+    /// Whether it takes part in training, or is frozen.
+    pub(crate) trains: bool,
+    pub(crate) parts: Vec<Tensor<1>>,
+}
+
+impl Parameter {
+    /// The parameters and running statistics of a layer, from their numbers in PyTorch's order.
+    pub(crate) fn of_layer<E>(
+        spec: &LayerSpec,
+        device: &Device,
+        mut numbers: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+    ) -> Result<Vec<Self>, E> {
+        let tensors = spec.tensors().into_iter().enumerate();
+        let filled = tensors.map(|(index, (name, shape))| {
+            let values = numbers(&name, &shape)?;
+            let mut parameter = Self {
+                name,
+                shape,
+                transposed: index == 0 && matches!(spec.kind, LayerKind::Linear { .. }),
+                learnt: index < 2,
+                trains: true,
+                parts: Vec::new(),
+            };
+            let parts = match index {
+                0 => parts(spec),
+                _ => 1,
+            };
+            parameter.put(&values, parts, device);
+            Ok(parameter)
+        });
+        filled.collect()
+    }
+
+    /// Its name in the state_dict.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The shape that PyTorch gives it.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// Whether gradients change it: it is no running statistic, and not frozen.
+    pub fn is_trained(&self) -> bool {
+        self.learnt && self.trains
+    }
+
+    /// Whether it is a running statistic.
+    pub fn is_statistic(&self) -> bool {
+        !self.learnt
+    }
+
+    /// Its numbers on the device: flat, in parts, each in the order in which it is read.
+    pub fn parts(&self) -> &[Tensor<1>] {
+        &self.parts
+    }
+
+    /// Puts numbers in PyTorch's order on the device.
+    fn put(&mut self, values: &[f32], parts: usize, device: &Device) {
+        let each = values.len() / parts;
+        let chunks = values.chunks_exact(each.max(1));
+        let put = |chunk: &[f32]| {
+            let values = match (self.transposed, &self.shape[..]) {
+                (true, &[_, input]) => transposed(chunk, chunk.len() / input, input),
+                _ => chunk.to_vec(),
+            };
+            Tensor::from_data(TensorData::new(values, [chunk.len()]), device)
+        };
+        self.parts = chunks.map(put).collect();
+    }
+
+    /// Numbers of the device in PyTorch's order, from those of its parts.
+    pub(crate) fn in_order(&self, parts: Vec<Vec<f32>>) -> Vec<f32> {
+        let turn = |part: Vec<f32>| match (self.transposed, &self.shape[..]) {
+            (true, &[_, input]) => transposed(&part, input, part.len() / input),
+            _ => part,
+        };
+        let mut parts = parts.into_iter().map(turn);
+        let first = parts.next().unwrap_or_default();
+        parts.fold(first, |mut all, part| {
+            all.extend(part);
+            all
+        })
+    }
+
+    /// Each part in its shape: a stretch of PyTorch's first axis, or `[in, out]` of a linear layer.
+    fn shaped<const D: usize>(&self) -> Vec<Tensor<D>> {
+        let count = self.parts.len();
+        let mut shape: [usize; D] = match self.shape[..].try_into() {
+            Ok(shape) => shape,
+            Err(_) => unreachable!("'{}' has {} axes", self.name, self.shape.len()),
+        };
+        shape[0] /= count;
+        if self.transposed {
+            shape.reverse();
+        }
+        self.parts
+            .iter()
+            .map(|part| part.clone().reshape(shape))
+            .collect()
+    }
+}
+
+/// `[rows, columns]` to `[columns, rows]`.
+fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+    let mut turned = Vec::with_capacity(values.len());
+    for column in 0..columns {
+        turned.extend((0..rows).map(|row| values[row * columns + column]));
+    }
+    turned
+}
+
+/// In how many parts along its first axis the weight of a layer is kept, so that each fits into a binding of WebGPU's
+/// default limits. One for all but AlexNet's and VGG's first linear layer and RegNet-Y-128GF's last convolutions. A
+/// convolution in groups is not cut: each group has inputs of its own, and the largest of the zoo takes half a binding.
+pub(crate) fn parts(spec: &LayerSpec) -> usize {
+    let (output, reach) = match &spec.kind {
+        LayerKind::Linear { input, output, .. } => (*output, *input),
+        LayerKind::Conv { input, conv } if conv.groups == 1 => {
+            (conv.filters, input * conv.kernel[0] * conv.kernel[1])
+        }
+        _ => return 1,
+    };
+    let bytes = output * reach * size_of::<f32>();
+    let mut parts = bytes.div_ceil(LARGEST_BINDING).max(1);
+    while !output.is_multiple_of(parts) {
+        parts += 1;
+    }
+    parts
+}
+
+/// Mean and variance that the running statistics of a batch norm have come to.
+pub(crate) type Statistics = (LayerId, [Tensor<1>; 2]);
+
+/// A run through a network: what surrounds a step.
+#[derive(Debug)]
+pub(crate) struct Run<'a> {
+    specs: &'a [LayerSpec],
+    layers: &'a [Vec<Parameter>],
+    mode: Mode<'a>,
+    /// The place among the network's random steps of the one that comes next.
+    pub place: usize,
+    /// New running statistics, for when the run is over.
+    pub statistics: Vec<Statistics>,
+}
+
+impl<'a> Run<'a> {
+    /// A run through these layers with their numbers, which has done nothing yet.
+    pub fn new(specs: &'a [LayerSpec], layers: &'a [Vec<Parameter>], mode: Mode<'a>) -> Self {
+        Self {
+            specs,
+            layers,
+            mode,
+            place: 0,
+            statistics: Vec::new(),
+        }
+    }
+
+    /// Whether the network is in training.
+    pub fn is_training(&self) -> bool {
+        matches!(self.mode, Mode::Train(_))
+    }
+
+    /// The numbers in `[0, 1)` that a random step draws now; none, where nothing is drawn.
+    pub fn draws(&mut self, count: usize) -> Option<Vec<f32>> {
+        match &self.mode {
+            Mode::Infer => None,
+            Mode::Train(chance) => {
+                let mut stream = chance.stream(self.place);
+                Some((0..count).map(|_| stream.uniform()).collect())
+            }
+        }
+    }
+
+    /// What a layer is.
+    pub fn kind(&self, layer: LayerId) -> &'a LayerKind {
+        &self.specs[layer.0].kind
+    }
+
+    /// Whether a layer takes part in training.
+    pub fn trains(&self, layer: LayerId) -> bool {
+        self.layers[layer.0]
+            .iter()
+            .all(|parameter| parameter.trains)
+    }
+
+    /// The parts of a layer's weight.
+    pub fn weights<const D: usize>(&self, layer: LayerId) -> Vec<Tensor<D>> {
+        self.layers[layer.0][0].shaped()
+    }
+
+    /// A layer's tensor by its place: weight, bias, running mean, running variance. A bare parameter is its own weight.
+    pub fn tensor<const D: usize>(&self, layer: LayerId, index: usize) -> Tensor<D> {
+        let parameter = &self.layers[layer.0][index];
+        match parameter.shaped().pop() {
+            Some(tensor) if parameter.parts.len() == 1 => tensor,
+            _ => unreachable!("'{}' is in parts", parameter.name),
+        }
+    }
+
+    /// A layer's bias, if it has one.
+    pub fn bias(&self, layer: LayerId) -> Option<Tensor<1>> {
+        let has_bias = self.layers[layer.0].len() > 1;
+        has_bias.then(|| self.tensor(layer, 1))
+    }
+
+    /// How many axes PyTorch gives to a layer's weight.
+    pub fn axes(&self, layer: LayerId) -> usize {
+        self.layers[layer.0][0].shape.len()
+    }
+}
+
+/// Tensors put together along an axis.
+pub(super) fn joined<const D: usize>(mut made: Vec<Tensor<D>>, axis: usize) -> Tensor<D> {
+    match made.len() {
+        1 => made.remove(0),
+        _ => Tensor::cat(made, axis),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::architectures;
+    use crate::graph::Options;
+
+    #[test]
+    fn every_parameter_fits_into_a_binding_of_webgpu() {
+        let mut in_parts = Vec::new();
+        for architecture in architectures() {
+            let side = architecture.input_size;
+            let graph = architecture.graph([3, side, side], &Options::default());
+            for layer in graph.unwrap().layers() {
+                let parts = parts(layer);
+                for (name, shape) in layer.parameters() {
+                    let bytes = shape.iter().product::<usize>() * size_of::<f32>();
+                    let network = architecture.name;
+                    assert!(shape[0].is_multiple_of(parts), "{network}: {name}");
+                    assert!(
+                        bytes / parts <= LARGEST_BINDING,
+                        "{network}: {name} of {bytes}"
+                    );
+                    if parts > 1 && name.ends_with("weight") {
+                        in_parts.push(format!("{network} {name}"));
+                    }
+                }
+            }
+        }
+        println!("in parts: {}", in_parts.join(", "));
+        for network in ["vgg16 ", "regnet_y_128gf "] {
+            assert!(in_parts.iter().any(|name| name.starts_with(network)));
+        }
+    }
+
+    #[test]
+    fn a_tensor_in_parts_comes_back_as_it_was() {
+        let device = Device::flex();
+        let spec = LayerSpec {
+            name: "fc".to_owned(),
+            joint: ".",
+            kind: LayerKind::Linear {
+                input: 3,
+                output: 4,
+                bias: true,
+            },
+        };
+        let values: Vec<f32> = (0..12).map(|number| number as f32).collect();
+        let given = |name: &str, _: &[usize]| match name {
+            "fc.weight" => Ok::<_, ()>(values.clone()),
+            _ => Ok(vec![0.0; 4]),
+        };
+        let mut weight = Parameter::of_layer(&spec, &device, given)
+            .unwrap()
+            .remove(0);
+        for parts in [1, 2, 4] {
+            weight.put(&values, parts, &device);
+            let read = |part: &Tensor<1>| part.clone().into_data().iter::<f32>().collect();
+            let read: Vec<Vec<f32>> = weight.parts().iter().map(read).collect();
+            assert_eq!(read.len(), parts);
+            // Each part is [in, out]: its first input's weights come first.
+            let outputs = 4 / parts;
+            let first: Vec<f32> = (0..outputs).map(|output| values[3 * output]).collect();
+            assert_eq!(read[0][..outputs], first);
+            assert_eq!(weight.in_order(read), values);
+        }
+    }
+
+    #[test]
+    fn what_is_drawn_follows_from_seed_step_and_place_alone() {
+        let draw = |chance: Chance, place: usize| {
+            let mut stream = chance.stream(place);
+            [(); 4].map(|()| stream.next_u64())
+        };
+        let mut chance = Chance::new(5);
+        let first = draw(chance, 0);
+        chance.advance();
+        assert_eq!(draw(chance, 3), draw(Chance::at(5, 1), 3));
+        for other in [
+            draw(chance, 0),
+            draw(Chance::new(5), 1),
+            draw(Chance::new(6), 0),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! Writing ONNX files: protocol buffers, operators and constants. It knows tensors, but no network: what a step of a
+//! network becomes is said by the step itself ([`crate::graph::Operation::onnx`]).
+
+mod proto;
+mod writer;
+
+pub use proto::{Attribute, Message, value_info};
+pub use writer::{Name, OnnxError, Writer};

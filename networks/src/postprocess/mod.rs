@@ -1,0 +1,9 @@
+//! What a network puts out, turned into an answer: one file a [task](crate::task::Task).
+
+mod classify;
+mod mask;
+mod segment;
+
+pub use classify::{Prediction, softmax, top_k};
+pub use mask::{Mask, VOID, overlay, palette_colour};
+pub use segment::{Scores, ScoresError, Winners};
