@@ -160,6 +160,12 @@ impl Linear {
         Self(Conv::new(geometry, weights, bias, [1, 1]))
     }
 
+    /// Numbers of a pixel that come in, and that go out.
+    pub fn size(&self) -> [usize; 2] {
+        let geometry = self.0.geometry();
+        [geometry.input, geometry.output]
+    }
+
     /// Multiplies every pixel.
     ///
     /// # Panics
