@@ -29,10 +29,26 @@ pub struct Adapter {
 
 impl Adapter {
     /// Puts a program's numbers on the device, in the order in which kernels read them.
-    pub fn new(mut program: Program<'_>, device: &Device, precision: Precision) -> Self {
+    pub fn new(program: Program<'_>, device: &Device, precision: Precision) -> Self {
+        Self::like(program, device, precision, None)
+    }
+
+    /// The same, but for convolutions whose numbers a `sibling` has on the device: the program of the same numbers,
+    /// in the same precision, for images of another size, whose layers go by the same names.
+    pub fn like(
+        mut program: Program<'_>,
+        device: &Device,
+        precision: Precision,
+        sibling: Option<&Self>,
+    ) -> Self {
         let upload = Upload { device, precision };
         let schedule = program.schedule();
-        let jobs = program.jobs(|_, work, shape| upload.put(work, shape));
+        let names: Vec<String> = program.steps.iter().map(|step| step.name.clone()).collect();
+        let jobs = program.jobs(|index, work, shape| {
+            let known = sibling.and_then(|sibling| sibling.jobs.get(index));
+            let known = known.filter(|known| known.name == names[index]);
+            upload.put(work, shape, known.map(|known| &known.kind))
+        });
         let shapes = program.shapes;
         let values = shapes.iter().map(|shape| shape.numbers());
         let scratch = jobs.iter().map(|job| job.kind.scratch(shapes[job.output]));

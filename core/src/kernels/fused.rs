@@ -78,6 +78,11 @@ impl FrozenConv {
         })
     }
 
+    /// Whether it has this kernel's rows and columns and these options.
+    pub fn is_of(&self, kernel: [usize; 2], options: &ConvOptions<2>) -> bool {
+        self.kernel == kernel && self.options == *options
+    }
+
     /// How many maps come out.
     pub fn filters(&self) -> usize {
         self.bias.dims()[0]

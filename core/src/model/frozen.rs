@@ -183,7 +183,12 @@ impl Model {
         #[cfg(feature = "burn")]
         if !is_processor(&self.device) {
             let precision = self.frozen.precision;
-            return Compiled::Adapter(Adapter::new(program, &self.device, precision));
+            let sibling = match sibling {
+                Some(Compiled::Adapter(adapter)) => Some(adapter),
+                _ => None,
+            };
+            let adapter = Adapter::like(program, &self.device, precision, sibling);
+            return Compiled::Adapter(adapter);
         }
         let sibling = match sibling {
             Some(Compiled::Processor(processor)) => Some(processor),
