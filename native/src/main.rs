@@ -8,6 +8,7 @@ mod dataset;
 mod errors;
 mod features;
 mod fetch;
+mod figures;
 mod files;
 mod groups;
 mod hash;

@@ -39,6 +39,8 @@ import torchvision
 from torch import nn
 from torchvision import transforms
 
+import dense
+
 METADATA_KEY = "rekindle"
 FORMAT = 1
 INTERPOLATIONS = {
@@ -68,7 +70,10 @@ def read_card(path: pathlib.Path) -> dict:
 
 def arguments_of(card: dict, names: Collection[str]) -> dict:
     """What the network's builder must be told beside the number of classes."""
-    architecture, size = card["architecture"], card["preset"]["crop"]
+    architecture, size = card["architecture"], card["preset"].get("crop")
+    if architecture in dense.SEGMENTATION:
+        has_aux = any(name.startswith("aux_classifier.") for name in names)
+        return {"aux_loss": has_aux, "weights_backbone": None}
     if architecture in ("googlenet", "inception_v3"):
         has_aux = any(name.startswith(("aux", "AuxLogits")) for name in names)
         return {"aux_logits": has_aux, "transform_input": False, "init_weights": False}
@@ -183,12 +188,13 @@ def perceptron(width: int, head: dict, classes: int) -> list[nn.Module]:
 
 
 def transform_of(preset: dict) -> transforms.Compose:
+    crop = [transforms.CenterCrop(preset["crop"])] if preset.get("crop") else []
     grey = [transforms.Grayscale(num_output_channels=3)] if preset.get("grey") else []
     return transforms.Compose(
         [
             *grey,
             transforms.Resize(preset["resize"], INTERPOLATIONS[preset["interpolation"]]),
-            transforms.CenterCrop(preset["crop"]),
+            *crop,
             transforms.ToTensor(),
             transforms.Normalize(preset["mean"], preset["std"]),
         ]

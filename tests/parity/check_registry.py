@@ -7,7 +7,9 @@ The test writes DIR/<architecture>.safetensors with generated weights (generator
 by torchvision (or timm) with `strict=True` and asked about the generated input of the goldens; the
 logits must be the golden's, which PyTorch computed in float64 with weights it made itself. With
 `--program` the same file is exported as ONNX and ONNX Runtime is asked too. One line a network:
-relative error of PyTorch, of ONNX Runtime; exit status 1 when any exceeds `--tolerance`.
+relative error of PyTorch, of ONNX Runtime; exit status 1 when any exceeds `--tolerance`. Networks for
+segmentation are asked at the golden's small sizes, and ONNX Runtime at the size that the file is
+exported for, against what PyTorch answers there.
 
 Versions: see requirements.txt beside this file.
 """
@@ -25,7 +27,9 @@ import safetensors.torch
 import torch
 
 import check_model_file
+import dense
 import generator
+import make_goldens
 
 BATCH = 2
 
@@ -41,6 +45,32 @@ def golden_logits(architecture: str, side: int) -> np.ndarray | None:
 
 
 @torch.inference_mode()
+def of_segmentation(path: pathlib.Path, card: dict, program: str | None) -> dict[str, float]:
+    """The errors of a network that answers for each pixel."""
+    state = safetensors.torch.load_file(path)
+    network = check_model_file.build(card, state.keys())
+    check_model_file.fill(network, state)
+    scale = np.float32(dense.scale_of(path.stem))
+    golden = safetensors.numpy.load_file(generator.GOLDENS / f"{path.stem}.safetensors")
+    errors = {}
+    for height, width in dense.sizes_of(path.stem).values():
+        x = generator.tensor("input", (BATCH, 3, height, width)) * scale
+        out = network(torch.from_numpy(x))["out"]
+        truth = golden[f"{height}x{width}/output/out"]
+        errors[f"{height}x{width}"] = relative(make_goldens.sample(out), truth)
+        same = out.argmax(dim=1).numpy() == golden[f"{height}x{width}/winners"]
+        errors[f"{height}x{width} other winners"] = float(1.0 - same.mean())
+    if program:
+        side = card["preset"]["resize"]
+        x = generator.tensor("input", (1, 3, side, side)) * scale
+        truth = network(torch.from_numpy(x))["out"].numpy()
+        found = in_onnx_runtime(program, path, x, "out")
+        errors["onnx"] = relative(found, truth)
+        errors["onnx other winners"] = float((found.argmax(1) != truth.argmax(1)).mean())
+    return errors
+
+
+@torch.inference_mode()
 def in_pytorch(path: pathlib.Path, card: dict, x: np.ndarray) -> np.ndarray:
     state = safetensors.torch.load_file(path)
     network = check_model_file.build(card, state.keys())
@@ -48,13 +78,15 @@ def in_pytorch(path: pathlib.Path, card: dict, x: np.ndarray) -> np.ndarray:
     return network(torch.from_numpy(x)).numpy()
 
 
-def in_onnx_runtime(program: str, path: pathlib.Path, x: np.ndarray) -> np.ndarray:
+def in_onnx_runtime(
+    program: str, path: pathlib.Path, x: np.ndarray, output: str = "logits"
+) -> np.ndarray:
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "model.onnx"
         command = [program, "export", str(path), "--onnx", "--out", str(out), "--json"]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         session = onnxruntime.InferenceSession(str(out), providers=["CPUExecutionProvider"])
-        return session.run(["logits"], {"image": x})[0]
+        return session.run([output], {"image": x})[0]
 
 
 def main() -> int:
@@ -73,15 +105,19 @@ def main() -> int:
     failed = 0
     for file in files:
         card = check_model_file.read_card(file)
-        side = card["preset"]["crop"]
-        truth = golden_logits(file.stem, side)
-        if truth is None:
-            print(f"{file.stem}: no golden at {side}x{side}", flush=True)
-            continue
-        x = generator.tensor("input", (BATCH, 3, side, side))
-        errors = {"pytorch": relative(in_pytorch(file, card, x), truth)}
-        if arguments.program:
-            errors["onnx"] = relative(in_onnx_runtime(arguments.program, file, x), truth)
+        if file.stem in dense.SEGMENTATION:
+            side = card["preset"]["resize"]
+            errors = of_segmentation(file, card, arguments.program)
+        else:
+            side = card["preset"]["crop"]
+            truth = golden_logits(file.stem, side)
+            if truth is None:
+                print(f"{file.stem}: no golden at {side}x{side}", flush=True)
+                continue
+            x = generator.tensor("input", (BATCH, 3, side, side))
+            errors = {"pytorch": relative(in_pytorch(file, card, x), truth)}
+            if arguments.program:
+                errors["onnx"] = relative(in_onnx_runtime(arguments.program, file, x), truth)
         # Not `> tolerance`: a NaN must fail.
         good = all(error <= arguments.tolerance for error in errors.values())
         failed += not good

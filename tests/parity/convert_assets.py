@@ -94,7 +94,7 @@ def model_card(name: str, about: dict) -> dict[str, str]:
 
     One entry only: the writer keeps no order among several, so the bytes would change.
     """
-    classes = (ROOT / "networks/src/model/imagenet_classes.txt").read_text(encoding="utf-8").splitlines()
+    classes = (ROOT / "networks/src/backbone/classes/imagenet.txt").read_text(encoding="utf-8").splitlines()
     card = {
         "format": 1,
         "architecture": name,

@@ -18,6 +18,12 @@ Keys, `<H>x<W>` being the input size:
                                     flat ones [N, F]
 `vit_b_16` also has `interpolated/logits` and `interpolated/pos_embedding` (sampled like a stage):
 the 224-pixel network's position embedding interpolated by torchvision to 96x96.
+Dense networks (dense.py), which answer for every place, have no logits and features but
+    <H>x<W>/stage/<name>   [n]      as above; stages and taps, the pyramid's levels among them
+    <H>x<W>/output/<name>  [n]      sampled in the same way: `out` and `aux` of segmentation, and
+                                    `cls_logits.p3` … of FCOS, as the convolutions give them
+    <H>x<W>/winners        [2, H, W]  of segmentation, u8: the class whose `out` is greatest
+and are asked about the generated input times the metadata's `input_scale`.
 `googlenet` and `inception_v3` also have `branched/auxiliary.<n>` and `branched/transformed`: the
 auxiliary classifiers' logits and the logits with `transform_input=True`, at the default size.
 The safetensors metadata entry `golden` is a JSON object: versions, the call that made the reference
@@ -42,6 +48,7 @@ import torchvision
 from torch import nn
 from torchvision.models.vision_transformer import interpolate_embeddings
 
+import dense
 import generator
 import stages
 
@@ -58,7 +65,9 @@ ARCHITECTURES = [
     *TIMM_FIXED_SIZE,
     "mobilenetv4_conv_small",
     "mobilenetv4_conv_medium",
+    *dense.NETWORKS,
 ]
+SIZES = ("default", "odd", "wide")
 BATCH = 2
 SAMPLES = 1024
 
@@ -74,6 +83,8 @@ def source(architecture: str) -> tuple[str, str]:
 
 def arguments_of(architecture: str, size: tuple[int, int]) -> dict:
     """What the builder must be told to make the network for that input size."""
+    if architecture in dense.NETWORKS:
+        return dense.arguments_of(architecture)
     if architecture in TIMM_FIXED_SIZE:
         return {"img_size": size}
     if architecture in ("googlenet", "inception_v3"):
@@ -86,6 +97,8 @@ def arguments_of(architecture: str, size: tuple[int, int]) -> dict:
 
 def sizes_of(architecture: str) -> dict[str, tuple[int, int]]:
     """The size that the default weights were trained for, and an odd one where there is one."""
+    if architecture in dense.NETWORKS:
+        return dense.sizes_of(architecture)
     if architecture.startswith("maxvit"):
         # Its maps must split into square numbers of 7x7 windows: 224 is the least.
         return {"default": (224, 224)}
@@ -127,12 +140,16 @@ def generated_input(size: tuple[int, int]) -> torch.Tensor:
     return torch.from_numpy(generator.tensor("input", (BATCH, 3, *size)))
 
 
-def run(network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
-    """All stages in order, the pooled features and the logits.
+def run(architecture: str, network: nn.Module, x: torch.Tensor) -> dict[str, torch.Tensor]:
+    """All stages in order, the pooled features and the logits; of a dense network the outputs.
 
     The logits are those of the network's own `forward`; what the stages lead to must agree with
     them, which proves that the stages are the network.
     """
+    if architecture in dense.NETWORKS:
+        inner, outputs = dense.parts(network, x)
+        named = {f"stage/{name}": value for name, value in inner.items()}
+        return named | {f"output/{name}": value for name, value in outputs.items()}
     logits = network(x)
     named, features, head = stages.stages(network, x)
     torch.testing.assert_close(head, logits)
@@ -177,6 +194,15 @@ def report_of(single: dict, double: dict) -> dict:
     return report
 
 
+def winners(out: torch.Tensor) -> torch.Tensor:
+    """The best class of every pixel; refuses answers that hardly depend on place and picture."""
+    best = out.argmax(dim=1).to(torch.uint8)
+    shares = best.flatten().bincount() / best.numel()
+    if shares.max() > 0.9 or (best[0] != best[1]).double().mean() < 0.03:
+        raise Useless(f"winners: shares {[round(float(share), 3) for share in shares]}")
+    return best
+
+
 @torch.inference_mode()
 def golden(architecture: str, wanted: set[str]) -> tuple[dict[str, np.ndarray], dict]:
     """The tensors of one file and what is noted of them, for the sizes wanted."""
@@ -186,13 +212,19 @@ def golden(architecture: str, wanted: set[str]) -> tuple[dict[str, np.ndarray], 
             continue
         prefix = f"{size[0]}x{size[1]}"
         x = generated_input(size)
+        if architecture in dense.NETWORKS:
+            x *= dense.scale_of(architecture)
         network = build(architecture, size)
-        single = run(network, x)
-        double = run(network.double(), x.double())
+        single = run(architecture, network, x)
+        double = run(architecture, network.double(), x.double())
         for key, value in double.items():
             whole = key in ("logits", "features")
             tensors[f"{prefix}/{key}"] = value.float().numpy() if whole else sample(value)
         sizes[prefix] = report_of(single, double)
+        if architecture in dense.SEGMENTATION:
+            tensors[f"{prefix}/winners"] = winners(double["output/out"]).numpy()
+            agreeing = winners(single["output/out"]) == winners(double["output/out"])
+            sizes[prefix]["output/out"]["f32_winners"] = float(agreeing.double().mean())
         arguments[prefix] = arguments_of(architecture, size)
 
     if architecture == "vit_b_16" and wanted >= {"default", "odd"}:
@@ -207,6 +239,8 @@ def golden(architecture: str, wanted: set[str]) -> tuple[dict[str, np.ndarray], 
         "reference": {"library": library, "model": model, "arguments": arguments},
         "sizes": sizes,
     }
+    if architecture in dense.NETWORKS:
+        note["input_scale"] = dense.scale_of(architecture)
     return tensors, note
 
 
@@ -266,11 +300,16 @@ def inception_branches(architecture: str) -> tuple[dict[str, np.ndarray], dict]:
     return tensors, report_of(single, double)
 
 
+def first_of(report: dict, *keys: str) -> dict | None:
+    """The first of these that there is."""
+    return next((report[key] for key in keys if key in report), None)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("architectures", nargs="*", default=ARCHITECTURES)
     parser.add_argument("--list", action="store_true", help="print names and sizes, no more")
-    parser.add_argument("--sizes", choices=("all", "default", "odd"), default="all")
+    parser.add_argument("--sizes", choices=("all", *SIZES), default="all")
     parser.add_argument("--out", type=pathlib.Path, default=generator.GOLDENS, metavar="DIR")
     arguments = parser.parse_args()
     if unknown := set(arguments.architectures) - set(ARCHITECTURES):
@@ -282,7 +321,7 @@ def main() -> int:
             sizes = sizes_of(architecture).values()
             print(architecture, *(f"{height}x{width}" for height, width in sizes))
         return 0
-    wanted = {"default", "odd"} if arguments.sizes == "all" else {arguments.sizes}
+    wanted = set(SIZES) if arguments.sizes == "all" else {arguments.sizes}
 
     torch.set_num_threads(1)
     arguments.out.mkdir(parents=True, exist_ok=True)
@@ -315,9 +354,10 @@ def main() -> int:
         )
         path.chmod(0o644)  # the writer makes it private
         for size, report in note["sizes"].items():
-            logits = report.get("logits") or report["transformed"]
+            logits = first_of(report, "logits", "transformed", "output/out", "output/cls_logits.p3")
             worst = max(report, key=lambda key: report[key]["f32_error"])
-            features = report.get("features") or report.get("pos_embedding") or logits
+            features = first_of(report, "features", "pos_embedding", "stage/classifier", "stage/p3")
+            features = features or logits
             print(
                 f"| {architecture} | {size} | {logits['std']:.3g} | {features['std']:.3g} "
                 f"| {logits['spread']:.2g} | {logits['f32_error']:.1e} "

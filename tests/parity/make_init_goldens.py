@@ -16,6 +16,7 @@ import json
 import torch
 import torchvision
 
+import dense
 import generator
 
 NETWORKS = [
@@ -40,6 +41,8 @@ NETWORKS = [
     "swin_t",
     "swin_v2_t",
     "maxvit_t",
+    "deeplabv3_mobilenet_v3_large",
+    "fcos_resnet50_fpn",
 ]
 SEED = 0
 
@@ -62,6 +65,8 @@ def drawn(name: str) -> dict[str, dict[str, float]]:
     arguments = {}
     if name in ("googlenet", "inception_v3"):
         arguments = {"aux_logits": True, "init_weights": True}
+    if name in dense.NETWORKS:
+        arguments = dense.arguments_of(name)
     network = torchvision.models.get_model(name, weights=None, **arguments)
     return {parameter: statistics(values) for parameter, values in network.named_parameters()}
 

@@ -5,13 +5,13 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rekindle_core::model::imagenet_classes;
 use serde::Serialize;
 use serde_json::Value;
 
 use super::bench::UNTRAINED;
 use crate::cli::{CompareArgs, InspectArgs};
 use crate::context::Context;
+use crate::figures::Figures;
 use crate::inspected::Inspected;
 use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, table};
 
@@ -25,9 +25,9 @@ struct Row {
     /// Size of the weights as 32-bit numbers, in millions of bytes.
     size_mb: f64,
     input_size: usize,
-    /// Published ImageNet accuracy of the default weights, in percent.
-    acc1: Option<f32>,
-    acc5: Option<f32>,
+    /// Published accuracy of the default weights.
+    #[serde(flatten)]
+    figures: Figures,
     /// How numbers were kept while it was measured.
     precision: Option<&'static str>,
     /// Milliseconds an image, the median over the runs.
@@ -70,7 +70,7 @@ pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<ExitCode> {
         "multiply-adds",
         "size",
         "input",
-        "top-1",
+        "accuracy",
         "ms an image",
         "peak memory",
     ]);
@@ -82,7 +82,7 @@ pub fn run(args: &CompareArgs, context: &Context) -> anyhow::Result<ExitCode> {
             format!("{:.3} G", row.macs as f64 / 1e9),
             format!("{:.1} MB", row.size_mb),
             format!("{0}×{0}", row.input_size),
-            or_dash(row.acc1.map(|acc| format!("{acc:.1} %"))),
+            or_dash(row.figures.in_words()),
             or_dash(row.ms_per_image.map(|ms| format!("{ms:.1}"))),
             or_dash(row.peak_memory_mb.map(|mb| format!("{mb:.0} MB"))),
         ]);
@@ -110,7 +110,7 @@ fn row(model: &str, args: &CompareArgs, context: &Context) -> anyhow::Result<Row
     let default = architecture.weights.iter().find(|w| w.accuracy.is_some());
     // What was published is the network's own classes' accuracy; a new head has another.
     let accuracy = match card {
-        Some(card) if card.classes != imagenet_classes() => None,
+        Some(card) if default.is_none_or(|weights| card.classes != weights.classes.names()) => None,
         _ => default.and_then(|weights| weights.accuracy),
     };
     let (ms_per_image, peak_memory_mb) = match args.no_measure {
@@ -123,8 +123,7 @@ fn row(model: &str, args: &CompareArgs, context: &Context) -> anyhow::Result<Row
         macs: graph.macs(),
         size_mb: 4.0 * graph.parameter_count() as f64 / 1e6,
         input_size: side,
-        acc1: accuracy.map(|(top1, _)| top1),
-        acc5: accuracy.map(|(_, top5)| top5),
+        figures: Figures::of(accuracy),
         precision: (!args.no_measure).then(|| context.global.precision.word()),
         ms_per_image,
         peak_memory_mb,

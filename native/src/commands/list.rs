@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::context::Context;
 use crate::fetch::{Places, locate};
+use crate::figures::Figures;
 use crate::models;
 use crate::ui::{ExitCode, print_json, print_text, table};
 
@@ -39,8 +40,8 @@ struct WeightEntry {
     file: &'static str,
     url: Option<&'static str>,
     license: &'static str,
-    acc1: Option<f32>,
-    acc5: Option<f32>,
+    #[serde(flatten)]
+    figures: Figures,
     resize: u32,
     /// None where the network sees whole photos.
     crop: Option<u32>,
@@ -58,8 +59,7 @@ impl Entry {
                 file: weights.file_name,
                 url: weights.url,
                 license: weights.license.spdx(),
-                acc1: weights.accuracy.map(|(top1, _)| top1),
-                acc5: weights.accuracy.map(|(_, top5)| top5),
+                figures: Figures::of(weights.accuracy),
                 resize: weights.preset.resize(),
                 crop: weights.preset.crop(),
                 available: locate(&models::source(weights), places).is_some(),
@@ -100,12 +100,13 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
         "parameters",
         "multiply-adds",
         "input",
-        "top-1",
+        "accuracy",
         "licence",
         "weights",
     ]);
     for entry in &entries {
-        let accuracy = entry.weights.iter().find_map(|weights| weights.acc1);
+        let figures = entry.weights.iter().map(|weights| &weights.figures);
+        let accuracy = figures.into_iter().find_map(Figures::in_words);
         table.add_row(vec![
             entry.name.to_owned(),
             entry.task.to_string(),
@@ -116,7 +117,7 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
                 Some(weights) if weights.crop.is_none() => format!("{} a side", entry.input_size),
                 _ => format!("{0}×{0}", entry.input_size),
             },
-            accuracy.map_or_else(|| "–".to_owned(), |accuracy| format!("{accuracy:.1} %")),
+            accuracy.unwrap_or_else(|| "–".to_owned()),
             entry.license.to_owned(),
             if entry.available {
                 "here"

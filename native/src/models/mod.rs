@@ -196,7 +196,7 @@ fn random(
     )?;
     let side = card.preset.side() as usize;
     let image = [card.channels.count(), side, side];
-    let graph = architecture.graph(image, &card.options())?;
+    let graph = architecture.whole_graph(image, &card.options(), card.classes.len())?;
     let scratch = Scratch::new(&graph, architecture.init, wanted.seed);
     let model = Model::new(
         Contents::ported(architecture, card, &scratch)?,

@@ -2,10 +2,11 @@
 
 use thiserror::Error;
 
+use super::classes::Classes;
+use super::pretrained::PretrainedWeights;
 use crate::graph::{Graph, InitRules, Options, Outputs, Value, sketch};
 use crate::head::HeadKind;
 pub use crate::head::{HeadSlot, HeadStyle};
-use crate::preprocess::Preset;
 use crate::task::Task;
 
 /// A network that Rekindle can build by name.
@@ -34,7 +35,7 @@ pub struct Architecture {
     pub describe: fn(Value) -> Value,
     /// What the names of auxiliary classifiers begin with, which published files hold and few need.
     pub auxiliary: &'static [&'static str],
-    /// Whether torchvision builds the auxiliary classifiers when nobody says otherwise.
+    /// Whether torchvision builds the auxiliary classifiers for its published weights.
     pub auxiliary_by_default: bool,
     /// Turns a name of an old file into today's.
     pub modern_name: fn(String) -> String,
@@ -94,6 +95,11 @@ impl Architecture {
         }
     }
 
+    /// For photos of any aspect, of so many pixels on the shorter side.
+    pub(super) const fn whole_photos(self, input_size: usize) -> Self {
+        Self { input_size, ..self }
+    }
+
     /// The backbone as data, for images `[C, H, W]`.
     ///
     /// # Errors
@@ -149,10 +155,16 @@ impl Architecture {
         })
     }
 
-    /// What torchvision builds when nobody says otherwise.
+    /// The classes of the published weights.
+    pub fn classes(&self) -> Classes {
+        let default = self.weights.first();
+        default.map_or(Classes::ImageNet, |weights| weights.classes)
+    }
+
+    /// What torchvision builds for its published weights.
     fn default_options(&self) -> Options {
         Options {
-            auxiliary: self.auxiliary_by_default.then_some(IMAGENET_CLASSES),
+            auxiliary: self.auxiliary_by_default.then(|| self.classes().count()),
             ..Options::default()
         }
     }
@@ -166,7 +178,8 @@ impl Architecture {
     /// The same with the head of the published weights.
     pub fn published_whole_graph(&self) -> Graph {
         let options = self.default_options();
-        self.published(self.whole_graph(self.published_image(), &options, IMAGENET_CLASSES))
+        let classes = self.classes().count();
+        self.published(self.whole_graph(self.published_image(), &options, classes))
     }
 
     fn published_image(&self) -> [usize; 3] {
@@ -255,50 +268,6 @@ impl UnsupportedInput {
         match self.height.max(self.width) > MOST_PIXELS {
             true => format!("{least} and at most {MOST_PIXELS}"),
             false => least,
-        }
-    }
-}
-
-/// Weights that somebody published for an architecture.
-#[derive(Debug, Clone, Copy)]
-pub struct PretrainedWeights {
-    /// torchvision's name for them: `IMAGENET1K_V2`.
-    pub name: &'static str,
-    /// The name of the file, which for torchvision ends in the start of its SHA-256.
-    pub file_name: &'static str,
-    /// The address to fetch it from; `None` for files that come with Rekindle.
-    pub url: Option<&'static str>,
-    /// Under which licence they may be used.
-    pub license: License,
-    /// Where they come from, for people.
-    pub source: &'static str,
-    /// How photos must be prepared for them.
-    pub preset: Preset,
-    /// Published ImageNet accuracy, top-1 and top-5, in percent.
-    pub accuracy: Option<(f32, f32)>,
-}
-
-/// The licences the weights come under.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum License {
-    /// BSD 3-clause, torchvision's own.
-    Bsd3,
-    /// Apache 2.0.
-    Apache2,
-    /// MIT.
-    Mit,
-    /// Creative Commons, attribution, non-commercial (torchvision's SWAG weights).
-    CcByNc4,
-}
-
-impl License {
-    /// The SPDX identifier.
-    pub const fn spdx(self) -> &'static str {
-        match self {
-            Self::Bsd3 => "BSD-3-Clause",
-            Self::Apache2 => "Apache-2.0",
-            Self::Mit => "MIT",
-            Self::CcByNc4 => "CC-BY-NC-4.0",
         }
     }
 }

@@ -3,8 +3,9 @@
 //! Liu et al., *A ConvNet for the 2020s*, <https://arxiv.org/abs/2201.03545>; layer for layer
 //! torchvision's `convnext.py`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
 use super::parts::{depth_share, perceptron};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Value};
 
@@ -60,6 +61,7 @@ const INIT: InitRules = InitRules {
     linear: Init::Truncated(0.02),
     linear_bias: Init::Constant(0.0),
     special: &[("layer_scale", Init::Constant(LAYER_SCALE))],
+    parts: &[],
 };
 
 const fn entry(

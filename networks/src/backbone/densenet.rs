@@ -3,7 +3,8 @@
 //! Huang et al., *Densely Connected Convolutional Networks*, <https://arxiv.org/abs/1608.06993>;
 //! layer for layer torchvision's `densenet.py`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Norm, Pool, Value};
 

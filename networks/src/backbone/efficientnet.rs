@@ -4,8 +4,9 @@
 //! <https://arxiv.org/abs/1905.11946>, and *EfficientNetV2: Smaller Models and Faster Training*,
 //! <https://arxiv.org/abs/2104.00298>; layer for layer torchvision's `efficientnet.py`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
 use super::parts::{conv_norm_act, depth_share, make_divisible, squeeze_excite, stem_norm_act};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::Nonlinearity::{Sigmoid, Silu};
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
@@ -165,6 +166,7 @@ const INIT: InitRules = InitRules {
     linear: Init::UniformFanOut,
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 const fn entry(

@@ -5,8 +5,10 @@
 //! Tan and Le, *EfficientNet*, <https://arxiv.org/abs/1905.11946>. Names and layout are timm's
 //! `tf_efficientnet_lite0`: TensorFlow's "SAME" padding and a batch-norm epsilon of 1e-3.
 
-use super::architecture::{Architecture, HeadSlot, License, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
+use super::classes::Classes;
 use super::parts::{make_divisible, skip};
+use super::pretrained::{Accuracy, License, PretrainedWeights};
 use super::published;
 use crate::graph::Nonlinearity::Relu6;
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
@@ -94,7 +96,11 @@ const LITE0_WEIGHTS: [PretrainedWeights; 2] = [
         license: License::Apache2,
         source: "bundled, from Google's tensorflow/tpu release",
         preset: published::EFFICIENTNET_LITE0[0].preset,
-        accuracy: Some((74.83, 92.17)),
+        accuracy: Some(Accuracy::Photos {
+            top1: 74.83,
+            top5: 92.17,
+        }),
+        classes: Classes::ImageNet,
     },
     published::EFFICIENTNET_LITE0[0],
 ];

@@ -201,6 +201,7 @@ const MAXVIT_INIT: InitRules = InitRules {
     linear: Init::Normal(0.02),
     linear_bias: Init::Constant(0.0),
     special: &[("relative_position_bias_table", Init::Truncated(0.02))],
+    parts: &[],
 };
 
 /// timm's by name: Glorot for convolutions, as in the papers' code.
@@ -210,6 +211,7 @@ const COATNET_INIT: InitRules = InitRules {
     linear: Init::Normal(0.02),
     linear_bias: Init::Constant(0.0),
     special: &[("relative_position_bias_table", Init::Truncated(0.02))],
+    parts: &[],
 };
 
 /// MaxViT as torchvision publishes it, CoAtNet as timm does.

@@ -3,8 +3,9 @@
 //! Tan et al., *MnasNet: Platform-Aware Neural Architecture Search for Mobile*,
 //! <https://arxiv.org/abs/1807.11626>; layer for layer torchvision's `mnasnet.py`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
 use super::parts::{make_divisible, skip};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
 
@@ -81,6 +82,7 @@ const INIT: InitRules = InitRules {
     linear: Init::LecunUniformFanOut,
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 const fn entry(

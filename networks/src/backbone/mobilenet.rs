@@ -58,9 +58,9 @@ fn v2_block(x: &Value, expansion: usize, channels: usize, stride: usize) -> Valu
 
 /// A block of v3: kernel, channels inside, channels it puts out, whether it squeezes and excites,
 /// whether it uses hard swish, stride.
-type V3Block = (usize, usize, usize, bool, bool, usize);
+pub(super) type V3Block = (usize, usize, usize, bool, bool, usize);
 
-const V3_LARGE: &[V3Block] = &[
+pub(super) const V3_LARGE: &[V3Block] = &[
     (3, 16, 16, false, false, 1),
     (3, 64, 24, false, false, 2),
     (3, 72, 24, false, false, 1),
@@ -95,22 +95,7 @@ const V3_SMALL: &[V3Block] = &[
 const V3_NORM: Norm = Norm::new(1e-3, 0.01);
 
 fn mobilenet_v3(image: Value, blocks: &[V3Block], hidden: usize) -> Value {
-    let x = image.within("features", |x| {
-        let first = Conv::new(16, 3).stride(2);
-        let mut x = stem_norm_act(x, 0, first, V3_NORM, HardSwish).stage("stem");
-        let mut stage = 1;
-        for (index, &block) in blocks.iter().enumerate() {
-            // A stage ends before the next block that halves the resolution.
-            if index > 0 && block.5 == 2 {
-                x = x.stage(format!("stage{stage}"));
-                stage += 1;
-            }
-            x = x.within(index + 1, |x| v3_block(x, block));
-        }
-        x = x.stage(format!("stage{stage}"));
-        let last = Conv::new(6 * x.channels(), 1);
-        conv_norm_act(&x, blocks.len() + 1, last, V3_NORM, Some(HardSwish)).stage("conv_head")
-    });
+    let x = image.within("features", |x| v3_trunk(x, blocks, false));
     x.global_average()
         .flatten()
         .hidden_layers("classifier", |x| {
@@ -118,7 +103,36 @@ fn mobilenet_v3(image: Value, blocks: &[V3Block], hidden: usize) -> Value {
         })
 }
 
-fn v3_block(x: &Value, (kernel, wide, channels, excites, hard, stride): V3Block) -> Value {
+/// The network without its classifier. A dilated one keeps the resolution in its last stage and looks twice as
+/// far there instead, as networks do that answer for each pixel. What a block that halves the map puts out can be
+/// tapped: `c1` is a quarter of the image's height, `c2` an eighth.
+pub(super) fn v3_trunk(image: &Value, blocks: &[V3Block], dilated: bool) -> Value {
+    let halves = |&(.., stride): &V3Block| stride == 2;
+    let last_stage = blocks.iter().rposition(halves).unwrap_or(blocks.len());
+    let first = Conv::new(16, 3).stride(2);
+    let mut x = stem_norm_act(image, 0, first, V3_NORM, HardSwish).stage("stem");
+    let (mut stage, mut halvings) = (1, 0);
+    for (index, block) in blocks.iter().enumerate() {
+        // A stage ends before the next block that halves the resolution.
+        if index > 0 && halves(block) {
+            x = x.stage(format!("stage{stage}"));
+            stage += 1;
+        }
+        let dilation = if dilated && index >= last_stage { 2 } else { 1 };
+        x = x.within(index + 1, |x| v3_block(x, *block, dilation));
+        if halves(block) {
+            halvings += 1;
+            x = x.tap(format!("c{halvings}"));
+        }
+    }
+    x = x.stage(format!("stage{stage}"));
+    let last = Conv::new(6 * x.channels(), 1);
+    conv_norm_act(&x, blocks.len() + 1, last, V3_NORM, Some(HardSwish)).stage("conv_head")
+}
+
+fn v3_block(x: &Value, block: V3Block, dilation: usize) -> Value {
+    let (kernel, wide, channels, excites, hard, stride) = block;
+    let step = if dilation > 1 { 1 } else { stride };
     let function = if hard { HardSwish } else { Relu };
     let y = x.within("block", |x| {
         let mut index = 0;
@@ -127,7 +141,10 @@ fn v3_block(x: &Value, (kernel, wide, channels, excites, hard, stride): V3Block)
             y = conv_norm_act(&y, index, Conv::new(wide, 1), V3_NORM, Some(function));
             index += 1;
         }
-        let depthwise = Conv::new(wide, kernel).stride(stride).groups(wide);
+        let depthwise = Conv::new(wide, kernel)
+            .stride(step)
+            .dilation(dilation)
+            .groups(wide);
         y = conv_norm_act(&y, index, depthwise, V3_NORM, Some(function));
         index += 1;
         if excites {
@@ -140,12 +157,13 @@ fn v3_block(x: &Value, (kernel, wide, channels, excites, hard, stride): V3Block)
     skip(x, y, stride)
 }
 
-const INIT: InitRules = InitRules {
+pub(super) const INIT: InitRules = InitRules {
     conv: Init::KaimingNormalFanOut,
     conv_bias: Init::Constant(0.0),
     linear: Init::Normal(0.01),
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 /// The family as torchvision publishes it.

@@ -4,8 +4,9 @@
 //! <https://arxiv.org/abs/2404.10518>; layer for layer timm's `mobilenetv4_conv_small` and
 //! `mobilenetv4_conv_medium`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
 use super::parts::{make_divisible, skip};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
 

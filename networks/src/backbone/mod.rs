@@ -9,17 +9,24 @@
 
 mod alexnet;
 mod architecture;
+mod classes;
 mod convnext;
+mod deeplab;
 mod densenet;
 mod efficientnet;
 mod efficientnet_lite;
+mod fcn;
+mod fcos;
+mod fpn;
 mod inception;
+mod lraspp;
 mod maxvit;
 mod mnasnet;
 mod mobilenet;
 mod mobilenet_v4;
 mod parts;
 mod position;
+mod pretrained;
 mod published;
 mod registry;
 mod regnet;
@@ -31,10 +38,11 @@ mod vgg;
 mod vit;
 
 pub use architecture::{
-    Architecture, HeadSlot, HeadStyle, IMAGENET_CLASSES, License, MOST_PIXELS, PretrainedWeights,
-    UnsupportedInput,
+    Architecture, HeadSlot, HeadStyle, IMAGENET_CLASSES, MOST_PIXELS, UnsupportedInput,
 };
+pub use classes::Classes;
 pub use position::{interpolate_position_embedding, interpolate_relative_bias};
-pub use registry::{ARCHITECTURES, UnknownArchitecture, architectures, find};
+pub use pretrained::{Accuracy, Figure, License, PretrainedWeights};
+pub use registry::{ARCHITECTURES, RAW, UnknownArchitecture, architectures, find, raw};
 
 pub use crate::graph::Stage;

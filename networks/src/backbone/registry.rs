@@ -4,8 +4,9 @@ use thiserror::Error;
 
 use super::architecture::Architecture;
 use super::{
-    alexnet, convnext, densenet, efficientnet, efficientnet_lite, inception, maxvit, mnasnet,
-    mobilenet, mobilenet_v4, regnet, resnet, shufflenet, squeezenet, swin, vgg, vit,
+    alexnet, convnext, deeplab, densenet, efficientnet, efficientnet_lite, fcn, fcos, inception,
+    lraspp, maxvit, mnasnet, mobilenet, mobilenet_v4, regnet, resnet, shufflenet, squeezenet, swin,
+    vgg, vit,
 };
 
 /// Every network, by family.
@@ -27,9 +28,20 @@ pub const ARCHITECTURES: &[&[Architecture]] = &[
     &vit::VISION_TRANSFORMERS,
     &swin::SWINS,
     &maxvit::MAXVITS,
+    &fcn::FCNS,
+    &deeplab::DEEPLABS,
+    &lraspp::LRASPPS,
 ];
 
-/// Every network, one after the other.
+/// Networks that run and whose answers no task reads yet: no command offers them.
+pub const RAW: &[&[Architecture]] = &[&fcos::FCOSES];
+
+/// Those networks, one after the other.
+pub fn raw() -> impl Iterator<Item = &'static Architecture> {
+    RAW.iter().flat_map(|family| family.iter())
+}
+
+/// Every network that can be asked about photos, one after the other.
 pub fn architectures() -> impl Iterator<Item = &'static Architecture> {
     ARCHITECTURES.iter().flat_map(|family| family.iter())
 }

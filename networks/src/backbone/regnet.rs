@@ -3,8 +3,9 @@
 //! Radosavovic et al., *Designing Network Design Spaces*, <https://arxiv.org/abs/2003.13678>; layer
 //! for layer torchvision's `regnet.py`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
 use super::parts::{conv_norm_act, make_divisible, squeeze_excite, stem_norm_act};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::Nonlinearity::{Relu, Sigmoid};
 use crate::graph::{Conv, Init, InitRules, Norm, Value};
@@ -115,6 +116,7 @@ const INIT: InitRules = InitRules {
     linear: Init::Normal(0.01),
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 const fn entry(

@@ -5,13 +5,14 @@
 //! <https://arxiv.org/abs/1605.07146>. Layer for layer torchvision's `resnet.py`, that is ResNet
 //! "v1.5": a bottleneck's stride sits in its 3×3 convolution.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Norm, Pool, Value};
 
 /// What a member's blocks are like.
 #[derive(Clone, Copy)]
-enum Block {
+pub(super) enum Block {
     /// Two 3×3 convolutions.
     Basic,
     /// 1×1, 3×3 in groups, 1×1 with four times the planes. A group is `width` channels wide at 64
@@ -19,12 +20,19 @@ enum Block {
     Bottleneck { groups: usize, width: usize },
 }
 
-const BOTTLENECK: Block = Block::Bottleneck {
+pub(super) const BOTTLENECK: Block = Block::Bottleneck {
     groups: 1,
     width: 64,
 };
 
 fn resnet(image: Value, block: Block, depths: [usize; 4]) -> Value {
+    trunk(&image, block, depths, [false; 4])
+}
+
+/// A network without its classifier. The layers that are `dilated` keep the resolution and look twice as far
+/// instead (torchvision's `replace_stride_with_dilation`), as networks do that answer for each pixel.
+pub(super) fn trunk(image: &Value, block: Block, depths: [usize; 4], dilated: [bool; 4]) -> Value {
+    let mut dilation = 1;
     let mut x = image
         .stem_conv("conv1", Conv::new(64, 7).stride(2))
         .batch_norm("bn1", Norm::TORCH)
@@ -34,17 +42,30 @@ fn resnet(image: Value, block: Block, depths: [usize; 4]) -> Value {
     for (layer, depth) in depths.into_iter().enumerate() {
         let planes = 64 << layer;
         for index in 0..depth {
-            let stride = if layer > 0 && index == 0 { 2 } else { 1 };
+            let halves = layer > 0 && index == 0;
+            let stride = if halves && !dilated[layer] { 2 } else { 1 };
             x = x.within(format!("layer{}.{index}", layer + 1), |x| {
-                residual(x, block, planes, stride)
+                residual(x, block, planes, Reach { stride, dilation })
             });
+            // The block that would have halved the map still sees it as the layer before does.
+            if halves && dilated[layer] {
+                dilation *= 2;
+            }
         }
         x = x.stage(format!("layer{}", layer + 1));
     }
     x
 }
 
-fn residual(x: &Value, block: Block, planes: usize, stride: usize) -> Value {
+/// How a block's 3×3 convolution moves over the map.
+#[derive(Clone, Copy)]
+struct Reach {
+    stride: usize,
+    dilation: usize,
+}
+
+fn residual(x: &Value, block: Block, planes: usize, reach: Reach) -> Value {
+    let Reach { stride, dilation } = reach;
     let (output, y) = match block {
         Block::Basic => {
             let y = x
@@ -61,7 +82,13 @@ fn residual(x: &Value, block: Block, planes: usize, stride: usize) -> Value {
                 .conv("conv1", Conv::new(inner, 1))
                 .batch_norm("bn1", Norm::TORCH)
                 .relu()
-                .conv("conv2", Conv::new(inner, 3).stride(stride).groups(groups))
+                .conv(
+                    "conv2",
+                    Conv::new(inner, 3)
+                        .stride(stride)
+                        .dilation(dilation)
+                        .groups(groups),
+                )
                 .batch_norm("bn2", Norm::TORCH)
                 .relu()
                 .conv("conv3", Conv::new(4 * planes, 1))
@@ -79,7 +106,7 @@ fn residual(x: &Value, block: Block, planes: usize, stride: usize) -> Value {
     (y + identity).relu()
 }
 
-const INIT: InitRules = InitRules {
+pub(super) const INIT: InitRules = InitRules {
     conv: Init::KaimingNormalFanOut,
     ..InitRules::TORCH
 };

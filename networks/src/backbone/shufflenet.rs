@@ -3,7 +3,8 @@
 //! Ma et al., *ShuffleNet V2: Practical Guidelines for Efficient CNN Architecture Design*,
 //! <https://arxiv.org/abs/1807.11164>; layer for layer torchvision's `shufflenetv2.py`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{Conv, Norm, Pool, Value};
 

@@ -4,7 +4,9 @@
 //! Iandola et al., *SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and <0.5MB model
 //! size*, <https://arxiv.org/abs/1602.07360>; layer for layer torchvision's `squeezenet.py`.
 
-use super::architecture::{Architecture, HeadSlot, License, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
+use super::classes::Classes;
+use super::pretrained::{License, PretrainedWeights};
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Pool, Value};
 
@@ -68,10 +70,10 @@ fn fire(x: &Value, squeeze: usize, expand: usize) -> Value {
 const INIT: InitRules = InitRules {
     conv: Init::KaimingUniform,
     conv_bias: Init::Constant(0.0),
-    // The head, though it is a convolution here.
     linear: Init::Normal(0.01),
     linear_bias: Init::Constant(0.0),
-    special: &[],
+    special: &[("classifier.1.weight", Init::Normal(0.01))],
+    parts: &[],
 };
 
 /// The file that comes with Rekindle, then torchvision's.
@@ -84,6 +86,7 @@ const V1_1_WEIGHTS: [PretrainedWeights; 2] = [
         source: "bundled, from the Python package ndf 0.1.4",
         preset: published::SQUEEZENET1_1[0].preset,
         accuracy: None,
+        classes: Classes::ImageNet,
     },
     published::SQUEEZENET1_1[0],
 ];

@@ -4,8 +4,9 @@
 //! <https://arxiv.org/abs/2103.14030>, and *Swin Transformer V2: Scaling Up Capacity and Resolution*,
 //! <https://arxiv.org/abs/2111.09883>; layer for layer torchvision's `swin_transformer.py`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
 use super::parts::{depth_share, perceptron};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{
     AttentionParts, Conv, Init, InitRules, Neighbourhood, PositionBias, Value, log_offsets,

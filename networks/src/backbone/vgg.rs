@@ -3,7 +3,8 @@
 //! Simonyan and Zisserman, *Very Deep Convolutional Networks for Large-Scale Image Recognition*,
 //! <https://arxiv.org/abs/1409.1556>; layer for layer torchvision's `vgg.py`.
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{Conv, Init, InitRules, Norm, Pool, Value};
 
@@ -53,6 +54,7 @@ const INIT: InitRules = InitRules {
     linear: Init::Normal(0.01),
     linear_bias: Init::Constant(0.0),
     special: &[],
+    parts: &[],
 };
 
 const fn entry(

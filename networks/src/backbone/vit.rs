@@ -4,8 +4,9 @@
 //! `vision_transformer.py` and, for the small ones, timm's (pre-norm blocks, exact GELU, layer-norm
 //! epsilon 1e-6, packed query, key and value projections).
 
-use super::architecture::{Architecture, HeadSlot, PretrainedWeights};
+use super::architecture::{Architecture, HeadSlot};
 use super::parts::perceptron;
+use super::pretrained::PretrainedWeights;
 use super::published;
 use crate::graph::{AttentionParts, Conv, Init, InitRules, Value};
 
@@ -117,6 +118,7 @@ const INIT: InitRules = InitRules {
         ("out_proj.bias", Init::Constant(0.0)),
         ("out_proj.weight", Init::Default),
     ],
+    parts: &[],
 };
 
 /// timm's, which is the JAX original's.
@@ -129,6 +131,7 @@ const TIMM_INIT: InitRules = InitRules {
         ("pos_embed", Init::Truncated(0.02)),
         ("cls_token", Init::Normal(1e-6)),
     ],
+    parts: &[],
 };
 
 /// The published files of torchvision's first transformers call the perceptron's layers by numbers.

@@ -19,6 +19,8 @@ pub enum Init {
     XavierUniform,
     /// Uniform within ±1/√fan-out.
     UniformFanOut,
+    /// Uniform within ±√(3 / fan-in): PyTorch's `kaiming_uniform_(a=1)`.
+    LecunUniform,
     /// Uniform within ±√(3 / fan-out).
     LecunUniformFanOut,
     /// Normal of this deviation, cut off at ±2 (PyTorch's `trunc_normal_`).
@@ -63,6 +65,7 @@ impl Init {
             Self::KaimingUniform => uniform((6.0 / fan_in).sqrt()),
             Self::XavierUniform => uniform((6.0 / (fan_in + fan_out)).sqrt()),
             Self::UniformFanOut => uniform(fan_out.sqrt().recip()),
+            Self::LecunUniform => uniform((3.0 / fan_in).sqrt()),
             Self::LecunUniformFanOut => uniform((3.0 / fan_out).sqrt()),
             Self::Constant(value) => vec![value; count],
             Self::KaimingNormalFanIn => normal(count, (2.0 / fan_in).sqrt(), f32::MAX, random),
@@ -98,6 +101,8 @@ pub struct InitRules {
     pub linear_bias: Init,
     /// Parameters whose names contain one of these words; the first that fits decides.
     pub special: &'static [(&'static str, Init)],
+    /// Modules that start by rules of their own, such as a backbone within a network for segmentation.
+    pub parts: &'static [(&'static str, &'static InitRules)],
 }
 
 impl InitRules {
@@ -108,7 +113,18 @@ impl InitRules {
         linear: Init::Default,
         linear_bias: Init::Default,
         special: &[],
+        parts: &[],
     };
+
+    /// The rules for the parameter of this name.
+    fn of(&self, name: &str) -> &Self {
+        let is_within = |module: &str| {
+            let rest = name.strip_prefix(module);
+            rest.is_some_and(|rest| rest.starts_with('.'))
+        };
+        let part = self.parts.iter().find(|(module, _)| is_within(module));
+        part.map_or(self, |(_, rules)| rules)
+    }
 }
 
 /// An untrained network's numbers, from a seed: the same seed, the same network.
@@ -120,31 +136,35 @@ pub struct Scratch<'a> {
 }
 
 impl<'a> Scratch<'a> {
-    /// The numbers of this network.
+    /// The numbers of this network, which goes from the image to the answers.
     pub fn new(graph: &'a Graph, rules: InitRules, seed: u64) -> Self {
         Self { graph, rules, seed }
     }
 
     fn rule(&self, name: &str, shape: &[usize]) -> (Init, Fans) {
-        let rules = &self.rules;
+        let rules = self.rules.of(name);
         let layer = self.graph.layer_of(name);
         let layer = layer.map(|layer| &self.graph.layers()[layer.0]);
         let is_bias = name.ends_with("bias");
         let fans = match (is_bias, layer) {
             (false, _) => Fans::of(shape),
             (true, Some(layer)) => Fans::of(&layer.parameters()[0].1),
-            // A head's: it stands on the features.
+            // Of no layer of the graph, such as an adapter of channels.
             (true, None) => Fans::of(&[shape[0], self.graph.features()]),
         };
         if let Some(&(_, init)) = rules.special.iter().find(|(word, _)| name.contains(word)) {
             return (init, fans);
         }
         let (weight, bias) = match layer.map(|layer| &layer.kind) {
-            Some(LayerKind::Conv { .. }) => (rules.conv, rules.conv_bias),
-            Some(LayerKind::Linear { .. }) | None => (rules.linear, rules.linear_bias),
-            Some(LayerKind::BatchNorm { .. } | LayerKind::LayerNorm { .. }) => {
-                (Init::Constant(1.0), Init::Constant(0.0))
+            Some(LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. }) => {
+                (rules.conv, rules.conv_bias)
             }
+            Some(LayerKind::Linear { .. }) | None => (rules.linear, rules.linear_bias),
+            Some(
+                LayerKind::BatchNorm { .. }
+                | LayerKind::GroupNorm { .. }
+                | LayerKind::LayerNorm { .. },
+            ) => (Init::Constant(1.0), Init::Constant(0.0)),
             Some(LayerKind::Table(_)) => (Init::Constant(0.0), Init::Constant(0.0)),
         };
         (if is_bias { bias } else { weight }, fans)

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Channels, PhotoHashes};
-use crate::backbone::{Architecture, HeadSlot, PretrainedWeights};
+use crate::backbone::{Architecture, Classes, HeadSlot, PretrainedWeights};
 use crate::graph::Options;
 use crate::head::{HeadKind, MAX_HIDDEN};
 use crate::preprocess::Preset;
@@ -59,7 +59,7 @@ impl ModelCard {
             format: FORMAT,
             architecture: architecture.name.to_owned(),
             task: architecture.task,
-            classes: imagenet_classes(),
+            classes: weights.classes.names(),
             preset: weights.preset,
             channels: Channels::Rgb,
             small_stem: false,
@@ -153,10 +153,7 @@ impl ModelCard {
 
 /// The 1000 ImageNet classes in torchvision's order.
 pub fn imagenet_classes() -> Vec<String> {
-    include_str!("imagenet_classes.txt")
-        .lines()
-        .map(str::to_owned)
-        .collect()
+    Classes::ImageNet.names()
 }
 
 /// The ImageNet class that a WordNet id such as `n02123045` names, by its place among

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+mod dense;
+
 use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -11,9 +13,10 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use rekindle_core::backbone::{
     Architecture, IMAGENET_CLASSES, architectures, find, interpolate_position_embedding,
 };
-use rekindle_core::compiled::{Adapter, Precision, Processor, fuse, lower};
+use rekindle_core::compiled::{Adapter, Precision, Processor, Program, fuse, lower};
 use rekindle_core::graph::Options;
 use rekindle_core::network::{Activation, Network};
+use rekindle_core::task::Task;
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, state_dict, take};
 use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, test_adapter};
 
@@ -132,28 +135,9 @@ fn compiled_errors(
     assert!(report.missing.is_empty() && report.misshaped.is_empty());
     let shape = [2, 3, height, width];
     let input = Generated::input(&shape);
-    let positions = height * width;
-    let channels_last = |some: Range<usize>, images: &mut [f32]| {
-        let planes = input.chunks_exact(3 * positions).skip(some.start);
-        for (image, planes) in images.chunks_exact_mut(3 * positions).zip(planes) {
-            for (index, value) in planes.iter().enumerate() {
-                image[index % positions * 3 + index / positions] = *value;
-            }
-        }
-    };
     let run = |wanted: &[usize]| {
         let program = fuse(lower(&graph, &state_dict([&tensors]), wanted).unwrap());
-        if *device != Device::flex() {
-            let images = Tensor::from_data(TensorData::new(input.clone(), shape), device);
-            let outputs =
-                Adapter::new(program, device, precision).run(images.permute([0, 2, 3, 1]));
-            let flat = outputs.into_iter().map(|output| output.flatten(0, 3));
-            return flat.map(read).collect::<Vec<_>>();
-        }
-        let processor = Processor::new(program);
-        // Twice: what the first run left in the buffers must not show.
-        processor.run(2, channels_last);
-        processor.run(2, channels_last)
+        run_compiled(program, &input, shape, device, precision)
     };
     let mut errors = Vec::new();
     let mut compare = |key: &str, values: &[f32]| {
@@ -168,21 +152,69 @@ fn compiled_errors(
             compare("logits", &values);
             continue;
         }
-        let values = match stage.shape[..] {
-            [channels, rows, columns] => (0..values.len())
-                .map(|index| {
-                    let positions = rows * columns;
-                    let (plane, position) = (index / positions, index % positions);
-                    let (image, channel) = (plane / channels, plane % channels);
-                    values[(image * positions + position) * channels + channel]
-                })
-                .collect(),
-            _ => values,
-        };
+        let values = channels_first(values, &stage.shape);
         compare(&format!("stage/{}", stage.name), &sample(&values));
     }
     compare("logits", &run(&wanted[wanted.len() - 1..])[0]);
     errors
+}
+
+/// What a compiled network puts out for two images, channels last.
+///
+/// # Shapes
+///
+/// - input: `shape`, which is `[2, 3, H, W]`
+fn run_compiled(
+    program: Program,
+    input: &[f32],
+    shape: [usize; 4],
+    device: &Device,
+    precision: Precision,
+) -> Vec<Vec<f32>> {
+    if *device != Device::flex() {
+        let images = Tensor::from_data(TensorData::new(input.to_vec(), shape), device);
+        let outputs = Adapter::new(program, device, precision).run(images.permute([0, 2, 3, 1]));
+        let flat = outputs.into_iter().map(|output| output.flatten(0, 3));
+        return flat.map(read).collect();
+    }
+    let positions = shape[2] * shape[3];
+    let channels_last = |some: Range<usize>, images: &mut [f32]| {
+        let planes = input.chunks_exact(3 * positions).skip(some.start);
+        for (image, planes) in images.chunks_exact_mut(3 * positions).zip(planes) {
+            for (index, value) in planes.iter().enumerate() {
+                image[index % positions * 3 + index / positions] = *value;
+            }
+        }
+    };
+    let processor = Processor::new(program);
+    // Twice: what the first run left in the buffers must not show.
+    processor.run(2, channels_last);
+    processor.run(2, channels_last)
+}
+
+/// Maps that lie channels last, as PyTorch lays them.
+///
+/// # Shapes
+///
+/// - shape: of one image; what is no map stays as it is
+fn channels_first(values: Vec<f32>, shape: &[usize]) -> Vec<f32> {
+    let &[channels, rows, columns] = shape else {
+        return values;
+    };
+    let positions = rows * columns;
+    let place = |index: usize| {
+        let (plane, position) = (index / positions, index % positions);
+        let (image, channel) = (plane / channels, plane % channels);
+        (image * positions + position) * channels + channel
+    };
+    (0..values.len())
+        .map(|index| values[place(index)])
+        .collect()
+}
+
+/// Every network that answers with logits of the whole photo.
+fn classifiers() -> impl Iterator<Item = &'static Architecture> {
+    architectures().filter(|architecture| architecture.task == Task::Classify)
 }
 
 /// Checks one size of one architecture.
@@ -281,7 +313,7 @@ macro_rules! matrix {
         #[test]
         fn no_architecture_escapes_the_matrix() {
             let tested: BTreeSet<&str> = [$(stringify!($name)),+].into();
-            let known: BTreeSet<&str> = architectures().map(|a| a.name).collect();
+            let known: BTreeSet<&str> = classifiers().map(|a| a.name).collect();
             assert_eq!(tested, known);
         }
     };
@@ -521,7 +553,7 @@ fn on_wgsl_every_family_agrees() {
         return;
     };
     let _turn = ONE_AT_A_TIME.lock().unwrap_or_else(|e| e.into_inner());
-    let mut members: Vec<_> = architectures().collect();
+    let mut members: Vec<_> = classifiers().collect();
     members.sort_by_key(|member| member.macs());
     let mut families = BTreeSet::new();
     members.retain(|member| families.insert(member.family) || is_nightly());
