@@ -4,11 +4,11 @@
 use std::path::{Path, PathBuf};
 
 use rekindle_core::backbone::find;
-use rekindle_core::graph::Scratch;
 use rekindle_core::image::RgbImage;
 use rekindle_core::metrics::segment::Pixels;
-use rekindle_core::model::{Contents, ModelCard, whole_graph};
+use rekindle_core::model::{Contents, ModelCard};
 use rekindle_core::postprocess::{Mask, VOID, overlay};
+use rekindle_core::weights::Generated;
 use rekindle_photos::{Limits, decode_file, encode_mask, encode_picture, read_mask};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use super::{Shell, photos_of, text};
 /// Classes of the model.
 const CLASSES: [&str; 4] = ["__background__", "cat", "dog", "tree"];
 
-/// A model file of an untrained network that segments, small enough to be quick.
+/// A model file of a network that segments, of made-up weights, for photos small enough to be quick.
 fn model(shell: &Shell) -> PathBuf {
     let network = find("lraspp_mobilenet_v3_large").unwrap();
     let published = ModelCard::published(network, &network.weights[0]);
@@ -26,9 +26,7 @@ fn model(shell: &Shell) -> PathBuf {
         classes: CLASSES.map(str::to_owned).to_vec(),
         ..published
     };
-    let graph = whole_graph(network, &card, [96, 96]).unwrap();
-    let scratch = Scratch::new(&graph, network.init, 3);
-    let contents = Contents::ported(network, card, &scratch).unwrap();
+    let contents = Contents::ported(network, card, &Generated).unwrap();
     let path = shell.path("model.safetensors");
     std::fs::write(&path, contents.save().unwrap()).unwrap();
     path
@@ -114,7 +112,10 @@ fn masks_overlays_and_shares_come_of_photos_of_any_aspect() {
     let printed = shell.run(&["predict", text(&model), named[0], "--out", "again"]);
     let printed = String::from_utf8(printed.stdout).unwrap();
     let largest = answers[0]["shares"][0]["class"].as_str().unwrap();
-    assert!(printed.contains(largest) && printed.contains(" %"), "{printed}");
+    assert!(
+        printed.contains(largest) && printed.contains(" %"),
+        "{printed}"
+    );
     assert!(printed.contains("again/one.overlay.png"), "{printed}");
 }
 
@@ -144,7 +145,14 @@ fn voc(shell: &Shell, model: &Path, change: impl Fn(&str, &mut Vec<u8>)) -> Path
         let photo = root.join(format!("JPEGImages/{name}.png"));
         std::fs::copy(path, &photo).unwrap();
         let out = format!("said-{name}");
-        shell.json(&["predict", text(model), text(&photo), "--out", &out, "--json"]);
+        shell.json(&[
+            "predict",
+            text(model),
+            text(&photo),
+            "--out",
+            &out,
+            "--json",
+        ]);
         let said = mask(&shell.path(&format!("{out}/{name}.mask.png")));
         let mut labels = said.labels().to_vec();
         change(name, &mut labels);
@@ -196,17 +204,26 @@ fn masks_of_known_overlap_are_measured_at_their_own_size() {
     assert_eq!(answer["images"], 2);
     assert_eq!(answer["split"], "val");
     for class in answer["classes"].as_array().unwrap() {
-        let place = CLASSES.iter().position(|name| class["class"] == *name).unwrap();
+        let place = CLASSES
+            .iter()
+            .position(|name| class["class"] == *name)
+            .unwrap();
         assert_eq!(class["iou"], json!(report.per_class[place].iou), "{class}");
     }
     let train = shell.json(&[&arguments[..], &["--split", "train"]].concat());
     assert_eq!(train[0]["mean_iou"], 1.0);
     let all = shell.json(&[&arguments[..], &["--split", "all"]].concat());
-    assert_eq!(all[0]["mean_iou"], json!(expected(&["a", "b", "c"]).mean_iou));
+    assert_eq!(
+        all[0]["mean_iou"],
+        json!(expected(&["a", "b", "c"]).mean_iou)
+    );
     assert_eq!(all[0]["split"], Value::Null);
     let printed = shell.run(&["evaluate", text(&model), text(&root)]);
     let printed = String::from_utf8(printed.stdout).unwrap();
-    assert!(printed.contains("mean IoU") && printed.contains("2 photos"), "{printed}");
+    assert!(
+        printed.contains("mean IoU") && printed.contains("2 photos"),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -224,7 +241,10 @@ fn masks_that_do_not_fit_and_folders_without_them_are_told() {
     evaluate(&root, &["5×4", "b.png", "the size of its photo"]);
     let beyond = vec![4; whole.labels().len()];
     write(&Mask::new(whole.width(), whole.height(), beyond).unwrap());
-    evaluate(&root, &["label 4", "b.png", "__background__, cat, dog, tree"]);
+    evaluate(
+        &root,
+        &["label 4", "b.png", "__background__, cat, dog, tree"],
+    );
     std::fs::copy(root.join("JPEGImages/b.png"), &file).unwrap();
     evaluate(&root, &["in colours", "b.png", "the classes' numbers"]);
     std::fs::write(&file, b"").unwrap();
@@ -244,7 +264,10 @@ fn masks_that_do_not_fit_and_folders_without_them_are_told() {
     std::fs::write(&list, "a\nc\n").unwrap();
     std::fs::write(root.join("JPEGImages/c.png"), b"\x89PNG\r\n\x1a\n").unwrap();
     let answer = shell.json(&["evaluate", text(&model), text(&root), "--json"]);
-    assert_eq!((&answer[0]["images"], &answer[0]["skipped"]), (&json!(1), &json!(1)));
+    assert_eq!(
+        (&answer[0]["images"], &answer[0]["skipped"]),
+        (&json!(1), &json!(1))
+    );
     let strict = ["evaluate", text(&model), text(&root), "--strict"];
     shell.fails(&strict, 3, &["cannot be used"]);
 }
@@ -260,7 +283,10 @@ fn folders_of_photos_and_masks_side_by_side_are_measured() {
     std::fs::rename(root.join("SegmentationClass"), pairs.join("masks")).unwrap();
     let arguments = ["evaluate", text(&model), text(&pairs), "--json"];
     let answer = shell.json(&arguments);
-    assert_eq!((&answer[0]["mean_iou"], &answer[0]["images"]), (&json!(1.0), &json!(3)));
+    assert_eq!(
+        (&answer[0]["mean_iou"], &answer[0]["images"]),
+        (&json!(1.0), &json!(3))
+    );
     let split = [&arguments[..], &["--split", "val"]].concat();
     shell.fails(&split, 2, &["--split", "ImageSets"]);
     std::fs::remove_file(pairs.join("masks/b.png")).unwrap();
@@ -279,11 +305,18 @@ fn what_belongs_to_another_task_is_refused_by_both_names() {
     shell.fails(&bench, 2, &["`bench --train`", "model.safetensors"]);
     let out = ["predict", "squeezenet1_1", text(&folder), "--out", "x"];
     shell.fails(&out, 2, &["`predict --out`", "squeezenet1_1", "classifies"]);
-    let gate = ["evaluate", text(&model), text(&folder), "--min-accuracy", "0.5"];
+    let gate = [
+        "evaluate",
+        text(&model),
+        text(&folder),
+        "--min-accuracy",
+        "0.5",
+    ];
     shell.fails(&gate, 2, &["--min-accuracy", "segments"]);
     let networks = shell.json(&["models", "--json"]).remove(0);
     let networks = networks.as_array().unwrap();
-    let task = |name: &str| networks.iter().find(|entry| entry["name"] == name).unwrap()["task"].clone();
+    let task =
+        |name: &str| networks.iter().find(|entry| entry["name"] == name).unwrap()["task"].clone();
     assert_eq!(task(segments), "segment");
     assert_eq!(task("resnet18"), "classify");
 }
@@ -308,7 +341,9 @@ fn cards_of_later_tasks_and_of_the_wrong_one_are_refused() {
 }
 
 fn replaced(bytes: &[u8], old: &str, new: &str) -> Vec<u8> {
-    let at = bytes.windows(old.len()).position(|some| some == old.as_bytes());
+    let at = bytes
+        .windows(old.len())
+        .position(|some| some == old.as_bytes());
     let at = at.unwrap_or_else(|| panic!("{old} is not there"));
     let mut bytes = bytes.to_vec();
     bytes[at..at + old.len()].copy_from_slice(new.as_bytes());
