@@ -64,6 +64,16 @@ impl Conv {
         }
     }
 
+    /// Whether weights of this geometry would be packed as they are here for maps of this size.
+    pub fn is_for(&self, geometry: &ConvGeometry, input_size: [usize; 2]) -> bool {
+        let is_suited = match &self.algorithm {
+            Algorithm::Depthwise(_) => true,
+            Algorithm::Winograd(winograd) => winograd.is_for(geometry, input_size),
+            Algorithm::Dense(_) => !Winograd::suits(geometry, input_size),
+        };
+        self.geometry == *geometry && is_suited
+    }
+
     /// The shape.
     pub fn geometry(&self) -> &ConvGeometry {
         &self.geometry

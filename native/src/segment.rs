@@ -11,7 +11,7 @@ use rekindle_core::preprocess::TooLong;
 
 use crate::context::Context;
 use crate::photos::{DecodeOptions, PhotoError, StreamError, decode_stream};
-use crate::ui::Unit;
+use crate::ui::{ExitCode, Failure, Unit};
 
 /// Rows of a photo whose classes are found together, on one core.
 const BAND: usize = 64;
@@ -122,6 +122,13 @@ fn unanswered(error: SegmentError, model: &Model, path: &Path) -> anyhow::Error 
             anyhow::Error::new(error).context(what())
         }
         SegmentError::Device(error) => error.into(),
+        error @ SegmentError::TooLarge { .. } => {
+            let failure = Failure::new(ExitCode::Device, format!("{}: {error}", what()));
+            let help =
+                "`--device cpu` always works; or cut the photo into parts that are less long";
+            failure.with_help(help).into()
+        }
+        SegmentError::Task(error) => anyhow::Error::new(error),
         SegmentError::Input(error) => anyhow::Error::new(error).context(what()),
         SegmentError::Scores(error) => anyhow::Error::new(error).context(what()),
     }

@@ -23,7 +23,8 @@ pub struct Adapter {
     outputs: Vec<ValueId>,
     /// How long each value is needed.
     schedule: Schedule,
-    images_at_once: usize,
+    /// Bytes of the largest buffer of one image.
+    largest: usize,
     precision: Precision,
 }
 
@@ -59,7 +60,7 @@ impl Adapter {
             shapes,
             outputs: program.outputs,
             schedule,
-            images_at_once: (LARGEST_BINDING / largest.max(1)).max(1),
+            largest,
             precision,
         }
     }
@@ -67,7 +68,12 @@ impl Adapter {
     /// The largest batch of which everything in between fits into bindings of WebGPU's default limits.
     /// Where an adapter has more to give, this many keep it busy.
     pub fn images_at_once(&self) -> usize {
-        self.images_at_once
+        (LARGEST_BINDING / self.largest.max(1)).max(1)
+    }
+
+    /// Whether everything in between fits into bindings of WebGPU's default limits for one image at least.
+    pub fn fits(&self) -> bool {
+        self.largest <= LARGEST_BINDING
     }
 
     /// Runs a batch of no more than [`images_at_once`](Self::images_at_once). Nothing is waited for: what

@@ -91,6 +91,28 @@ impl Processor {
         }
     }
 
+    /// How many convolutions and linear layers there are, and how many of them share their weights with another
+    /// program.
+    #[cfg(test)]
+    pub fn shared(&self) -> [usize; 2] {
+        let shares = self.jobs.iter().filter_map(|job| match &job.kind {
+            Kind::Conv(conv, _) => Some(Arc::strong_count(conv) > 1),
+            Kind::Linear(linear, _) => Some(Arc::strong_count(linear) > 1),
+            _ => None,
+        });
+        let shares: Vec<bool> = shares.collect();
+        [shares.len(), shares.iter().filter(|&&is| is).count()]
+    }
+
+    /// Frees the buffers that the next run would have used again.
+    pub fn rest(&self) {
+        let mut kept = self
+            .workspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kept.clear();
+    }
+
     /// Runs a batch: images are spread over the cores, and within an image each step is.
     ///
     /// # Shapes
@@ -388,7 +410,7 @@ fn pack(work: Work<'_>, input_shape: Shape, known: Option<&Kind>) -> Kind {
             let size = [input_shape.rows, input_shape.columns];
             let geometry = geometry(&conv, input, size);
             let packed = match known {
-                Some(Kind::Conv(known, _)) if *known.geometry() == geometry => Arc::clone(known),
+                Some(Kind::Conv(known, _)) if known.is_for(&geometry, size) => Arc::clone(known),
                 _ => Arc::new(cpu::Conv::new(geometry, given(&weight), &bias, size)),
             };
             Kind::Conv(packed, ending)

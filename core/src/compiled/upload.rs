@@ -67,12 +67,13 @@ impl Upload<'_> {
     /// Puts a step's numbers on the device, unless the same step of a sibling has those of its convolution there:
     /// `known`.
     pub fn put(&self, work: Work<'_>, input: Shape, known: Option<&Kind>) -> Kind {
-        let there = |filters: usize, kernel: [usize; 2], options: &ConvOptions<2>| {
+        let there = |filters: usize, kernel: [usize; 2], options: &ConvOptions<2>, size| {
             let Some(Kind::Conv(parts, _)) = known else {
                 return None;
             };
             let all: usize = parts.iter().map(FrozenConv::filters).sum();
-            let is_same = all == filters && parts.iter().all(|part| part.is_of(kernel, options));
+            let is_same =
+                all == filters && parts.iter().all(|part| part.is_for(kernel, options, size));
             is_same.then(|| Arc::clone(parts))
         };
         match work {
@@ -86,7 +87,7 @@ impl Upload<'_> {
                 let size = [input.rows, input.columns];
                 let kernel = [channels / conv.groups, conv.kernel[0], conv.kernel[1]];
                 let options = conv_options(&conv, size);
-                let parts = there(bias.len(), conv.kernel, &options).unwrap_or_else(|| {
+                let parts = there(bias.len(), conv.kernel, &options, size).unwrap_or_else(|| {
                     Arc::new(self.parts(&weight.numbers(), &bias, kernel, &options, size))
                 });
                 Kind::Conv(parts, ending)
@@ -122,7 +123,7 @@ impl Upload<'_> {
             } => {
                 let kernel = [weight.count() / bias.len(), 1, 1];
                 let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-                let parts = there(bias.len(), [1, 1], &options).unwrap_or_else(|| {
+                let parts = there(bias.len(), [1, 1], &options, [1, 1]).unwrap_or_else(|| {
                     Arc::new(self.parts(&weight.numbers(), &bias, kernel, &options, [1, 1]))
                 });
                 Kind::Conv(parts, ending)

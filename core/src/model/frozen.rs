@@ -37,6 +37,27 @@ pub(super) enum Compiled {
     Adapter(Adapter),
 }
 
+impl Compiled {
+    /// Whether the device can hold what is made of one image.
+    pub fn fits(&self) -> bool {
+        match self {
+            Self::Processor(_) => true,
+            #[cfg(feature = "burn")]
+            Self::Adapter(adapter) => adapter.fits(),
+        }
+    }
+
+    /// Frees what is kept between runs to be used again.
+    pub fn rest(&self) {
+        match self {
+            Self::Processor(processor) => processor.rest(),
+            // The device's own pool is shared by all that runs there.
+            #[cfg(feature = "burn")]
+            Self::Adapter(_) => {}
+        }
+    }
+}
+
 #[cfg(test)]
 impl Compiled {
     /// What computes nothing: it puts out its image.
