@@ -141,7 +141,7 @@ impl WithSimd for Rows {
 }
 
 /// One operation over whole views; `b_row` says where the row of `b` for a pixel begins.
-struct Whole<'a> {
+pub(crate) struct Whole<'a> {
     operation: Operation,
     input: View<'a>,
     b: &'a [f32],
@@ -150,9 +150,31 @@ struct Whole<'a> {
     activation: Activation,
 }
 
-impl Whole<'_> {
+impl<'a> Whole<'a> {
+    /// activation(input · scale + shift), with a scale and a shift for each channel.
+    pub(crate) fn affine(
+        input: View<'a>,
+        scale: &'a [f32],
+        shift: &'a [f32],
+        activation: Activation,
+    ) -> Self {
+        Self {
+            operation: Operation::Affine,
+            input,
+            b: scale,
+            b_pitch: 0,
+            c: shift,
+            activation,
+        }
+    }
+
     /// Runs it over the pixels `pixels`, which read `b` from its row `b_row`.
-    fn run(&self, output: &mut ViewMut<'_>, pixels: std::ops::Range<usize>, b_row: usize) {
+    pub(crate) fn run(
+        &self,
+        output: &mut ViewMut<'_>,
+        pixels: std::ops::Range<usize>,
+        b_row: usize,
+    ) {
         let level = Level::best();
         let bounds = self.activation.bounds();
         let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
@@ -323,14 +345,7 @@ pub fn affine(
     if input.channels == 0 {
         return;
     }
-    let whole = Whole {
-        operation: Operation::Affine,
-        input,
-        b: scale,
-        b_pitch: 0,
-        c: shift,
-        activation,
-    };
+    let whole = Whole::affine(input, scale, shift, activation);
     whole.run(&mut output, 0..input.pixels(), 0);
 }
 

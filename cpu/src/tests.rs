@@ -3,8 +3,11 @@
 mod attention;
 mod convolution;
 mod elementwise;
+mod group_norm;
 mod pooling;
+mod resize;
 mod solver;
+mod transposed;
 
 use crate::simd::Level;
 use crate::{Activation, View, ViewMut};

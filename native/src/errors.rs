@@ -192,7 +192,7 @@ fn because(architecture: &str, cause: &Cause) -> String {
         }
         Cause::OtherNames => format!(
             "no name in the file is one of {architecture}'s, which `rekindle summary {architecture}` lists: \
-             the file belongs to another network, or to another library's telling of it"
+             the file belongs to another network, or to another library's version of it"
         ),
         Cause::Unknown => {
             "the file belongs to another network, or to a variant of it: `rekindle models` lists \

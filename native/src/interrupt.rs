@@ -1,5 +1,6 @@
-//! Ctrl-C, and what ends programs otherwise (SIGTERM, SIGHUP): the first asks the work to stop in order, and for a second it may; the second, or the end of that time,
-//! ends the program at once. Nothing half done stays behind either way.
+//! Ctrl-C, and what ends programs otherwise (SIGTERM, SIGHUP). The first asks the work to stop in order, and gives
+//! it a second; another signal, or the end of that time, ends the program at once. Nothing half done stays behind
+//! either way.
 
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -21,7 +22,14 @@ pub struct Interrupted;
 
 /// A flag that long work looks at between its steps. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_raised: AtomicBool,
+    /// How many pieces of work must not be broken off by the first Ctrl-C.
+    held: AtomicUsize,
+}
 
 impl Interrupt {
     /// A flag that nobody has raised, and no signal will; see [`Interrupt::install`].
@@ -29,8 +37,8 @@ impl Interrupt {
         Self::default()
     }
 
-    /// A flag raised by Ctrl-C, SIGTERM and SIGHUP. At the second one, or where the work does not stop by itself, the program ends
-    /// with code 130.
+    /// A flag raised by Ctrl-C, SIGTERM and SIGHUP. At the second one, or where the work does not stop by itself, the
+    /// program ends with code 130.
     ///
     /// # Errors
     /// If a handler is installed already, or the operating system refuses.
@@ -41,15 +49,16 @@ impl Interrupt {
         let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
         let flag = interrupt.clone();
         ctrlc::set_handler(move || {
-            if flag.0.swap(true, Ordering::SeqCst) {
+            if flag.0.is_raised.swap(true, Ordering::SeqCst) {
                 end();
             }
             // Where stderr is closed there is nobody left to tell.
             let said = "\nstopping after this step; Ctrl-C again stops at once";
             let _ = writeln!(io::stderr().lock(), "{said}");
-            std::thread::spawn(|| {
+            let flag = flag.clone();
+            std::thread::spawn(move || {
                 std::thread::sleep(GRACE);
-                while HELD.load(Ordering::SeqCst) > 0 {
+                while flag.0.held.load(Ordering::SeqCst) > 0 {
                     std::thread::sleep(GRACE / 10);
                 }
                 end();
@@ -58,15 +67,21 @@ impl Interrupt {
         Ok(interrupt)
     }
 
+    /// Lets the first Ctrl-C wait as long as what is returned lives.
+    pub fn hold(&self) -> Hold {
+        self.0.held.fetch_add(1, Ordering::SeqCst);
+        Hold(self.clone())
+    }
+
     /// Raises the flag, as Ctrl-C does.
     #[cfg(test)]
     pub fn raise(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.0.is_raised.store(true, Ordering::SeqCst);
     }
 
     /// Whether the flag is up.
     pub fn is_raised(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        self.0.is_raised.load(Ordering::SeqCst)
     }
 
     /// For use with `?` between two steps.
@@ -82,29 +97,19 @@ impl Interrupt {
     }
 }
 
-/// How many pieces of work must not be broken off by the first Ctrl-C.
-static HELD: AtomicUsize = AtomicUsize::new(0);
-
 /// While it lives, the first Ctrl-C waits: what is done now is the fruit of long work, such as writing the model
 /// that was trained. The second does not wait.
 #[must_use]
-pub struct Hold(());
-
-impl Hold {
-    /// From now on.
-    pub fn new() -> Self {
-        HELD.fetch_add(1, Ordering::SeqCst);
-        Self(())
-    }
-}
+pub struct Hold(Interrupt);
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        HELD.fetch_sub(1, Ordering::SeqCst);
+        self.0.0.held.fetch_sub(1, Ordering::SeqCst);
     }
 }
 
-/// What is to be undone if the program ends now, by the number of its [`Unfinished`].
+/// What is to be undone if the program ends now, by the number of its [`Unfinished`]. It belongs to the process as
+/// the signals that end it do.
 static HALF_DONE: Mutex<Vec<(usize, Undo)>> = Mutex::new(Vec::new());
 
 type Undo = Box<dyn FnOnce() + Send>;

@@ -107,6 +107,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 out_channels,
                 groups,
                 window,
+                epilogue,
                 storage,
             };
             (0, gradient.kernels(tier))
@@ -128,6 +129,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 batch,
                 channels,
                 window,
+                epilogue,
                 storage,
             };
             (0, gradient.kernels(tier))
@@ -256,19 +258,49 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
             };
             (norm.scratch(tier), norm.kernels(tier))
         }
-        "bilinear" | "bilinear_gradient" => {
-            let resampling = Bilinear {
-                batch,
+        "group_norm" => {
+            let norm = GroupNorm {
+                images: batch,
+                rows: line.number("rows", 1),
                 channels,
-                height: line.number("height", 1),
-                width: line.number("width", 1),
-                out_height: line.number("out_height", 1),
-                out_width: line.number("out_width", 1),
-                align_corners: line.on("align_corners"),
+                groups,
+                epsilon: 1e-5,
+                activation: line.activation(),
+                storage,
             };
+            (norm.scratch(tier), norm.kernels(tier))
+        }
+        "group_norm_gradient" => {
+            let norm = GroupNormGradient {
+                images: batch,
+                rows: line.number("rows", 1),
+                channels,
+                groups,
+            };
+            (norm.scratch(tier), norm.kernels(tier))
+        }
+        "resize" | "resize_gradient" => {
+            let input = [line.number("height", 1), line.number("width", 1)];
+            let output = [line.number("out_height", 1), line.number("out_width", 1)];
+            let filter = Filter::ALL[line.number("filter", 0) as usize];
             let kernel = match operation {
-                "bilinear" => resampling.kernel(tier),
-                _ => resampling.gradient(tier),
+                "resize" => Resize {
+                    batch,
+                    channels,
+                    input,
+                    output,
+                    filter,
+                    storage,
+                }
+                .kernel(tier),
+                _ => ResizeGradient {
+                    batch,
+                    channels,
+                    input,
+                    output,
+                    filter,
+                }
+                .kernel(tier),
             };
             (0, vec![kernel])
         }

@@ -1,10 +1,7 @@
 //! Batch normalisation as it is trained, and its gradient.
 
-use crate::sums::split;
-use crate::text::Text;
+use crate::norm::{APPLY, JOIN, Normed, PARTS};
 use crate::{Kernel, Storage, Tier};
-
-const WORKGROUP: u32 = 64;
 
 /// `(x − mean) · inverse_std · gamma + beta`, with mean and biased variance over all rows.
 ///
@@ -23,21 +20,26 @@ pub struct BatchNormTrain {
 impl BatchNormTrain {
     /// Numbers (f32) of scratch memory.
     pub fn scratch(&self, tier: Tier) -> u32 {
-        parts(self.rows, self.channels, tier) * 2 * self.channels
+        normed(self.rows, self.channels).scratch(tier)
     }
 
     /// Three kernels, binding: x, scratch; scratch, mean, inverse_std; x, mean, inverse_std, gamma,
     /// beta, result.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
+        let normed = normed(self.rows, self.channels);
         let pass = |name, buffers: &[&str], piece, work| {
-            let mut text = text(self.rows, self.channels, tier, buffers);
+            let mut text = normed.text(tier, &of_maps(buffers));
             text.set_f32("EPSILON", self.epsilon);
-            finish(text.piece(piece), name, self.rows, self.channels, work)
+            normed.kernel(text.piece(piece), name, work)
         };
-        let work = parts(self.rows, self.channels, tier);
         let apply = ["x", "mean", "inverse_std", "gamma", "beta", "result"];
         vec![
-            pass("batch_norm_parts", &["x", "result"], PARTS, work),
+            pass(
+                "batch_norm_parts",
+                &["x", "result"],
+                PARTS,
+                normed.parts(tier),
+            ),
             pass(
                 "batch_norm_join",
                 &["parts", "mean", "inverse_std"],
@@ -64,18 +66,18 @@ pub struct BatchNormGradient {
 impl BatchNormGradient {
     /// Numbers (f32) of scratch memory.
     pub fn scratch(&self, tier: Tier) -> u32 {
-        parts(self.rows, self.channels, tier) * 2 * self.channels
+        normed(self.rows, self.channels).scratch(tier)
     }
 
     /// Three kernels, binding: x, dy, mean, inverse_std, scratch; scratch, dgamma, dbeta; x, dy,
     /// mean, inverse_std, gamma, dgamma, dbeta, dx.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
+        let normed = normed(self.rows, self.channels);
         let pass = |name, buffers: &[&str], piece, work| {
-            let mut text = text(self.rows, self.channels, tier, buffers);
+            let mut text = normed.text(tier, &of_maps(buffers));
             text.flag("gradient", true);
-            finish(text.piece(piece), name, self.rows, self.channels, work)
+            normed.kernel(text.piece(piece), name, work)
         };
-        let work = parts(self.rows, self.channels, tier);
         let sums = ["x", "dy", "mean", "inverse_std", "result"];
         let apply = [
             "x",
@@ -88,7 +90,12 @@ impl BatchNormGradient {
             "result",
         ];
         vec![
-            pass("batch_norm_gradient_parts", &sums, PARTS, work),
+            pass(
+                "batch_norm_gradient_parts",
+                &sums,
+                PARTS,
+                normed.parts(tier),
+            ),
             pass(
                 "batch_norm_gradient_join",
                 &["parts", "dgamma", "dbeta"],
@@ -100,40 +107,17 @@ impl BatchNormGradient {
     }
 }
 
-const PARTS: &str = include_str!("batch_norm_parts.wgsl");
-const JOIN: &str = include_str!("batch_norm_join.wgsl");
-const APPLY: &str = include_str!("batch_norm_apply.wgsl");
-
-fn parts(rows: u32, channels: u32, tier: Tier) -> u32 {
-    let enough = if tier == Tier::Software { 64 } else { 16_384 };
-    split(rows, channels.div_ceil(4), enough, 32)
-}
-
-fn text(rows: u32, channels: u32, tier: Tier, buffers: &[&str]) -> Text {
-    let parts = parts(rows, channels, tier);
-    let mut text = Text::new(Storage::F32, tier);
-    text.lanes(channels);
-    for buffer in buffers {
-        text.bind(buffer, "Lane");
+/// The rows of all images as one image's.
+fn normed(rows: u32, channels: u32) -> Normed {
+    Normed {
+        images: 1,
+        rows,
+        channels,
+        storage: Storage::F32,
     }
-    text.size_all([
-        ("ROWS", rows),
-        ("PARTS", parts),
-        ("PART_ROWS", rows.div_ceil(parts)),
-    ]);
-    text
 }
 
-/// The kernel, with an invocation for each lane of `work` rows.
-fn finish(text: &mut Text, name: &str, rows: u32, channels: u32, work: u32) -> Kernel {
-    let lanes = if channels.is_multiple_of(4) {
-        channels / 4
-    } else {
-        channels
-    };
-    text.kernel(
-        &format!("{name}_{rows}x{channels}"),
-        WORKGROUP,
-        (work * lanes).div_ceil(WORKGROUP),
-    )
+/// Everything in training is stored as sums are.
+fn of_maps<'a>(buffers: &[&'a str]) -> Vec<(&'a str, bool)> {
+    buffers.iter().map(|&buffer| (buffer, false)).collect()
 }

@@ -78,12 +78,13 @@ fn address(text: &mut Text, walks: Walks, same: bool, source: u32, target: u32) 
     }
 }
 
-/// The gradient of a convolution's input: `dx = conv_transposed(dy, w)`.
+/// The gradient of a convolution's input, which is a transposed convolution:
+/// `dx = activation(conv_transposed(dy, w) + bias + residual)`.
 ///
 /// Buffers: dy `[batch, rows.output, columns.output, out_channels]`, w turned so that loads are
 /// contiguous, `[rows.kernel, columns.kernel, out_channels / groups, channels]` (the last axis runs
-/// over the groups as in the forward pass: group, then channel within it), dx
-/// `[batch, rows.input, columns.input, channels]`.
+/// over the groups as in the forward pass: group, then channel within it), bias `[channels]` if any, residual
+/// `[batch, rows.input, columns.input, channels]` if any, dx like the residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvDataGradient {
     /// Images.
@@ -96,13 +97,15 @@ pub struct ConvDataGradient {
     pub groups: u32,
     /// The convolution's window.
     pub window: Window,
+    /// What follows; nothing in a gradient.
+    pub epilogue: Epilogue,
     /// How numbers are stored.
     pub storage: Storage,
 }
 
 impl ConvDataGradient {
-    /// One kernel for each phase of the stride, in any order; all bind dy, w, dx, and together they
-    /// write every number of dx once.
+    /// One kernel for each phase of the stride, in any order; all bind dy, w, bias?, residual?, dx, and together
+    /// they write every number of dx once.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         let phases = self.window.backward();
         phases
@@ -130,7 +133,7 @@ impl ConvDataGradient {
             right_step: self.channels,
             right_column_step: 1,
             inside: false,
-            epilogue: Epilogue::default(),
+            epilogue: self.epilogue,
         };
         product.kernel(tier, |text| {
             address(

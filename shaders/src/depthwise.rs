@@ -45,10 +45,10 @@ impl Depthwise {
     }
 }
 
-/// The gradient of a depthwise convolution's input.
+/// The gradient of a depthwise convolution's input, which is a transposed convolution, and what follows.
 ///
-/// Buffers: dy `[batch, rows.output, columns.output, channels]`, w as in the forward pass, dx
-/// `[batch, rows.input, columns.input, channels]`.
+/// Buffers: dy `[batch, rows.output, columns.output, channels]`, w as in the forward pass, bias `[channels]` if any,
+/// residual `[batch, rows.input, columns.input, channels]` if any, dx like the residual.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DepthwiseDataGradient {
     /// Images.
@@ -57,13 +57,15 @@ pub struct DepthwiseDataGradient {
     pub channels: u32,
     /// The convolution's window.
     pub window: Window,
+    /// What follows; nothing in a gradient.
+    pub epilogue: Epilogue,
     /// How numbers are stored.
     pub storage: Storage,
 }
 
 impl DepthwiseDataGradient {
-    /// One kernel for each phase of the stride, in any order; all bind dy, w, dx, and together they
-    /// write every number of dx once.
+    /// One kernel for each phase of the stride, in any order; all bind dy, w, bias?, residual?, dx, and together
+    /// they write every number of dx once.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         let name = format!(
             "depthwise_data_gradient_{}_{}",
@@ -71,14 +73,13 @@ impl DepthwiseDataGradient {
             self.channels
         );
         let phases = self.window.backward();
-        let none = Epilogue::default();
         let one = |walks| {
             kernel(
                 &name,
                 self.batch,
                 self.channels,
                 walks,
-                none,
+                self.epilogue,
                 self.storage,
                 tier,
             )

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the beginnings of files that other programs keep weights in, for core/tests/weights/foreign.rs.
+"""Writes the beginnings of files that other programs keep weights in, for networks/tests/weights/foreign.rs.
 
 They are told by their content, so the truth is what those programs write: TensorFlow 2.21 (SavedModel,
 checkpoints of both versions, a frozen graph, TensorFlow Lite, Keras), onnx 1.23, gguf 0.19, NumPy. Large

@@ -31,7 +31,7 @@ def scramble(z):
 
 
 class Random:
-    """core/src/random.rs, number for number."""
+    """networks/src/random.rs, number for number."""
 
     def __init__(self, seed):
         self.state = seed

@@ -1,4 +1,4 @@
-"""What torchvision does to photos before a network sees them, for core/tests/preprocess_torchvision.rs.
+"""What torchvision does to photos before a network sees them, for networks/tests/preprocess_torchvision.rs.
 
 Writes networks/tests/fixtures/preprocess/:
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes the small weight files that core/tests/weights.rs reads, and what they hold.
+"""Writes the small weight files that networks/tests/weights reads, and what they hold.
 
 The truth is PyTorch's and safetensors' own: the files are written by torch.save and save_file, and
 the expected values are what torch.load and load_file give back. Versions: torch 2.15.0,

@@ -140,7 +140,10 @@ impl Kind {
     fn name(&self) -> &'static str {
         match self {
             Self::Conv(parts, _) => parts.first().map_or("conv", FrozenConv::kind),
+            Self::ConvTranspose(..) => "transposed",
             Self::Affine(..) => "affine",
+            Self::GroupNorm(..) => "group norm",
+            Self::Resize(_) => "resize",
             Self::LayerNorm(..) => "layer norm",
             Self::Activate(_) => "activate",
             Self::MaxPool(_) | Self::AvgPool(_) | Self::AdaptiveAvgPool => "pool",
@@ -201,6 +204,17 @@ impl Kind {
                     1 => made.remove(0),
                     _ => Tensor::cat(made, 3),
                 }
+            }
+            Self::ConvTranspose(conv, ending) => {
+                let residual = ending.residual.then(&mut next);
+                conv.run(x, residual, ending.activation)
+            }
+            Self::GroupNorm(groups, gamma, beta, epsilon, function) => {
+                let (gamma, beta) = (gamma.clone(), beta.clone());
+                kernels::frozen_group_norm(x, *groups, gamma, beta, *epsilon, *function)
+            }
+            Self::Resize(resample) => {
+                kernels::frozen_resize(x, [shape.rows, shape.columns], *resample)
             }
             Self::Affine(scale, shift, function) => {
                 kernels::affine(x, scale.clone(), shift.clone(), *function)

@@ -103,8 +103,12 @@ impl<'t> Fused<'t> {
     ) -> Option<usize> {
         let maker = self.sole_maker(value)?;
         let changed = match &mut self.steps[maker].work {
-            Work::Conv { ending, .. } | Work::Linear { ending, .. } => change(ending),
-            Work::Affine { activation, .. } | Work::Add { activation } => {
+            Work::Conv { ending, .. }
+            | Work::ConvTranspose { ending, .. }
+            | Work::Linear { ending, .. } => change(ending),
+            Work::Affine { activation, .. }
+            | Work::GroupNorm { activation, .. }
+            | Work::Add { activation } => {
                 let mut ending = Ending {
                     residual: false,
                     activation: *activation,
@@ -128,7 +132,9 @@ impl<'t> Fused<'t> {
             return None;
         }
         match &mut self.steps[maker].work {
-            Work::Conv { ending, .. } | Work::Linear { ending, .. }
+            Work::Conv { ending, .. }
+            | Work::ConvTranspose { ending, .. }
+            | Work::Linear { ending, .. }
                 if *ending == Ending::default() =>
             {
                 ending.residual = true;

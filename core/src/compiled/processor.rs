@@ -7,7 +7,7 @@ use rekindle_cpu as cpu;
 use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
 
 use super::place::{Place, Places, place};
-use crate::graph::{Conv, Nonlinearity, Pool};
+use crate::graph::{Conv, Nonlinearity, Pool, Resample};
 use crate::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId, Weight, Work};
 
 /// A program made ready for the processor.
@@ -34,9 +34,12 @@ const WEIGHTS_PER_IMAGE: usize = 8 << 20;
 #[derive(Debug)]
 enum Kind {
     Conv(cpu::Conv, Ending),
+    ConvTranspose(cpu::ConvTranspose, Ending),
     Linear(cpu::Linear, Ending),
     Affine(Vec<f32>, Vec<f32>, cpu::Activation),
     LayerNorm(Vec<f32>, Vec<f32>, f32),
+    GroupNorm(usize, Vec<f32>, Vec<f32>, f32, cpu::Activation),
+    Resize(cpu::Filter),
     Activate(cpu::Activation),
     MaxPool(cpu::Pool),
     AvgPool(cpu::Pool),
@@ -192,6 +195,9 @@ impl Processor {
         let size = |value: ValueId| [self.shapes[value].rows, self.shapes[value].columns];
         match &job.kind {
             Kind::Conv(conv, _) => conv.multiply_adds(size(job.inputs[0]), size(job.output)),
+            Kind::ConvTranspose(conv, _) => {
+                conv.multiply_adds(size(job.inputs[0]), size(job.output))
+            }
             _ => job.macs,
         }
     }
@@ -250,6 +256,9 @@ impl Processor {
             Kind::Conv(conv, ending) => {
                 conv.run(x, residual(ending), activation(ending.activation), output);
             }
+            Kind::ConvTranspose(conv, ending) => {
+                conv.run(x, residual(ending), activation(ending.activation), output);
+            }
             Kind::Linear(linear, ending) => {
                 linear.run(x, residual(ending), activation(ending.activation), output);
             }
@@ -257,6 +266,10 @@ impl Processor {
             Kind::LayerNorm(gamma, beta, epsilon) => {
                 cpu::layer_norm(x, gamma, beta, *epsilon, output);
             }
+            Kind::GroupNorm(groups, gamma, beta, epsilon, function) => {
+                cpu::group_norm(x, *groups, gamma, beta, *epsilon, *function, output);
+            }
+            Kind::Resize(filter) => cpu::resize(*filter, x, output),
             Kind::Activate(function) => cpu::activate(*function, x, output),
             Kind::MaxPool(pool) => cpu::max_pool(pool, x, output),
             Kind::AvgPool(pool) => cpu::avg_pool(pool, x, output),
@@ -324,9 +337,12 @@ impl Kind {
     fn name(&self) -> &'static str {
         match self {
             Self::Conv(conv, _) => conv.algorithm(),
+            Self::ConvTranspose(..) => "transposed",
             Self::Linear(..) => "linear",
             Self::Affine(..) => "affine",
             Self::LayerNorm(..) => "layer norm",
+            Self::GroupNorm(..) => "group norm",
+            Self::Resize(_) => "resize",
             Self::Activate(_) => "activate",
             Self::MaxPool(_) | Self::AvgPool(_) | Self::AdaptiveAvgPool => "pool",
             Self::Add(_) => "add",
@@ -363,6 +379,32 @@ fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
                 ending,
             )
         }
+        Work::ConvTranspose {
+            conv,
+            input,
+            weight,
+            bias,
+            ending,
+        } => {
+            let geometry = ConvGeometry {
+                input,
+                output: conv.filters,
+                kernel: conv.kernel,
+                stride: conv.stride,
+                padding: conv.padding,
+                dilation: conv.dilation,
+                groups: conv.groups,
+            };
+            let weights = cpu::Weights {
+                numbers: weight,
+                factors: &[],
+            };
+            let size = [input_shape.rows, input_shape.columns];
+            Kind::ConvTranspose(
+                cpu::ConvTranspose::new(geometry, weights, &bias, size),
+                ending,
+            )
+        }
         Work::Linear {
             weight,
             bias,
@@ -382,6 +424,15 @@ fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
             beta,
             epsilon,
         } => Kind::LayerNorm(gamma, beta, epsilon),
+        Work::GroupNorm {
+            groups,
+            gamma,
+            beta,
+            epsilon,
+            activation: function,
+        } => Kind::GroupNorm(groups, gamma, beta, epsilon, activation(function)),
+        Work::Resize(Resample::Nearest) => Kind::Resize(cpu::Filter::Nearest),
+        Work::Resize(Resample::Bilinear) => Kind::Resize(cpu::Filter::Bilinear),
         Work::Activate(function) => Kind::Activate(activation(Some(function))),
         Work::MaxPool(p) => Kind::MaxPool(pool(p)),
         Work::AvgPool(p) => Kind::AvgPool(pool(p)),

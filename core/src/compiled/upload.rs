@@ -5,8 +5,8 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 
 use super::precision::Precision;
 use crate::binding::LARGEST_BINDING;
-use crate::graph::{Nonlinearity, Pool};
-use crate::kernels::{FrozenConv, conv_options};
+use crate::graph::{Nonlinearity, Pool, Resample};
+use crate::kernels::{FrozenConv, FrozenConvTranspose, conv_options};
 use crate::program::{Ending, SelfAttention, Shape, Work};
 
 /// What a step does, with its numbers on the device.
@@ -14,7 +14,10 @@ use crate::program::{Ending, SelfAttention, Shape, Work};
 pub(super) enum Kind {
     /// As many filters at a time as fit into one of the device's bindings.
     Conv(Vec<FrozenConv>, Ending),
+    ConvTranspose(FrozenConvTranspose, Ending),
     Affine(Tensor<1>, Tensor<1>, Option<Nonlinearity>),
+    GroupNorm(usize, Tensor<1>, Tensor<1>, f64, Option<Nonlinearity>),
+    Resize(Resample),
     LayerNorm(Tensor<1>, Tensor<1>, f64),
     Activate(Nonlinearity),
     MaxPool(Pool),
@@ -74,6 +77,30 @@ impl Upload<'_> {
                 let parts = self.parts(&weight.numbers(), &bias, kernel, &options, size);
                 Kind::Conv(parts, ending)
             }
+            Work::ConvTranspose {
+                conv,
+                input: channels,
+                weight,
+                bias,
+                ending,
+            } => {
+                let [rows, columns] = conv.kernel;
+                let shape = [channels, conv.filters / conv.groups, rows, columns];
+                let weight = self.numbers(weight.to_vec(), shape);
+                let bias = self.vector(bias);
+                Kind::ConvTranspose(FrozenConvTranspose::new(weight, bias, &conv), ending)
+            }
+            Work::GroupNorm {
+                groups,
+                gamma,
+                beta,
+                epsilon,
+                activation,
+            } => {
+                let (gamma, beta) = (self.vector(gamma), self.vector(beta));
+                Kind::GroupNorm(groups, gamma, beta, f64::from(epsilon), activation)
+            }
+            Work::Resize(resample) => Kind::Resize(resample),
             Work::Linear {
                 weight,
                 bias,

@@ -1,8 +1,9 @@
 //! Which kernel does a convolution: a pure function of its sizes and the class of adapter.
 
-use burn::tensor::ops::ConvOptions;
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions};
 use rekindle_shaders::{
-    Activation, Conv, Depthwise, Epilogue, Kernel, Side, Storage, Tier, Window, Winograd,
+    Activation, Conv, ConvDataGradient, Depthwise, DepthwiseDataGradient, Epilogue, Kernel, Side,
+    Storage, Tier, Window, Winograd,
 };
 
 use crate::graph::Nonlinearity;
@@ -49,6 +50,38 @@ impl Sizes {
         }
     }
 
+    /// Those of the convolution whose input's gradient a transposed convolution is: what comes in is that
+    /// convolution's output. From `[N, C, H, W]`, the weight's `[C, filters / groups, rows, columns]`, and the rest.
+    pub fn transposed(
+        [batch, channels, height, width]: [usize; 4],
+        [_, each, rows, columns]: [usize; 4],
+        options: &ConvTransposeOptions<2>,
+    ) -> Self {
+        let side = |axis: usize, output: usize, kernel: usize| {
+            let (stride, dilation) = (options.stride[axis], options.dilation[axis]);
+            let reach = dilation * (kernel - 1) + 1;
+            let whole = (output - 1) * stride + reach + options.padding_out[axis];
+            Side {
+                input: (whole - 2 * options.padding[axis]) as u32,
+                output: output as u32,
+                kernel: kernel as u32,
+                stride: stride as u32,
+                dilation: dilation as u32,
+                padding: options.padding[axis] as u32,
+            }
+        };
+        Self {
+            batch,
+            channels: each * options.groups,
+            filters: channels,
+            groups: options.groups,
+            window: Window {
+                rows: side(0, height, rows),
+                columns: side(1, width, columns),
+            },
+        }
+    }
+
     pub fn is_depthwise(&self) -> bool {
         self.groups == self.channels && self.filters == self.channels
     }
@@ -61,6 +94,17 @@ impl Sizes {
             rows.output as usize,
             columns.output as usize,
             self.filters,
+        ]
+    }
+
+    /// The input's shape, channels last.
+    pub fn input(&self) -> [usize; 4] {
+        let Window { rows, columns } = self.window;
+        [
+            self.batch,
+            rows.input as usize,
+            columns.input as usize,
+            self.channels,
         ]
     }
 
@@ -95,6 +139,49 @@ impl Sizes {
                 Winograd::of(&conv).map_or(Forward::Dense(conv), Forward::Winograd)
             }
             forward => forward,
+        }
+    }
+}
+
+impl Sizes {
+    /// The operation that makes the input's gradient, or a transposed convolution.
+    pub fn backward(&self, epilogue: Epilogue, storage: Storage) -> InputGradient {
+        match self.is_depthwise() {
+            true => InputGradient::Depthwise(DepthwiseDataGradient {
+                batch: self.batch as u32,
+                channels: self.channels as u32,
+                window: self.window,
+                epilogue,
+                storage,
+            }),
+            false => InputGradient::Dense(ConvDataGradient {
+                batch: self.batch as u32,
+                channels: self.channels as u32,
+                out_channels: self.filters as u32,
+                groups: self.groups as u32,
+                window: self.window,
+                epilogue,
+                storage,
+            }),
+        }
+    }
+}
+
+/// How the gradient of a convolution's input is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InputGradient {
+    /// As products of matrices, one for each phase of the stride.
+    Dense(ConvDataGradient),
+    /// Directly: every channel has a window of its own.
+    Depthwise(DepthwiseDataGradient),
+}
+
+impl InputGradient {
+    /// Its kernels, one for each phase of the stride, in any order.
+    pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
+        match self {
+            Self::Dense(gradient) => gradient.kernels(tier),
+            Self::Depthwise(gradient) => gradient.kernels(tier),
         }
     }
 }

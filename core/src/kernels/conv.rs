@@ -16,18 +16,15 @@ use burn::tensor::ops::ConvOptions;
 
 use crate::graph::Conv;
 use {
-    super::adapter::{laid_out, output, runs_wgsl, tier, turned},
-    super::choice::{Forward, Sizes},
+    super::adapter::{laid_out, output, runs_wgsl, storage, tier, turned},
+    super::choice::{Forward, InputGradient, Sizes},
     super::launch::{launch, made},
     burn::backend::TensorMetadata,
     burn::backend::ops::{FloatTensorOps, ModuleOps},
     burn::tensor::{DType, Shape},
     burn_cubecl::Cube,
     burn_cubecl::tensor::CubeTensor,
-    rekindle_shaders::{
-        ConvDataGradient, ConvWeightGradient, DepthwiseDataGradient, DepthwiseWeightGradient,
-        Epilogue, Storage,
-    },
+    rekindle_shaders::{ConvWeightGradient, DepthwiseWeightGradient, Epilogue, Storage, Window},
 };
 
 /// Burn's options for a convolution of maps of this height and width: TensorFlow's padding depends on them.
@@ -166,7 +163,7 @@ fn sizes(x: &CubeTensor, weight: &CubeTensor, options: &ConvOptions<2>) -> Sizes
     Sizes::new(x.shape().dims(), filters, [rows, columns], options)
 }
 
-fn suits(x: &CubeTensor) -> bool {
+pub(super) fn suits(x: &CubeTensor) -> bool {
     runs_wgsl(x) && x.dtype == DType::F32
 }
 
@@ -180,14 +177,7 @@ impl ConvOps for Cube {
             return Self::conv2d(x, weight, None, options);
         }
         let sizes = sizes(&x, &weight, &options);
-        let result = output(&x, sizes.output());
-        let conv = sizes.forward(Epilogue::default(), Storage::F32);
-        let kernel = &made(&conv, tier(&x), Forward::kernels)[0];
-        let x = laid_out(x, CHANNELS_LAST);
-        // [filters, C / groups, rows, columns] → [rows, columns, C / groups, filters]
-        let weight = laid_out(weight, [2, 3, 1, 0]);
-        launch(kernel, &[&x, &weight, &result]);
-        turned(result, CHANNELS_FIRST)
+        convolved(x, weight, &sizes)
     }
 
     fn data_gradient(
@@ -200,43 +190,7 @@ impl ConvOps for Cube {
             return Self::conv2d_x_backward(x, weight, gradient, options);
         }
         let sizes = sizes(&x, &weight, &options);
-        let [batch, channels, height, width] = x.shape().dims();
-        let result = output(&x, [batch, height, width, channels]);
-        let tier = tier(&x);
-        let gradient = laid_out(gradient, CHANNELS_LAST);
-        let (kernels, weight) = match sizes.is_depthwise() {
-            true => {
-                let gradient = DepthwiseDataGradient {
-                    batch: batch as u32,
-                    channels: channels as u32,
-                    window: sizes.window,
-                    storage: Storage::F32,
-                };
-                let kernels = made(&gradient, tier, DepthwiseDataGradient::kernels);
-                (kernels, laid_out(weight, [2, 3, 1, 0]))
-            }
-            false => {
-                let gradient = ConvDataGradient {
-                    batch: batch as u32,
-                    channels: channels as u32,
-                    out_channels: sizes.filters as u32,
-                    groups: sizes.groups as u32,
-                    window: sizes.window,
-                    storage: Storage::F32,
-                };
-                let kernels = made(&gradient, tier, ConvDataGradient::kernels);
-                // [groups · F, C, rows, columns] → [rows, columns, F, groups · C]
-                let [filters, each, rows, columns] = weight.shape().dims();
-                let (groups, per) = (sizes.groups, filters / sizes.groups);
-                let parts = Shape::new([groups, per, each, rows, columns]);
-                let weight = Self::float_reshape(weight, parts);
-                (kernels, laid_out(weight, [3, 4, 1, 0, 2]))
-            }
-        };
-        for kernel in kernels.iter() {
-            launch(kernel, &[&gradient, &weight, &result]);
-        }
-        turned(result, CHANNELS_FIRST)
+        gradient_of_input(weight, gradient, &sizes)
     }
 
     fn weight_gradient(
@@ -249,43 +203,102 @@ impl ConvOps for Cube {
             return Self::conv2d_weight_backward(x, weight, gradient, options);
         }
         let sizes = sizes(&x, &weight, &options);
-        let [_, each, rows, columns] = weight.shape().dims();
-        let result = output(&x, [rows, columns, each, sizes.filters]);
-        let tier = tier(&x);
-        let (kernels, scratch) = match sizes.is_depthwise() {
-            true => {
-                let sum = DepthwiseWeightGradient {
-                    batch: sizes.batch as u32,
-                    channels: sizes.channels as u32,
-                    window: sizes.window,
-                };
-                let kernels = made(&sum, tier, DepthwiseWeightGradient::kernels);
-                (kernels, sum.scratch(tier))
-            }
-            false => {
-                let sum = ConvWeightGradient {
-                    batch: sizes.batch as u32,
-                    channels: sizes.channels as u32,
-                    out_channels: sizes.filters as u32,
-                    groups: sizes.groups as u32,
-                    window: sizes.window,
-                };
-                let kernels = made(&sum, tier, ConvWeightGradient::kernels);
-                (kernels, sum.scratch(tier))
-            }
-        };
-        let x = laid_out(x, CHANNELS_LAST);
-        let gradient = laid_out(gradient, CHANNELS_LAST);
-        match &kernels[..] {
-            [all] => launch(all, &[&x, &gradient, &result]),
-            [parts, sum] => {
-                let scratch = output(&x, [scratch as usize]);
-                launch(parts, &[&x, &gradient, &scratch]);
-                launch(sum, &[&scratch, &result]);
-            }
-            _ => unreachable!("one pass or two"),
-        }
-        // [rows, columns, C / groups, filters] → [filters, C / groups, rows, columns]
-        turned(result, [3, 2, 0, 1])
+        gradient_of_weight(x, gradient, &sizes)
     }
+}
+
+/// A convolution by our kernels, of maps and weights in PyTorch's order.
+pub(super) fn convolved(x: CubeTensor, weight: CubeTensor, sizes: &Sizes) -> CubeTensor {
+    let result = output(&x, sizes.output());
+    let conv = sizes.forward(Epilogue::default(), Storage::F32);
+    let kernel = &made(&conv, tier(&x), Forward::kernels)[0];
+    let x = laid_out(x, CHANNELS_LAST);
+    // [filters, C / groups, rows, columns] → [rows, columns, C / groups, filters]
+    let weight = laid_out(weight, [2, 3, 1, 0]);
+    launch(kernel, &[&x, &weight, &result]);
+    turned(result, CHANNELS_FIRST)
+}
+
+/// The gradient of a convolution's input by our kernels, of a gradient and weights in PyTorch's order.
+pub(super) fn gradient_of_input(
+    weight: CubeTensor,
+    gradient: CubeTensor,
+    sizes: &Sizes,
+) -> CubeTensor {
+    let weight = turned_back(weight, sizes.groups);
+    let gradient = laid_out(gradient, CHANNELS_LAST);
+    let made = gathered(&weight, &gradient, sizes, Epilogue::default(), &[]);
+    turned(made, CHANNELS_FIRST)
+}
+
+/// Weights `[groups · F, C, rows, columns]` as [`gathered`] reads them, `[rows, columns, F, groups · C]`.
+pub(super) fn turned_back(weight: CubeTensor, groups: usize) -> CubeTensor {
+    let [filters, each, rows, columns] = weight.shape().dims();
+    let per = filters / groups;
+    let parts = Shape::new([groups, per, each, rows, columns]);
+    let turned = laid_out(Cube::float_reshape(weight, parts), [3, 4, 1, 0, 2]);
+    Cube::float_reshape(turned, Shape::new([rows, columns, per, groups * each]))
+}
+
+/// The gradient of a convolution's input, which is a transposed convolution: channels last, with what follows.
+pub(super) fn gathered(
+    weight: &CubeTensor,
+    gradient: &CubeTensor,
+    sizes: &Sizes,
+    epilogue: Epilogue,
+    ending: &[&CubeTensor],
+) -> CubeTensor {
+    let result = output(gradient, sizes.input());
+    let backward = sizes.backward(epilogue, storage(gradient));
+    let mut buffers = vec![gradient, weight];
+    buffers.extend(ending);
+    buffers.push(&result);
+    for kernel in made(&backward, tier(gradient), InputGradient::kernels).iter() {
+        launch(kernel, &buffers);
+    }
+    result
+}
+
+/// The gradient of a convolution's weight by our kernels, in PyTorch's order.
+pub(super) fn gradient_of_weight(x: CubeTensor, gradient: CubeTensor, sizes: &Sizes) -> CubeTensor {
+    let Window { rows, columns } = sizes.window;
+    let each = sizes.channels / sizes.groups;
+    let taps = [rows, columns].map(|side| side.kernel as usize);
+    let result = output(&x, [taps[0], taps[1], each, sizes.filters]);
+    let tier = tier(&x);
+    let (kernels, scratch) = match sizes.is_depthwise() {
+        true => {
+            let sum = DepthwiseWeightGradient {
+                batch: sizes.batch as u32,
+                channels: sizes.channels as u32,
+                window: sizes.window,
+            };
+            let kernels = made(&sum, tier, DepthwiseWeightGradient::kernels);
+            (kernels, sum.scratch(tier))
+        }
+        false => {
+            let sum = ConvWeightGradient {
+                batch: sizes.batch as u32,
+                channels: sizes.channels as u32,
+                out_channels: sizes.filters as u32,
+                groups: sizes.groups as u32,
+                window: sizes.window,
+            };
+            let kernels = made(&sum, tier, ConvWeightGradient::kernels);
+            (kernels, sum.scratch(tier))
+        }
+    };
+    let x = laid_out(x, CHANNELS_LAST);
+    let gradient = laid_out(gradient, CHANNELS_LAST);
+    match &kernels[..] {
+        [all] => launch(all, &[&x, &gradient, &result]),
+        [parts, sum] => {
+            let scratch = output(&x, [scratch as usize]);
+            launch(parts, &[&x, &gradient, &scratch]);
+            launch(sum, &[&scratch, &result]);
+        }
+        _ => unreachable!("one pass or two"),
+    }
+    // [rows, columns, C / groups, filters] → [filters, C / groups, rows, columns]
+    turned(result, [3, 2, 0, 1])
 }

@@ -12,8 +12,10 @@ use rekindle_shaders::{AvgPool, Change, Elementwise, GlobalAvgPool, MaxPool, Sid
 use super::adapter::{output, storage, tier};
 use super::choice::named;
 use super::fused::activated;
+use super::group_norm;
 use super::launch::{launch, made_one};
-use crate::graph::{Nonlinearity, Pool};
+use super::resize;
+use crate::graph::{Nonlinearity, Pool, Resample};
 
 /// The largest number of each window.
 ///
@@ -90,6 +92,39 @@ pub fn activate(x: Tensor<4>, activation: Option<Nonlinearity>) -> Tensor<4> {
     }
 }
 
+/// `activation(group_norm(x))`; see [`group_norm`](super::group_norm()).
+///
+/// # Shapes
+///
+/// - x: `[N, H, W, C]`, C a multiple of `groups`
+/// - gamma, beta: `[C]`
+pub fn frozen_group_norm(
+    x: Tensor<4>,
+    groups: usize,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    epsilon: f64,
+    activation: Option<Nonlinearity>,
+) -> Tensor<4> {
+    let (x, gamma, beta) = (
+        x.into_dispatch(),
+        gamma.into_dispatch(),
+        beta.into_dispatch(),
+    );
+    let made = Dispatch::group_norm_last(x, groups, gamma, beta, epsilon, activation);
+    Tensor::from_dispatch(made)
+}
+
+/// Maps resized to `size` rows and columns; see [`resize`](super::resize()).
+///
+/// # Shapes
+///
+/// - x: `[N, H, W, C]`
+/// - returns: `[N, size[0], size[1], C]`
+pub fn frozen_resize(x: Tensor<4>, size: [usize; 2], filter: Resample) -> Tensor<4> {
+    Tensor::from_dispatch(Dispatch::resize_last(x.into_dispatch(), size, filter))
+}
+
 /// The operations, for each backend. Their defaults are the processor's.
 #[backend_extension(Cube, Flex)]
 pub(crate) trait MapOps: Backend {
@@ -139,6 +174,25 @@ pub(crate) trait MapOps: Backend {
 
     fn activate(x: FloatTensor<Self>, activation: Option<Nonlinearity>) -> FloatTensor<Self> {
         activated::<Self>(x, activation)
+    }
+
+    fn group_norm_last(
+        x: FloatTensor<Self>,
+        groups: usize,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        activation: Option<Nonlinearity>,
+    ) -> FloatTensor<Self> {
+        let x = Self::float_permute(x, &[0, 3, 1, 2]);
+        let made = group_norm::in_steps::<Self>(x, groups, gamma, beta, epsilon);
+        activated::<Self>(Self::float_permute(made.maps, &[0, 2, 3, 1]), activation)
+    }
+
+    fn resize_last(x: FloatTensor<Self>, size: [usize; 2], filter: Resample) -> FloatTensor<Self> {
+        let x = Self::float_permute(x, &[0, 3, 1, 2]);
+        let resized = resize::in_steps::<Self>(x, size, filter);
+        Self::float_permute(resized, &[0, 2, 3, 1])
     }
 }
 
@@ -258,5 +312,20 @@ impl MapOps for Cube {
 
     fn activate(x: FloatTensor<Self>, activation: Option<Nonlinearity>) -> FloatTensor<Self> {
         change(x, Change::Nothing, Vec::new(), activation)
+    }
+
+    fn group_norm_last(
+        x: FloatTensor<Self>,
+        groups: usize,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+        activation: Option<Nonlinearity>,
+    ) -> FloatTensor<Self> {
+        group_norm::channels_last(x, groups, [gamma, beta], epsilon, activation).maps
+    }
+
+    fn resize_last(x: FloatTensor<Self>, size: [usize; 2], filter: Resample) -> FloatTensor<Self> {
+        resize::channels_last(x, size, filter)
     }
 }

@@ -9,29 +9,36 @@ mod adapter;
 mod batch_norm;
 pub(crate) mod choice;
 mod conv;
+mod conv_transpose;
 mod frame;
 mod fused;
+mod group_norm;
 mod launch;
 mod maps;
 mod peak;
 mod pixels;
+mod resize;
 #[cfg(test)]
 mod tests;
 mod tokens;
-mod upsample;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use batch_norm::{BatchNormalised, batch_norm_by_batch};
 pub use conv::{conv_options, conv2d};
+pub use conv_transpose::{FrozenConvTranspose, conv_transpose2d};
 pub use frame::Frame;
 pub use fused::{FrozenConv, matmul};
-pub use maps::{activate, add, affine, avg_pool, gate, global_average, max_pool};
+pub use group_norm::group_norm;
+pub use maps::{
+    activate, add, affine, avg_pool, frozen_group_norm, frozen_resize, gate, global_average,
+    max_pool,
+};
 pub use peak::multiply_adds;
 pub use pixels::of_frame;
 pub use pixels::{normalise, views};
+pub use resize::resize;
 pub use tokens::{attention, layer_norm};
-pub use upsample::upsample_bilinear;
 
 static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
 

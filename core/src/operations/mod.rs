@@ -6,11 +6,13 @@ mod arithmetic;
 mod attention;
 mod channels;
 mod conv;
+mod conv_transpose;
 mod drop;
 mod layout;
 mod linear;
 mod norm;
 mod pool;
+mod resize;
 #[cfg(feature = "burn")]
 mod run;
 mod tokens;
@@ -45,7 +47,10 @@ pub(crate) trait Compute {
 pub(crate) fn compute(op: &Op) -> &dyn Compute {
     match op {
         Op::Convolution(op) => op,
+        Op::TransposedConvolution(op) => op,
+        Op::Resize(op) => op,
         Op::BatchNorm(op) => op,
+        Op::GroupNorm(op) => op,
         Op::LayerNorm(op) => op,
         Op::ChannelLayerNorm(op) => op,
         Op::Linear(op) => op,

@@ -10,7 +10,9 @@ use super::layout::{channels_first, channels_last};
 use super::run::each_rank;
 #[cfg(feature = "burn")]
 use super::{Activation, Run, only};
-use crate::graph::{BatchNorm, ChannelLayerNorm, LayerId, LayerKind, LayerNorm, Node, Norm};
+use crate::graph::{
+    BatchNorm, ChannelLayerNorm, GroupNorm, LayerId, LayerKind, LayerNorm, Node, Norm,
+};
 #[cfg(feature = "burn")]
 use crate::kernels;
 use crate::program::{CompileError, Lowering, ValueId, Work};
@@ -136,4 +138,39 @@ fn layer_norm_work(
 fn layer_norm<const D: usize>(x: Tensor<D>, layer: LayerId, run: &Run<'_>) -> Tensor<D> {
     let (gamma, beta) = (run.tensor(layer, 0), run.tensor(layer, 1));
     module::layer_norm(x, gamma, Some(beta), epsilon(run.kind(layer)))
+}
+
+impl Compute for GroupNorm {
+    fn lower<'t>(
+        &self,
+        node: &Node,
+        inputs: &[ValueId],
+        program: &mut Lowering<'_, 't>,
+    ) -> Result<ValueId, CompileError> {
+        let work = Work::GroupNorm {
+            groups: self.groups,
+            gamma: program.tensor(self.layer, "weight")?.to_vec(),
+            beta: program.tensor(self.layer, "bias")?.to_vec(),
+            epsilon: group_epsilon(&program.layers()[self.layer.0].kind) as f32,
+            activation: None,
+        };
+        let shape = program.shape(inputs[0]);
+        Ok(program.step(&node.name, work, inputs, shape))
+    }
+
+    #[cfg(feature = "burn")]
+    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+        let (gamma, beta) = (run.tensor(self.layer, 0), run.tensor(self.layer, 1));
+        let epsilon = group_epsilon(run.kind(self.layer));
+        let map = only(inputs).map();
+        Activation::Map(kernels::group_norm(map, self.groups, gamma, beta, epsilon))
+    }
+}
+
+/// What is added to the variance by a group norm's layer.
+fn group_epsilon(kind: &LayerKind) -> f64 {
+    match kind {
+        LayerKind::GroupNorm { epsilon, .. } => *epsilon,
+        other => unreachable!("a group norm's layer is {other:?}"),
+    }
 }

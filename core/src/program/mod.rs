@@ -6,7 +6,7 @@ pub use lowering::{CompileError, Lowering, maps};
 
 use std::borrow::Cow;
 
-use crate::graph::{Conv, Flow, Nonlinearity, Pool, Schedule};
+use crate::graph::{Conv, ConvTranspose, Flow, Nonlinearity, Pool, Resample, Schedule};
 
 /// The shape of a value for one image, channels last: maps have rows and columns, tokens stand in one
 /// row, features at one position.
@@ -103,6 +103,19 @@ pub enum Work<'t> {
         /// What follows.
         ending: Ending,
     },
+    /// A transposed convolution.
+    ConvTranspose {
+        /// Its geometry.
+        conv: ConvTranspose,
+        /// Channels that come in.
+        input: usize,
+        /// `[input, filters / groups, rows, columns]`
+        weight: &'t [f32],
+        /// `[filters]`
+        bias: Vec<f32>,
+        /// What follows.
+        ending: Ending,
+    },
     /// A linear map of each position.
     Linear {
         /// `[output, input]`
@@ -130,6 +143,21 @@ pub enum Work<'t> {
         /// Added to the variance.
         epsilon: f32,
     },
+    /// Norm over groups of channels and all positions of an image.
+    GroupNorm {
+        /// The groups.
+        groups: usize,
+        /// Factors.
+        gamma: Vec<f32>,
+        /// Summands.
+        beta: Vec<f32>,
+        /// Added to the variance.
+        epsilon: f32,
+        /// What is applied in the end.
+        activation: Option<Nonlinearity>,
+    },
+    /// Maps with other numbers of rows and columns.
+    Resize(Resample),
     /// An elementwise function.
     Activate(Nonlinearity),
     /// The largest value of each window.
@@ -302,6 +330,7 @@ impl Program<'_> {
     pub(crate) fn weights(&self) -> usize {
         let count = |step: &Step| match &step.work {
             Work::Conv { weight, .. } | Work::Linear { weight, .. } => weight.count(),
+            Work::ConvTranspose { weight, .. } => weight.len(),
             _ => 0,
         };
         self.steps.iter().map(count).sum()
@@ -331,6 +360,10 @@ impl Program<'_> {
             match &step.work {
                 Work::Conv { weight, .. } | Work::Linear { weight, .. } => {
                     positions * weight.count()
+                }
+                // Each input pixel meets all weights.
+                Work::ConvTranspose { weight, .. } => {
+                    self.shapes[step.inputs[0]].positions() * weight.len()
                 }
                 Work::Attention(parts) => {
                     2 * parts.windows * parts.tokens * parts.tokens * parts.heads * parts.depth

@@ -43,7 +43,7 @@ impl Default for HeadRecipe {
 }
 
 impl HeadRecipe {
-    /// The two-layer head of seed 003.
+    /// A two-layer head: hidden layer, ReLU, dropout, classifier.
     pub fn mlp() -> Self {
         Self::Mlp {
             hidden: None,

@@ -87,50 +87,18 @@ struct Layer {
 /// Measures, and prints a table.
 pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let device = context.open_device()?;
-    let mut weights = args.weights.weights.as_deref();
-    let is_random = weights.is_none() && !Path::new(&args.model).is_file();
-    if is_random {
-        weights = Some("random");
-    }
-    let model = models::open(&args.model, weights, &device.device, context)?;
-    if is_random {
-        context.console.note(UNTRAINED);
-    }
+    let (model, is_random) = opened(args, &device, context)?;
     kernels::switch(args.kernels == KernelChoice::Ours);
-    let side = model.card.preset.side();
-    let mut random = Random::new(1);
-    let bytes = (0..3 * side * side)
-        .map(|_| random.below(256) as u8)
-        .collect();
-    let crops = vec![RgbImage::new(side, side, bytes)?; args.batch];
-
-    let answer = || -> anyhow::Result<()> {
-        pollster::block_on(async {
-            match args.kernels {
-                KernelChoice::Ours => match model.logits(&crops).await {
-                    // An untrained network may run over, and takes as long all the same.
-                    Err(DeviceError::NotFinite { .. }) if weights == Some("random") => {}
-                    logits => _ = logits?,
-                },
-                // As the network was written down, nothing folded or fused.
-                KernelChoice::Burn => {
-                    let logits = model.forward(model.batch(&crops)).flatten();
-                    let logits = logits.into_data_async().await;
-                    let logits = logits.map_err(DeviceError::execution)?;
-                    // Burn reads back what is looked at, when it is looked at.
-                    std::hint::black_box(logits.iter::<f32>().last());
-                }
-            }
-            Ok(())
-        })
-    };
+    let crops = crops(&model, args.batch)?;
+    let answer = || pollster::block_on(answer(&model, &crops, args.kernels, is_random));
     let mut peak = Peak::new(&device);
     let (first, seconds) = timed(args.runs, context, answer, || peak.ask(context))?;
     peak.ask_all(context)?;
     let median = seconds[seconds.len() / 2];
     let per_image = median / args.batch as f64;
     let gigaflops = |macs: u64| 2.0 * (macs as f64) * (args.batch as f64) / seconds[0] / 1e9;
-    let macs = whole_graph(model.architecture(), &model.card, [side as usize; 2])?.macs();
+    let side = model.card.preset.side() as usize;
+    let macs = whole_graph(model.architecture(), &model.card, [side; 2])?.macs();
     let executed = gigaflops(match args.kernels {
         KernelChoice::Ours => model.multiply_adds()?,
         KernelChoice::Burn => macs,
@@ -189,6 +157,59 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         false => print(&measured)?,
     }
     Ok(ExitCode::Ok)
+}
+
+/// The model, and whether its numbers were drawn at random: nothing is downloaded to see how fast a network is.
+fn opened(
+    args: &BenchArgs,
+    device: &OpenDevice,
+    context: &Context,
+) -> anyhow::Result<(Model, bool)> {
+    let mut weights = args.weights.weights.as_deref();
+    let is_named = weights.is_none() && !Path::new(&args.model).is_file();
+    if is_named {
+        weights = Some("random");
+    }
+    let model = models::open(&args.model, weights, &device.device, context)?;
+    if is_named {
+        context.console.note(UNTRAINED);
+    }
+    Ok((model, weights == Some("random")))
+}
+
+/// A batch of the same picture, of noise.
+fn crops(model: &Model, images: usize) -> anyhow::Result<Vec<RgbImage>> {
+    let side = model.card.preset.side();
+    let mut random = Random::new(1);
+    let bytes = (0..3 * side * side)
+        .map(|_| random.below(256) as u8)
+        .collect();
+    Ok(vec![RgbImage::new(side, side, bytes)?; images])
+}
+
+/// Asks the model about a batch, and waits for all answers.
+async fn answer(
+    model: &Model,
+    crops: &[RgbImage],
+    kernels: KernelChoice,
+    is_random: bool,
+) -> anyhow::Result<()> {
+    match kernels {
+        KernelChoice::Ours => match model.logits(crops).await {
+            // An untrained network may run over, and takes as long all the same.
+            Err(DeviceError::NotFinite { .. }) if is_random => {}
+            logits => _ = logits?,
+        },
+        // As the network was written down, nothing folded or fused.
+        KernelChoice::Burn => {
+            let logits = model.forward(model.batch(crops)).flatten();
+            let logits = logits.into_data_async().await;
+            let logits = logits.map_err(DeviceError::execution)?;
+            // Burn reads back what is looked at, when it is looked at.
+            std::hint::black_box(logits.iter::<f32>().last());
+        }
+    }
+    Ok(())
 }
 
 /// Runs once to warm up, then `runs` times: the first run's seconds, and the others' from the fastest

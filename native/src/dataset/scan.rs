@@ -1,6 +1,6 @@
 //! Listing and hashing the files of a data set.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -258,12 +258,6 @@ impl<'a> Scan<'a> {
             ..
         } = layout;
         let classes = class_names(&folders);
-        let numbers: HashMap<_, _> = classes
-            .iter()
-            .enumerate()
-            .map(|(n, name)| (name, n))
-            .collect();
-        let mut found = Vec::new();
         let skip_link = |path: &PathBuf| {
             let path = relative(self.root, path);
             Skipped::new(path, &PhotoProblem::BadLink)
@@ -272,8 +266,9 @@ impl<'a> Scan<'a> {
         let bad_links = bad_links.iter().filter(is_lost);
         let mut skipped: Vec<Skipped> = bad_links.map(skip_link).collect();
         remarks.extend(self.linked(&folders));
+        let mut found = Vec::new();
         for folder in &folders {
-            let class = numbers.get(&folder.name).copied().unwrap_or_default();
+            let class = classes.binary_search(&folder.name).unwrap_or_default();
             let walked = self.walker.walk(&folder.path)?;
             if let Some((path, cause)) = walked.unreadable.into_iter().next() {
                 return Err(DatasetError::Unlistable { path, cause });
@@ -293,7 +288,35 @@ impl<'a> Scan<'a> {
         if parts.is_empty() && measured.is_none() {
             remarks.extend(nested(&folders, &found, self.root));
         }
+        let items = self.hashed(found, &mut skipped)?;
+        // A folder that vanishes while it is read looks like many missing files; say what really
+        // happened.
+        if !self.root.is_dir() {
+            return Err(DatasetError::RootMissing(self.root.to_owned()));
+        }
+        skipped.sort_by(|a, b| a.path.cmp(&b.path));
+        let dataset = Dataset {
+            root: self.root.to_owned(),
+            classes,
+            items,
+            skipped,
+            other_files,
+            parts,
+            unused: 0,
+            remarks,
+            measured,
+            strict: self.options.strict,
+        };
+        dataset.check()?;
+        Ok(dataset)
+    }
 
+    /// Hashes the photos on all cores; those that cannot be used are skipped.
+    fn hashed(
+        &self,
+        found: Vec<Found>,
+        skipped: &mut Vec<Skipped>,
+    ) -> Result<Vec<Item>, DatasetError> {
         let hashed: Vec<_> = found
             .into_par_iter()
             .map(|found| {
@@ -316,26 +339,7 @@ impl<'a> Scan<'a> {
                 }
             }
         }
-        // A folder that vanishes while it is read looks like many missing files; say what really
-        // happened.
-        if !self.root.is_dir() {
-            return Err(DatasetError::RootMissing(self.root.to_owned()));
-        }
-        skipped.sort_by(|a, b| a.path.cmp(&b.path));
-        let dataset = Dataset {
-            root: self.root.to_owned(),
-            classes,
-            items,
-            skipped,
-            other_files,
-            parts,
-            unused: 0,
-            remarks,
-            measured,
-            strict: self.options.strict,
-        };
-        dataset.check()?;
-        Ok(dataset)
+        Ok(items)
     }
 }
 

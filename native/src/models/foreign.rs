@@ -27,25 +27,9 @@ pub fn from_file(
 ) -> anyhow::Result<(Model, Origin)> {
     stands_behind_the_mark(path, part)?;
     let bytes = read(path)?;
-    let unusable = || format!("cannot use {}", path.display());
-    let parsed = match part {
-        Some(part) => WeightFile::parse_part(&bytes, part),
-        None => WeightFile::parse(&bytes),
-    };
+    let unusable = || unusable(path);
     let file_name = path.file_name().unwrap_or_default().to_string_lossy();
-    let file = parsed
-        .map_err(|error| match error {
-            // Bare numbers, which only the name tells from anything else.
-            WeightsError::NotAWeightFile { .. } if is_tensorflow_data(&file_name) => {
-                WeightsError::NotAWeightFile {
-                    found: "a TensorFlow checkpoint's numbers",
-                    help: TENSORFLOW,
-                }
-            }
-            error => error,
-        })
-        .map_err(ModelError::from)
-        .with_context(unusable)?;
+    let file = parsed(&bytes, part, &file_name).with_context(unusable)?;
     let own = read_card(&file).ok();
     let own = own.filter(|own| own.architecture == architecture.name);
     let hash = hash_file(path).with_context(|| format!("cannot read {}", path.display()))?;
@@ -94,30 +78,61 @@ pub fn from_file(
         }
         (read, _) => read,
     };
-    let (contents, reading) =
-        read.map_err(|error| {
-            let others: Vec<_> = others(&file).map(|part| part.key.as_str()).collect();
-            let cause = match &error {
-                ModelError::Mismatch { cause, .. } => Some(cause.clone()),
-                _ => None,
-            };
-            let error = anyhow::Error::new(error);
-            match (cause, others.first()) {
-                (Some(Cause::OtherNames | Cause::Unknown), Some(first)) => {
-                    let help = format!(
-                        "the file holds more than one dictionary of tensors: `{}` was taken, there is {} too; \
-                         `--weights {}#{first}` takes another",
-                        file.part(),
-                        others.join(", "),
-                        path.display(),
-                    );
-                    error.context(Failure::new(ExitCode::Data, unusable()).with_help(help))
-                }
-                _ => error.context(unusable()),
-            }
-        })?;
+    let (contents, reading) = read.map_err(|error| misfit(error, path, &file))?;
     tell(path, &file, part.is_some(), &reading, context);
     Ok((Model::new(contents, wanted.device), origin))
+}
+
+/// What is said first of a file that is of no use.
+fn unusable(path: &Path) -> String {
+    format!("cannot use {}", path.display())
+}
+
+/// What the file holds, or its dictionary called `part`.
+fn parsed<'b>(
+    bytes: &'b [u8],
+    part: Option<&str>,
+    file_name: &str,
+) -> Result<WeightFile<'b>, ModelError> {
+    let parsed = match part {
+        Some(part) => WeightFile::parse_part(bytes, part),
+        None => WeightFile::parse(bytes),
+    };
+    parsed.map_err(|error| match error {
+        // Bare numbers, which only the name tells from anything else.
+        WeightsError::NotAWeightFile { .. } if is_tensorflow_data(file_name) => {
+            ModelError::from(WeightsError::NotAWeightFile {
+                found: "a TensorFlow checkpoint's numbers",
+                help: TENSORFLOW,
+            })
+        }
+        error => error.into(),
+    })
+}
+
+/// What is said of a file that does not fit its network: where it holds other dictionaries of tensors, one of
+/// them may have been meant.
+fn misfit(error: ModelError, path: &Path, file: &WeightFile<'_>) -> anyhow::Error {
+    let is_other = matches!(
+        &error,
+        ModelError::Mismatch {
+            cause: Cause::OtherNames | Cause::Unknown,
+            ..
+        }
+    );
+    let others: Vec<_> = others(file).map(|part| part.key.as_str()).collect();
+    let error = anyhow::Error::new(error);
+    let Some(first) = others.first().filter(|_| is_other) else {
+        return error.context(unusable(path));
+    };
+    let help = format!(
+        "the file holds more than one dictionary of tensors: `{}` was taken, there is {} too; \
+         `--weights {}#{first}` takes another",
+        file.part(),
+        others.join(", "),
+        path.display(),
+    );
+    error.context(Failure::new(ExitCode::Data, unusable(path)).with_help(help))
 }
 
 /// The names of the classes of a head that tells so many apart, whose file does not say them: those of the

@@ -156,11 +156,15 @@ impl<'a> Scratch<'a> {
             return (init, fans);
         }
         let (weight, bias) = match layer.map(|layer| &layer.kind) {
-            Some(LayerKind::Conv { .. }) => (rules.conv, rules.conv_bias),
-            Some(LayerKind::Linear { .. }) | None => (rules.linear, rules.linear_bias),
-            Some(LayerKind::BatchNorm { .. } | LayerKind::LayerNorm { .. }) => {
-                (Init::Constant(1.0), Init::Constant(0.0))
+            Some(LayerKind::Conv { .. } | LayerKind::ConvTranspose { .. }) => {
+                (rules.conv, rules.conv_bias)
             }
+            Some(LayerKind::Linear { .. }) | None => (rules.linear, rules.linear_bias),
+            Some(
+                LayerKind::BatchNorm { .. }
+                | LayerKind::GroupNorm { .. }
+                | LayerKind::LayerNorm { .. },
+            ) => (Init::Constant(1.0), Init::Constant(0.0)),
             Some(LayerKind::Table(_)) => (Init::Constant(0.0), Init::Constant(0.0)),
         };
         (if is_bias { bias } else { weight }, fans)

@@ -1,6 +1,6 @@
 //! The parts of a network that hold parameters.
 
-use super::op::Conv;
+use super::op::{Conv, ConvTranspose};
 
 /// A layer of a graph, by its place in [`super::Graph::layers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,6 +27,20 @@ pub enum LayerKind {
         input: usize,
         /// The rest.
         conv: Conv,
+    },
+    /// A transposed convolution of so many input channels.
+    ConvTranspose {
+        /// Channels that come in.
+        input: usize,
+        /// The rest.
+        conv: ConvTranspose,
+    },
+    /// Group norm.
+    GroupNorm {
+        /// Channels.
+        channels: usize,
+        /// Added to the variance.
+        epsilon: f64,
     },
     /// Batch norm.
     BatchNorm {
@@ -92,9 +106,15 @@ impl LayerSpec {
                 ],
                 conv.bias.then_some(conv.filters),
             ),
-            LayerKind::BatchNorm { channels: n, .. } | LayerKind::LayerNorm { width: n, .. } => {
-                pair(vec![*n], Some(*n))
+            LayerKind::ConvTranspose { input, conv } => {
+                let [rows, columns] = conv.kernel;
+                let filters = conv.filters / conv.groups;
+                let bias = conv.bias.then_some(conv.filters);
+                pair(vec![*input, filters, rows, columns], bias)
             }
+            LayerKind::BatchNorm { channels: n, .. }
+            | LayerKind::GroupNorm { channels: n, .. }
+            | LayerKind::LayerNorm { width: n, .. } => pair(vec![*n], Some(*n)),
             LayerKind::Linear {
                 input,
                 output,

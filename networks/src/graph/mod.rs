@@ -15,10 +15,11 @@ pub use init::{Init, InitRules, Scratch};
 pub use layer::{LayerId, LayerKind, LayerSpec, Norm};
 pub use op::{
     Activate, AdaptiveAvgPool, Add, Affine, Attention, AvgPool, BatchNorm, ChannelLayerNorm,
-    ChannelShuffle, ChannelsFirst, ChannelsLast, Chunk, ClassToken, Concat, Conv, Convolution,
-    Dropout, FirstToken, Flatten, LayerNorm, Linear, MaxPool, MergePatches, Multiply,
-    Neighbourhood, Nonlinearity, Op, Packing, Padding, Pool, PositionEmbedding, RelativeBias,
-    Scale, StochasticDepth, Tokens, log_offsets, relative_position_index, shift_mask,
+    ChannelShuffle, ChannelsFirst, ChannelsLast, Chunk, ClassToken, Concat, Conv, ConvTranspose,
+    Convolution, Dropout, FirstToken, Flatten, GroupNorm, LayerNorm, Linear, MaxPool, MergePatches,
+    Multiply, Neighbourhood, Nonlinearity, Op, Packing, Padding, Pool, PositionEmbedding,
+    RelativeBias, Resample, Resize, Scale, StochasticDepth, Tokens, TransposedConvolution,
+    log_offsets, relative_position_index, shift_mask,
 };
 pub use schedule::{Flow, Schedule, Unreachable, Values};
 pub use sketch::{AttentionParts, Options, Outputs, PositionBias, Value, sketch};

@@ -23,7 +23,8 @@ use std::rc::Rc;
 
 use super::layer::{LayerId, LayerKind, LayerSpec, Norm};
 use super::op::{
-    self, Attention, Conv, Neighbourhood, Nonlinearity, Op, Packing, Pool, RelativeBias,
+    self, Attention, Conv, ConvTranspose, Neighbourhood, Nonlinearity, Op, Packing, Pool,
+    RelativeBias, Resample,
 };
 use super::{Constant, Drawn, Graph, GraphError, Node, Output, Stage};
 
@@ -366,6 +367,37 @@ impl Value {
             .strided(stride)
     }
 
+    /// A transposed convolution.
+    pub fn conv_transpose(&self, name: &str, conv: ConvTranspose) -> Self {
+        let input = self.channels();
+        let kind = LayerKind::ConvTranspose {
+            input,
+            conv: conv.clone(),
+        };
+        let layer = self.layer(name, kind);
+        let stride = conv.stride[0];
+        let value = self.step(name, op::TransposedConvolution { conv, layer });
+        let finer = |before: usize| before.is_multiple_of(stride).then_some(before / stride);
+        Self {
+            stride: self.stride.and_then(finer),
+            ..value
+        }
+    }
+
+    /// Maps resized to so many rows and columns.
+    pub fn resize(&self, size: [usize; 2], resample: Resample) -> Self {
+        let rows = self.size()[0];
+        let value = self.step("", op::Resize { size, resample });
+        let scaled = |before: usize| {
+            let pixels = before * rows;
+            (size[0] > 0 && pixels.is_multiple_of(size[0])).then(|| pixels / size[0])
+        };
+        Self {
+            stride: self.stride.and_then(scaled),
+            ..value
+        }
+    }
+
     /// The first convolution of a network: it keeps the resolution where a small stem was asked for.
     pub fn stem_conv(&self, name: &str, conv: Conv) -> Self {
         if !self.options().small_stem {
@@ -388,6 +420,13 @@ impl Value {
         let channels = self.channels();
         let layer = self.layer(name, LayerKind::BatchNorm { channels, norm });
         self.step(name, op::BatchNorm { layer })
+    }
+
+    /// Group norm.
+    pub fn group_norm(&self, name: &str, groups: usize, epsilon: f64) -> Self {
+        let channels = self.channels();
+        let layer = self.layer(name, LayerKind::GroupNorm { channels, epsilon });
+        self.step(name, op::GroupNorm { layer, groups })
     }
 
     /// Layer norm over the last axis.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::graph::{Conv, Value};
 use crate::preprocess::Preset;
 
-/// The ways; those for grey pictures are seed 004's.
+/// The ways that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Channels {

@@ -70,6 +70,7 @@ pub enum Attribute<'a> {
     Int(&'a str, i64),
     Float(&'a str, f32),
     Ints(&'a str, Vec<i64>),
+    Text(&'a str, &'a str),
 }
 
 impl Attribute<'_> {
@@ -77,6 +78,7 @@ impl Attribute<'_> {
     fn message(&self) -> Message {
         const FLOAT: i64 = 1;
         const INT: i64 = 2;
+        const STRING: i64 = 3;
         const INTS: i64 = 7;
         match self {
             Self::Int(name, value) => Message::default().text(1, name).int(3, *value).int(20, INT),
@@ -84,6 +86,10 @@ impl Attribute<'_> {
                 .text(1, name)
                 .float(2, *value)
                 .int(20, FLOAT),
+            Self::Text(name, text) => {
+                let message = Message::default().text(1, name).text(4, text);
+                message.int(20, STRING)
+            }
             Self::Ints(name, values) => {
                 let message = Message::default().text(1, name);
                 let message = values.iter().fold(message, |m, &value| m.int(8, value));

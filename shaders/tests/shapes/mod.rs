@@ -123,6 +123,7 @@ fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                     out_channels,
                     groups,
                     window,
+                    epilogue,
                     storage,
                 };
                 add(half, data.kernels(tier));
@@ -149,6 +150,7 @@ fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                     batch,
                     channels,
                     window,
+                    epilogue,
                     storage,
                 };
                 add(half, data.kernels(tier));
@@ -184,6 +186,37 @@ fn convolutions(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                     storage,
                 };
                 add(half, vec![conv.kernel(tier)]);
+                // Transposed convolutions: twice the size, a row and a column beyond the last window's reach.
+                let side = Side {
+                    input: 16,
+                    output: 7,
+                    kernel: 3,
+                    stride: 2,
+                    dilation: 1,
+                    padding: 0,
+                };
+                let window = Window {
+                    rows: side,
+                    columns: side,
+                };
+                let conv = ConvDataGradient {
+                    batch: 1,
+                    channels,
+                    out_channels: channels,
+                    groups: 1,
+                    window,
+                    epilogue,
+                    storage,
+                };
+                add(half, conv.kernels(tier));
+                let conv = DepthwiseDataGradient {
+                    batch: 1,
+                    channels,
+                    window,
+                    epilogue,
+                    storage,
+                };
+                add(half, conv.kernels(tier));
             }
         }
         // A batch of large maps has more workgroups than an axis takes.
@@ -368,22 +401,53 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
         );
         add(false, BatchNormGradient { rows, channels }.kernels(tier));
     }
+    for (images, rows, channels, groups) in [(1, 6, 3, 1), (2, 10_000, 256, 32), (3, 49, 12, 2)] {
+        let gradient = GroupNormGradient {
+            images,
+            rows,
+            channels,
+            groups,
+        };
+        add(false, gradient.kernels(tier));
+        for storage in STORAGES {
+            for activation in [Activation::None, Activation::Relu] {
+                let norm = GroupNorm {
+                    images,
+                    rows,
+                    channels,
+                    groups,
+                    epsilon: 1e-5,
+                    activation,
+                    storage,
+                };
+                add(storage == Storage::F16, norm.kernels(tier));
+            }
+        }
+    }
     for (height, width, out_height, out_width) in [(7, 7, 28, 28), (1, 9, 4, 1), (33, 20, 5, 40)] {
-        for (channels, align_corners) in [(3, false), (64, true)] {
-            let (batch, out_width) = (2, out_width);
-            let resampling = Bilinear {
-                batch,
-                channels,
-                height,
-                width,
-                out_height,
-                out_width,
-                align_corners,
-            };
-            add(
-                false,
-                vec![resampling.kernel(tier), resampling.gradient(tier)],
-            );
+        for channels in [3, 64] {
+            for filter in Filter::ALL {
+                let (input, output) = ([height, width], [out_height, out_width]);
+                for storage in STORAGES {
+                    let resize = Resize {
+                        batch: 2,
+                        channels,
+                        input,
+                        output,
+                        filter,
+                        storage,
+                    };
+                    add(storage == Storage::F16, vec![resize.kernel(tier)]);
+                }
+                let gradient = ResizeGradient {
+                    batch: 2,
+                    channels,
+                    input,
+                    output,
+                    filter,
+                };
+                add(false, vec![gradient.kernel(tier)]);
+            }
         }
     }
     for (bicubic, planes) in [(false, false), (true, true)] {

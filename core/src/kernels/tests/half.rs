@@ -8,10 +8,11 @@ use rekindle_shaders::Tier;
 
 use super::{adapter, compare_within, numbers, pick, read, tensor};
 use crate::device::has_half;
-use crate::graph::{Nonlinearity, Pool};
+use crate::graph::{ConvTranspose, Nonlinearity, Pool, Resample};
 use crate::kernels::adapter::pretend;
 use crate::kernels::{
-    FrozenConv, add, affine, attention, avg_pool, gate, global_average, layer_norm, max_pool,
+    FrozenConv, FrozenConvTranspose, add, affine, attention, avg_pool, frozen_group_norm,
+    frozen_resize, gate, global_average, layer_norm, max_pool,
 };
 use crate::random::Random;
 
@@ -89,12 +90,34 @@ fn sixteen_bits_round_once() {
                     affine(x(), vector(1), vector(2), None).flatten(0, 3),
                     gate(x(), gates(dtype)).flatten(0, 3),
                     layer_norm(x(), vector(3), vector(4), 1e-5).flatten(0, 3),
+                    frozen_group_norm(x(), 1, vector(3), vector(4), 1e-2, relu).flatten(0, 3),
+                    frozen_resize(x(), [5, 9], Resample::Bilinear).flatten(0, 3),
+                    frozen_resize(x(), [9, 2], Resample::Nearest).flatten(0, 3),
                 ]
             };
             let halves = maps(DType::F16).into_iter();
             for (index, (half, whole)) in halves.zip(maps(DType::F32)).enumerate() {
                 compare(&format!("{index} of maps {what}"), &full(half), read(whole));
             }
+
+            let transposed = |dtype: DType| {
+                let conv = ConvTranspose::new(filters, kernel).stride(2).groups(groups);
+                let shape = [channels, filters / groups, kernel, kernel];
+                let weight = tensor(&w, shape, &device).cast(dtype);
+                let bias = tensor(&b, [filters], &device).cast(dtype);
+                let frozen = FrozenConvTranspose::new(weight, bias, &conv);
+                frozen.run(
+                    tensor(&x, [batch, side, side, channels], &device).cast(dtype),
+                    None,
+                    relu,
+                )
+            };
+            let [half, whole] = [DType::F16, DType::F32].map(transposed);
+            compare(
+                &format!("transposed convolution {what}"),
+                &full(half),
+                read(whole),
+            );
 
             let (tokens, heads) = (side, 2);
             let packed = halves_of(&mut random, batch * tokens * 3 * heads * 8);

@@ -4,11 +4,15 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+mod conv_transpose;
 mod convolutions;
+mod group_norm;
 mod half;
 mod maps;
 mod peak;
 mod pixels;
+mod pytorch;
+mod resize;
 mod tokens;
 mod training;
 

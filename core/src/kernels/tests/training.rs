@@ -1,8 +1,7 @@
-//! What only training needs: batch norm by the batch, bilinear resampling, and their gradients.
+//! What only training needs: batch norm by the batch, and its gradients.
 
 use super::{channels_last, compare, everywhere, numbers, pick, read, tensor};
 use crate::kernels::batch_norm::batch_norm_train;
-use crate::kernels::upsample_bilinear;
 
 #[test]
 fn batch_norms_and_their_gradients_are_right() {
@@ -74,57 +73,6 @@ fn batch_norms_and_their_gradients_are_right() {
         compare(&format!("gradient of gamma, {what}"), &found, &dgamma);
         let found = read(beta_tensor.grad(&gradients).unwrap());
         compare(&format!("gradient of beta, {what}"), &found, &dbeta);
-    });
-}
-
-/// The two pixels between which an output pixel lies, and the share of the second, as PyTorch has them.
-fn between(at: usize, side: usize, out: usize, align_corners: bool) -> (usize, usize, f64) {
-    let place = match align_corners {
-        true => at as f64 * (side - 1) as f64 / (out.max(2) - 1) as f64,
-        false => ((at as f64 + 0.5) * side as f64 / out as f64 - 0.5).max(0.0),
-    };
-    let first = (place.floor() as usize).min(side - 1);
-    (first, (first + 1).min(side - 1), place - first as f64)
-}
-
-#[test]
-fn bilinear_resampling_and_its_gradient_are_right() {
-    everywhere(32, |random, device| {
-        let (batch, channels) = (pick(random, &[1, 2]), pick(random, &[1, 3, 4, 12]));
-        let [height, width, rows, columns] =
-            [(); 4].map(|()| pick(random, &[1, 2, 3, 5, 8, 13, 20]));
-        let align_corners = random.below(2) == 1;
-        let (from, to) = (
-            [batch, channels, height, width],
-            [batch, channels, rows, columns],
-        );
-        let x = numbers(random, from.iter().product());
-        let g = numbers(random, to.iter().product());
-        let (mut y, mut dx) = (vec![0.0; g.len()], vec![0.0; x.len()]);
-        for index in 0..g.len() {
-            let (plane, row, column) = (
-                index / (rows * columns),
-                index / columns % rows,
-                index % columns,
-            );
-            let (top, bottom, down) = between(row, height, rows, align_corners);
-            let (left, right, across) = between(column, width, columns, align_corners);
-            for (at_y, share_y) in [(top, 1.0 - down), (bottom, down)] {
-                for (at_x, share_x) in [(left, 1.0 - across), (right, across)] {
-                    let at = (plane * height + at_y) * width + at_x;
-                    y[index] += share_y * share_x * f64::from(x[at]);
-                    dx[at] += share_y * share_x * f64::from(g[index]);
-                }
-            }
-        }
-        let training = device.clone().autodiff();
-        let x_tensor = tensor(&x, from, &training).require_grad();
-        let made = upsample_bilinear(x_tensor.clone(), [rows, columns], align_corners);
-        let gradients = (made.clone() * tensor(&g, to, &training)).sum().backward();
-        let what = format!("{from:?} to {rows}×{columns}, corners aligned {align_corners}");
-        compare(&format!("forward, {what}"), &read(made), &y);
-        let found = read(x_tensor.grad(&gradients).unwrap());
-        compare(&format!("gradient, {what}"), &found, &dx);
     });
 }
 

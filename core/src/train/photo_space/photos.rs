@@ -149,11 +149,6 @@ impl PhotoSpace {
         self.cache.row(image)
     }
 
-    /// The features of all photos, `[N, width]`.
-    pub fn all_features(&self) -> &[f32] {
-        self.cache.rows()
-    }
-
     /// The photos' features as a cache.
     pub fn cache(&self) -> &FeatureCache {
         &self.cache

@@ -69,28 +69,11 @@ impl Reader<'_> {
         level: usize,
     ) -> Result<(), DatasetError> {
         let Sorted {
-            mut parts,
+            parts,
             unlabelled,
             others,
         } = sorted;
-        // What is to be learnt says which classes there are, so it comes first.
-        parts.sort_by_key(|part| part.split);
-        let mut kept: Vec<PartFolder<'_>> = Vec::new();
-        for part in parts {
-            match kept.last() {
-                Some(twin) if twin.split == part.split => {
-                    if !self.holds_photo(part.path)? {
-                        continue;
-                    }
-                    if self.holds_photo(twin.path)? {
-                        return Err(self.same_part(twin.path, part.path));
-                    }
-                    kept.pop();
-                    kept.push(part);
-                }
-                _ => kept.push(part),
-            }
-        }
+        let kept = self.one_of_each(parts)?;
         self.refuse_rivals(layout, &kept, &others)?;
         for (split, path) in unlabelled {
             self.set_unlabelled(layout, split, path)?;
@@ -156,6 +139,32 @@ impl Reader<'_> {
             });
         }
         Ok(())
+    }
+
+    /// The folder of each part that holds photos, or any if none does, in the order of the parts: what is to be
+    /// learnt says which classes there are, so it comes first.
+    fn one_of_each<'e>(
+        &self,
+        mut parts: Vec<PartFolder<'e>>,
+    ) -> Result<Vec<PartFolder<'e>>, DatasetError> {
+        parts.sort_by_key(|part| part.split);
+        let mut kept: Vec<PartFolder<'e>> = Vec::new();
+        for part in parts {
+            match kept.last() {
+                Some(twin) if twin.split == part.split => {
+                    if !self.holds_photo(part.path)? {
+                        continue;
+                    }
+                    if self.holds_photo(twin.path)? {
+                        return Err(self.same_part(twin.path, part.path));
+                    }
+                    kept.pop();
+                    kept.push(part);
+                }
+                _ => kept.push(part),
+            }
+        }
+        Ok(kept)
     }
 
     /// Whether the folders of a part to measure on are no classes: its photos lie in one folder that is

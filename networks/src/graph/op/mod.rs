@@ -9,11 +9,13 @@ mod arithmetic;
 mod attention;
 mod channels;
 mod conv;
+mod conv_transpose;
 mod drop;
 mod layout;
 mod linear;
 mod norm;
 mod pool;
+mod resize;
 mod tokens;
 
 pub use activation::{Activate, Nonlinearity};
@@ -24,11 +26,13 @@ pub use attention::{
 };
 pub use channels::{ChannelShuffle, Chunk, Concat};
 pub use conv::{Conv, Convolution, Padding};
+pub use conv_transpose::{ConvTranspose, TransposedConvolution};
 pub use drop::{Dropout, StochasticDepth};
 pub use layout::{ChannelsFirst, ChannelsLast, Flatten};
 pub use linear::Linear;
-pub use norm::{BatchNorm, ChannelLayerNorm, LayerNorm};
+pub use norm::{BatchNorm, ChannelLayerNorm, GroupNorm, LayerNorm};
 pub use pool::{AdaptiveAvgPool, AvgPool, MaxPool, Pool};
+pub use resize::{Resample, Resize};
 pub use tokens::{ClassToken, FirstToken, MergePatches, PositionEmbedding, Tokens};
 
 use super::{LayerId, LayerSpec};
@@ -122,8 +126,14 @@ macro_rules! operations {
 operations! {
     /// A convolution over maps `[C, H, W]`.
     Convolution,
+    /// A transposed convolution over maps `[C, H, W]`.
+    TransposedConvolution,
+    /// Maps `[C, H, W]` with other numbers of rows and columns.
+    Resize,
     /// Batch norm over channels.
     BatchNorm,
+    /// Norm over groups of channels and all positions.
+    GroupNorm,
     /// Layer norm over the last axis.
     LayerNorm,
     /// Layer norm over the channels of maps.

@@ -117,6 +117,64 @@ impl Operation for ChannelLayerNorm {
     }
 }
 
+/// Norm over groups of channels and all positions of maps `[C, H, W]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GroupNorm {
+    /// Its parameters.
+    pub layer: LayerId,
+    /// How many groups.
+    pub groups: usize,
+}
+
+impl Operation for GroupNorm {
+    fn title(&self) -> Title {
+        Title::Module("GroupNorm")
+    }
+
+    fn layers(&self) -> Vec<LayerId> {
+        vec![self.layer]
+    }
+
+    fn shape(
+        &self,
+        inputs: &[&[usize]],
+        _layers: &[LayerSpec],
+    ) -> Result<Vec<usize>, &'static str> {
+        let [channels, rows, columns] = maps(inputs[0])?;
+        match self.groups > 0 && channels.is_multiple_of(self.groups) {
+            true => Ok(vec![channels, rows, columns]),
+            false => Err("needs channels that divide into its groups"),
+        }
+    }
+
+    fn multiply_adds(&self, _site: &Site) -> u64 {
+        0
+    }
+
+    /// Before operator set 21 ONNX's group norm has a factor a group; so each group is normalised as an instance.
+    fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
+        let shape = site.inputs[0];
+        let epsilon = match site.layers[self.layer.0].kind {
+            LayerKind::GroupNorm { epsilon, .. } => epsilon,
+            _ => 1e-5,
+        };
+        let rest = shape.iter().product::<usize>() / self.groups;
+        let split = writer.reshape(inputs[0], &[self.groups, rest]);
+        let ones = writer.floats("ones", &[self.groups], &vec![1.0; self.groups]);
+        let zeros = writer.floats("zeros", &[self.groups], &vec![0.0; self.groups]);
+        let epsilon = [Float("epsilon", epsilon as f32)];
+        let normed = writer.op("InstanceNormalization", &[&split, &ones, &zeros], &epsilon);
+        let normed = writer.reshape(&normed, shape);
+        let channels = [1, shape[0], 1, 1];
+        let (_, gamma) = writer.values(&site.parameter(self.layer, 0))?;
+        let (_, beta) = writer.values(&site.parameter(self.layer, 1))?;
+        let gamma = writer.floats("gamma", &channels, gamma);
+        let beta = writer.floats("beta", &channels, beta);
+        let scaled = writer.op("Mul", &[&normed, &gamma], &[]);
+        Ok(writer.op("Add", &[&scaled, &beta], &[]))
+    }
+}
+
 fn layer_norm(
     layer: LayerId,
     site: &Site,

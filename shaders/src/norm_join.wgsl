@@ -1,7 +1,7 @@
-// The parts' sums, joined in their order; see batch_norm_parts.wgsl.
+// The parts' sums of each channel of each image, joined in their order; see norm_parts.wgsl.
 //
-// Forward:  In: parts     Out: mean, inverse_std [channel]
-// Gradient: In: parts     Out: dgamma, dbeta [channel]
+// Forward:  In: parts     Out: mean [image, channel], and inverse_std, or squares: Σ(x − mean)²
+// Gradient: In: parts     Out: dgamma, dbeta [image, channel]
 //
 // Tiling: one invocation a Lane. Cost: 8 bytes a part and channel, negligible.
 
@@ -10,15 +10,17 @@ fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let channel = (id.y * FOLD + id.x) * WORKGROUP + lane;
-    if channel >= LANES {
+    let number = (id.y * FOLD + id.x) * WORKGROUP + lane;
+    if number >= IMAGES * LANES {
         return;
     }
+    let first = number / LANES * PARTS;
+    let channel = number % LANES;
     var one = Lane();
     var two = Lane();
     for (var part = 0u; part < PARTS; part++) {
-        let part_one = parts[(part * 2u) * LANES + channel];
-        let part_two = parts[(part * 2u + 1u) * LANES + channel];
+        let part_one = parts[((first + part) * 2u) * LANES + channel];
+        let part_two = parts[((first + part) * 2u + 1u) * LANES + channel];
         //: if gradient
         one += part_one;
         two += part_two;
@@ -32,10 +34,14 @@ fn main(
         //: end
     }
     //: if gradient
-    dgamma[channel] = one;
-    dbeta[channel] = two;
+    dgamma[number] = one;
+    dbeta[number] = two;
     //: else
-    mean[channel] = one;
-    inverse_std[channel] = inverseSqrt(two / f32(ROWS) + EPSILON);
+    mean[number] = one;
+    //: if grouped
+    squares[number] = two;
+    //: else
+    inverse_std[number] = inverseSqrt(two / f32(ROWS) + EPSILON);
+    //: end
     //: end
 }

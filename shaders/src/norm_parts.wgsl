@@ -1,7 +1,9 @@
-// Sums per channel over a part of the rows, for batch normalisation.
+// Sums per channel over a part of an image's rows, for batch and group normalisation. A row is a pixel; batch
+// normalisation takes those of all images for one image's.
 //
-// Forward:  In: x [row, channel]                        Out: result [part, 2, channel]: mean, Σ(x − mean)²
-// Gradient: In: x, dy, mean, inverse_std [channel]      Out: result [part, 2, channel]: Σ dy · (x − mean) · inverse_std, Σ dy
+// Forward:  In: x [image, row, channel]                        Out: result [image, part, 2, channel]: mean, Σ(x − mean)²
+// Gradient: In: x, dy, mean, inverse_std [image, channel]      Out: result [image, part, 2, channel]:
+//           Σ dy · (x − mean) · inverse_std, Σ dy
 //
 // Tiling: one invocation takes one Lane (four channels, or one where they do not divide by four) of
 // PART_ROWS rows; neighbours take neighbouring channels. Squares are taken of distances to the
@@ -16,25 +18,28 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let number = (id.y * FOLD + id.x) * WORKGROUP + lane;
-    if number >= LANES * PARTS {
+    if number >= IMAGES * PARTS * LANES {
         return;
     }
     let channel = number % LANES;
     let part = number / LANES;
-    let first = part * PART_ROWS;
-    let end = min(first + PART_ROWS, ROWS);
+    let image = part / PARTS;
+    let first = image * ROWS + part % PARTS * PART_ROWS;
+    let end = min(first + PART_ROWS, (image + 1u) * ROWS);
     var one = Lane();
     var two = Lane();
     //: if gradient
+    let centre = mean[image * LANES + channel];
+    let scale = inverse_std[image * LANES + channel];
     for (var row = first; row < end; row++) {
-        let slope = dy[row * LANES + channel];
-        one = fma(slope, (x[row * LANES + channel] - mean[channel]) * inverse_std[channel], one);
+        let slope = Lane(dy[row * LANES + channel]);
+        one = fma(slope, (Lane(x[row * LANES + channel]) - centre) * scale, one);
         two += slope;
     }
     //: else
-    let origin = x[first * LANES + channel];
+    let origin = Lane(x[first * LANES + channel]);
     for (var row = first; row < end; row++) {
-        let distance = x[row * LANES + channel] - origin;
+        let distance = Lane(x[row * LANES + channel]) - origin;
         one += distance;
         two = fma(distance, distance, two);
     }
