@@ -7,6 +7,7 @@ use rekindle_core::model::Model;
 #[cfg(feature = "gpu")]
 use rekindle_core::model::Tensor;
 use rekindle_core::postprocess::Prediction;
+use rekindle_core::task::Task;
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -131,9 +132,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the bytes are not a model file, or a damaged one. The former model stays.
+    /// When the bytes are not a model file, or a damaged one, or the model does not classify photos. The former
+    /// model stays.
     pub async fn load(&mut self, bytes: Vec<u8>) -> Answer<JsValue> {
         let model = Model::open(bytes, &self.open.device).map_err(failed)?;
+        let card = &model.card;
+        let is_ours = card
+            .task
+            .must_be(Task::Classify, "this page", &card.architecture);
+        is_ours.map_err(failed)?;
         self.project = self.project.emptied(model.graph().features());
         self.base = Some(model);
         self.answer_by(None);

@@ -7,12 +7,14 @@ use std::sync::{Arc, OnceLock};
 use burn::tensor::Tensor;
 
 use super::Model;
+use super::segment::Sizes;
 #[cfg(feature = "burn")]
 use crate::compiled::Adapter;
 use crate::compiled::{Precision, Processor, fuse, lower};
 use crate::device::DeviceError;
 #[cfg(feature = "burn")]
 use crate::device::is_processor;
+use crate::graph::Graph;
 use crate::image::RgbImage;
 use crate::program::{Program, Timing};
 use crate::weights::first_strange;
@@ -23,6 +25,8 @@ pub(super) struct Frozen {
     precision: Precision,
     features: Arc<OnceLock<Compiled>>,
     logits: Arc<OnceLock<Compiled>>,
+    /// To the logits, for pictures of some sizes.
+    pub sizes: Sizes,
 }
 
 /// A program, ready for the device.
@@ -33,6 +37,45 @@ pub(super) enum Compiled {
     Adapter(Adapter),
 }
 
+impl Compiled {
+    /// Whether the device can hold what is made of one image.
+    pub fn fits(&self) -> bool {
+        match self {
+            Self::Processor(_) => true,
+            #[cfg(feature = "burn")]
+            Self::Adapter(adapter) => adapter.fits(),
+        }
+    }
+
+    /// Frees what is kept between runs to be used again.
+    pub fn rest(&self) {
+        match self {
+            Self::Processor(processor) => processor.rest(),
+            // The device's own pool is shared by all that runs there.
+            #[cfg(feature = "burn")]
+            Self::Adapter(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+impl Compiled {
+    /// What computes nothing: it puts out its image.
+    pub fn nothing() -> Self {
+        let shape = crate::program::Shape {
+            rows: 1,
+            columns: 1,
+            channels: 1,
+        };
+        let program = Program {
+            shapes: vec![shape],
+            steps: Vec::new(),
+            outputs: vec![0],
+        };
+        Self::Processor(Processor::new(program))
+    }
+}
+
 impl Frozen {
     /// What stays true under another head.
     pub fn without_head(&self) -> Self {
@@ -40,6 +83,7 @@ impl Frozen {
             precision: self.precision,
             features: Arc::clone(&self.features),
             logits: Arc::default(),
+            sizes: Sizes::default(),
         }
     }
 
@@ -107,20 +151,29 @@ impl Model {
         compiled(&self.frozen.features, || {
             let features = self.graph().value("features");
             let features = features.ok_or(DeviceError::execution("it has no pooled features"))?;
-            self.compile(features)
+            self.compile_like(self.graph(), features, None)
         })
     }
 
     /// The network to its logits, the head's lift still on them, likewise.
     pub(super) fn to_logits(&self) -> Result<&Compiled, DeviceError> {
-        compiled(&self.frozen.logits, || self.compile(self.graph().output()))
+        compiled(&self.frozen.logits, || {
+            let graph = self.graph();
+            self.compile_like(graph, graph.output(), None)
+        })
     }
 
-    /// What puts out a value of the graph.
-    fn compile(&self, wanted: usize) -> Result<Compiled, DeviceError> {
+    /// What puts out a value of the network's graph at some size of pictures. Weights that a `sibling`, compiled
+    /// for another size, has packed already are shared with it.
+    pub(super) fn compile_like(
+        &self,
+        graph: &Graph,
+        wanted: usize,
+        sibling: Option<&Compiled>,
+    ) -> Result<Compiled, DeviceError> {
         let tensors = self.state_dict();
-        let program = lower(self.graph(), &tensors, &[wanted]).map_err(DeviceError::execution)?;
-        Ok(self.placed(program))
+        let program = lower(graph, &tensors, &[wanted]).map_err(DeviceError::execution)?;
+        Ok(self.placed(program, sibling))
     }
 
     /// What a compiled network says of some crops.
@@ -146,14 +199,23 @@ impl Model {
     }
 
     /// The program with its numbers where the model's device wants them.
-    fn placed(&self, program: Program<'_>) -> Compiled {
+    fn placed(&self, program: Program<'_>, sibling: Option<&Compiled>) -> Compiled {
         let program = fuse(program);
         #[cfg(feature = "burn")]
         if !is_processor(&self.device) {
             let precision = self.frozen.precision;
-            return Compiled::Adapter(Adapter::new(program, &self.device, precision));
+            let sibling = match sibling {
+                Some(Compiled::Adapter(adapter)) => Some(adapter),
+                _ => None,
+            };
+            let adapter = Adapter::like(program, &self.device, precision, sibling);
+            return Compiled::Adapter(adapter);
         }
-        Compiled::Processor(Processor::new(program))
+        let sibling = match sibling {
+            Some(Compiled::Processor(processor)) => Some(processor),
+            _ => None,
+        };
+        Compiled::Processor(Processor::like(program, sibling))
     }
 
     /// Multiply-adds that the compiled network carries out for one image: fewer than it is made of where

@@ -1,6 +1,7 @@
 //! A network with its head, its classes and the way photos must be prepared for it.
 
 mod frozen;
+mod segment;
 #[cfg(feature = "burn")]
 mod steps;
 #[cfg(test)]
@@ -10,6 +11,8 @@ pub use rekindle_networks::model::{
     Cause, Channels, Contents, FORMAT, METADATA_KEY, ModelCard, ModelError, PhotoHashes, Purpose,
     Reading, imagenet_class_of_synset, imagenet_classes, port_kernels, read_card, whole_graph,
 };
+
+pub use segment::SegmentError;
 
 use std::ops::{Deref, DerefMut};
 
