@@ -48,6 +48,8 @@ struct DeviceDescription<'a> {
 #[serde(rename_all = "camelCase")]
 struct ModelInfo<'a> {
     architecture: &'a str,
+    /// What timm calls it, where torchvision has no such network.
+    timm: Option<&'static str>,
     classes: &'a [String],
     /// The ids of the classes of a head that was fitted here.
     class_ids: Option<&'a [u32]>,
@@ -158,6 +160,7 @@ impl Session {
         let head = card.head.name();
         to_js(&ModelInfo {
             architecture: &card.architecture,
+            timm: model.architecture().timm,
             classes: &card.classes,
             class_ids: self.head.as_ref().map(|head| &head.classes[..]),
             head,
