@@ -141,6 +141,11 @@ fn cards() -> Vec<Vec<u8>> {
         ("vit_tiny_patch16_224", mlp(8, 0.0), Channels::GreyConvolved),
         ("alexnet", HeadKind::Original, Channels::GreyLuminance),
         ("maxvit_t", HeadKind::Original, Channels::Rgb),
+        (
+            "lraspp_mobilenet_v3_large",
+            HeadKind::Original,
+            Channels::Rgb,
+        ),
     ];
     let cards = heads.into_iter().filter_map(|(name, head, channels)| {
         let architecture = find(name).ok()?;

@@ -130,6 +130,10 @@ fn unanswered(error: SegmentError, model: &Model, path: &Path) -> anyhow::Error 
         }
         SegmentError::Task(error) => anyhow::Error::new(error),
         SegmentError::Input(error) => anyhow::Error::new(error).context(what()),
-        SegmentError::Scores(error) => anyhow::Error::new(error).context(what()),
+        SegmentError::Scores(error) => {
+            let failure = Failure::new(ExitCode::Data, format!("{}: {error}", what()));
+            let help = "the model is not one that gives each pixel a class: take another";
+            failure.with_help(help).into()
+        }
     }
 }

@@ -21,10 +21,10 @@ use std::collections::HashMap;
 use std::ops::Add;
 use std::rc::Rc;
 
+use super::geometry::{Conv, ConvTranspose};
 use super::layer::{LayerId, LayerKind, LayerSpec, Norm};
 use super::op::{
-    self, Attention, Conv, ConvTranspose, Neighbourhood, Nonlinearity, Op, Packing, Pool,
-    RelativeBias, Resample,
+    self, Attention, Neighbourhood, Nonlinearity, Op, Packing, Pool, RelativeBias, Resample,
 };
 use super::{Constant, Drawn, Graph, GraphError, Node, Output, Stage};
 

@@ -104,9 +104,10 @@ fn print(
         });
     }
     let mut text = plain_line(&path.display().to_string()).into_owned();
-    for Share { class, share } in shares {
+    // What would be shown as nothing is left out; --json has it.
+    for Share { class, share } in shares.iter().filter(|share| share.share >= 5e-4) {
         let bar = "█".repeat((20.0 * share).round() as usize);
-        let share = percent(share);
+        let share = percent(*share);
         text += &format!("\n  {share:>7}  {bar:<20}  {class}");
     }
     if let Some(files) = files {
