@@ -90,7 +90,7 @@ impl HeadTrainer {
                     .map(|weight| weight as f32)
                     .collect();
                 let config = MlpConfig {
-                    hidden: hidden.unwrap_or(2 * examples.width),
+                    hidden: hidden.unwrap_or(MlpConfig::WIDENING * examples.width),
                     dropout: *dropout,
                 };
                 let trainer = MlpTrainer::new(
