@@ -64,6 +64,16 @@ impl Conv {
         }
     }
 
+    /// Whether weights of this geometry would be packed as they are here for maps of this size.
+    pub fn is_for(&self, geometry: &ConvGeometry, input_size: [usize; 2]) -> bool {
+        let is_suited = match &self.algorithm {
+            Algorithm::Depthwise(_) => true,
+            Algorithm::Winograd(winograd) => winograd.is_for(geometry, input_size),
+            Algorithm::Dense(_) => !Winograd::suits(geometry, input_size),
+        };
+        self.geometry == *geometry && is_suited
+    }
+
     /// The shape.
     pub fn geometry(&self) -> &ConvGeometry {
         &self.geometry
@@ -158,6 +168,12 @@ impl Linear {
     pub fn new(input: usize, output: usize, weights: Weights<'_>, bias: &[f32]) -> Self {
         let geometry = ConvGeometry::pointwise(input, output);
         Self(Conv::new(geometry, weights, bias, [1, 1]))
+    }
+
+    /// Numbers of a pixel that come in, and that go out.
+    pub fn size(&self) -> [usize; 2] {
+        let geometry = self.0.geometry();
+        [geometry.input, geometry.output]
     }
 
     /// Multiplies every pixel.

@@ -15,7 +15,7 @@ const COST: usize = 4;
 
 /// Pixels whose sums are taken in f32: few enough that nothing is rounded away, and that their channels are still in
 /// the nearest cache when they are read again.
-const BLOCK: usize = 64;
+const BLOCK: usize = 32;
 
 /// The mean of each channel over a block of pixels, and the sum of squared distances from it.
 struct Moments {
@@ -186,34 +186,42 @@ fn affine(
 ) -> (Vec<f32>, Vec<f32>) {
     let channels = gamma.len();
     let share = channels / groups;
-    let blocks = || moments.chunks_exact(2 * channels).enumerate();
-    let pixels = |block: usize| BLOCK.min(area - block * BLOCK) as f64;
     let count = (area * share) as f64;
-    let (mut scale, mut shift) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
-    for group in (0..channels).step_by(share) {
-        let own = group..group + share;
-        let mean = blocks()
-            .map(|(block, moments)| {
-                let means = moments[own.clone()].iter();
-                pixels(block) * means.map(|&mean| f64::from(mean)).sum::<f64>()
-            })
-            .sum::<f64>()
-            / count;
-        let squares: f64 = blocks()
-            .map(|(block, moments)| {
-                let (means, squares) = moments.split_at(channels);
-                let between = means[own.clone()].iter();
-                let between = between.map(|&own| (f64::from(own) - mean).powi(2));
-                let within = squares[own.clone()].iter().map(|&sum| f64::from(sum));
-                pixels(block) * between.sum::<f64>() + within.sum::<f64>()
-            })
-            .sum();
-        let inverse = 1.0 / (squares / count + f64::from(epsilon)).sqrt();
-        for (gamma, beta) in gamma[own.clone()].iter().zip(&beta[own]) {
-            let factor = inverse * f64::from(*gamma);
-            scale.push(factor as f32);
-            shift.push((f64::from(*beta) - mean * factor) as f32);
+    // Over the blocks channel by channel, over the channels of a group afterwards.
+    let blocks = || {
+        let blocks = moments.chunks_exact(2 * channels).enumerate();
+        blocks.map(|(block, moments)| {
+            let pixels = BLOCK.min(area - block * BLOCK) as f64;
+            (pixels, moments.split_at(channels))
+        })
+    };
+    let by_group = |sums: &[f64]| -> Vec<f64> {
+        let groups = sums.chunks_exact(share);
+        groups.map(|own| own.iter().sum::<f64>() / count).collect()
+    };
+    let mut sums = vec![0.0; channels];
+    for (pixels, (means, _)) in blocks() {
+        for (sum, mean) in sums.iter_mut().zip(means) {
+            *sum += pixels * f64::from(*mean);
         }
+    }
+    let means = by_group(&sums);
+    let centres: Vec<f64> = (0..channels).map(|at| means[at / share]).collect();
+    sums.fill(0.0);
+    for (pixels, (means, squares)) in blocks() {
+        let own = means.iter().zip(squares).zip(&centres);
+        for (sum, ((mean, squares), centre)) in sums.iter_mut().zip(own) {
+            let distance = f64::from(*mean) - centre;
+            *sum += pixels * distance * distance + f64::from(*squares);
+        }
+    }
+    let variances = by_group(&sums);
+    let (mut scale, mut shift) = (Vec::with_capacity(channels), Vec::with_capacity(channels));
+    for (channel, (gamma, beta)) in gamma.iter().zip(beta).enumerate() {
+        let variance = variances[channel / share] + f64::from(epsilon);
+        let factor = f64::from(*gamma) / variance.sqrt();
+        scale.push(factor as f32);
+        shift.push((f64::from(*beta) - centres[channel] * factor) as f32);
     }
     (scale, shift)
 }

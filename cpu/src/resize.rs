@@ -57,6 +57,8 @@ struct Line<'a> {
     lines: [*const f32; 2],
     share: f32,
     columns: &'a [Between],
+    /// Elements that can be read from either line's start.
+    room: usize,
     input_pitch: usize,
     output: *mut f32,
     output_pitch: usize,
@@ -65,38 +67,49 @@ struct Line<'a> {
 }
 
 impl Line<'_> {
-    /// Calls `at` with the first channel of each vector of a pixel. The last vector takes channels again that the one
-    /// before took rather than fewer than it holds; only a pixel narrower than a vector has to be taken in part.
-    #[inline(always)]
-    fn vectors(channels: usize, lanes: usize, mut at: impl FnMut(usize)) {
-        let mut channel = 0;
-        while channel + lanes <= channels {
-            at(channel);
-            channel += lanes;
-        }
-        if channel < channels && channels > lanes {
-            at(channels - lanes);
-        }
-    }
-
     /// Writes every pixel: `of` makes some of its channels.
     #[inline(always)]
     unsafe fn each<S: Simd>(&self, of: impl Fn(&Between, usize, usize) -> Floats<S>) {
         let lanes = S::lanes32();
+        if self.channels < lanes {
+            // SAFETY: the caller's.
+            return unsafe { self.each_narrow::<S>(of) };
+        }
         // SAFETY: whoever made the line vouches for its pixels.
         unsafe {
             for (x, place) in self.columns.iter().enumerate() {
                 let to = self.output.add(x * self.output_pitch);
-                if self.channels < lanes {
-                    store_some(to, of(place, 0, self.channels), self.channels);
-                    continue;
+                let mut channel = 0;
+                while channel + lanes <= self.channels {
+                    store(to.add(channel), of(place, channel, lanes));
+                    channel += lanes;
                 }
-                Self::vectors(
-                    self.channels,
-                    lanes,
-                    #[inline(always)]
-                    |channel| store(to.add(channel), of(place, channel, lanes)),
-                );
+                if channel < self.channels {
+                    // Some channels again rather than fewer than a vector holds.
+                    let last = self.channels - lanes;
+                    store(to.add(last), of(place, last, lanes));
+                }
+            }
+        }
+    }
+
+    /// The same for pixels narrower than a vector.
+    #[inline(always)]
+    unsafe fn each_narrow<S: Simd>(&self, of: impl Fn(&Between, usize, usize) -> Floats<S>) {
+        let lanes = S::lanes32();
+        // What a whole vector writes beyond its pixel, the pixels after it write anew, if they follow without a gap.
+        let dense = self.output_pitch == self.channels;
+        // SAFETY: whoever made the line vouches for its pixels.
+        unsafe {
+            for (x, place) in self.columns.iter().enumerate() {
+                let to = self.output.add(x * self.output_pitch);
+                let left = (self.columns.len() - x) * self.output_pitch;
+                let read = place.first.max(place.second) * self.input_pitch + lanes;
+                if dense && left >= lanes && read <= self.room {
+                    store(to, of(place, 0, lanes));
+                } else {
+                    store_some(to, of(place, 0, self.channels), self.channels);
+                }
             }
         }
     }
@@ -196,12 +209,11 @@ pub fn resize(filter: Filter, input: View<'_>, output: ViewMut<'_>) {
         for line in chunk(lines, 1, index, count) {
             let place = down[line % rows];
             let first = line / rows * input.rows;
-            let from = |row: usize| {
-                let start = (first + row) * input.columns * input.pitch;
-                input.data[start..].as_ptr()
-            };
+            let from = |row: usize| &input.data[(first + row) * input.columns * input.pitch..];
+            let lines = [from(place.first), from(place.second)];
             level.run(Line {
-                lines: [from(place.first), from(place.second)],
+                room: lines[0].len().min(lines[1].len()),
+                lines: lines.map(<[f32]>::as_ptr),
                 share: place.share,
                 columns: &across,
                 input_pitch: input.pitch,

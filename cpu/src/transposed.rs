@@ -110,6 +110,11 @@ impl ConvTranspose {
         &self.geometry
     }
 
+    /// One word for listings.
+    pub fn algorithm(&self) -> &'static str {
+        "transposed"
+    }
+
     /// Multiply-adds that are carried out for one image of so many rows and columns whose output has so many.
     pub fn multiply_adds(&self, input: [usize; 2], output: [usize; 2]) -> u64 {
         let phases = self.phases.iter().map(|phase| {

@@ -245,6 +245,11 @@ impl Winograd {
         outputs(geometry, size).is_some()
     }
 
+    /// Whether its weights are packed as they would be for maps of a size.
+    pub(crate) fn is_for(&self, geometry: &ConvGeometry, size: [usize; 2]) -> bool {
+        outputs(geometry, size) == Some(self.outputs)
+    }
+
     /// Packs weights `[output, input, 3, 3]`.
     pub(crate) fn new(
         level: Level,

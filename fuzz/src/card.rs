@@ -69,7 +69,7 @@ pub fn network(bytes: &[u8]) {
         0 => Channels::Rgb,
         1 => Channels::GreyRepeated,
         2 => Channels::GreyMean,
-        _ => Channels::GreyAdapter,
+        _ => Channels::GreyConvolved,
     };
     let card = ModelCard {
         classes: vec!["a class".to_owned(); usize::from(options >> 2) + 1],

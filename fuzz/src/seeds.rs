@@ -138,7 +138,7 @@ fn cards() -> Vec<Vec<u8>> {
             Channels::GreyMean,
         ),
         ("squeezenet1_1", mlp(8, 0.5), Channels::Rgb),
-        ("vit_tiny_patch16_224", mlp(8, 0.0), Channels::GreyAdapter),
+        ("vit_tiny_patch16_224", mlp(8, 0.0), Channels::GreyConvolved),
         ("alexnet", HeadKind::Original, Channels::GreyLuminance),
         ("maxvit_t", HeadKind::Original, Channels::Rgb),
     ];

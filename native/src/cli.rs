@@ -285,9 +285,15 @@ pub struct PredictArgs {
     /// Which photos are read.
     #[command(flatten)]
     pub photos: PhotoArgs,
-    /// How many classes to show.
-    #[arg(long, short = 'k', default_value_t = 5, value_parser = count(1, MANY))]
-    pub top: usize,
+    /// How many classes to show of a photo, the best or the largest first: 5 when not given, or, of a network
+    /// that segments, all that the photo has.
+    #[arg(long, short = 'k', value_parser = count(1, MANY))]
+    pub top: Option<usize>,
+    /// Networks that segment: write pictures into this folder, of each photo NAME.mask.png (a palette PNG, a
+    /// pixel's number being its class) and NAME.overlay.png (the photo under its classes' colours). Nothing
+    /// there is overwritten.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
     /// Fail on photos that cannot be read instead of skipping them.
     #[arg(long)]
     pub strict: bool,
@@ -298,7 +304,8 @@ pub struct PredictArgs {
 pub struct EvaluateArgs {
     /// A model file, or the name of a network.
     pub model: String,
-    /// The folder: one folder of photos a class, with or without test/, val/ and train/ above them.
+    /// The folder: one folder of photos a class, with or without test/, val/ and train/ above them. For a network
+    /// that segments: JPEGImages/ and SegmentationClass/ as PASCAL VOC has them, or images/ and masks/.
     pub dir: PathBuf,
     /// The network's weights, when it is given by name. A head for other classes than ImageNet's is taken
     /// to be for the folder's, in the order of their names.
@@ -307,7 +314,8 @@ pub struct EvaluateArgs {
     /// Which photos are read.
     #[command(flatten)]
     pub photos: PhotoArgs,
-    /// Which part of a divided folder to measure on: test/ when not given, else val/, else train/.
+    /// Which part of a divided folder to measure on: test/ when not given, else val/, else train/. With PASCAL
+    /// VOC's lists, those in ImageSets/Segmentation/: val.txt when not given.
     #[arg(long, value_enum, value_name = "PART")]
     pub split: Option<PartChoice>,
     /// Fail on photos that cannot be read instead of skipping them.

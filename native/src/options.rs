@@ -70,7 +70,9 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
         "quiet" | "offline" => Some(Always),
         _ => match command {
             Command::Train(args) => train(args, option),
-            Command::Predict(_) => listed(option, &["weights", "top", "strict", "max-pixels"]),
+            Command::Predict(_) => {
+                listed(option, &["weights", "top", "out", "strict", "max-pixels"])
+            }
             Command::Evaluate(_) => listed(
                 option,
                 &["weights", "split", "strict", "min-accuracy", "max-pixels"],
@@ -279,7 +281,7 @@ mod tests {
         ! train d --precision full : predict
         ! --precision half train d : predict
         train d --device cpu --json --quiet --offline
-        predict m i --max-pixels 9000000 --weights random --top 3 --strict --precision half --device cpu --json
+        predict m i --max-pixels 9000000 --weights random --top 3 --out o --strict --precision half --device cpu --json
         evaluate m d --max-pixels 9000000 --weights w.pth --split val --strict --min-accuracy 0.5 --precision half --device cpu --json
         ! models --device cpu : train
         ! models --precision full : predict

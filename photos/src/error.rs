@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rekindle_networks::preprocess::TooLong;
 use thiserror::Error;
 
 use super::foreign::{Foreign, help_with_other};
@@ -82,6 +83,9 @@ pub enum PhotoProblem {
         /// What was allowed.
         bound: Bound,
     },
+    /// So long and thin that a network which is to see all of it cannot be given it.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
     /// More passes over the picture than any encoder makes of one of that size: a small file could keep a
     /// decoder busy for minutes.
     #[error(
@@ -170,6 +174,7 @@ impl PhotoProblem {
             Self::NotAnImage(_) => "not_an_image",
             Self::Unsupported(_) | Self::Foreign(_) => "unsupported_format",
             Self::TooLarge { .. } | Self::TooManyScans { .. } => "too_large",
+            Self::TooLong(_) => "too_long",
             Self::FileTooLarge { .. } => "file_too_large",
             Self::OutOfMemory => "out_of_memory",
             Self::Corrupt(_) => "corrupt",
@@ -192,6 +197,9 @@ impl PhotoProblem {
                 "scale the picture down first (networks see a few hundred pixels a side), or raise \
                  the limit with --max-pixels, where there is memory for it",
             ),
+            Self::TooLong(_) => {
+                Some("cut it into parts that are less long, or cut off what does not matter")
+            }
             Self::TooManyScans { .. } => Some(
                 "store it in one scan, which changes no pixel: `jpegtran -copy all -outfile NEW.jpg FILE`",
             ),

@@ -3,7 +3,9 @@
 // Forward:  In: parts     Out: mean [image, channel], and inverse_std, or squares: Σ(x − mean)²
 // Gradient: In: parts     Out: dgamma, dbeta [image, channel]
 //
-// Tiling: one invocation a Lane. Cost: 8 bytes a part and channel, negligible.
+// Tiling: one invocation a Lane.
+// Limits: none beyond 2^31 numbers.
+// Cost: 8 bytes a part and channel, negligible.
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(

@@ -65,6 +65,28 @@ fn every_torchvision_classifier_is_there_with_its_numbers() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+#[test]
+fn networks_that_torchvision_lacks_say_what_timm_calls_them() {
+    let torchvision = torchvision();
+    for architecture in architectures() {
+        let name = architecture.name;
+        // The tables of weights are made from torchvision and timm themselves.
+        let is_of = |source| architecture.weights.iter().any(|w| w.source == source);
+        let is_torchvisions = torchvision.contains_key(name) || is_of("torchvision");
+        assert_eq!(architecture.timm.is_none(), is_torchvisions, "{name}");
+        // timm's files are called as its networks are, with the tag of their training behind.
+        let timms = architecture.weights.iter().filter(|w| w.source == "timm");
+        for weights in timms {
+            let called = architecture.timm.unwrap();
+            assert!(
+                weights.file_name.starts_with(called) || weights.file_name.starts_with(name),
+                "{name}: {}",
+                weights.file_name
+            );
+        }
+    }
+}
+
 fn check_weights(architecture: &Architecture, published: &[Value]) {
     let name = architecture.name;
     let ours = architecture.weights.iter();

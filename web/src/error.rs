@@ -4,6 +4,7 @@ use js_sys::Reflect;
 use rekindle_core::device::DeviceError;
 use rekindle_core::image::ImageError;
 use rekindle_core::model::ModelError;
+use rekindle_core::task::WrongTask;
 use rekindle_core::train::logistic::LogisticError;
 use rekindle_core::train::{FeatureError, SplitError};
 use wasm_bindgen::JsValue;
@@ -78,6 +79,7 @@ macro_rules! failure_from {
 
 failure_from! {
     ModelError => "model", Some("Open a model.safetensors that Rekindle has saved.");
+    WrongTask => "model", Some("Open a model that classifies photos.");
     ImageError => "image", Some("Try another photo.");
     LogisticError => "train", Some("Give at least two classes two photos each.");
     FeatureError => "train", Some("Reload the page with ?device=cpu.");

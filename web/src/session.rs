@@ -7,6 +7,7 @@ use rekindle_core::model::Model;
 #[cfg(feature = "gpu")]
 use rekindle_core::model::Tensor;
 use rekindle_core::postprocess::Prediction;
+use rekindle_core::task::Task;
 use serde::Serialize;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::prelude::wasm_bindgen;
@@ -47,6 +48,8 @@ struct DeviceDescription<'a> {
 #[serde(rename_all = "camelCase")]
 struct ModelInfo<'a> {
     architecture: &'a str,
+    /// What timm calls it, where torchvision has no such network.
+    timm: Option<&'static str>,
     classes: &'a [String],
     /// The ids of the classes of a head that was fitted here.
     class_ids: Option<&'a [u32]>,
@@ -129,9 +132,15 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the bytes are not a model file, or a damaged one. The former model stays.
+    /// When the bytes are not a model file, or a damaged one, or the model does not classify photos. The former
+    /// model stays.
     pub async fn load(&mut self, bytes: Vec<u8>) -> Answer<JsValue> {
         let model = Model::open(bytes, &self.open.device).map_err(failed)?;
+        let card = &model.card;
+        let is_ours = card
+            .task
+            .must_be(Task::Classify, "this page", &card.architecture);
+        is_ours.map_err(failed)?;
         self.project = self.project.emptied(model.graph().features());
         self.base = Some(model);
         self.answer_by(None);
@@ -151,6 +160,7 @@ impl Session {
         let head = card.head.name();
         to_js(&ModelInfo {
             architecture: &card.architecture,
+            timm: model.architecture().timm,
             classes: &card.classes,
             class_ids: self.head.as_ref().map(|head| &head.classes[..]),
             head,

@@ -44,6 +44,8 @@ export type ExampleId = number;
 export interface ModelInfo {
   /** torchvision's or timm's name, for example `"efficientnet_lite0"`. */
   readonly architecture: string;
+  /** What timm calls the network (`timm.create_model`), where torchvision has none such; else null. */
+  readonly timm: string | null;
   /** The names the current head answers with, in order of its outputs. */
   readonly classes: readonly string[];
   /**
@@ -59,7 +61,7 @@ export interface ModelInfo {
   readonly inputSize: number;
   /** Number of parameters, head included. */
   readonly parameters: number;
-  /** The classes a head was trained on, here or elsewhere; null for the network's own. */
+  /** The names of the classes that the head was trained on, here or elsewhere; null for the network's own head. */
   readonly trainable: readonly string[] | null;
 }
 

@@ -28,7 +28,7 @@ export class Rekindle extends EventTarget {
   #revisions = 0;
   /** Settled when all that was asked for so far is on its way to the worker. */
   #sent = Promise.resolve();
-  /** The same for what an answer must not overtake: not for a file that is still being fetched. */
+  /** The same without files that are still being fetched: what an answer must not overtake. */
   #sentAtOnce = Promise.resolve();
 
   static async start({ device = "auto", base = new URL("./", import.meta.url) } = {}) {
@@ -147,7 +147,7 @@ export class Rekindle extends EventTarget {
     await this.#inOrder(() => {});
     const report = await this.#call("crossValidate", [], {
       signal,
-      // How many there are turns out once it is known which photos belong together.
+      // The number of folds is known once the photos that belong together are.
       onProgress: ({ done, total }) => total && onProgress?.(done, total),
     });
     return report && { ...report, milliseconds: performance.now() - called };
@@ -213,7 +213,7 @@ export class Rekindle extends EventTarget {
     const before = this.#sent;
     const prepared = (async () => prepare())();
     const turn = before.then(() => prepared);
-    // Whoever awaits the turn sends before whoever awaits what follows from it.
+    // A caller that awaits the turn sends before one that awaits what follows from it.
     const sent = turn.then(
       () => {},
       () => {},
@@ -227,7 +227,7 @@ export class Rekindle extends EventTarget {
     return this.#link.call(op, args, options);
   }
 
-  /** Takes over what the worker says of its model, and tells it on. */
+  /** Keeps what the worker says of its model, and passes it on. */
   #show(info) {
     this.#info = info && { ...info, revision: this.#revisions + info.revision };
     this.#emit("model", this.#info);

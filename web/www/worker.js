@@ -8,7 +8,7 @@ import { describe, failure } from "./rekindle/failure.js";
 import { canvasAddsNoise, hashOf, pictureOf, pixelsOf, thumbnailOf } from "./rekindle/pictures.js";
 import { ANSWER, CHANGE, LATER, LONG, Tasks } from "./rekindle/tasks.js";
 
-/** Milliseconds a fit or a fold goes on before others have their turn: less than a look takes. */
+/** How long a fit or a fold runs before other work has its turn, in milliseconds: less than one answer takes. */
 const SLICE = 12;
 
 /** The smallest module that uses a SIMD instruction; validating it tells whether SIMD works here. */
@@ -70,7 +70,7 @@ navigator.locks?.request(self.name, () => {
   return new Promise(() => {});
 });
 
-/** What can be asked for. `outdates` says that measurements under way would be of something else afterwards. */
+/** The operations. `outdates` marks those after which a measurement under way would be of something else. */
 const operations = {
   open: { lane: CHANGE, run: open },
 
@@ -179,7 +179,7 @@ function restore({ classes, examples }) {
 async function* fit(recipe) {
   session.startFit(recipe);
   try {
-    // To begin and to end are pieces of their own: both go through all the photos.
+    // Beginning and ending are pieces of their own: each goes through all the photos.
     for (let progress = { done: false, iterations: 0 }; !progress.done; progress = slice(() => session.stepFit())) {
       yield { iterations: progress.iterations };
     }
@@ -204,7 +204,7 @@ async function* crossValidate() {
   }
 }
 
-/** Steps until it is others' turn, or until the end. */
+/** Steps until other work has its turn, or until the end. */
 function slice(step) {
   const until = performance.now() + SLICE;
   for (;;) {
@@ -219,7 +219,7 @@ function slice(step) {
  */
 async function startEngine(build) {
   const folder = new URL(`./pkg/${build}/`, import.meta.url);
-  // Asked for at once: the module need not wait for its glue.
+  // Fetched at once: the WebAssembly module need not wait for its JavaScript.
   const module = fetch(new URL("rekindle_web_bg.wasm", folder));
   module.catch(() => {}); // whoever awaits it says so; if the glue fails, nobody does
   let engine;

@@ -23,16 +23,33 @@ pub struct Adapter {
     outputs: Vec<ValueId>,
     /// How long each value is needed.
     schedule: Schedule,
-    images_at_once: usize,
+    /// Bytes of the largest buffer of one image.
+    largest: usize,
     precision: Precision,
 }
 
 impl Adapter {
     /// Puts a program's numbers on the device, in the order in which kernels read them.
-    pub fn new(mut program: Program<'_>, device: &Device, precision: Precision) -> Self {
+    pub fn new(program: Program<'_>, device: &Device, precision: Precision) -> Self {
+        Self::like(program, device, precision, None)
+    }
+
+    /// The same, but for convolutions whose numbers a `sibling` has on the device: the program of the same numbers,
+    /// in the same precision, for images of another size, whose layers go by the same names.
+    pub fn like(
+        mut program: Program<'_>,
+        device: &Device,
+        precision: Precision,
+        sibling: Option<&Self>,
+    ) -> Self {
         let upload = Upload { device, precision };
         let schedule = program.schedule();
-        let jobs = program.jobs(|_, work, shape| upload.put(work, shape));
+        let names: Vec<String> = program.steps.iter().map(|step| step.name.clone()).collect();
+        let jobs = program.jobs(|index, work, shape| {
+            let known = sibling.and_then(|sibling| sibling.jobs.get(index));
+            let known = known.filter(|known| known.name == names[index]);
+            upload.put(work, shape, known.map(|known| &known.kind))
+        });
         let shapes = program.shapes;
         let values = shapes.iter().map(|shape| shape.numbers());
         let scratch = jobs.iter().map(|job| job.kind.scratch(shapes[job.output]));
@@ -43,7 +60,7 @@ impl Adapter {
             shapes,
             outputs: program.outputs,
             schedule,
-            images_at_once: (LARGEST_BINDING / largest.max(1)).max(1),
+            largest,
             precision,
         }
     }
@@ -51,7 +68,12 @@ impl Adapter {
     /// The largest batch of which everything in between fits into bindings of WebGPU's default limits.
     /// Where an adapter has more to give, this many keep it busy.
     pub fn images_at_once(&self) -> usize {
-        self.images_at_once
+        (LARGEST_BINDING / self.largest.max(1)).max(1)
+    }
+
+    /// Whether everything in between fits into bindings of WebGPU's default limits for one image at least.
+    pub fn fits(&self) -> bool {
+        self.largest <= LARGEST_BINDING
     }
 
     /// Runs a batch of no more than [`images_at_once`](Self::images_at_once). Nothing is waited for: what

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::graph::Schedule;
-use crate::program::{Ending, Program, Step, ValueId, Work};
+use crate::graph::{Nonlinearity, Schedule};
+use crate::program::{Ending, Folding, Program, Step, Tail, ValueId};
 
 /// Fuses what can be fused. The values that the program puts out stay.
 pub fn fuse(program: Program<'_>) -> Program<'_> {
@@ -34,21 +34,11 @@ struct Fused<'t> {
 impl<'t> Fused<'t> {
     /// Lets an earlier step do this one's work, or adds it.
     fn take(&mut self, step: Step<'t>) {
-        let maker = match &step.work {
-            Work::Affine {
-                scale,
-                shift,
-                activation: None,
-            } => self.scale(step.inputs[0], scale, shift),
-            Work::Activate(function) => self.ends_with(step.inputs[0], |ending| {
-                let free = ending.activation.is_none();
-                if free {
-                    ending.activation = Some(*function);
-                }
-                free
-            }),
-            Work::Add { activation: None } => self.add(step.inputs[0], step.inputs[1]),
-            _ => None,
+        let maker = match step.work.folding() {
+            Folding::Affine(scale, shift) => self.scale(step.inputs[0], scale, shift),
+            Folding::Activation(function) => self.activate(step.inputs[0], function),
+            Folding::Sum => self.add(step.inputs[0], step.inputs[1]),
+            Folding::Nothing => None,
         };
         let output = step.output;
         let index = match maker {
@@ -73,53 +63,27 @@ impl<'t> Fused<'t> {
     /// Multiplies the weights that made this value.
     fn scale(&mut self, value: ValueId, scale: &[f32], shift: &[f32]) -> Option<usize> {
         let maker = self.sole_maker(value)?;
-        match &mut self.steps[maker].work {
-            Work::Conv {
-                weight,
-                bias,
-                ending,
-                ..
-            }
-            | Work::Linear {
-                weight,
-                bias,
-                ending,
-            } if *ending == Ending::default() => {
-                weight.scale(scale);
-                for (filter, bias) in bias.iter_mut().enumerate() {
-                    *bias = *bias * scale[filter] + shift[filter];
-                }
-                Some(maker)
-            }
-            _ => None,
+        let (weight, biases) = self.steps[maker].work.scalable()?;
+        weight.scale(scale);
+        for (filter, bias) in biases.iter_mut().enumerate() {
+            *bias = *bias * scale[filter] + shift[filter];
         }
+        Some(maker)
     }
 
-    /// Changes the ending of the step that made this value, if `change` says that it could.
-    fn ends_with(
-        &mut self,
-        value: ValueId,
-        change: impl FnOnce(&mut Ending) -> bool,
-    ) -> Option<usize> {
+    /// Lets the step that made this value apply a function to it.
+    fn activate(&mut self, value: ValueId, function: Nonlinearity) -> Option<usize> {
         let maker = self.sole_maker(value)?;
-        let changed = match &mut self.steps[maker].work {
-            Work::Conv { ending, .. }
-            | Work::ConvTranspose { ending, .. }
-            | Work::Linear { ending, .. } => change(ending),
-            Work::Affine { activation, .. }
-            | Work::GroupNorm { activation, .. }
-            | Work::Add { activation } => {
-                let mut ending = Ending {
-                    residual: false,
-                    activation: *activation,
-                };
-                let changed = change(&mut ending);
-                *activation = ending.activation;
-                changed
-            }
-            _ => false,
+        let activation = match self.steps[maker].work.tail() {
+            Tail::Ending(ending) => &mut ending.activation,
+            Tail::Activation(activation) => activation,
+            Tail::Nothing => return None,
         };
-        changed.then_some(maker)
+        let free = activation.is_none();
+        if free {
+            *activation = Some(function);
+        }
+        free.then_some(maker)
     }
 
     /// Lets the later of two steps add what the other made.
@@ -131,17 +95,13 @@ impl<'t> Fused<'t> {
         if made(earlier) >= Some(maker) {
             return None;
         }
-        match &mut self.steps[maker].work {
-            Work::Conv { ending, .. }
-            | Work::ConvTranspose { ending, .. }
-            | Work::Linear { ending, .. }
-                if *ending == Ending::default() =>
-            {
+        match self.steps[maker].work.tail() {
+            Tail::Ending(ending) if *ending == Ending::default() => {
                 ending.residual = true;
                 self.steps[maker].inputs.push(earlier);
                 Some(maker)
             }
-            _ => None,
+            Tail::Ending(_) | Tail::Activation(_) | Tail::Nothing => None,
         }
     }
 }

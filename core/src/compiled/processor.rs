@@ -1,7 +1,7 @@
 //! Running a program on the processor: packed weights, one set of buffers, no tensors in between.
 
 use std::ops::Range;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rekindle_cpu as cpu;
 use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
@@ -33,9 +33,10 @@ const WEIGHTS_PER_IMAGE: usize = 8 << 20;
 /// What a step does, with its numbers packed.
 #[derive(Debug)]
 enum Kind {
-    Conv(cpu::Conv, Ending),
+    /// Packed weights, which programs for other sizes of images may share.
+    Conv(Arc<cpu::Conv>, Ending),
     ConvTranspose(cpu::ConvTranspose, Ending),
-    Linear(cpu::Linear, Ending),
+    Linear(Arc<cpu::Linear>, Ending),
     Affine(Vec<f32>, Vec<f32>, cpu::Activation),
     LayerNorm(Vec<f32>, Vec<f32>, f32),
     GroupNorm(usize, Vec<f32>, Vec<f32>, f32, cpu::Activation),
@@ -62,12 +63,23 @@ enum Kind {
 
 impl Processor {
     /// Packs a program's weights and finds a place for its values.
-    pub fn new(mut program: Program<'_>) -> Self {
+    pub fn new(program: Program<'_>) -> Self {
+        Self::like(program, None)
+    }
+
+    /// The same, but for weights that a `sibling` has packed: the program of the same numbers for images of another
+    /// size, whose layers go by the same names.
+    pub fn like(mut program: Program<'_>, sibling: Option<&Self>) -> Self {
+        let names: Vec<String> = program.steps.iter().map(|step| step.name.clone()).collect();
         let mut places = place(&program);
         let together = program.weights().div_ceil(WEIGHTS_PER_IMAGE).max(1);
         let jobs = program.jobs(|index, work, shape| match work {
             Work::Concat => Kind::Concat(places.copies.remove(&index).unwrap_or_default()),
-            work => pack(work, shape),
+            work => {
+                let known = sibling.and_then(|sibling| sibling.jobs.get(index));
+                let known = known.filter(|known| known.name == names[index]);
+                pack(work, shape, known.map(|known| &known.kind))
+            }
         });
         Self {
             jobs,
@@ -77,6 +89,28 @@ impl Processor {
             together,
             workspaces: Mutex::default(),
         }
+    }
+
+    /// How many convolutions and linear layers there are, and how many of them share their weights with another
+    /// program.
+    #[cfg(test)]
+    pub fn shared(&self) -> [usize; 2] {
+        let shares = self.jobs.iter().filter_map(|job| match &job.kind {
+            Kind::Conv(conv, _) => Some(Arc::strong_count(conv) > 1),
+            Kind::Linear(linear, _) => Some(Arc::strong_count(linear) > 1),
+            _ => None,
+        });
+        let shares: Vec<bool> = shares.collect();
+        [shares.len(), shares.iter().filter(|&&is| is).count()]
+    }
+
+    /// Frees the buffers that the next run would have used again.
+    pub fn rest(&self) {
+        let mut kept = self
+            .workspaces
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kept.clear();
     }
 
     /// Runs a batch: images are spread over the cores, and within an image each step is.
@@ -363,7 +397,8 @@ impl Kind {
 }
 
 /// Packs a step's numbers.
-fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
+/// Packs a step's weights, unless the same step of a sibling has them: `known`.
+fn pack(work: Work<'_>, input_shape: Shape, known: Option<&Kind>) -> Kind {
     match work {
         Work::Conv {
             conv,
@@ -374,10 +409,11 @@ fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
         } => {
             let size = [input_shape.rows, input_shape.columns];
             let geometry = geometry(&conv, input, size);
-            Kind::Conv(
-                cpu::Conv::new(geometry, given(&weight), &bias, size),
-                ending,
-            )
+            let packed = match known {
+                Some(Kind::Conv(known, _)) if known.is_for(&geometry, size) => Arc::clone(known),
+                _ => Arc::new(cpu::Conv::new(geometry, given(&weight), &bias, size)),
+            };
+            Kind::Conv(packed, ending)
         }
         Work::ConvTranspose {
             conv,
@@ -411,8 +447,13 @@ fn pack(work: Work<'_>, input_shape: Shape) -> Kind {
             ending,
         } => {
             let (input, output) = (weight.count() / bias.len(), bias.len());
-            let linear = cpu::Linear::new(input, output, given(&weight), &bias);
-            Kind::Linear(linear, ending)
+            let packed = match known {
+                Some(Kind::Linear(known, _)) if known.size() == [input, output] => {
+                    Arc::clone(known)
+                }
+                _ => Arc::new(cpu::Linear::new(input, output, given(&weight), &bias)),
+            };
+            Kind::Linear(packed, ending)
         }
         Work::Affine {
             scale,

@@ -1,5 +1,7 @@
 //! A program's numbers on a device, in the order and precision in which kernels read them.
 
+use std::sync::Arc;
+
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Int, Tensor, TensorData};
 
@@ -12,8 +14,9 @@ use crate::program::{Ending, SelfAttention, Shape, Work};
 /// What a step does, with its numbers on the device.
 #[derive(Debug)]
 pub(super) enum Kind {
-    /// As many filters at a time as fit into one of the device's bindings.
-    Conv(Vec<FrozenConv>, Ending),
+    /// As many filters at a time as fit into one of the device's bindings. Programs for other sizes of images may
+    /// share them.
+    Conv(Arc<Vec<FrozenConv>>, Ending),
     ConvTranspose(FrozenConvTranspose, Ending),
     Affine(Tensor<1>, Tensor<1>, Option<Nonlinearity>),
     GroupNorm(usize, Tensor<1>, Tensor<1>, f64, Option<Nonlinearity>),
@@ -61,8 +64,18 @@ pub(super) struct Upload<'a> {
 }
 
 impl Upload<'_> {
-    /// Puts a step's numbers on the device.
-    pub fn put(&self, work: Work<'_>, input: Shape) -> Kind {
+    /// Puts a step's numbers on the device, unless the same step of a sibling has those of its convolution there:
+    /// `known`.
+    pub fn put(&self, work: Work<'_>, input: Shape, known: Option<&Kind>) -> Kind {
+        let there = |filters: usize, kernel: [usize; 2], options: &ConvOptions<2>, size| {
+            let Some(Kind::Conv(parts, _)) = known else {
+                return None;
+            };
+            let all: usize = parts.iter().map(FrozenConv::filters).sum();
+            let is_same =
+                all == filters && parts.iter().all(|part| part.is_for(kernel, options, size));
+            is_same.then(|| Arc::clone(parts))
+        };
         match work {
             Work::Conv {
                 conv,
@@ -74,7 +87,9 @@ impl Upload<'_> {
                 let size = [input.rows, input.columns];
                 let kernel = [channels / conv.groups, conv.kernel[0], conv.kernel[1]];
                 let options = conv_options(&conv, size);
-                let parts = self.parts(&weight.numbers(), &bias, kernel, &options, size);
+                let parts = there(bias.len(), conv.kernel, &options, size).unwrap_or_else(|| {
+                    Arc::new(self.parts(&weight.numbers(), &bias, kernel, &options, size))
+                });
                 Kind::Conv(parts, ending)
             }
             Work::ConvTranspose {
@@ -108,7 +123,9 @@ impl Upload<'_> {
             } => {
                 let kernel = [weight.count() / bias.len(), 1, 1];
                 let options = ConvOptions::new([1, 1], [0, 0], [1, 1], 1);
-                let parts = self.parts(&weight.numbers(), &bias, kernel, &options, [1, 1]);
+                let parts = there(bias.len(), [1, 1], &options, [1, 1]).unwrap_or_else(|| {
+                    Arc::new(self.parts(&weight.numbers(), &bias, kernel, &options, [1, 1]))
+                });
                 Kind::Conv(parts, ending)
             }
             Work::Affine {

@@ -143,9 +143,7 @@ impl Sizes {
             forward => forward,
         }
     }
-}
 
-impl Sizes {
     /// The operation that makes the input's gradient, or a transposed convolution.
     pub fn backward(&self, epilogue: Epilogue, storage: Storage) -> InputGradient {
         match self.is_depthwise() {
@@ -169,25 +167,6 @@ impl Sizes {
     }
 }
 
-/// How the gradient of a convolution's input is made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum InputGradient {
-    /// As products of matrices, one for each phase of the stride.
-    Dense(ConvDataGradient),
-    /// Directly: every channel has a window of its own.
-    Depthwise(DepthwiseDataGradient),
-}
-
-impl InputGradient {
-    /// Its kernels, one for each phase of the stride, in any order.
-    pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
-        match self {
-            Self::Dense(gradient) => gradient.kernels(tier),
-            Self::Depthwise(gradient) => gradient.kernels(tier),
-        }
-    }
-}
-
 /// How a convolution is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Forward {
@@ -206,6 +185,25 @@ impl Forward {
             Self::Dense(conv) => vec![conv.kernel(tier)],
             Self::Depthwise(conv) => vec![conv.kernel(tier)],
             Self::Winograd(conv) => conv.kernels(tier),
+        }
+    }
+}
+
+/// How the gradient of a convolution's input is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum InputGradient {
+    /// As products of matrices, one for each phase of the stride.
+    Dense(ConvDataGradient),
+    /// Directly: every channel has a window of its own.
+    Depthwise(DepthwiseDataGradient),
+}
+
+impl InputGradient {
+    /// Its kernels, one for each phase of the stride, in any order.
+    pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
+        match self {
+            Self::Dense(gradient) => gradient.kernels(tier),
+            Self::Depthwise(gradient) => gradient.kernels(tier),
         }
     }
 }

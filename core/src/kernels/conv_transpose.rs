@@ -31,7 +31,7 @@ use crate::graph::{ConvTranspose, Nonlinearity};
 /// - x: `[N, C, H, W]`
 /// - weight: `[C, filters / groups, rows, columns]`
 /// - bias: `[filters]`
-/// - returns: `[N, filters, rows out, columns out]`, see [`ConvTranspose::outputs`]
+/// - returns: `[N, filters, rows out, columns out]` as [`ConvTranspose::outputs`] counts them: there must be some
 pub fn conv_transpose2d(
     x: Tensor<4>,
     weight: Tensor<4>,
@@ -39,7 +39,8 @@ pub fn conv_transpose2d(
     options: &ConvTranspose,
 ) -> Tensor<4> {
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
-    let sum = <Dispatch as ConvTransposeOps>::transposed(x, weight, burns(options));
+    let sum =
+        <Dispatch as ConvTransposeOps>::transposed(x, weight, conv_transpose_options(options));
     let sum = Tensor::<4>::from_dispatch(sum);
     match bias {
         Some(bias) => {
@@ -50,8 +51,8 @@ pub fn conv_transpose2d(
     }
 }
 
-/// In Burn's words.
-fn burns(conv: &ConvTranspose) -> ConvTransposeOptions<2> {
+/// Burn's options for a transposed convolution.
+pub fn conv_transpose_options(conv: &ConvTranspose) -> ConvTransposeOptions<2> {
     ConvTransposeOptions::new(
         conv.stride,
         conv.padding,
@@ -217,7 +218,7 @@ impl FrozenConvTranspose {
     /// - weight: `[C, filters / groups, rows, columns]`
     /// - bias: `[filters]`
     pub fn new(weight: Tensor<4>, bias: Tensor<1>, conv: &ConvTranspose) -> Self {
-        let (shape, options) = (weight.dims(), burns(conv));
+        let (shape, options) = (weight.dims(), conv_transpose_options(conv));
         let weight = Dispatch::prepared_transposed(weight.into_dispatch(), options.clone());
         Self {
             weight: Tensor::from_dispatch(weight),

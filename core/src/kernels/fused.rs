@@ -9,7 +9,7 @@ use burn::tensor::ops::ConvOptions;
 use burn_cubecl::Cube;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
-use rekindle_shaders::Epilogue;
+use rekindle_shaders::{Epilogue, Storage, Tier};
 
 use super::adapter::{output, storage, tier};
 use super::choice::{Forward, Sizes, epilogue};
@@ -76,6 +76,25 @@ impl FrozenConv {
             }
             None => Dispatch::conv_fused(x, weight, bias, kernel, options, activation),
         })
+    }
+
+    /// Whether weights of this kernel and these options would be laid out as they are here for maps of this size.
+    pub fn is_for(&self, kernel: [usize; 2], options: &ConvOptions<2>, size: [usize; 2]) -> bool {
+        if self.kernel != kernel || self.options != *options {
+            return false;
+        }
+        let [numbers, _, each, filters] = self.weight.dims();
+        // Whether they are transformed does not depend on the size; the side of the tiles does.
+        !self.is_transformed() || {
+            let maps = [1, each * options.groups, size[0], size[1]];
+            let sizes = Sizes::new(maps, filters, kernel, options);
+            let forward = sizes.frozen(Epilogue::default(), Storage::F32, Tier::Software);
+            let length = match forward {
+                Forward::Winograd(conv) => conv.weights_length() as usize,
+                Forward::Dense(_) | Forward::Depthwise(_) => 0,
+            };
+            length == numbers * each * filters
+        }
     }
 
     /// How many maps come out.

@@ -1,9 +1,13 @@
-//! Our own kernels, each in two tellings: WGSL for graphics adapters and plain tensor operations for
-//! the processor. Nobody above this folder needs to know which one ran.
+//! Our own kernels. Each has two implementations: WGSL for graphics adapters, and plain tensor operations for the
+//! processor. Nobody above this folder needs to know which one ran.
 //!
-//! A kernel is an extension of Burn's backends. Its trait's default body is the processor's telling
-//! (and the truth in tests); CubeCL's backend overrides it by launching a shader. This folder is the
-//! only place that may speak to CubeCL.
+//! A kernel is an extension of Burn's backends. Its trait's default body is the processor's implementation (and the
+//! truth in tests); CubeCL's backend overrides it by launching a shader. This folder is the only place that may speak
+//! to CubeCL.
+//!
+//! [`conv2d`], [`conv_transpose2d`], [`batch_norm()`], [`group_norm()`] and [`resize()`] take maps channels first and have
+//! gradients. The others, and what is called `Frozen` or `frozen`, serve compiled networks: channels last, in 32 or
+//! 16 bits, without gradients.
 
 mod adapter;
 mod batch_norm;
@@ -26,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use batch_norm::{BatchNormalised, batch_norm_by_batch};
 pub use conv::{conv_options, conv2d};
-pub use conv_transpose::{FrozenConvTranspose, conv_transpose2d};
+pub use conv_transpose::{FrozenConvTranspose, conv_transpose_options, conv_transpose2d};
 pub use frame::Frame;
 pub use fused::{FrozenConv, matmul};
 pub use group_norm::group_norm;

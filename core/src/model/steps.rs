@@ -1,22 +1,18 @@
 //! The model on tensors: run step by step, as it can be trained, and asked about batches on the device.
 
 use std::ops::Range;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
-use super::Model;
-use super::frozen::{Compiled, numbers, read};
+use super::on_device::Model;
+use super::ready::{Compiled, numbers, read};
 use crate::device::DeviceError;
 use crate::image::RgbImage;
 use crate::kernels::{self, Frame};
 use crate::network::{Activation, Network};
 use crate::postprocess::Prediction;
 use crate::preprocess::View;
-
-/// The network on the device, step by step. A model that only answers never needs it: it is compiled. Whoever trains, or
-/// asks for inner values, does.
-pub(super) type Steps = Arc<OnceLock<Network>>;
 
 impl Model {
     /// The network, as it can be trained and run from any values to any others. It is put on the device when it is

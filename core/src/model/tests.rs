@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::backbone::find;
+use crate::device::DeviceError;
+use crate::head::HeadKind;
 use crate::image::RgbImage;
-use crate::weights::Generated;
+use crate::weights::{Generated, Tensors};
 
 /// How many bytes of a safetensors file there are from a tensor's first number on.
 fn rest_behind(tensor: &str, bytes: &[u8]) -> usize {
@@ -57,7 +59,7 @@ fn what_runs_over_is_an_error_and_no_answer() {
     runs_over(pollster::block_on(large.logits(&crops)).unwrap_err());
 
     // Whose answer it would have been.
-    let said = |values: &[f32]| frozen::numbers(values.to_vec(), 3).map_err(runs_over);
+    let said = |values: &[f32]| ready::numbers(values.to_vec(), 3).map_err(runs_over);
     assert_eq!(said(&[1.0; 6]), Ok(vec![1.0; 6]));
     assert_eq!(said(&[1.0, 1.0, 1.0, f32::NAN, 1.0, 1.0]), Err(1));
     assert_eq!(

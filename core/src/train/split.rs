@@ -159,9 +159,9 @@ pub fn stratified_split(
     if !(fraction > 0.0 && fraction < 1.0) {
         return Err(SplitError::Fraction(fraction));
     }
-    let Parts { parts, of_class } = Parts::new(labels, groups, keys, classes, seed)?;
+    let Bundles { parts, of_class } = Bundles::new(labels, groups, keys, classes, seed)?;
     let mut held = vec![false; parts.len()];
-    // Parts of each class that are left to train on.
+    // Bundles of each class that are left to train on.
     let mut left: Vec<usize> = of_class.iter().map(Vec::len).collect();
     for (class, own) in of_class.iter().enumerate() {
         let size = |part: usize| parts[part].counts[&class];
@@ -246,10 +246,10 @@ pub fn stratified_folds(
             images: labels.len(),
         });
     }
-    let Parts { parts, of_class } = Parts::new(labels, groups, keys, classes, seed)?;
+    let Bundles { parts, of_class } = Bundles::new(labels, groups, keys, classes, seed)?;
     let is_only = |class: &usize| of_class[*class].len() < 2;
-    let can_go = |part: &&Part| !part.counts.keys().any(is_only);
-    let (mut large, single): (Vec<&Part>, Vec<&Part>) = parts
+    let can_go = |part: &&Bundle| !part.counts.keys().any(is_only);
+    let (mut large, single): (Vec<&Bundle>, Vec<&Bundle>) = parts
         .iter()
         .filter(can_go)
         .partition(|part| part.images.len() > 1);
@@ -300,19 +300,19 @@ pub fn stratified_folds(
 }
 
 /// Images that stand on one side.
-struct Part {
+struct Bundle {
     images: Vec<usize>,
     /// How many of each class that is in it.
     counts: BTreeMap<usize, usize>,
 }
 
-struct Parts {
-    parts: Vec<Part>,
+struct Bundles {
+    parts: Vec<Bundle>,
     /// The parts with images of each class, in the random order in which that class draws them.
     of_class: Vec<Vec<usize>>,
 }
 
-impl Parts {
+impl Bundles {
     fn new(
         labels: &[usize],
         groups: &[usize],
@@ -326,7 +326,7 @@ impl Parts {
                 images: labels.len(),
             });
         }
-        let mut parts: Vec<Part> = Vec::new();
+        let mut parts: Vec<Bundle> = Vec::new();
         let mut of_class = vec![Vec::new(); classes];
         let mut part_of: HashMap<usize, usize> = HashMap::new();
         for (class, images) in shuffled_classes(labels, keys, classes, seed)?
@@ -335,7 +335,7 @@ impl Parts {
         {
             for image in images {
                 let part = *part_of.entry(groups[image]).or_insert_with(|| {
-                    parts.push(Part {
+                    parts.push(Bundle {
                         images: Vec::new(),
                         counts: BTreeMap::new(),
                     });

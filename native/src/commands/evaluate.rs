@@ -4,12 +4,15 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Context as _;
+use rekindle_core::backbone::find;
 use rekindle_core::head::HeadKind;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::{Model, PhotoHashes, imagenet_class_of_synset, imagenet_classes};
+use rekindle_core::task::Task;
 use rekindle_core::train::judge;
 use serde_json::json;
 
+use super::segment;
 use crate::cli::{EvaluateArgs, PartChoice};
 use crate::context::Context;
 use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
@@ -29,28 +32,33 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     // The model knows what the classes are called, so it comes first; but not before a folder that is not
     // there.
     dataset::check_root(&args.dir)?;
-    let device = context.open_device()?;
-    let classes = || -> anyhow::Result<Vec<String>> {
-        Ok(dataset::classes_of(&args.dir, &context.interrupt)?)
-    };
-    let model = models::open_to_measure(
-        &args.model,
-        weights,
-        Some(&classes),
-        &device.device,
-        context,
-    )?;
-    let vocabulary = Vocabulary::of(&model.card.classes);
-    let options = ScanOptions {
-        limits: context.limits,
-        strict: args.strict,
-    };
     let wanted = match args.split {
         None => Wanted::Best,
         Some(PartChoice::Train) => Wanted::Only(Split::Train),
         Some(PartChoice::Val) => Wanted::Only(Split::Val),
         Some(PartChoice::Test) => Wanted::Only(Split::Test),
         Some(PartChoice::All) => Wanted::All,
+    };
+    let device = context.open_device()?;
+    let classes = || -> anyhow::Result<Vec<String>> {
+        Ok(dataset::classes_of(&args.dir, &context.interrupt)?)
+    };
+    // Folders of masks do not name the classes.
+    let is_named = find(&args.model).is_ok_and(|network| network.task == Task::Classify);
+    let model = models::open_to_measure(
+        &args.model,
+        weights,
+        is_named.then_some(&classes),
+        &device.device,
+        context,
+    )?;
+    if model.card.task == Task::Segment {
+        return segment::evaluate::run(args, wanted, &model, context);
+    }
+    let vocabulary = Vocabulary::of(&model.card.classes);
+    let options = ScanOptions {
+        limits: context.limits,
+        strict: args.strict,
     };
     let known = |name: &str| !vocabulary.places(name).is_empty();
     let mut dataset = dataset::scan_to_measure(

@@ -1,9 +1,10 @@
 //! `rekindle export`: a model for other runtimes.
 
+use std::iter::once;
 use std::path::PathBuf;
 
 use rekindle_core::inspect::onnx;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::cli::ExportArgs;
 use crate::context::Context;
@@ -24,23 +25,30 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let out = args.out.clone().unwrap_or_else(default);
     files::write(&out, &bytes)?;
     let side = model.card.preset.side();
+    let graph = model.graph();
+    let output = graph.shape_of(graph.output());
+    let answer: Vec<Value> = once(json!("batch"))
+        .chain(output.iter().map(|&side| json!(side)))
+        .collect();
     if context.global.json {
         print_json(&json!({
             "path": out,
             "bytes": bytes.len(),
             "input": ["batch", 3, side, side],
-            "output": ["batch", model.card.classes.len()],
+            "output": answer,
             "preset": model.card.preset,
         }))?;
     } else {
         let preset = model.card.preset;
+        let sides = output.iter().map(usize::to_string);
+        let words: Vec<String> = once("batch".to_owned()).chain(sides).collect();
         print_text(&format!(
-            "{}: {:.1} MB; image [batch, 3, {side}, {side}], (x / 255 − {:?}) / {:?}; logits [batch, {}]",
+            "{}: {:.1} MB; image [batch, 3, {side}, {side}], (x / 255 − {:?}) / {:?}; logits [{}]",
             out.display(),
             bytes.len() as f64 / 1e6,
             preset.mean(),
             preset.std(),
-            model.card.classes.len(),
+            words.join(", "),
         ))?;
     }
     Ok(ExitCode::Ok)

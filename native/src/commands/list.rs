@@ -96,6 +96,7 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
     }
     let mut table = table(&[
         "network",
+        "task",
         "parameters",
         "multiply-adds",
         "input",
@@ -108,9 +109,14 @@ pub fn run(context: &Context) -> anyhow::Result<ExitCode> {
         let accuracy = figures.into_iter().find_map(Figures::in_words);
         table.add_row(vec![
             entry.name.to_owned(),
+            entry.task.to_string(),
             format!("{:.1} M", entry.params as f64 / 1e6),
             format!("{:.2} G", entry.macs as f64 / 1e9),
-            format!("{0}×{0}", entry.input_size),
+            match entry.weights.first() {
+                // Whole photos, by their shorter side.
+                Some(weights) if weights.crop.is_none() => format!("{} a side", entry.input_size),
+                _ => format!("{0}×{0}", entry.input_size),
+            },
             accuracy.unwrap_or_else(|| "–".to_owned()),
             entry.license.to_owned(),
             if entry.available {

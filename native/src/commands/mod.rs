@@ -10,16 +10,19 @@ mod export;
 mod kernels;
 mod list;
 mod predict;
+mod segment;
 mod serve;
 mod summary;
 mod train;
 
 use crate::cli::Command;
 use crate::context::Context;
+use crate::tasks;
 use crate::ui::ExitCode;
 
 /// Runs a command.
 pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
+    tasks::check(&command)?;
     match command {
         Command::Train(args) => train::run(&args, context),
         Command::Predict(args) => predict::run(&args, context),

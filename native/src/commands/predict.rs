@@ -5,17 +5,22 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rekindle_core::postprocess::Prediction;
+use rekindle_core::task::Task;
 use serde::Serialize;
 
+use super::segment;
 use crate::cli::PredictArgs;
 use crate::context::Context;
 use crate::features;
 use crate::interrupt::Interrupt;
 use crate::models;
-use crate::photos::{PhotoProblem, formats_help};
+use crate::photos::{PhotoError, PhotoProblem, formats_help};
 use crate::skipped::{Skipped, Warnings, counted, help_with};
 use crate::ui::{ExitCode, Failure, percent, plain_line, print_json, print_text};
 use crate::walk::Walker;
+
+/// Classes that are shown of a photo when nobody says how many.
+const TOP: usize = 5;
 
 /// A photo's answer, as `predict --json` prints it.
 #[derive(Debug, Serialize)]
@@ -33,7 +38,7 @@ struct Why<'a> {
     reason: &'a str,
 }
 
-/// Classifies photos and prints the best classes of each.
+/// Answers for photos: the best classes of each, or the classes of its pixels.
 pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let weights = args.weights.weights.as_deref();
     models::check(&args.model, weights)?;
@@ -49,22 +54,39 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
     loops.iter().for_each(|link| warnings.of(link));
     let before = loops.len() + unreadable.len();
     let (mut skipped, mut is_nothing) = (loops, true);
-    features::predict(&model, &paths, args.top, before, context, |photo, known| {
-        let path = &paths[photo];
+    let mut tell = |photo: usize, known: Result<(), PhotoError>| {
         match known {
-            Ok(top) => {
-                is_nothing = false;
-                print_answer(path, &top, context)
-            }
+            Ok(()) => is_nothing = false,
             Err(error) => {
-                let one = Skipped::new(path.display().to_string(), &error.problem);
+                let path = paths[photo].display().to_string();
+                let one = Skipped::new(path, &error.problem);
                 print_skipped(&one, &mut warnings, context)?;
                 skipped.push(one);
-                Ok(())
             }
         }
-    })
-    .with_context(|| format!("cannot answer with {}", args.model))?;
+        Ok(())
+    };
+    let answered = match model.card.task {
+        Task::Classify => {
+            let top = args.top.unwrap_or(TOP);
+            features::predict(
+                &model,
+                &paths,
+                top,
+                before,
+                context,
+                |photo, known| match known {
+                    Ok(top) => {
+                        tell(photo, Ok(()))?;
+                        print_answer(&paths[photo], &top, context)
+                    }
+                    Err(error) => tell(photo, Err(error)),
+                },
+            )
+        }
+        Task::Segment => segment::predict::run(args, &model, &paths, before, context, &mut tell),
+    };
+    answered.with_context(|| format!("cannot answer with {}", args.model))?;
     for folder in unreadable {
         print_skipped(&folder, &mut warnings, context)?;
         skipped.push(folder);

@@ -13,6 +13,7 @@
 mod data;
 mod error;
 mod layout;
+mod masks;
 mod scan;
 mod split;
 #[cfg(test)]
@@ -22,5 +23,6 @@ mod warning;
 pub use data::{ClassCount, Dataset, Item};
 pub use error::DatasetError;
 pub use layout::{Remark, nfc};
+pub use masks::{MaskFolder, Pair};
 pub use scan::{ScanOptions, Wanted, check_root, classes_of, scan, scan_to_measure};
 pub use split::Split;

@@ -7,7 +7,7 @@ use rekindle_core::backbone::Architecture;
 use rekindle_core::model::{
     Cause, Contents, Model, ModelCard, ModelError, Purpose, Reading, read_card,
 };
-use rekindle_core::weights::{Part, WeightFile, WeightsError, is_average};
+use rekindle_core::weights::{TensorDict, WeightFile, WeightsError, is_average};
 use serde_json::json;
 
 use super::origin::{Origin, origin, read};
@@ -179,7 +179,7 @@ fn is_tensorflow_data(name: &str) -> bool {
 }
 
 /// The dictionaries that were not taken.
-fn others<'f>(file: &'f WeightFile<'_>) -> impl Iterator<Item = &'f Part> {
+fn others<'f>(file: &'f WeightFile<'_>) -> impl Iterator<Item = &'f TensorDict> {
     let parts = file.parts().iter();
     parts.filter(|part| part.key != file.part() && !part.key.is_empty())
 }

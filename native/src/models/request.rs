@@ -196,7 +196,7 @@ pub fn adjusted(
         Some(GreyChoice::Repeat) => Channels::GreyRepeated,
         Some(GreyChoice::Mean) => Channels::GreyMean,
         Some(GreyChoice::Luminance) => Channels::GreyLuminance,
-        Some(GreyChoice::Adapter) => Channels::GreyAdapter,
+        Some(GreyChoice::Adapter) => Channels::GreyConvolved,
     };
     let preset = match pictures.input {
         Some(side) => card

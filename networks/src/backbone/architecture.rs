@@ -17,6 +17,8 @@ use crate::task::Task;
 pub struct Architecture {
     /// torchvision's name, or timm's where torchvision has none.
     pub name: &'static str,
+    /// What timm calls it (`timm.create_model`), where torchvision has no such network.
+    pub timm: Option<&'static str>,
     /// Other names that mean the same network.
     pub aliases: &'static [&'static str],
     /// The family, as a person would write it.
@@ -57,6 +59,7 @@ impl Architecture {
         }
         Self {
             name,
+            timm: None,
             aliases: &[],
             family,
             task: Task::Classify,
@@ -69,6 +72,14 @@ impl Architecture {
             auxiliary_by_default: false,
             modern_name: same,
             weights,
+        }
+    }
+
+    /// A network of timm's, which calls it so.
+    pub(super) const fn timm(self, name: &'static str) -> Self {
+        Self {
+            timm: Some(name),
+            ..self
         }
     }
 

@@ -112,6 +112,7 @@ const INIT: InitRules = InitRules {
     ..InitRules::TORCH
 };
 
+/// The first of the aliases is timm's name.
 const fn entry(
     name: &'static str,
     aliases: &'static [&'static str],
@@ -129,6 +130,7 @@ const fn entry(
             describe,
             weights,
         )
+        .timm(aliases[0])
         .init(INIT)
     }
 }

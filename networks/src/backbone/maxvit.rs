@@ -237,6 +237,7 @@ pub(super) const MAXVITS: [Architecture; 2] = [
             |x| coatnet(x, [96, 192, 384, 768], [2, 3, 7, 2]),
             published::COATNET_0_RW_224,
         )
+        .timm("coatnet_0_rw_224")
         .init(COATNET_INIT)
     },
 ];

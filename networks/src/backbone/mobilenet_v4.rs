@@ -155,7 +155,9 @@ const fn entry(
     weights: &'static [PretrainedWeights],
 ) -> Architecture {
     let head = HeadSlot::linear("classifier");
-    Architecture::new(name, "MobileNetV4", head, describe, weights).init(INIT)
+    Architecture::new(name, "MobileNetV4", head, describe, weights)
+        .timm(name)
+        .init(INIT)
 }
 
 /// The convolutional members as timm publishes them.

@@ -175,6 +175,7 @@ const fn timm(
             describe,
             weights,
         )
+        .timm(name)
         .init(TIMM_INIT)
     }
 }

@@ -73,7 +73,7 @@ fn steps(graph: &Graph, tensors: &StateDict<'_>) -> Result<Message, OnnxError> {
         writer.begin(&node.name);
         names[index + 1] = node
             .op
-            .facts()
+            .exported()
             .onnx(&graph.site(node), &inputs, &mut writer)?;
     }
     for output in graph.main_outputs() {

@@ -21,11 +21,12 @@ pub enum Channels {
     GreyLuminance,
     /// One channel, which a learnable 1×1 convolution in front of the network turns into three. It
     /// starts with weights of a third.
-    GreyAdapter,
+    #[serde(rename = "grey-adapter")]
+    GreyConvolved,
 }
 
 /// The name of the convolution in front of the network.
-pub(super) const ADAPTER: &str = "adapter.map";
+pub(super) const IN_FRONT: &str = "adapter.map";
 
 impl Channels {
     /// Whether pictures come in colours.
@@ -37,7 +38,7 @@ impl Channels {
     pub fn count(self) -> usize {
         match self {
             Self::Rgb | Self::GreyRepeated => 3,
-            Self::GreyMean | Self::GreyLuminance | Self::GreyAdapter => 1,
+            Self::GreyMean | Self::GreyLuminance | Self::GreyConvolved => 1,
         }
     }
 
@@ -46,7 +47,7 @@ impl Channels {
         match self {
             Self::Rgb => preset,
             Self::GreyRepeated => preset.greyscale(),
-            Self::GreyMean | Self::GreyLuminance | Self::GreyAdapter => {
+            Self::GreyMean | Self::GreyLuminance | Self::GreyConvolved => {
                 preset.greyscale().with_one_normalisation()
             }
         }
@@ -55,7 +56,7 @@ impl Channels {
     /// What stands in front of the network.
     pub(super) fn describe(self, image: Value) -> Value {
         match self {
-            Self::GreyAdapter => image.conv(ADAPTER, Conv::new(3, 1)),
+            Self::GreyConvolved => image.conv(IN_FRONT, Conv::new(3, 1)),
             _ => image,
         }
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::adapt::{Adapted, Purpose, Reading};
 use super::cause::Cause;
+use super::ported::{Ported, Purpose, Reading};
 use super::{FORMAT, ModelCard};
 use crate::backbone::{
     Architecture, HeadSlot, PretrainedWeights, UnknownArchitecture, UnsupportedInput, find,
@@ -210,10 +210,10 @@ impl Contents {
         source: &dyn TensorSource,
         purpose: Purpose,
     ) -> Result<(Self, Reading), ModelError> {
-        let adapted = |graph: &Graph| Adapted::new(architecture, graph, &card, purpose, source);
-        let filled = Self::filled(architecture, &card, adapted);
+        let ported = |graph: &Graph| Ported::new(architecture, graph, &card, purpose, source);
+        let filled = Self::filled(architecture, &card, ported);
         match filled {
-            Ok((contents, adapted)) => Ok((contents, adapted.reading())),
+            Ok((contents, ported)) => Ok((contents, ported.reading())),
             Err(ModelError::Mismatch { report, .. }) => Err(ModelError::Mismatch {
                 architecture: architecture.name.to_owned(),
                 cause: Cause::of(architecture, &card, &report, source),

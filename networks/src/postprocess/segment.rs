@@ -162,6 +162,11 @@ pub struct Winners<'s> {
 }
 
 impl Winners<'_> {
+    /// The photo's width and height.
+    pub fn size(&self) -> [u32; 2] {
+        [self.columns.len() as u32, self.rows.len() as u32]
+    }
+
     /// Writes the labels of some rows of the photo, from the top: the classes' places, the first of several with one
     /// score, and [`VOID`] where the network does not see the photo.
     ///

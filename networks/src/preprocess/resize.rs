@@ -12,8 +12,19 @@
 
 use std::ops::Range;
 
-use super::Interpolation;
+use serde::{Deserialize, Serialize};
+
 use crate::image::RgbImage;
+
+/// The filter with which photos are resized. Both widen when shrinking, so neither aliases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// Triangle filter, what torchvision's weights were mostly trained with.
+    Bilinear,
+    /// Catmull–Rom filter (Keys' cubic convolution with a = −1/2), sharper, usual in timm.
+    Bicubic,
+}
 
 /// Fraction bits of a fixed-point weight: 32, less 8 for the pixel and 2 for overshoot and sign.
 const PRECISION_BITS: u32 = 32 - 8 - 2;

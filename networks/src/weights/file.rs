@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use super::error::WeightsError;
 use super::names::{beginnings, behind};
-use super::parts::{self, Part};
+use super::parts::{self, TensorDict};
 use super::view::TensorView;
 
 /// The layouts of weight files that can be read.
@@ -31,7 +31,7 @@ pub struct WeightFile<'a> {
     /// The key of the dictionary the tensors are from.
     pub(super) part: String,
     /// All dictionaries of tensors in the file.
-    pub(super) parts: Vec<Part>,
+    pub(super) parts: Vec<TensorDict>,
 }
 
 impl<'a> WeightFile<'a> {
@@ -70,7 +70,7 @@ impl<'a> WeightFile<'a> {
     }
 
     /// All dictionaries of tensors in the file, the one that is meant when nobody says otherwise first.
-    pub fn parts(&self) -> &[Part] {
+    pub fn parts(&self) -> &[TensorDict] {
         &self.parts
     }
 

@@ -23,7 +23,7 @@ pub use error::{WeightsError, quoted};
 pub use file::{WeightFile, WeightFormat};
 pub use names::is_counter;
 pub(crate) use names::unwrapped;
-pub use parts::{Part, is_average};
+pub use parts::{TensorDict, is_average};
 pub use source::{FillReport, Kept, Misshaped, TensorSource, take};
 pub use synthetic::Generated;
 pub use tensors::{Numbers, StateDict, Tensors, state_dict};

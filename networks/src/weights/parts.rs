@@ -51,7 +51,7 @@ const LONGEST_PATH: usize = 512;
 
 /// A dictionary of tensors in a weight file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
+pub struct TensorDict {
     /// The names that lead to it, joined by dots; empty for the file itself.
     pub key: String,
     /// How many tensors it holds.
@@ -64,7 +64,7 @@ pub struct Part {
 /// One of them with what it holds.
 #[derive(Debug)]
 pub(super) struct Dictionary {
-    pub part: Part,
+    pub part: TensorDict,
     pub tensors: Vec<(String, ValueId)>,
     /// Whether it is so much smaller than another that it is no network beside it: metrics, arguments.
     pub is_small: bool,
@@ -115,7 +115,7 @@ pub(super) fn dictionaries(pickle: &Pickle<'_>) -> Result<Vec<Dictionary>, Weigh
     let layers = |tensors: &[(String, ValueId)]| tensors.iter().filter(is_layer).count();
     let most = found.iter().map(|(_, tensors)| layers(tensors)).max();
     let dictionary = |(path, tensors): (Vec<&str>, Vec<(String, ValueId)>)| Dictionary {
-        part: Part {
+        part: TensorDict {
             averaged: path.iter().any(|name| is_average(name))
                 || tensors.iter().any(|(name, _)| name == AVERAGED),
             key: path.join("."),

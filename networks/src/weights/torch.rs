@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use super::error::{WeightsError, shown};
 use super::file::{WeightFile, WeightFormat};
 use super::foreign;
-use super::parts::{self, Part};
+use super::parts::{self, TensorDict};
 use super::pickle::{Element, Pickle, StorageSpec, Value};
 use super::view::TensorView;
 
@@ -188,7 +188,7 @@ fn missing(storage: &StorageSpec<'_>, at: usize) -> WeightsError {
 }
 
 /// Tensors by name, the key of the dictionary they were found in, and all dictionaries there are.
-type Found<'a> = (BTreeMap<String, TensorView<'a>>, String, Vec<Part>);
+type Found<'a> = (BTreeMap<String, TensorView<'a>>, String, Vec<TensorDict>);
 
 /// Lays the tensors of the dictionary of that key, or of the one that is meant, over their storages, whose
 /// bytes `storage_bytes` finds.
@@ -200,7 +200,7 @@ fn state_dict<'a>(
 ) -> Result<Found<'a>, WeightsError> {
     let mut dictionaries = parts::dictionaries(pickle)?;
     let networks = dictionaries.iter().filter(|found| !found.is_small);
-    let parts: Vec<Part> = networks.map(|found| found.part.clone()).collect();
+    let parts: Vec<TensorDict> = networks.map(|found| found.part.clone()).collect();
     let (entries, part) = match (key, dictionaries.first_mut()) {
         (_, None) => {
             return Err(match pickle.class_of(pickle.root()) {

@@ -54,7 +54,7 @@ export class Session {
       architecture: file.architecture,
       inputSize: 224,
       parameters: file.parameters,
-      trainable: file.head ? ["head"] : null,
+      timm: null,
       head: file.head ? "linear" : "original",
     };
     this.#answerBy(this.#original);
@@ -64,10 +64,13 @@ export class Session {
   info() {
     if (!this.#info) return null;
     const { ids } = this.#head;
+    const head = ids ? "linear" : this.#info.head;
+    const classes = this.#names();
     return {
       ...this.#info,
-      head: ids ? "linear" : this.#info.head,
-      classes: this.#names(),
+      head,
+      classes,
+      trainable: head === "original" ? null : classes,
       classIds: ids ?? null,
       revision: this.#revision,
     };

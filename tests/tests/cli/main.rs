@@ -8,6 +8,7 @@ mod networks;
 mod numbers;
 mod options;
 mod pictures;
+mod segment;
 mod training;
 mod weights;
 

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
 mod dense;
+mod steps;
 
 use std::collections::BTreeSet;
 use std::ops::Range;

@@ -4,9 +4,6 @@ import { $, announce, megabytes, plural } from "./dom.js";
 import { download } from "./files.js";
 import { confirmLoss, dismiss, notify, notifyError } from "./notices.js";
 
-/** timm's names where torchvision has no such network; see the registry of the core. */
-const TIMM_NAMES = { efficientnet_lite0: "tf_efficientnet_lite0" };
-
 /** What a fresh start begins with. */
 const FRESH_CLASSES = ["Class 1", "Class 2"];
 
@@ -237,8 +234,7 @@ function fileName(classes) {
   return `${slug || "model"}.safetensors`;
 }
 
-function pythonUsage({ architecture, classes }, name) {
-  const timm = TIMM_NAMES[architecture];
+function pythonUsage({ architecture, timm, classes }, name) {
   const make = timm
     ? `timm.create_model("${timm}", num_classes=${classes.length})`
     : `torchvision.models.${architecture}(num_classes=${classes.length})`;

@@ -10,7 +10,7 @@ const TOP_K = 5;
 const TAUGHT_TOP_K = 10;
 /** Pause between two looks at the camera, so that a fast device is not kept at full heat. */
 const LIVE_PAUSE = 40;
-/** What tells of the photo, and not of the engine: it will never be read. */
+/** Kinds of errors that are about the photo and not about the engine: the photo will never be read. */
 const UNREADABLE = ["decode", "heic", "image"];
 
 export class Look {

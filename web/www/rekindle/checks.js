@@ -1,4 +1,4 @@
-// What callers hand over, looked at before it travels: WebAssembly takes a 5 for a text and traps.
+// Checks of what callers hand over, before it travels: WebAssembly takes a 5 for a text and traps.
 
 import { RekindleError } from "./error.js";
 

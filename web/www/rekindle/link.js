@@ -96,9 +96,8 @@ export class Link {
   }
 
   /**
-   * A worker that the browser ends for want of memory says nothing, and no event tells of it. But it held a lock
-   * with its name, which comes free then. (Where there are no locks, on pages that are not secure, only the
-   * silence tells.)
+   * The browser ends a worker for want of memory without an event. The worker held a lock with its name, which
+   * comes free then. (Pages that are not secure have no locks: there only the silence shows it.)
    */
   #keepVigil(name) {
     navigator.locks

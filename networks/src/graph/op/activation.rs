@@ -1,6 +1,6 @@
 //! Elementwise functions.
 
-use super::{Operation, Site, Title};
+use super::{Exported, Operation, Site, Title};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::Attribute::Float;
 use crate::onnx::{Name, OnnxError, Writer};
@@ -66,7 +66,9 @@ impl Operation for Activate {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Activate {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let x = inputs[0];
         Ok(match self.0 {

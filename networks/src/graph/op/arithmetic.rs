@@ -1,6 +1,6 @@
 //! Sums, products, factors and summands.
 
-use super::{Operation, Site, Title};
+use super::{Exported, Operation, Site, Title};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::{Name, OnnxError, Writer};
 
@@ -31,7 +31,9 @@ impl Operation for Add {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Add {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         Ok(writer.op("Add", inputs, &[]))
     }
@@ -67,7 +69,9 @@ impl Operation for Multiply {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Multiply {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         Ok(writer.op("Mul", inputs, &[]))
     }
@@ -100,7 +104,9 @@ impl Operation for Scale {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Scale {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let factors = writer.state(&site.parameter(self.layer, 0))?;
         Ok(writer.op("Mul", &[inputs[0], &factors], &[]))
@@ -136,7 +142,9 @@ impl Operation for Affine {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Affine {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let channels = [1, self.scale.len(), 1, 1];
         let scale = writer.floats("scale", &channels, &self.scale);

@@ -1,6 +1,6 @@
 //! Channels of maps put together, taken apart and turned around.
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::Attribute::Int;
 use crate::onnx::{Name, OnnxError, Writer};
@@ -38,7 +38,9 @@ impl Operation for Concat {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Concat {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         Ok(writer.op("Concat", inputs, &[Int("axis", 1)]))
     }
@@ -74,7 +76,9 @@ impl Operation for Chunk {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Chunk {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let width = site.output[0];
         Ok(writer.slice(inputs[0], 1, self.index * width, (self.index + 1) * width))
@@ -108,7 +112,9 @@ impl Operation for ChannelShuffle {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for ChannelShuffle {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let shape = site.inputs[0];
         let [channels, rows, columns] = [shape[0], shape[1], shape[2]];

@@ -1,6 +1,6 @@
 //! Convolutions.
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerKind, LayerSpec};
 use crate::onnx::Attribute::{Int, Ints};
 use crate::onnx::{Name, OnnxError, Writer};
@@ -164,7 +164,9 @@ impl Operation for Convolution {
             _ => 0,
         }
     }
+}
 
+impl Exported for Convolution {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let conv = &self.conv;
         let [rows, columns] = conv.padding_of([site.inputs[0][1], site.inputs[0][2]]);

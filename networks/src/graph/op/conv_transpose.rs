@@ -1,6 +1,6 @@
 //! Transposed convolutions.
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::Attribute::{Int, Ints};
 use crate::onnx::{Name, OnnxError, Writer};
@@ -141,7 +141,9 @@ impl Operation for TransposedConvolution {
         let [rows, columns] = self.conv.kernel;
         (pixels * self.conv.filters / self.conv.groups * rows * columns) as u64
     }
+}
 
+impl Exported for TransposedConvolution {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let conv = &self.conv;
         let both = |pair: [usize; 2]| pair.iter().map(|&n| n as i64).collect::<Vec<_>>();

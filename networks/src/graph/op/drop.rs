@@ -1,6 +1,6 @@
 //! What is left out at random in training, and lets everything through otherwise.
 
-use super::{Operation, Site, Title};
+use super::{Exported, Operation, Site, Title};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::{Name, OnnxError, Writer};
 
@@ -31,7 +31,9 @@ impl Operation for Dropout {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Dropout {
     fn onnx(&self, _site: &Site, inputs: &[&str], _: &mut Writer) -> Result<Name, OnnxError> {
         Ok(inputs[0].to_owned())
     }
@@ -65,7 +67,9 @@ impl Operation for StochasticDepth {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for StochasticDepth {
     fn onnx(&self, _site: &Site, inputs: &[&str], _: &mut Writer) -> Result<Name, OnnxError> {
         Ok(inputs[0].to_owned())
     }

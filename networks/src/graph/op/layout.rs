@@ -1,6 +1,6 @@
 //! Axes in another order.
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::Attribute::Int;
 use crate::onnx::{Name, OnnxError, Writer};
@@ -30,7 +30,9 @@ impl Operation for ChannelsLast {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for ChannelsLast {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         Ok(writer.transpose(inputs[0], &[0, 2, 3, 1]))
     }
@@ -61,7 +63,9 @@ impl Operation for ChannelsFirst {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for ChannelsFirst {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         Ok(writer.transpose(inputs[0], &[0, 3, 1, 2]))
     }
@@ -91,7 +95,9 @@ impl Operation for Flatten {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Flatten {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         Ok(writer.op("Flatten", &[inputs[0]], &[Int("axis", 1)]))
     }

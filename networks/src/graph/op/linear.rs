@@ -1,6 +1,6 @@
 //! Linear maps.
 
-use super::{Operation, Site, Title};
+use super::{Exported, Operation, Site, Title};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::{Name, OnnxError, Writer};
 
@@ -34,7 +34,9 @@ impl Operation for Linear {
         let positions = site.count() / width.max(1) as u64;
         site.layers[self.layer.0].multiply_adds_at(positions)
     }
+}
 
+impl Exported for Linear {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let spec = &site.layers[self.layer.0];
         let names = spec.parameters();

@@ -53,7 +53,11 @@ pub(crate) trait Operation {
 
     /// Multiply-adds for one image: of convolutions, linear maps and attention, as torchvision counts them.
     fn multiply_adds(&self, site: &Site) -> u64;
+}
 
+/// How every kind of step is written into an ONNX file. It is a trait of its own, so that programs which write none do
+/// not carry it.
+pub(crate) trait Exported {
     /// Writes the ONNX operators that say the same, and returns the name of the value that they put out.
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError>;
 }
@@ -97,7 +101,7 @@ fn maps(shape: &[usize]) -> Result<[usize; 3], &'static str> {
     shape.try_into().map_err(|_| "takes maps")
 }
 
-/// Declares [`Op`] with a variant for each kind of step, and the one place where this crate tells them apart.
+/// Declares [`Op`] with a variant for each kind of step, and the only places where this crate tells them apart.
 macro_rules! operations {
     ($($(#[doc = $doc:literal])* $kind:ident,)*) => {
         /// One step of a network.
@@ -109,6 +113,13 @@ macro_rules! operations {
         impl Op {
             /// What this kind of step says about itself.
             pub(crate) fn facts(&self) -> &dyn Operation {
+                match self {
+                    $(Self::$kind(op) => op,)*
+                }
+            }
+
+            /// How this kind of step is written into an ONNX file.
+            pub(crate) fn exported(&self) -> &dyn Exported {
                 match self {
                     $(Self::$kind(op) => op,)*
                 }

@@ -1,6 +1,6 @@
 //! Norms: what comes in, less its mean and divided by its deviation, times a learnt factor plus a learnt summand.
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerKind, LayerSpec};
 use crate::onnx::Attribute::{Float, Int};
 use crate::onnx::{Name, OnnxError, Writer};
@@ -32,7 +32,9 @@ impl Operation for BatchNorm {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for BatchNorm {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let spec = &site.layers[self.layer.0];
         let epsilon = match spec.kind {
@@ -76,7 +78,9 @@ impl Operation for LayerNorm {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for LayerNorm {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         layer_norm(self.layer, site, inputs[0], writer)
     }
@@ -109,7 +113,9 @@ impl Operation for ChannelLayerNorm {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for ChannelLayerNorm {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let last = writer.transpose(inputs[0], &[0, 2, 3, 1]);
         let normed = layer_norm(self.layer, site, &last, writer)?;
@@ -150,7 +156,9 @@ impl Operation for GroupNorm {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for GroupNorm {
     /// Before operator set 21 ONNX's group norm has a factor a group; so each group is normalised as an instance.
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let shape = site.inputs[0];

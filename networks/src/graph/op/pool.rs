@@ -1,6 +1,6 @@
 //! Pools: the largest value or the mean of windows, and means over regions.
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::Attribute::{self, Int, Ints};
 use crate::onnx::{Name, OnnxError, Writer};
@@ -103,7 +103,9 @@ impl Operation for MaxPool {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for MaxPool {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         Ok(self.0.onnx("MaxPool", inputs[0], &[], writer))
     }
@@ -133,7 +135,9 @@ impl Operation for AvgPool {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for AvgPool {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let counted = [Int("count_include_pad", 1)];
         Ok(self.0.onnx("AveragePool", inputs[0], &counted, writer))
@@ -168,7 +172,9 @@ impl Operation for AdaptiveAvgPool {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for AdaptiveAvgPool {
     /// The mean over a rectangle is the mean over its rows of the means over its columns: two matrix
     /// products, whatever the sizes.
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {

@@ -1,6 +1,6 @@
 //! Maps with other numbers of rows and columns.
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::Attribute::{Ints, Text};
 use crate::onnx::{Name, OnnxError, Writer};
@@ -63,7 +63,9 @@ impl Operation for Resize {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Resize {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let size = writer.ints("size", &self.size.map(|length| length as i64));
         let axes = Ints("axes", vec![2, 3]);

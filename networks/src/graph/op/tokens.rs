@@ -1,6 +1,6 @@
 //! Maps as sequences of tokens, and what transformers do with tokens beside attention.
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::Attribute::Int;
 use crate::onnx::{Name, OnnxError, Writer};
@@ -35,7 +35,9 @@ impl Operation for Tokens {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for Tokens {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let shape = site.inputs[0];
         let flat = writer.reshape(inputs[0], &[shape[0], shape[1] * shape[2]]);
@@ -71,7 +73,9 @@ impl Operation for ClassToken {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for ClassToken {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let token = writer.state(&site.parameter(self.layer, 0))?;
         // As many copies as there are images: the batch's length, then [batch, 1, 1].
@@ -109,7 +113,9 @@ impl Operation for FirstToken {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for FirstToken {
     fn onnx(&self, _site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let zero = writer.scalar("first", 0);
         Ok(writer.op("Gather", &[inputs[0], &zero], &[Int("axis", 1)]))
@@ -143,7 +149,9 @@ impl Operation for PositionEmbedding {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for PositionEmbedding {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let positions = writer.state(&site.parameter(self.layer, 0))?;
         Ok(writer.op("Add", &[inputs[0], &positions], &[]))
@@ -176,7 +184,9 @@ impl Operation for MergePatches {
     fn multiply_adds(&self, _site: &Site) -> u64 {
         0
     }
+}
 
+impl Exported for MergePatches {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         let shape = site.inputs[0];
         let [height, width, channels] = [shape[0], shape[1], shape[2]];

@@ -5,7 +5,7 @@ mod positions;
 
 pub use positions::{log_offsets, relative_position_index, shift_mask};
 
-use super::{Operation, Site, Title, maps};
+use super::{Exported, Operation, Site, Title, maps};
 use crate::graph::{LayerId, LayerSpec};
 use crate::onnx::{Name, OnnxError, Writer};
 
@@ -174,7 +174,9 @@ impl Operation for Attention {
         let projected = |layer: LayerId| site.layers[layer.0].multiply_adds_at(windows * tokens);
         bias + projected(self.qkv) + projected(self.output) + 2 * windows * tokens * tokens * width
     }
+}
 
+impl Exported for Attention {
     fn onnx(&self, site: &Site, inputs: &[&str], writer: &mut Writer) -> Result<Name, OnnxError> {
         export::attention(self, site, inputs[0], writer)
     }

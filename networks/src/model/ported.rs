@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::ModelCard;
-use super::channels::{ADAPTER, Channels, port_kernels};
+use super::channels::{Channels, IN_FRONT, port_kernels};
 use super::renames::{Renames, Wanted, first, parts};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
 use crate::graph::{Convolution, Graph, Op};
@@ -34,7 +34,7 @@ pub struct Reading {
 /// A source whose names and shapes are brought up to the network's: what stands in front of its names is
 /// taken off, old names become today's, what belongs to no part of the network is left aside, and learnt
 /// positions are resampled to the images' size.
-pub(super) struct Adapted<'a> {
+pub(super) struct Ported<'a> {
     source: &'a dyn TensorSource,
     /// Today's name to the file's.
     renames: Renames,
@@ -63,7 +63,7 @@ enum Positions {
     },
 }
 
-impl<'a> Adapted<'a> {
+impl<'a> Ported<'a> {
     /// This source for this network.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl<'a> Adapted<'a> {
             let shape = source.shape(&name, &[]).unwrap_or_default();
             (name, shape)
         });
-        let mut adapted = Self {
+        let mut ported = Self {
             source,
             renames: Renames::default(),
             channels: card.channels,
@@ -100,19 +100,19 @@ impl<'a> Adapted<'a> {
             new_head: None,
             aside: Vec::new(),
         };
-        adapted.renames = Renames::new(
+        ported.renames = Renames::new(
             &wanted,
             &parts(graph.tensors_of(false)),
             file.collect(),
-            |name, found, wanted| adapted.fits(name, found, wanted),
+            |name, found, wanted| ported.fits(name, found, wanted),
             architecture.modern_name,
         );
         // A bare network has a new layer where the file has hidden ones and another classifier.
-        let names = &adapted.renames.names;
+        let names = &ported.renames.names;
         let is_new = !names.is_empty() && !names.contains_key(&format!("{head}weight"));
         if purpose == Purpose::NewHead || card.bare && is_new {
-            adapted.check_head(&head)?;
-            adapted.new_head = Some(head.clone());
+            ported.check_head(&head)?;
+            ported.new_head = Some(head.clone());
         }
 
         let is_known = |name: &str| {
@@ -124,7 +124,7 @@ impl<'a> Adapted<'a> {
                     .any(|constant| constant.name == name)
         };
         let is_replaced = |name: &str| {
-            let new_head = adapted.new_head.as_deref();
+            let new_head = ported.new_head.as_deref();
             new_head.is_some_and(|head| name.starts_with(head))
         };
         // Nothing that answers: counters, and classifiers that only help to train.
@@ -160,7 +160,7 @@ impl<'a> Adapted<'a> {
             })
         };
         let mut aside = Vec::new();
-        let names = std::mem::take(&mut adapted.renames.names);
+        let names = std::mem::take(&mut ported.renames.names);
         let mut kept = BTreeMap::new();
         for (name, original) in names {
             let leave = match is_known(&name) {
@@ -168,10 +168,10 @@ impl<'a> Adapted<'a> {
                 false => {
                     is_replaced(&name)
                         || is_idle(&name)
-                        || is_copy(&adapted.renames.copies, &original)
+                        || is_copy(&ported.renames.copies, &original)
                         || is_bare(&name, &original)
                         || purpose == Purpose::NewHead
-                            && adapted.renames.is_found
+                            && ported.renames.is_found
                             && is_elsewhere(&name)
                 }
             };
@@ -183,7 +183,7 @@ impl<'a> Adapted<'a> {
         }
         // Beside a prefix lie losses, metrics, averages, other networks. A layer that might have been meant
         // to stand behind this one is not passed over where the answer is wanted.
-        let beside = std::mem::take(&mut adapted.renames.beside);
+        let beside = std::mem::take(&mut ported.renames.beside);
         // Of a layer its weight has several axes; its bias, and the norms beside it, belong to it all the same.
         let has_axes = |original: &String| {
             let shape = source.shape(original, &[]);
@@ -200,7 +200,7 @@ impl<'a> Adapted<'a> {
                 || is_idle(&original)
                 || !is_layer()
                 || original.split('.').any(is_average)
-                || is_copy(&adapted.renames.copies, &original);
+                || is_copy(&ported.renames.copies, &original);
             match leave {
                 true => aside.push(original),
                 false => _ = kept.insert(original.clone(), original),
@@ -208,16 +208,16 @@ impl<'a> Adapted<'a> {
         }
         // Which of two tensors is meant that fall on one name is not guessed: the second stays under its own, too
         // many, unless the answer needs neither.
-        for (name, original) in std::mem::take(&mut adapted.renames.rivals) {
+        for (name, original) in std::mem::take(&mut ported.renames.rivals) {
             match is_known(&name) {
                 _ if is_replaced(&name) => {}
                 false if purpose == Purpose::NewHead || is_idle(&name) => aside.push(original),
                 _ => _ = kept.insert(original.clone(), original),
             }
         }
-        adapted.renames.names = kept;
-        adapted.aside = aside;
-        Ok(adapted)
+        ported.renames.names = kept;
+        ported.aside = aside;
+        Ok(ported)
     }
 
     /// How the file was read.
@@ -271,10 +271,10 @@ impl<'a> Adapted<'a> {
         prefix.is_some_and(|prefix| name.starts_with(prefix.as_str()))
     }
 
-    /// Whether a tensor is the adapter's, which published files do not have.
-    fn is_new_adapter(&self, name: &str) -> bool {
-        let adapter = name.strip_prefix(ADAPTER) == Some(".weight");
-        adapter && self.source.shape(name, &[]).is_none()
+    /// Whether a tensor is that of the convolution in front, which published files do not have.
+    fn is_new_in_front(&self, name: &str) -> bool {
+        let in_front = name.strip_prefix(IN_FRONT) == Some(".weight");
+        in_front && self.source.shape(name, &[]).is_none()
     }
 
     fn original<'n>(&'n self, name: &'n str) -> &'n str {
@@ -308,13 +308,13 @@ fn positions(name: &str, from: &[usize], to: &[usize]) -> Option<Positions> {
     }
 }
 
-impl TensorSource for Adapted<'_> {
+impl TensorSource for Ported<'_> {
     fn names(&self) -> Vec<String> {
         self.renames.names.keys().cloned().collect()
     }
 
     fn shape(&self, name: &str, wanted: &[usize]) -> Option<Vec<usize>> {
-        if self.is_new_adapter(name) || self.is_new_head(name) {
+        if self.is_new_in_front(name) || self.is_new_head(name) {
             return Some(wanted.to_vec());
         }
         let found = self.source.shape(self.original(name), wanted)?;
@@ -325,7 +325,7 @@ impl TensorSource for Adapted<'_> {
     }
 
     fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
-        if self.is_new_adapter(name) {
+        if self.is_new_in_front(name) {
             return Ok(vec![1.0 / 3.0; shape.iter().product()]);
         }
         if self.is_new_head(name) {

@@ -1,0 +1,65 @@
+//! Which commands and options belong to networks of one task: one table for all of them.
+
+use std::path::Path;
+
+use rekindle_core::backbone::find;
+use rekindle_core::task::Task;
+
+use crate::cli::Command;
+use crate::models;
+use crate::ui::{ExitCode, Failure};
+
+/// What the command line asks for that only networks of one task do: the network, in the user's words; what is asked
+/// for; the task.
+fn bound(command: &Command) -> Option<(&str, &'static str, Task)> {
+    match command {
+        Command::Train(args) => Some((&args.model, "`train`", Task::Classify)),
+        Command::Bench(args) if args.train => {
+            Some((&args.model, "`bench --train`", Task::Classify))
+        }
+        Command::Predict(args) if args.out.is_some() => {
+            Some((&args.model, "`predict --out`", Task::Segment))
+        }
+        Command::Evaluate(args) if args.min_accuracy.is_some() => {
+            Some((&args.model, "`evaluate --min-accuracy`", Task::Classify))
+        }
+        // All tasks have the others. What there is for each is told apart where it is done.
+        Command::Bench(_)
+        | Command::Predict(_)
+        | Command::Evaluate(_)
+        | Command::Models
+        | Command::Summary(_)
+        | Command::Diagram(_)
+        | Command::Export(_)
+        | Command::Compare(_)
+        | Command::Doctor(_)
+        | Command::Serve(_)
+        | Command::Completions { .. } => None,
+    }
+}
+
+/// Refuses a command, or an option of it, that the network's task does not have. A network that there is not, or a
+/// file that cannot be opened, is for the command to tell.
+///
+/// # Errors
+///
+/// A usage error that names the command, the network and their tasks.
+pub fn check(command: &Command) -> Result<(), Failure> {
+    let Some((network, work, wanted)) = bound(command) else {
+        return Ok(());
+    };
+    let found = match Path::new(network).is_file() {
+        true => models::from_model_file(Path::new(network)).map(|contents| contents.card.task),
+        false => find(network).map(|found| found.task).map_err(Into::into),
+    };
+    let Ok(found) = found else {
+        return Ok(());
+    };
+    found.must_be(wanted, work, network).map_err(|error| {
+        let help = match work.contains("--") {
+            true => "leave the option out: `rekindle models` says what each network is for",
+            false => "take another network: `rekindle models` says what each is for",
+        };
+        Failure::new(ExitCode::Usage, error).with_help(help)
+    })
+}
