@@ -10,7 +10,9 @@ mod init;
 mod layer;
 mod op;
 mod schedule;
+mod sheet;
 mod sketch;
+mod value;
 
 pub use geometry::{Conv, ConvTranspose, Padding};
 pub use init::{Init, InitRules, Scratch};
@@ -24,7 +26,9 @@ pub use op::{
     relative_position_index, shift_mask,
 };
 pub use schedule::{Flow, Schedule, Unreachable, Values};
-pub use sketch::{AttentionParts, Options, Outputs, PositionBias, Value, sketch};
+pub use sheet::Options;
+pub use sketch::{Outputs, sketch};
+pub use value::{AttentionParts, PositionBias, Value};
 
 use std::ops::Range;
 
