@@ -307,10 +307,8 @@ fn names(network: &Network, gradients: &Gradients) -> (Vec<String>, Vec<String>)
         .parameters()
         .filter(|parameter| !parameter.is_statistic());
     let has = |parameter: &&Parameter| {
-        let parts = parameter.parts().iter();
-        parts
-            .map(|part| part.grad(gradients).is_some())
-            .all(|has| has)
+        let mut parts = parameter.parts().iter();
+        parts.all(|part| part.grad(gradients).is_some())
     };
     let (with, without): (Vec<_>, Vec<_>) = parameters.partition(has);
     let names = |some: Vec<&Parameter>| some.iter().map(|p| p.name().to_owned()).collect();
