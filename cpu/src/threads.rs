@@ -153,8 +153,10 @@ pub(crate) fn with_scratch<R>(length: usize, work: impl FnOnce(&mut [f32]) -> R)
     KEPT.with_borrow_mut(|kept| {
         kept.push(lines);
         if kept.len() > MOST_KEPT {
-            kept.sort_unstable_by_key(|lines| std::cmp::Reverse(lines.len()));
-            kept.truncate(MOST_KEPT);
+            let shortest = (0..kept.len()).min_by_key(|&index| kept[index].len());
+            if let Some(shortest) = shortest {
+                kept.swap_remove(shortest);
+            }
         }
     });
     result

@@ -18,5 +18,6 @@ mod onnx;
 pub mod postprocess;
 pub mod preprocess;
 pub mod random;
+pub mod sorting;
 pub mod task;
 pub mod weights;

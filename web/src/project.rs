@@ -1,8 +1,6 @@
 //! What a person has taught so far: classes and examples, by ids that nothing ever changes or takes up again.
 //! Photos are not kept, only their features.
 
-use std::collections::BTreeMap;
-
 use rekindle_core::model::PhotoHashes;
 use rekindle_core::train::{FeatureError, PhotoSpace};
 use serde::Serialize;
@@ -16,8 +14,8 @@ pub struct Project {
     photos: PhotoSpace,
     /// The examples' ids, in the photos' order.
     ids: Vec<u32>,
-    /// The SHA-256 of the files they were read from, where there is one: a camera's pictures have none.
-    files: BTreeMap<u32, [u8; 32]>,
+    /// The SHA-256 of the file that each was read from, where there is one: a camera's pictures have none.
+    files: Vec<Option<[u8; 32]>>,
     next_class: u32,
     next_example: u32,
 }
@@ -44,7 +42,7 @@ impl Project {
             classes: Vec::new(),
             photos: PhotoSpace::new(width),
             ids: Vec::new(),
-            files: BTreeMap::new(),
+            files: Vec::new(),
             next_class: 1,
             next_example: 1,
         }
@@ -145,7 +143,8 @@ impl Project {
         self.classes.retain(|class| class.id != id);
         // From the last: those after a photo that goes move up.
         for position in self.photos.remove_label(label_of(id)).into_iter().rev() {
-            self.files.remove(&self.ids.remove(position));
+            self.ids.remove(position);
+            self.files.remove(position);
         }
         Ok(())
     }
@@ -179,6 +178,7 @@ impl Project {
         let pushed: Result<_, FeatureError> = self.photos.push(label_of(class), features);
         pushed?;
         self.ids.push(id);
+        self.files.push(None);
         self.next_example = self.next_example.max(id.saturating_add(1));
         Ok(())
     }
@@ -191,7 +191,7 @@ impl Project {
     pub fn remove_example(&mut self, id: u32) -> Result<(), Failure> {
         let position = self.position(id)?;
         self.ids.remove(position);
-        self.files.remove(&id);
+        self.files.remove(position);
         self.photos.remove(position);
         Ok(())
     }
@@ -202,20 +202,20 @@ impl Project {
     ///
     /// When there is no such example, or the hash is none.
     pub fn set_file(&mut self, id: u32, sha256: &[u8]) -> Result<(), Failure> {
-        self.position(id)?;
+        let position = self.position(id)?;
         let hash = sha256.try_into().map_err(|_| {
             Failure::usage(
                 format!("a SHA-256 has 32 bytes, not {}", sha256.len()),
                 "Hash the whole file.",
             )
         })?;
-        self.files.insert(id, hash);
+        self.files[position] = Some(hash);
         Ok(())
     }
 
     /// The files that examples were read from, as far as they are known and a model file lists them.
     pub fn files(&self) -> Option<PhotoHashes> {
-        let files = PhotoHashes::new(self.files.values().copied());
+        let files = PhotoHashes::new(self.files.iter().copied().flatten());
         (1..=PhotoHashes::MOST)
             .contains(&files.len())
             .then_some(files)

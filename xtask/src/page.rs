@@ -181,10 +181,12 @@ fn size_report(page: &Path) -> Result<String> {
     Ok(report)
 }
 
-/// Whether visitors whose engine is this build download the file.
+/// Whether visitors whose engine is this build download the file. TypeScript's declarations lie beside the modules
+/// for who writes a page of his own; no browser asks for them.
 fn serves(build: Build, file: &Path) -> bool {
     let belongs_to = |build: &Build| file.starts_with(Path::new("pkg").join(build.name()));
-    belongs_to(&build) || !Build::ALL.iter().any(belongs_to)
+    let is_declarations = file.to_string_lossy().ends_with(".d.ts");
+    !is_declarations && (belongs_to(&build) || !Build::ALL.iter().any(belongs_to))
 }
 
 /// The size a server would send at brotli's best quality.
@@ -271,6 +273,8 @@ mod tests {
         assert_eq!(downloads("pkg/gpu/rekindle_web.js"), [true, false]);
         assert_eq!(downloads("pkg/cpu/rekindle_web.js"), [false, true]);
         assert_eq!(downloads("app.js"), [true, true]);
+        assert_eq!(downloads("rekindle.d.ts"), [false, false]);
+        assert_eq!(downloads("pkg/cpu/rekindle_web.d.ts"), [false, false]);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use rekindle_networks::sorting::{gathered, sorted};
+
 use crate::program::{Program, ValueId, Work};
 
 /// Where a value lies, for one image: number `channel` at position `p` is number
@@ -24,9 +26,9 @@ pub(super) struct Places {
     pub values: Vec<Place>,
     /// Numbers of each slot, for one image.
     pub slots: Vec<usize>,
-    /// What a step that joins values must copy, because it does not lie there yet: values and the
+    /// What each step that joins values must copy, because it does not lie there yet: values and the
     /// channel at which they begin.
-    pub copies: BTreeMap<usize, Vec<(ValueId, usize)>>,
+    pub copies: Vec<Vec<(ValueId, usize)>>,
 }
 
 /// A stretch of the channels of a buffer, which is named by the value that fills it.
@@ -62,20 +64,20 @@ fn is_view(work: &Work<'_>) -> bool {
     matches!(work, Work::Reshape | Work::Chunk { .. } | Work::Concat)
 }
 
-type Copies = BTreeMap<usize, Vec<(ValueId, usize)>>;
+type Copies = Vec<Vec<(ValueId, usize)>>;
 
 /// Which buffer each value is a view of.
 fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<Stretch>, Copies) {
     let own = |buffer| Stretch { buffer, offset: 0 };
     let mut views: Vec<Stretch> = (0..program.shapes.len()).map(own).collect();
-    let kept: BTreeSet<ValueId> = program.outputs.iter().copied().chain([0]).collect();
+    let kept: BTreeSet<ValueId> = gathered(program.outputs.iter().copied().chain([0]));
     let mut made_in_place: BTreeSet<ValueId> = BTreeSet::new();
-    let fresh: BTreeSet<ValueId> = program
+    let fresh = program
         .steps
         .iter()
         .filter(|step| !matches!(step.work, Work::Reshape | Work::Chunk { .. }))
-        .map(|step| step.output)
-        .collect();
+        .map(|step| step.output);
+    let fresh: BTreeSet<ValueId> = gathered(fresh);
     // The last join first: what DenseNet joins early is the beginning of what it joins later.
     let backwards = program.steps.iter().rev();
     for step in backwards.filter(|step| matches!(step.work, Work::Concat)) {
@@ -110,7 +112,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<Stretch>, Cop
         }
     }
     // First to last: views of views.
-    let mut copies = Copies::new();
+    let mut copies = vec![Vec::new(); program.steps.len()];
     for (index, step) in program.steps.iter().enumerate() {
         match &step.work {
             Work::Reshape => views[step.output] = views[step.inputs[0]],
@@ -125,7 +127,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<Stretch>, Cop
                 let mut at = views[step.output];
                 for &value in &step.inputs {
                     if views[value] != at {
-                        copies.entry(index).or_default().push((value, at.offset));
+                        copies[index].push((value, at.offset));
                     }
                     at.offset += program.shapes[value].channels;
                 }
@@ -141,21 +143,24 @@ fn slots(program: &Program<'_>, views: &[Stretch], copies: Copies) -> Places {
     // From the first step that writes a buffer to the last that reads it. The image is written before
     // the first step, and what is put out is read after the last.
     let schedule = program.schedule();
-    let mut lives: BTreeMap<ValueId, [usize; 2]> = BTreeMap::new();
+    let mut lives: Vec<Option<[usize; 2]>> = vec![None; views.len()];
     for (value, view) in views.iter().enumerate() {
         let Some([birth, death]) = schedule.life(value) else {
             continue;
         };
-        let life = lives.entry(view.buffer).or_insert([birth, death]);
+        let life = lives[view.buffer].get_or_insert([birth, death]);
         *life = [life[0].min(birth), life[1].max(death)];
     }
-    let mut births: Vec<(usize, ValueId)> = lives.iter().map(|(&b, life)| (life[0], b)).collect();
-    births.sort_unstable();
+    let lives = lives.into_iter().enumerate();
+    let lives = lives.filter_map(|(buffer, life)| Some((life?, buffer)));
+    let lives = sorted(lives.collect(), |([birth_a, _], a), ([birth_b, _], b)| {
+        (birth_a, a).cmp(&(birth_b, b))
+    });
 
     let mut slots: Vec<usize> = Vec::new();
     let mut busy_until: Vec<usize> = Vec::new();
     let mut slot_of: BTreeMap<ValueId, usize> = BTreeMap::new();
-    for (birth, buffer) in births {
+    for ([birth, death], buffer) in lives {
         let size = program.shapes[buffer].numbers();
         let free = (0..slots.len()).filter(|&slot| busy_until[slot] < birth);
         // The smallest that is large enough, or else the largest, which then grows.
@@ -166,7 +171,7 @@ fn slots(program: &Program<'_>, views: &[Stretch], copies: Copies) -> Places {
             slots.len() - 1
         });
         slots[slot] = slots[slot].max(size);
-        busy_until[slot] = lives[&buffer][1];
+        busy_until[slot] = death;
         slot_of.insert(buffer, slot);
     }
     let values = views

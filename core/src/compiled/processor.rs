@@ -74,7 +74,7 @@ impl Processor {
         let mut places = place(&program);
         let together = program.weights().div_ceil(WEIGHTS_PER_IMAGE).max(1);
         let jobs = program.jobs(|index, work, shape| match work {
-            Work::Concat => Kind::Concat(places.copies.remove(&index).unwrap_or_default()),
+            Work::Concat => Kind::Concat(std::mem::take(&mut places.copies[index])),
             work => {
                 let known = sibling.and_then(|sibling| sibling.jobs.get(index));
                 let known = known.filter(|known| known.name == names[index]);

@@ -14,6 +14,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use rekindle_networks::sorting::sorted;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -249,7 +250,7 @@ pub fn stratified_folds(
     let Bundles { parts, of_class } = Bundles::new(labels, groups, keys, classes, seed)?;
     let is_only = |class: &usize| of_class[*class].len() < 2;
     let can_go = |part: &&Bundle| !part.counts.keys().any(is_only);
-    let (mut large, single): (Vec<&Bundle>, Vec<&Bundle>) = parts
+    let (large, single): (Vec<&Bundle>, Vec<&Bundle>) = parts
         .iter()
         .filter(can_go)
         .partition(|part| part.images.len() > 1);
@@ -259,7 +260,7 @@ pub fn stratified_folds(
             groups: large.len() + single.len(),
         });
     }
-    large.sort_by_key(|part| std::cmp::Reverse(part.images.len()));
+    let large = sorted(large, |a, b| b.images.len().cmp(&a.images.len()));
 
     let mut class_sizes = vec![0_usize; classes];
     labels.iter().for_each(|&label| class_sizes[label] += 1);
@@ -381,10 +382,12 @@ fn shuffled_classes(
         }
         // Copies draw the same. They belong together, so which of them comes first does not matter.
         Some(keys) => members.iter_mut().for_each(|images| {
-            images.sort_by_cached_key(|&image| {
+            let drawn = images.iter().map(|&image| {
                 let key = keys[image];
-                (random.fork(key).next_u64(), key)
+                ((random.fork(key).next_u64(), key), image)
             });
+            let drawn = sorted(drawn.collect(), |(a, _), (b, _)| a.cmp(b));
+            *images = drawn.into_iter().map(|(_, image)| image).collect();
         }),
         None => {
             for (class, images) in members.iter_mut().enumerate() {

@@ -8,6 +8,7 @@ use super::{
     lraspp, maxvit, mnasnet, mobilenet, mobilenet_v4, regnet, resnet, shufflenet, squeezenet, swin,
     vgg, vit,
 };
+use crate::sorting::sorted;
 
 /// Every network, by family.
 pub const ARCHITECTURES: &[&[Architecture]] = &[
@@ -66,11 +67,11 @@ pub fn find(name: &str) -> Result<&'static Architecture, UnknownArchitecture> {
             let is_near = |&(distance, name): &(usize, &str)| {
                 distance <= slips || wanted.len() > 2 && name.starts_with(&wanted)
             };
-            let mut near: Vec<_> = architectures()
+            let near: Vec<_> = architectures()
                 .map(|a| (distance(&wanted, a.name), a.name))
                 .filter(is_near)
                 .collect();
-            near.sort();
+            let mut near = sorted(near, Ord::cmp);
             near.truncate(3);
             UnknownArchitecture {
                 name: name.chars().flat_map(char::escape_debug).collect(),

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::ModelCard;
 use super::renames::{Renames, Wanted, ends_in, first, parts};
 use crate::backbone::{Architecture, architectures};
+use crate::sorting::gathered;
 use crate::weights::{FillReport, TensorSource, is_counter, unwrapped};
 
 /// What a file that does not fit most likely is.
@@ -128,7 +129,7 @@ impl Cause {
         {
             return Self::Transformers;
         }
-        let known: BTreeSet<String> = graph.tensors().map(|(name, _)| name).collect();
+        let known: BTreeSet<String> = gathered(graph.tensors().map(|(name, _)| name));
         match file
             .iter()
             .any(|(name, _)| known.contains(&unwrapped(name)))
@@ -153,13 +154,11 @@ impl Cause {
         for (_, shape) in file {
             *shapes.entry(shape).or_default() += 1;
         }
-        let by_name: BTreeMap<&str, &Vec<usize>> = file
-            .iter()
-            .map(|(name, shape)| (name.as_str(), shape))
-            .collect();
+        let by_name: BTreeMap<&str, &Vec<usize>> =
+            gathered(file.iter().map(|(name, shape)| (name.as_str(), shape)));
         let fitting = architectures().filter_map(|other| {
             let graph = other.published_graph();
-            let wanted: Wanted = graph.tensors().collect();
+            let wanted: Wanted = gathered(graph.tensors());
             let mut needed: BTreeMap<&[usize], usize> = BTreeMap::new();
             for shape in wanted.values() {
                 *needed.entry(shape).or_default() += 1;

@@ -401,7 +401,7 @@ pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
     let json = json.ok_or(ModelError::NoCard)?;
     let damaged = |error: serde_json::Error| ModelError::Card(quoted(error));
     // The version and the task first: a later layout, or another task's, need not parse as this one.
-    let Version { format, task } = serde_json::from_str(json).map_err(damaged)?;
+    let Version { format, task } = serde_json::from_slice(json.as_bytes()).map_err(damaged)?;
     if format > FORMAT {
         return Err(ModelError::Newer { found: format });
     }
@@ -412,7 +412,7 @@ pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
             found: shown(&task),
         });
     }
-    let card: ModelCard = serde_json::from_str(json).map_err(damaged)?;
+    let card: ModelCard = serde_json::from_slice(json.as_bytes()).map_err(damaged)?;
     card.check().map_err(ModelError::Card)?;
     Ok(card)
 }

@@ -7,6 +7,7 @@ use super::channels::{Channels, IN_FRONT, port_kernels};
 use super::renames::{Renames, Wanted, first, parts};
 use crate::backbone::{Architecture, interpolate_position_embedding, interpolate_relative_bias};
 use crate::graph::{Convolution, Graph, Op};
+use crate::sorting::gathered;
 use crate::weights::{TensorSource, WeightsError, all_finite, is_average, is_counter, unwrapped};
 
 /// What a file's weights are wanted for.
@@ -135,7 +136,7 @@ impl<'a> Ported<'a> {
                 || architecture.auxiliary.iter().any(helps)
         };
         // A module of which the backbone has nothing, or the one in which the head is.
-        let modules: BTreeSet<&str> = of_backbone.keys().map(|name| first(name)).collect();
+        let modules: BTreeSet<&str> = gathered(of_backbone.keys().map(|name| first(name)));
         let is_elsewhere = |name: &str| {
             let module = first(name);
             module == first(&head) || !modules.contains(module)
@@ -189,11 +190,11 @@ impl<'a> Ported<'a> {
             let shape = source.shape(original, &[]);
             shape.is_some_and(|shape| shape.len() > 1)
         };
-        let layers: BTreeSet<String> = beside
+        let layers = beside
             .iter()
             .filter(|original| has_axes(original))
-            .map(|original| first(&unwrapped(original)).to_owned())
-            .collect();
+            .map(|original| first(&unwrapped(original)).to_owned());
+        let layers: BTreeSet<String> = gathered(layers);
         for original in beside {
             let is_layer = || layers.contains(first(&unwrapped(&original)));
             let leave = purpose == Purpose::NewHead

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use crate::sorting::gathered;
 use crate::weights::{is_average, is_counter, unwrapped};
 
 /// The most names that are put in front of each other.
@@ -185,7 +186,7 @@ impl Renames {
                 let rest = name.strip_prefix(part.as_str())?.strip_prefix('.')?;
                 Some((rest, &shape[..]))
             });
-            of_part.collect::<BTreeMap<_, _>>()
+            gathered::<BTreeMap<_, _>, _>(of_part)
         });
         let network: Vec<_> = network.collect();
         // The tensors of each number, under each prefix that leads to numbers.
@@ -204,7 +205,7 @@ impl Renames {
             if groups.len() < network.len() || !groups.values().take(network.len()).eq(&network) {
                 return None;
             }
-            let part_of: BTreeMap<usize, &String> = groups.keys().copied().zip(parts).collect();
+            let part_of: BTreeMap<usize, &String> = gathered(groups.keys().copied().zip(parts));
             let mut renames = Self {
                 prefix: prefix.to_owned(),
                 is_found: true,

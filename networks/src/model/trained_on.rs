@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::sorting::sorted;
+
 /// Bytes that are kept of a photo's hash. Of 10 000 photos and as many others, two agree by chance once in
 /// 10¹¹ times.
 const BYTES: usize = 8;
@@ -21,10 +23,13 @@ impl PhotoHashes {
 
     /// The set of files with these SHA-256 hashes.
     pub fn new(hashes: impl IntoIterator<Item = [u8; 32]>) -> Self {
-        let mut short: Vec<_> = hashes.into_iter().map(shortened).collect();
-        short.sort_unstable();
-        short.dedup();
-        Self(short)
+        Self::of(hashes.into_iter().map(shortened).collect())
+    }
+
+    fn of(hashes: Vec<[u8; BYTES]>) -> Self {
+        let mut hashes = sorted(hashes, Ord::cmp);
+        hashes.dedup();
+        Self(hashes)
     }
 
     /// Whether the file with this SHA-256 is among them.
@@ -69,13 +74,10 @@ impl<'de> Deserialize<'de> for PhotoHashes {
             .collect();
         let digits = digits.filter(|digits| digits.len() % (2 * BYTES) == 0);
         let digits = digits.ok_or_else(|| D::Error::custom("the photos' hashes are damaged"))?;
-        let mut hashes: Vec<_> = digits
+        let hashes = digits
             .chunks_exact(2 * BYTES)
-            .map(|chunk| std::array::from_fn(|at| 16 * chunk[2 * at] + chunk[2 * at + 1]))
-            .collect();
-        hashes.sort_unstable();
-        hashes.dedup();
-        Ok(Self(hashes))
+            .map(|chunk| std::array::from_fn(|at| 16 * chunk[2 * at] + chunk[2 * at + 1]));
+        Ok(Self::of(hashes.collect()))
     }
 }
 

@@ -4,6 +4,8 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use crate::sorting::order;
+
 /// One class of an answer. As JSON: `{"class":…,"index":…,"probability":…,"logit":…}`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Prediction {
@@ -50,9 +52,7 @@ pub fn softmax(logits: &[f32]) -> Vec<f32> {
 /// its number.
 pub fn top_k(logits: &[f32], classes: &[String], k: usize) -> Vec<Prediction> {
     let probabilities = softmax(logits);
-    let mut order: Vec<usize> = (0..logits.len()).collect();
-    // Stable, so ties keep the order of the classes.
-    order.sort_by(|&a, &b| descending(logits[a], logits[b]));
+    let mut order = order(logits.len(), &|a, b| descending(logits[a], logits[b]));
     order.truncate(k);
     order
         .into_iter()

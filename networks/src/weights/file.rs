@@ -10,6 +10,7 @@ use super::error::WeightsError;
 use super::names::{beginnings, behind};
 use super::parts::{self, TensorDict};
 use super::view::TensorView;
+use crate::sorting::gathered;
 
 /// The layouts of weight files that can be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +45,7 @@ impl<'a> WeightFile<'a> {
             .tensors
             .iter()
             .filter_map(|(name, view)| Some((behind(name, key)?.to_owned(), view.clone())));
-        let rest: BTreeMap<_, _> = rest.collect();
+        let rest: BTreeMap<_, _> = gathered(rest);
         if rest.is_empty() {
             let there = beginnings(self.tensors.keys().map(String::as_str));
             return Err(parts::no_part(key, there));

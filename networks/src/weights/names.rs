@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::sorting::sorted;
+
 /// What `torch.optim.swa_utils.AveragedModel` calls its counter.
 pub(super) const AVERAGED: &str = "n_averaged";
 
@@ -87,7 +89,7 @@ pub(super) fn beginnings<'n>(names: impl Iterator<Item = &'n str> + Clone) -> Ve
         };
         let mut here: Vec<_> = counts.into_iter().collect();
         here.retain(|(_, count)| PART * count >= all);
-        here.sort_by_key(|&(part, count)| (std::cmp::Reverse(count), part));
+        let here = sorted(here, |(a, of_a), (b, of_b)| of_b.cmp(of_a).then(a.cmp(b)));
         found.extend(here.iter().map(|(part, _)| path(part)));
         let one = here.iter().find(|(part, _)| !WRAPPERS.contains(part));
         match one {

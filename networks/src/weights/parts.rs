@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::error::{MAX_NAME, WeightsError, shown};
 use super::names::{AVERAGED, beginnings, behind};
 use super::pickle::{Entries, Pickle, Value, ValueId};
+use crate::sorting::{gathered, sorted};
 
 /// Where training scripts put the weights in a checkpoint, the usual place first.
 const WRAPPERS: [&str; 11] = [
@@ -124,9 +125,10 @@ pub(super) fn dictionaries(pickle: &Pickle<'_>) -> Result<Vec<Dictionary>, Weigh
         is_small: SMALL * layers(&tensors) < most.unwrap_or_default(),
         tensors,
     };
-    let mut found: Vec<Dictionary> = found.into_iter().map(dictionary).collect();
-    found.sort_by_cached_key(Dictionary::rank);
-    Ok(found)
+    let found = found.into_iter().map(dictionary);
+    let ranked = found.map(|dictionary| (dictionary.rank(), dictionary));
+    let ranked = sorted(ranked.collect(), |(a, _), (b, _)| a.cmp(b));
+    Ok(ranked.into_iter().map(|(_, found)| found).collect())
 }
 
 impl Dictionary {
@@ -301,7 +303,7 @@ fn of_module(
             Value::Str(name) if name.len() <= MAX_NAME => Some(*name),
             _ => None,
         });
-        let unsaved: BTreeSet<&str> = unsaved.collect();
+        let unsaved: BTreeSet<&str> = gathered(unsaved);
         let parameters = part("_parameters").unwrap_or_default();
         let buffers = part("_buffers").unwrap_or_default();
         let own = direct(pickle, parameters, work)?.into_iter();
@@ -351,11 +353,8 @@ pub(super) fn choose(
         }
     }
     let networks = dictionaries.iter().filter(|found| !found.is_small);
-    let mut keys: Vec<String> = networks
-        .clone()
-        .map(|found| found.part.key.clone())
-        .collect();
-    keys.sort();
+    let keys = networks.clone().map(|found| found.part.key.clone());
+    let mut keys = sorted(keys.collect(), Ord::cmp);
     for found in networks {
         keys.extend(beginnings(
             found.tensors.iter().map(|(name, _)| name.as_str()),

@@ -14,6 +14,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use super::error::{WeightsError, quoted, shown};
 use super::file::{WeightFile, WeightFormat};
 use super::view::{Dtype, MAX_RANK, TensorView, element_count};
+use crate::sorting::sorted;
 
 /// The longest header the format allows.
 pub(super) const MAX_HEADER: usize = 100_000_000;
@@ -49,14 +50,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<WeightFile<'_>, WeightsError> {
         ));
     };
     let data_start = LENGTH_BYTES + header_len;
-    let mut header: Header<'_> = serde_json::from_slice(header).map_err(|e| {
+    let header: Header<'_> = serde_json::from_slice(header).map_err(|e| {
         WeightsError::corrupt(format!("the header says: {}", quoted(e)), LENGTH_BYTES)
     })?;
 
-    header.tensors.sort_by_key(|(_, info)| info.data_offsets);
+    let by_place = sorted(header.tensors, |(_, a), (_, b)| {
+        a.data_offsets.cmp(&b.data_offsets)
+    });
     let mut tensors = BTreeMap::new();
     let mut next = 0;
-    for (name, info) in header.tensors {
+    for (name, info) in by_place {
         WeightsError::check_name(&name)?;
         let (begin, end) = info.data_offsets;
         let corrupt = |what: &str| {

@@ -8,6 +8,7 @@ use super::file::WeightFile;
 use super::names::is_counter;
 use super::tensors::{Numbers, Tensors};
 use super::view::{Dtype, TensorView, all_finite};
+use crate::sorting::gathered;
 
 /// Where [`take`] finds numbers.
 pub trait TensorSource {
@@ -190,7 +191,7 @@ impl FillReport {
         self.filled += other.filled;
         self.missing.extend(other.missing);
         self.misshaped.extend(other.misshaped);
-        let theirs: BTreeSet<_> = other.unexpected.into_iter().collect();
+        let theirs: BTreeSet<_> = gathered(other.unexpected);
         // What is unexpected in both is unexpected; what either took is not.
         self.unexpected.retain(|name| theirs.contains(name));
         self

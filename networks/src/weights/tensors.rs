@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::sorting::gathered;
+
 /// Tensors by name: shape, and numbers in row-major order.
 pub type Tensors = BTreeMap<String, (Vec<usize>, Numbers)>;
 
@@ -75,7 +77,5 @@ pub type StateDict<'a> = BTreeMap<&'a str, (&'a [usize], &'a [f32])>;
 /// The tensors of some parts of a network together.
 pub fn state_dict<'a>(parts: impl IntoIterator<Item = &'a Tensors>) -> StateDict<'a> {
     let tensors = parts.into_iter().flatten();
-    tensors
-        .map(|(name, (shape, values))| (name.as_str(), (&shape[..], &values[..])))
-        .collect()
+    gathered(tensors.map(|(name, (shape, values))| (name.as_str(), (&shape[..], &values[..]))))
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rekindle_networks::sorting::sorted;
 use serde::Serialize;
 
 /// Photos in groups that no split may tear apart.
@@ -77,15 +78,11 @@ impl Groups {
 
     /// Groups of each class: what can be held out of it, at most all but one.
     pub fn of_classes(&self, labels: &[usize], classes: usize) -> Vec<usize> {
-        let mut pairs: Vec<(usize, usize)> = labels
-            .iter()
-            .copied()
-            .zip(self.of.iter().copied())
-            .collect();
-        pairs.sort_unstable();
+        let pairs = labels.iter().zip(&self.of);
+        let mut pairs = sorted(pairs.collect(), Ord::cmp);
         pairs.dedup();
         let mut counts = vec![0; classes];
-        for (label, _) in pairs {
+        for (&label, _) in pairs {
             if let Some(count) = counts.get_mut(label) {
                 *count += 1;
             }

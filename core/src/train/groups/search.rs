@@ -1,5 +1,7 @@
 //! The search for groups, a piece at a time.
 
+use rekindle_networks::sorting::order;
+
 use super::alike::Alike;
 use super::copies::Copies;
 use super::grouped::Groups;
@@ -50,10 +52,13 @@ impl GroupSearch {
         let mut joined = Joined::new(cache.len());
         let copies = Copies::new(&mut joined, contents.unwrap_or_default());
         let labels = cache.labels().to_vec();
-        let mut order = images.clone();
-        if let Some(contents) = contents {
-            order.sort_unstable_by_key(|&photo| (contents.get(photo), labels[photo], photo));
-        }
+        let order = match contents {
+            Some(contents) => {
+                let key = |photo: usize| (contents.get(photo), labels[photo]);
+                order(images.len(), &|a, b| key(a).cmp(&key(b)))
+            }
+            None => images.clone(),
+        };
         Self {
             width: cache.width().max(1),
             labels,

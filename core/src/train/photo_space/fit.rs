@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rekindle_networks::sorting::gathered;
+
 use super::kept::Kept;
 use super::photos::{MOST_PHOTOS, PhotoSpace};
 use crate::train::linear::options;
@@ -150,11 +152,10 @@ impl HeadFit {
             None => BTreeMap::new(),
             Some(shares) => {
                 let all = self.photos.iter().enumerate();
-                all.map(|(at, &(serial, label))| {
+                gathered(all.map(|(at, &(serial, label))| {
                     let of_photo = shares.chunks_exact(count).map(|row| row[at]);
                     (serial, (label, of_photo.collect()))
-                })
-                .collect()
+                }))
             }
         };
         Kept {
