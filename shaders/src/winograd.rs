@@ -92,8 +92,8 @@ const BIG: Transforms = Transforms {
 impl Winograd {
     /// The same convolution this way, if that is possible and faster: with few channels the
     /// transforms cost more than they save, and with few tiles the products are too flat for large
-    /// ones. The transformed weights are `most` numbers at most, as many as a binding takes. On
-    /// lavapipe and SwiftShader the gain is 1.6 to 2.5.
+    /// ones. Transformed weights and one image's tiles are `most` numbers at most, as many as a
+    /// binding takes. On lavapipe and SwiftShader the gain is 1.6 to 2.5.
     pub fn of(conv: &Conv, most: u32) -> Option<Self> {
         let Window { rows, columns } = conv.window;
         let fits = |side: Side| (side.kernel, side.stride, side.dilation) == (3, 1, 1);
@@ -116,7 +116,13 @@ impl Winograd {
             big: big_enough,
             ..big
         });
-        sizes.into_iter().find(|size| size.weights_length() <= most)
+        let most = u64::from(most);
+        sizes.into_iter().find(|size| {
+            let tiles = u64::from(size.grid().0) * u64::from(size.grid().1);
+            let widest = u64::from(size.channels.max(size.out_channels));
+            let tiles = u64::from(size.numbers()) * tiles * widest;
+            tiles <= most && u64::from(size.weights_length()) <= most
+        })
     }
 
     /// Transforms the weights; binds w `[3, 3, channels, out_channels]`, and as result as many
@@ -303,9 +309,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn transformed_weights_fit_into_a_binding_or_stay_as_they_are() {
-        let of = |channels: u32, most: u32| {
-            let side = Side::new(65, 3, 1, 1, 1);
+    fn what_it_is_done_with_fits_into_a_binding() {
+        let of = |channels: u32, side: u32| {
+            let side = Side::new(side, 3, 1, 1, 1);
             let window = Window {
                 rows: side,
                 columns: side,
@@ -319,12 +325,14 @@ mod tests {
                 epilogue: Epilogue::default(),
                 storage: Storage::F32,
             };
-            Winograd::of(&conv, most).map(|conv| (conv.big, conv.weights_length()))
+            // 128 MiB.
+            let conv = Winograd::of(&conv, (128 << 20) / 4);
+            conv.map(|conv| (conv.big, conv.weights_length()))
         };
-        // 128 MiB: FCN's classifier has 2048 channels, and tiles of 36 numbers are too many for it.
-        let most = (128 << 20) / 4;
-        assert_eq!(of(512, most), Some((true, 36 * 512 * 512)));
-        assert_eq!(of(2048, most), Some((false, 16 * 2048 * 512)));
-        assert_eq!(of(8192, most), None);
+        assert_eq!(of(512, 65), Some((true, 36 * 512 * 512)));
+        // FCN's classifier: the weights of large tiles are too many, and of a photo of 520 pixels there are too
+        // many small ones.
+        assert_eq!(of(2048, 16), Some((false, 16 * 2048 * 512)));
+        assert_eq!(of(2048, 65), None);
     }
 }

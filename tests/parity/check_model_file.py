@@ -5,11 +5,13 @@
 
 The network is built by torchvision (or timm) from what the file says of itself and filled with
 `load_state_dict(strict=True)`; nothing of Rekindle takes part. Every photo gives one line of JSON:
-`path`, `probabilities` and `logits`, in the order of the file's classes.
+`path`, `probabilities` and `logits`, in the order of the file's classes; of a network that segments
+photos, `path` and `shares`, the share of the photo's pixels that each class wins.
 
 `--compare` takes the lines that `rekindle predict --json` printed (and their photos, where none are
-named): exit status 1 when a probability differs by more than `--tolerance` or the best class is
-another one, 2 when something cannot be read.
+named): exit status 1 when a probability or a share differs by more than `--tolerance` or the best
+class is another one, 2 when something cannot be read. A mask that a line names is compared pixel by
+pixel: one pixel in a thousand may have another class.
 
 A perceptron head replaces the network's last module by
 `Sequential(BatchNorm1d, Linear, ReLU, BatchNorm1d, Dropout, Linear)`; in SqueezeNet it takes the
@@ -29,6 +31,7 @@ import sys
 from collections import OrderedDict
 from collections.abc import Collection
 
+import numpy as np
 import PIL.Image
 import PIL.ImageOps
 import safetensors
@@ -215,8 +218,27 @@ def open_photo(path: str) -> PIL.Image.Image:
         raise Unusable(f"{path}: {error}") from error
 
 
+def segments(card: dict) -> bool:
+    return card.get("task") == "segment"
+
+
+@torch.inference_mode()
+def winners(network: nn.Module, card: dict, path: str) -> torch.Tensor:
+    """The class of every pixel of the photo: logits are resized to it before the best is taken."""
+    photo = open_photo(path)
+    out = network(transform_of(card["preset"])(photo).unsqueeze(0))["out"]
+    size = (photo.height, photo.width)
+    out = nn.functional.interpolate(out, size, mode="bilinear", align_corners=False)
+    return out.argmax(dim=1)[0]
+
+
 @torch.inference_mode()
 def answer(network: nn.Module, card: dict, path: str) -> dict:
+    if segments(card):
+        mask = winners(network, card, path)
+        counts = mask.flatten().bincount(minlength=len(card["classes"]))
+        shares = dict(zip(card["classes"], (counts / mask.numel()).tolist(), strict=True))
+        return {"path": path, "shares": shares, "mask": mask}
     x = transform_of(card["preset"])(open_photo(path)).unsqueeze(0)
     if card.get("channels", "rgb") in ("grey-mean", "grey-luminance", "grey-adapter"):
         x = x[:, :1]
@@ -234,8 +256,8 @@ def read_predictions(path: pathlib.Path) -> list[dict]:
         if not line.strip():
             continue
         prediction = json.loads(line)
-        if not prediction.get("top"):
-            raise Unusable(f"{path}:{number}: no 'top' in {line[:80]}")
+        if not (prediction.get("top") or prediction.get("shares")):
+            raise Unusable(f"{path}:{number}: neither 'top' nor 'shares' in {line[:80]}")
         predictions.append(prediction)
     if not predictions:
         raise Unusable(f"{path}: no predictions")
@@ -281,6 +303,45 @@ def compare(answers: list[dict], predictions: list[dict], classes: list[str], li
     return agree
 
 
+OTHER_PIXELS = 1e-3
+
+
+def compare_masks(answers: list[dict], predictions: list[dict], limit: float) -> bool:
+    """The same of networks that segment photos."""
+    said = {os.path.abspath(prediction["path"]): prediction for prediction in predictions}
+    agree, worst, worst_mask = True, 0.0, 0.0
+    for expected in answers:
+        prediction = said.get(os.path.abspath(expected["path"]))
+        if prediction is None:
+            print(f"differs: {expected['path']}: not predicted", file=sys.stderr)
+            agree = False
+            continue
+        shares = {entry["class"]: entry["share"] for entry in prediction["shares"]}
+        off = max(abs(shares.get(name, 0.0) - share) for name, share in expected["shares"].items())
+        other = 0.0
+        if prediction.get("mask"):
+            with PIL.Image.open(prediction["mask"]) as file:
+                found = torch.from_numpy(np.array(file))
+            # Not of one size: nothing agrees.
+            same = found.shape == expected["mask"].shape
+            other = float((found != expected["mask"]).double().mean()) if same else 1.0
+        # Not `off > limit`: a NaN must fail.
+        if not (off <= limit and other <= OTHER_PIXELS):
+            agree = False
+            print(
+                f"differs: {expected['path']}: shares off by {off:.2g}, "
+                f"{100 * other:.2g} % of the pixels have other classes",
+                file=sys.stderr,
+            )
+        worst, worst_mask = max(worst, off), max(worst_mask, other)
+    print(
+        f"{len(answers)} photos: shares within {worst:.2g}, "
+        f"{100 * worst_mask:.2g} % of a mask's pixels have other classes at most",
+        file=sys.stderr,
+    )
+    return agree
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("model", type=pathlib.Path)
@@ -306,9 +367,13 @@ def main() -> int:
 
     if not arguments.compare:
         for line in answers:
+            line.pop("mask", None)
             print(json.dumps(line))
         return 0
-    agree = compare(answers, predictions, card["classes"], arguments.tolerance)
+    if segments(card):
+        agree = compare_masks(answers, predictions, arguments.tolerance)
+    else:
+        agree = compare(answers, predictions, card["classes"], arguments.tolerance)
     return 0 if agree else 1
 
 

@@ -207,9 +207,14 @@ impl Architecture {
     }
 
     /// Multiply-adds of one forward pass with the head of the published weights at
-    /// [`Architecture::input_size`].
+    /// [`Architecture::input_size`], as torchvision states them: its networks for segmentation compute their
+    /// auxiliary answers whenever they have the classifier for them, its other networks in training only.
     pub fn macs(&self) -> u64 {
-        self.published_whole_graph().macs()
+        let graph = self.published_whole_graph();
+        match self.task {
+            Task::Classify => graph.macs(),
+            Task::Segment => graph.nodes().iter().map(|node| graph.node_macs(node)).sum(),
+        }
     }
 
     /// Length of the pooled feature vector.
