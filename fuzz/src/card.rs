@@ -5,6 +5,7 @@ use std::sync::OnceLock;
 use rekindle_networks::backbone::{ARCHITECTURES, Architecture, find};
 use rekindle_networks::head::{HeadKind, MlpConfig};
 use rekindle_networks::model::{Channels, METADATA_KEY, ModelCard, read_card, whole_graph};
+use rekindle_networks::task::Task;
 use rekindle_networks::weights::WeightFile;
 
 use crate::is_plain;
@@ -82,8 +83,12 @@ pub fn network(bytes: &[u8]) {
     let side = usize::from(u16::from_le_bytes([low, high]) % LARGEST_SIDE);
     match whole_graph(architecture, &card, [side; 2]) {
         Ok(graph) => {
-            // A score for each class: of the picture, or of each place in it.
-            assert_eq!(graph.shape_of(graph.output())[0], card.classes.len());
+            let classes = card.classes.len();
+            let answer = match architecture.task {
+                Task::Classify => vec![classes],
+                Task::Segment => vec![classes, side, side],
+            };
+            assert_eq!(graph.shape_of(graph.output()), answer);
             assert!(graph.tensors().count() > 1);
         }
         Err(error) => is_plain(&error),

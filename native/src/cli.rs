@@ -275,7 +275,7 @@ impl TrainArgs {
 /// Arguments of `predict`.
 #[derive(Debug, Args)]
 pub struct PredictArgs {
-    /// A model file, or the name of a network for its own ImageNet classes.
+    /// A model file, or the name of a network for the classes that it was published with.
     pub model: String,
     /// Photos, or folders of them.
     #[arg(required = true)]

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use png::{BitDepth, ColorType, Encoder};
+use png::{BitDepth, ColorType, Compression, Encoder};
 use rekindle_networks::image::RgbImage;
 use rekindle_networks::postprocess::{Mask, palette_colour};
 
@@ -78,6 +78,10 @@ fn encode(
         let mut encoder = Encoder::new(&mut bytes, width, height);
         encoder.set_color(colour);
         encoder.set_depth(BitDepth::Eight);
+        if palette.is_none() {
+            // Photos of a dozen megapixels take seconds otherwise, and become little smaller.
+            encoder.set_compression(Compression::Fast);
+        }
         if let Some(palette) = palette {
             encoder.set_palette(palette);
         }

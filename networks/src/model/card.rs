@@ -120,6 +120,12 @@ impl ModelCard {
                     .to_owned(),
             );
         }
+        if self.task == Task::Segment && self.head != HeadKind::Original {
+            return Err(format!(
+                "its head is of the kind '{}', and networks that segment photos have their own",
+                self.head.name()
+            ));
+        }
         // An answer of a name that two classes have would not say which is meant.
         let mut names = BTreeSet::new();
         if let Some(class) = self.classes.iter().find(|class| !names.insert(*class)) {
@@ -271,6 +277,16 @@ mod tests {
             let told = task(damaged.clone());
             assert!(told.contains("damaged"), "{damaged}: {told}");
         }
+        let segments = |card: &mut Map<String, Value>| {
+            card.insert("task".to_owned(), json!("segment"));
+            card.insert("classes".to_owned(), json!(["a", "b"]));
+        };
+        assert_eq!(told(segments), "");
+        let head = told(|card| {
+            segments(card);
+            card["head"] = json!({"kind": "linear", "lift": 1.0});
+        });
+        assert!(head.contains("kind 'linear'"), "{head}");
         // A square is what classifiers see; 255 marks pixels of no class.
         let no_crop = told(|card| _ = card["preset"].as_object_mut().unwrap().remove("crop"));
         assert!(no_crop.contains("no `crop`"), "{no_crop}");

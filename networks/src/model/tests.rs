@@ -442,3 +442,28 @@ fn a_variance_below_zero_is_refused_by_the_tensors_name_where_epsilon_does_not_m
         }
     }
 }
+
+#[test]
+fn a_card_for_another_task_than_its_networks_is_refused() {
+    let card = |name: &str| {
+        let network = find(name).unwrap();
+        (network, ModelCard::published(network, &network.weights[0]))
+    };
+    let told = |(network, card): (_, ModelCard)| match Contents::ported(network, card, &Generated) {
+        Err(ModelError::Card(told)) => told,
+        other => panic!("{other:?}"),
+    };
+    let (classifier, classes) = card("squeezenet1_1");
+    let (segments, masks) = card("lraspp_mobilenet_v3_large");
+    let first = told((classifier, masks.clone()));
+    assert!(
+        first.contains("'segment'") && first.contains("squeezenet1_1"),
+        "{first}"
+    );
+    let second = told((segments, classes));
+    assert!(
+        second.contains("the task of lraspp_mobilenet_v3_large is 'segment'"),
+        "{second}"
+    );
+    assert!(Contents::ported(segments, masks, &Generated).is_ok());
+}
