@@ -5,7 +5,7 @@
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, Block, apply_in_place};
-use crate::simd::{Floats, Level, load, load_some, splat, store, store_some, within};
+use crate::simd::{Floats, Level, load, load_some, load_up_to, splat, store, store_some, within};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
 
@@ -91,19 +91,6 @@ impl Rows {
                     store_some(output.add(at), within(value, low, high), rest);
                 }
             }
-        }
-    }
-}
-
-/// A whole vector, or its first elements.
-#[inline(always)]
-unsafe fn load_up_to<S: Simd>(from: *const f32, count: usize) -> Floats<S> {
-    // SAFETY: the caller's.
-    unsafe {
-        if count == S::lanes32() {
-            load(from)
-        } else {
-            load_some(from, count)
         }
     }
 }

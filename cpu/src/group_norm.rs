@@ -6,7 +6,7 @@ use macerator::{Simd, WithSimd};
 
 use crate::activation::Activation;
 use crate::elementwise::Whole;
-use crate::simd::{Floats, Level, load, load_some, splat, store, store_some};
+use crate::simd::{Floats, Level, load_up_to, splat, store, store_some};
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::view::{View, ViewMut};
 
@@ -36,6 +36,7 @@ impl Moments {
     unsafe fn some<S: Simd, const VECTORS: usize>(&self, channel: usize, count: usize) {
         let lanes = S::lanes32();
         let whole = count == VECTORS * lanes;
+        let each = if whole { lanes } else { count };
         // SAFETY: whoever made the block vouches for its pixels, and that there is a mean and a sum for each channel.
         unsafe {
             let input = self.input.add(channel);
@@ -43,7 +44,7 @@ impl Moments {
             for pixel in 0..self.pixels {
                 let from = input.add(pixel * self.pitch);
                 for (v, sum) in sums.iter_mut().enumerate() {
-                    *sum += load_up_to(from.add(v * lanes), whole, count);
+                    *sum += load_up_to(from.add(v * lanes), each);
                 }
             }
             let share = splat::<S>(1.0 / self.pixels as f32);
@@ -55,7 +56,7 @@ impl Moments {
             for pixel in 0..self.pixels {
                 let from = input.add(pixel * self.pitch);
                 for (v, sum) in squares.iter_mut().enumerate() {
-                    let distance = load_up_to::<S>(from.add(v * lanes), whole, count) - means[v];
+                    let distance = load_up_to::<S>(from.add(v * lanes), each) - means[v];
                     *sum = distance.mul_add(distance, *sum);
                 }
             }
@@ -69,19 +70,6 @@ impl Moments {
                     store_some(self.squares.add(at), squares[v], count);
                 }
             }
-        }
-    }
-}
-
-/// A whole vector, or its first elements.
-#[inline(always)]
-unsafe fn load_up_to<S: Simd>(from: *const f32, whole: bool, count: usize) -> Floats<S> {
-    // SAFETY: the caller's.
-    unsafe {
-        if whole {
-            load(from)
-        } else {
-            load_some(from, count)
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use macerator::{Simd, WithSimd};
 
-use crate::simd::{Floats, Level, load, load_some, splat, store, store_some};
+use crate::simd::{Floats, Level, load_up_to, splat, store, store_some};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
 
@@ -111,19 +111,6 @@ impl Line<'_> {
                     store_some(to, of(place, 0, self.channels), self.channels);
                 }
             }
-        }
-    }
-}
-
-/// A whole vector, or its first elements.
-#[inline(always)]
-unsafe fn load_up_to<S: Simd>(from: *const f32, count: usize) -> Floats<S> {
-    // SAFETY: the caller's.
-    unsafe {
-        if count == S::lanes32() {
-            load(from)
-        } else {
-            load_some(from, count)
         }
     }
 }

@@ -200,6 +200,22 @@ pub(crate) unsafe fn load_some_or<S: Simd>(from: *const f32, count: usize, rest:
     }
 }
 
+/// The first `count` elements, which may be a whole vector, and zeros.
+///
+/// # Safety
+/// `count` elements must be readable at the pointer.
+#[inline(always)]
+pub(crate) unsafe fn load_up_to<S: Simd>(from: *const f32, count: usize) -> Floats<S> {
+    // SAFETY: the caller's.
+    unsafe {
+        if count == S::lanes32() {
+            load(from)
+        } else {
+            load_some(from, count)
+        }
+    }
+}
+
 /// Writes the first `count` (fewer than a vector) elements.
 ///
 /// # Safety

@@ -8,7 +8,8 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
-use rekindle_core::head::MAX_HIDDEN;
+use rekindle_core::head::{MAX_HIDDEN, MlpConfig};
+use rekindle_core::train::MlpRecipe;
 
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
@@ -233,22 +234,22 @@ pub struct TrainArgs {
     #[arg(long, value_name = "C", value_parser = number("0.1"))]
     pub c: Option<f64>,
     /// Two-layer head: passes over the photos.
-    #[arg(long, default_value_t = 30, value_parser = count(1, MANY))]
+    #[arg(long, default_value_t = MlpRecipe::USUAL.epochs, value_parser = count(1, MANY))]
     pub epochs: usize,
     /// Two-layer head: photos a step.
-    #[arg(long, default_value_t = 32, value_parser = count(2, MOST_IMAGES))]
+    #[arg(long, default_value_t = MlpRecipe::USUAL.batch, value_parser = count(2, MOST_IMAGES))]
     pub batch: usize,
     /// Two-layer head: learning rate.
-    #[arg(long, default_value_t = 1e-3, value_parser = number("0.001"))]
+    #[arg(long, default_value_t = MlpRecipe::USUAL.rate, value_parser = number("0.001"))]
     pub lr: f64,
     /// Two-layer head: decoupled weight decay.
-    #[arg(long, default_value_t = 1e-2, value_parser = number("0.01"))]
+    #[arg(long, default_value_t = MlpRecipe::USUAL.weight_decay, value_parser = number("0.01"))]
     pub weight_decay: f64,
     /// Two-layer head: width of the hidden layer; twice the features when not given.
     #[arg(long, value_parser = count(1, MAX_HIDDEN))]
     pub hidden: Option<usize>,
     /// Two-layer head: share of hidden activations dropped.
-    #[arg(long, default_value_t = 0.5, value_parser = number("0.5"))]
+    #[arg(long, default_value_t = MlpConfig::DROPOUT, value_parser = number("0.5"))]
     pub dropout: f64,
     /// Where run folders go.
     #[arg(long, value_name = "DIR", default_value = RUNS_FOLDER)]

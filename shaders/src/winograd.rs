@@ -92,8 +92,9 @@ const BIG: Transforms = Transforms {
 impl Winograd {
     /// The same convolution this way, if that is possible and faster: with few channels the
     /// transforms cost more than they save, and with few tiles the products are too flat for large
-    /// ones. On lavapipe and SwiftShader the gain is 1.6 to 2.5.
-    pub fn of(conv: &Conv) -> Option<Self> {
+    /// ones. The transformed weights are `most` numbers at most, as many as a binding takes. On
+    /// lavapipe and SwiftShader the gain is 1.6 to 2.5.
+    pub fn of(conv: &Conv, most: u32) -> Option<Self> {
         let Window { rows, columns } = conv.window;
         let fits = |side: Side| (side.kernel, side.stride, side.dilation) == (3, 1, 1);
         let worth = conv.channels.min(conv.out_channels) >= 16;
@@ -111,10 +112,11 @@ impl Winograd {
         };
         // Of one image: weights are transformed before anybody knows the batch.
         let big_enough = big.grid().0 * big.grid().1 >= 9;
-        Some(Self {
+        let sizes = [big_enough, false].map(|big_enough| Self {
             big: big_enough,
             ..big
-        })
+        });
+        sizes.into_iter().find(|size| size.weights_length() <= most)
     }
 
     /// Transforms the weights; binds w `[3, 3, channels, out_channels]`, and as result as many
@@ -294,4 +296,35 @@ fn combination(coefficients: &[f32], value: impl Fn(usize) -> String) -> String 
         };
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn transformed_weights_fit_into_a_binding_or_stay_as_they_are() {
+        let of = |channels: u32, most: u32| {
+            let side = Side::new(65, 3, 1, 1, 1);
+            let window = Window {
+                rows: side,
+                columns: side,
+            };
+            let conv = Conv {
+                batch: 1,
+                channels,
+                out_channels: 512,
+                groups: 1,
+                window,
+                epilogue: Epilogue::default(),
+                storage: Storage::F32,
+            };
+            Winograd::of(&conv, most).map(|conv| (conv.big, conv.weights_length()))
+        };
+        // 128 MiB: FCN's classifier has 2048 channels, and tiles of 36 numbers are too many for it.
+        let most = (128 << 20) / 4;
+        assert_eq!(of(512, most), Some((true, 36 * 512 * 512)));
+        assert_eq!(of(2048, most), Some((false, 16 * 2048 * 512)));
+        assert_eq!(of(8192, most), None);
+    }
 }

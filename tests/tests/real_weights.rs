@@ -13,7 +13,7 @@ use rekindle_core::head::HeadKind;
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels::normalise;
 use rekindle_core::model::{METADATA_KEY, Model, ModelError};
-use rekindle_core::network::{Activation, Network};
+use rekindle_core::network::{Batch, Network};
 use rekindle_core::postprocess::softmax;
 use rekindle_core::train::{FeatureCache, HeadRecipe, fit};
 use rekindle_core::weights::{StorageDtype, WeightFile, state_dict, write_safetensors};
@@ -225,9 +225,9 @@ fn squeezenets_lifted_head_is_the_linear_head_it_was_solved_as() {
     assert!(lift > 0.0);
     let graph = model.graph();
     let wanted = ["logits", "features"].map(|name| graph.value(name).unwrap());
-    let image = (0, Activation::Map(model.batch(&crops)));
+    let image = (0, Batch::Maps(model.batch(&crops)));
     let made = model.network().run([image], &wanted).unwrap();
-    let [through_relu, features] = <[Activation; 2]>::try_from(made).unwrap();
+    let [through_relu, features] = <[Batch; 2]>::try_from(made).unwrap();
     // The same layer on pooled features, where no ReLU is.
     let (kind, slot) = (model.card.head, model.slot());
     let on_features = sketch([graph.features()], &Options::default(), |features| {

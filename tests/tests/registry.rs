@@ -8,7 +8,7 @@ use burn::tensor::{Device, Gradients, Tensor, TensorData};
 use rekindle_core::backbone::{Accuracy, Architecture, architectures, find, raw};
 use rekindle_core::graph::{Options, Scratch};
 use rekindle_core::model::Model;
-use rekindle_core::network::{Activation, Chance, Network, Parameter};
+use rekindle_core::network::{Batch, Chance, Network, Parameter};
 use rekindle_core::preprocess::Interpolation;
 use rekindle_core::task::Task;
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, state_dict, take};
@@ -307,10 +307,8 @@ fn names(network: &Network, gradients: &Gradients) -> (Vec<String>, Vec<String>)
         .parameters()
         .filter(|parameter| !parameter.is_statistic());
     let has = |parameter: &&Parameter| {
-        let parts = parameter.parts().iter();
-        parts
-            .map(|part| part.grad(gradients).is_some())
-            .all(|has| has)
+        let mut parts = parameter.parts().iter();
+        parts.all(|part| part.grad(gradients).is_some())
     };
     let (with, without): (Vec<_>, Vec<_>) = parameters.partition(has);
     let names = |some: Vec<&Parameter>| some.iter().map(|p| p.name().to_owned()).collect();
@@ -322,7 +320,7 @@ fn gradients(network: &mut Network, image: [usize; 3], device: &Device) -> Gradi
     let [channels, height, width] = image;
     let shape = [2, channels, height, width];
     let input = TensorData::new(Generated::input(&shape), shape);
-    let input = Activation::Map(Tensor::<4>::from_data(input, device).autodiff());
+    let input = Batch::Maps(Tensor::<4>::from_data(input, device).autodiff());
     let outputs = network.graph().outputs().iter();
     let wanted: Vec<usize> = outputs.map(|output| output.value).collect();
     let made = network

@@ -12,7 +12,7 @@ use crate::binding::LARGEST_BINDING;
 use crate::device::DeviceError;
 use crate::graph::{Schedule, Values};
 use crate::kernels::{self, FrozenConv};
-use crate::operations::merge_patches;
+use crate::operations::{merge_patches, unit};
 use crate::program::{Job, Program, SelfAttention, Shape, Timing, ValueId};
 
 /// A program made ready for a device of Burn's.
@@ -354,10 +354,4 @@ fn channels_first(x: Tensor<4>) -> Tensor<4> {
 
 fn channels_last(x: Tensor<4>) -> Tensor<4> {
     x.permute([0, 2, 3, 1])
-}
-
-/// Rows scaled to length one, as `torch.nn.functional.normalize` does.
-fn unit(x: Tensor<4>) -> Tensor<4> {
-    let length = x.clone().powi_scalar(2).sum_dim(3).sqrt().clamp_min(1e-12);
-    x / length
 }

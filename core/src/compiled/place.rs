@@ -31,7 +31,7 @@ pub(super) struct Places {
 
 /// A stretch of the channels of a buffer, which is named by the value that fills it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct View {
+struct Stretch {
     buffer: ValueId,
     offset: usize,
 }
@@ -65,9 +65,9 @@ fn is_view(work: &Work<'_>) -> bool {
 type Copies = BTreeMap<usize, Vec<(ValueId, usize)>>;
 
 /// Which buffer each value is a view of.
-fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies) {
-    let own = |buffer| View { buffer, offset: 0 };
-    let mut views: Vec<View> = (0..program.shapes.len()).map(own).collect();
+fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<Stretch>, Copies) {
+    let own = |buffer| Stretch { buffer, offset: 0 };
+    let mut views: Vec<Stretch> = (0..program.shapes.len()).map(own).collect();
     let kept: BTreeSet<ValueId> = program.outputs.iter().copied().chain([0]).collect();
     let mut made_in_place: BTreeSet<ValueId> = BTreeSet::new();
     let fresh: BTreeSet<ValueId> = program
@@ -80,7 +80,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies
     let backwards = program.steps.iter().rev();
     for step in backwards.filter(|step| matches!(step.work, Work::Concat)) {
         let mut offset = 0;
-        let before: Vec<View> = step.inputs.iter().map(|&value| views[value]).collect();
+        let before: Vec<Stretch> = step.inputs.iter().map(|&value| views[value]).collect();
         let joined = before.iter().zip(&step.inputs).all(|(view, &value)| {
             let follows = made_in_place.contains(&value)
                 && view.buffer == before[0].buffer
@@ -100,7 +100,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies
                 && !apart.contains(&value)
                 && fresh.contains(&value);
             if free {
-                views[value] = View {
+                views[value] = Stretch {
                     buffer: target.buffer,
                     offset,
                 };
@@ -116,7 +116,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies
             Work::Reshape => views[step.output] = views[step.inputs[0]],
             Work::Chunk { start } => {
                 let whole = views[step.inputs[0]];
-                views[step.output] = View {
+                views[step.output] = Stretch {
                     offset: whole.offset + start,
                     ..whole
                 };
@@ -137,7 +137,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<View>, Copies
 }
 
 /// Gives buffers to slots, so that as few numbers as possible are held at once.
-fn slots(program: &Program<'_>, views: &[View], copies: Copies) -> Places {
+fn slots(program: &Program<'_>, views: &[Stretch], copies: Copies) -> Places {
     // From the first step that writes a buffer to the last that reads it. The image is written before
     // the first step, and what is put out is read after the last.
     let schedule = program.schedule();

@@ -6,6 +6,7 @@ use rekindle_shaders::{
     Storage, Tier, Window, Winograd,
 };
 
+use crate::binding::LARGEST_BINDING;
 use crate::graph::Nonlinearity;
 
 /// A convolution's sizes.
@@ -136,7 +137,8 @@ impl Sizes {
     pub fn frozen(&self, epilogue: Epilogue, storage: Storage, tier: Tier) -> Forward {
         match self.forward(epilogue, storage) {
             Forward::Dense(conv) if tier == Tier::Software => {
-                Winograd::of(&conv).map_or(Forward::Dense(conv), Forward::Winograd)
+                let most = (LARGEST_BINDING / size_of::<f32>()) as u32;
+                Winograd::of(&conv, most).map_or(Forward::Dense(conv), Forward::Winograd)
             }
             forward => forward,
         }

@@ -5,7 +5,7 @@
 //! truth in tests); CubeCL's backend overrides it by launching a shader. This folder is the only place that may speak
 //! to CubeCL.
 //!
-//! [`conv2d`], [`conv_transpose2d`], [`batch_norm()`], [`group_norm()`] and [`resize()`] take maps channels first and have
+//! [`conv2d`], [`conv_transpose2d`], [`batch_norm_by_batch`], [`group_norm()`] and [`resize()`] take maps channels first and have
 //! gradients. The others, and what is called `Frozen` or `frozen`, serve compiled networks: channels last, in 32 or
 //! 16 bits, without gradients.
 

@@ -10,7 +10,7 @@ use super::ready::{Compiled, numbers, read};
 use crate::device::DeviceError;
 use crate::image::RgbImage;
 use crate::kernels::{self, Frame};
-use crate::network::{Activation, Network};
+use crate::network::{Batch, Network};
 use crate::postprocess::Prediction;
 use crate::preprocess::View;
 
@@ -78,7 +78,7 @@ impl Model {
     /// # Shapes
     ///
     /// - images: `[N, C, H, W]`
-    pub fn forward(&self, images: Tensor<4>) -> Activation {
+    pub fn forward(&self, images: Tensor<4>) -> Batch {
         self.network().forward(images)
     }
 

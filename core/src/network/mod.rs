@@ -12,7 +12,7 @@ use crate::graph::{Graph, LayerId, Op, Unreachable};
 use crate::operations::{Run, Statistics, compute};
 use crate::weights::{Numbers, StateDict, Tensors};
 
-pub use crate::operations::{Activation, Chance, Mode, Parameter};
+pub use crate::operations::{Batch, Chance, Mode, Parameter};
 
 /// A tensor that a network has and its numbers lack.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
@@ -119,9 +119,9 @@ impl Network {
     /// When a wanted value needs one that is not given.
     pub fn run(
         &self,
-        given: impl IntoIterator<Item = (usize, Activation)>,
+        given: impl IntoIterator<Item = (usize, Batch)>,
         wanted: &[usize],
-    ) -> Result<Vec<Activation>, Unreachable> {
+    ) -> Result<Vec<Batch>, Unreachable> {
         self.go(given, wanted, Mode::Infer).map(|(made, _)| made)
     }
 
@@ -133,10 +133,10 @@ impl Network {
     /// As [`run`](Self::run).
     pub fn train(
         &mut self,
-        given: impl IntoIterator<Item = (usize, Activation)>,
+        given: impl IntoIterator<Item = (usize, Batch)>,
         wanted: &[usize],
         chance: &mut Chance,
-    ) -> Result<Vec<Activation>, Unreachable> {
+    ) -> Result<Vec<Batch>, Unreachable> {
         let (made, statistics) = self.go(given, wanted, Mode::Train(chance))?;
         for (layer, tensors) in statistics {
             let running = self.layers[layer.0]
@@ -151,11 +151,11 @@ impl Network {
 
     fn go(
         &self,
-        given: impl IntoIterator<Item = (usize, Activation)>,
+        given: impl IntoIterator<Item = (usize, Batch)>,
         wanted: &[usize],
         mode: Mode<'_>,
-    ) -> Result<(Vec<Activation>, Vec<Statistics>), Unreachable> {
-        let given: Vec<(usize, Activation)> = given.into_iter().collect();
+    ) -> Result<(Vec<Batch>, Vec<Statistics>), Unreachable> {
+        let given: Vec<(usize, Batch)> = given.into_iter().collect();
         let known: Vec<usize> = given.iter().map(|(value, _)| *value).collect();
         let schedule = self.graph.schedule(&known, wanted)?;
         let mut values = schedule.values();
@@ -182,9 +182,9 @@ impl Network {
     /// # Shapes
     ///
     /// - images: `[N, C, H, W]`, normalised
-    pub fn forward(&self, images: Tensor<4>) -> Activation {
+    pub fn forward(&self, images: Tensor<4>) -> Batch {
         let wanted = [self.graph.output()];
-        let made = self.run([(0, Activation::Map(images))], &wanted);
+        let made = self.run([(0, Batch::Maps(images))], &wanted);
         match made.map(|mut made| made.pop()) {
             Ok(Some(output)) => output,
             other => unreachable!("outputs follow from the image: {other:?}"),

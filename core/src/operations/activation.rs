@@ -9,7 +9,7 @@ use super::Compute;
 #[cfg(feature = "burn")]
 use super::run::each_rank;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 #[cfg(feature = "burn")]
 use crate::graph::Nonlinearity;
 use crate::graph::{Activate, Node};
@@ -27,7 +27,7 @@ impl Compute for Activate {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
         each_rank!(only(inputs), x => activate(self.0, x))
     }
 }

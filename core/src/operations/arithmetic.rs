@@ -5,7 +5,7 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::Compute;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, both, only};
+use super::{Batch, Run, both, only};
 use crate::graph::{Add, Affine, Multiply, Node, Scale};
 use crate::program::{CompileError, Lowering, ValueId, Work};
 
@@ -22,11 +22,11 @@ impl Compute for Add {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
         match both(inputs) {
-            [Activation::Map(a), Activation::Map(b)] => Activation::Map(a + b),
-            [Activation::Tokens(a), Activation::Tokens(b)] => Activation::Tokens(a + b),
-            [Activation::Features(a), Activation::Features(b)] => Activation::Features(a + b),
+            [Batch::Maps(a), Batch::Maps(b)] => Batch::Maps(a + b),
+            [Batch::Tokens(a), Batch::Tokens(b)] => Batch::Tokens(a + b),
+            [Batch::Features(a), Batch::Features(b)] => Batch::Features(a + b),
             [a, b] => unreachable!("the graph adds {:?} and {:?}", a.dims(), b.dims()),
         }
     }
@@ -44,9 +44,9 @@ impl Compute for Multiply {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
         let [x, gate] = both(inputs);
-        Activation::Map(x.map() * gate.map())
+        Batch::Maps(x.maps() * gate.maps())
     }
 }
 
@@ -67,9 +67,9 @@ impl Compute for Scale {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         let factors = run.tensor::<3>(self.layer, 0).unsqueeze::<4>();
-        Activation::Map(only(inputs).map() * factors)
+        Batch::Maps(only(inputs).maps() * factors)
     }
 }
 
@@ -90,13 +90,13 @@ impl Compute for Affine {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        let map = only(inputs).map();
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        let map = only(inputs).maps();
         let constant = |values: &[f32]| {
             let data = TensorData::new(values.to_vec(), [1, values.len(), 1, 1]);
             Tensor::<4>::from_data(data, &map.device())
         };
         let (scale, shift) = (constant(&self.scale), constant(&self.shift));
-        Activation::Map(map * scale + shift)
+        Batch::Maps(map * scale + shift)
     }
 }

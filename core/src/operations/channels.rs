@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::Compute;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{ChannelShuffle, Chunk, Concat, Node};
 use crate::program::{CompileError, Lowering, ValueId, Work, maps};
 
@@ -20,9 +20,9 @@ impl Compute for Concat {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        let maps = inputs.into_iter().map(Activation::map);
-        Activation::Map(Tensor::cat(maps.collect(), 1))
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        let maps = inputs.into_iter().map(Batch::maps);
+        Batch::Maps(Tensor::cat(maps.collect(), 1))
     }
 }
 
@@ -39,10 +39,10 @@ impl Compute for Chunk {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        let map = only(inputs).map();
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        let map = only(inputs).maps();
         let channels = map.dims()[1] / self.parts;
-        Activation::Map(map.narrow(1, self.index * channels, channels))
+        Batch::Maps(map.narrow(1, self.index * channels, channels))
     }
 }
 
@@ -61,12 +61,12 @@ impl Compute for ChannelShuffle {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        let map = only(inputs).map();
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        let map = only(inputs).maps();
         let [n, channels, rows, columns] = map.dims();
         let turned = map
             .reshape([n, self.groups, channels / self.groups, rows * columns])
             .swap_dims(1, 2);
-        Activation::Map(turned.reshape([n, channels, rows, columns]))
+        Batch::Maps(turned.reshape([n, channels, rows, columns]))
     }
 }

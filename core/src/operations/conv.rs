@@ -4,7 +4,7 @@ use super::Compute;
 #[cfg(feature = "burn")]
 use super::run::joined;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{Convolution, Node};
 #[cfg(feature = "burn")]
 use crate::kernels;
@@ -30,20 +30,20 @@ impl Compute for Convolution {
 
     /// By our own kernels where the device runs them.
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
-        let x = only(inputs).map();
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
+        let x = only(inputs).maps();
         let [_, _, height, width] = x.dims();
         let options = kernels::conv_options(&self.conv, [height, width]);
         let mut weights = run.weights(self.layer);
         let bias = run.bias(self.layer);
         if weights.len() == 1 {
             let weight = weights.remove(0);
-            return Activation::Map(kernels::conv2d(x, weight, bias, options));
+            return Batch::Maps(kernels::conv2d(x, weight, bias, options));
         }
         let parts = weights.into_iter();
         let parts = parts.map(|weight| kernels::conv2d(x.clone(), weight, None, options.clone()));
         let maps = joined(parts.collect(), 1);
-        Activation::Map(match bias {
+        Batch::Maps(match bias {
             Some(bias) => maps + bias.reshape([1, -1, 1, 1]),
             None => maps,
         })

@@ -2,7 +2,7 @@
 
 use super::Compute;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{Node, TransposedConvolution};
 #[cfg(feature = "burn")]
 use crate::kernels;
@@ -29,10 +29,10 @@ impl Compute for TransposedConvolution {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         let weight = run.tensor(self.layer, 0);
         let bias = run.bias(self.layer);
-        let map = only(inputs).map();
-        Activation::Map(kernels::conv_transpose2d(map, weight, bias, &self.conv))
+        let map = only(inputs).maps();
+        Batch::Maps(kernels::conv_transpose2d(map, weight, bias, &self.conv))
     }
 }

@@ -7,7 +7,7 @@ use super::Compute;
 #[cfg(feature = "burn")]
 use super::run::each_rank;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{Dropout, Node, StochasticDepth};
 use crate::program::{CompileError, Lowering, ValueId};
 
@@ -22,7 +22,7 @@ impl Compute for Dropout {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         each_rank!(only(inputs), x => {
             let shape = x.dims();
             left_out(x, shape, self.share, run)
@@ -41,7 +41,7 @@ impl Compute for StochasticDepth {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         each_rank!(only(inputs), x => {
             let mut shape = x.dims();
             shape[1..].fill(1);

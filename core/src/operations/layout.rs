@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 
 use super::Compute;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{ChannelsFirst, ChannelsLast, Flatten, Node};
 use crate::program::{CompileError, Lowering, Shape, ValueId, Work};
 
@@ -32,8 +32,8 @@ impl Compute for ChannelsLast {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        Activation::Map(channels_last(only(inputs).map()))
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        Batch::Maps(channels_last(only(inputs).maps()))
     }
 }
 
@@ -48,8 +48,8 @@ impl Compute for ChannelsFirst {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        Activation::Map(channels_first(only(inputs).map()))
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        Batch::Maps(channels_first(only(inputs).maps()))
     }
 }
 
@@ -75,11 +75,11 @@ impl Compute for Flatten {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        Activation::Features(match only(inputs) {
-            Activation::Map(map) => map.flatten(1, 3),
-            Activation::Tokens(tokens) => tokens.flatten(1, 2),
-            Activation::Features(features) => features,
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        Batch::Features(match only(inputs) {
+            Batch::Maps(map) => map.flatten(1, 3),
+            Batch::Tokens(tokens) => tokens.flatten(1, 2),
+            Batch::Features(features) => features,
         })
     }
 }

@@ -7,7 +7,7 @@ use super::Compute;
 #[cfg(feature = "burn")]
 use super::run::{each_rank, joined};
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 #[cfg(feature = "burn")]
 use crate::graph::LayerId;
 use crate::graph::{Linear, Node};
@@ -27,7 +27,7 @@ impl Compute for Linear {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         each_rank!(only(inputs), x => linear(x, self.layer, run))
     }
 }

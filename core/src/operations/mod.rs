@@ -18,7 +18,9 @@ mod run;
 mod tokens;
 
 #[cfg(feature = "burn")]
-pub use run::{Activation, Chance, Mode, Parameter};
+pub(crate) use attention::unit;
+#[cfg(feature = "burn")]
+pub use run::{Batch, Chance, Mode, Parameter};
 #[cfg(feature = "burn")]
 pub(crate) use run::{Run, Statistics};
 #[cfg(feature = "burn")]
@@ -40,7 +42,7 @@ pub(crate) trait Compute {
 
     /// Does it, on tensors that may record gradients.
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation;
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch;
 }
 
 /// What this kind of step computes.
@@ -81,7 +83,7 @@ pub(crate) fn compute(op: &Op) -> &dyn Compute {
 
 /// The only input of a step that takes one.
 #[cfg(feature = "burn")]
-fn only(inputs: Vec<Activation>) -> Activation {
+fn only(inputs: Vec<Batch>) -> Batch {
     let count = inputs.len();
     match inputs.into_iter().next() {
         Some(input) if count == 1 => input,
@@ -91,7 +93,7 @@ fn only(inputs: Vec<Activation>) -> Activation {
 
 /// The two inputs of a step that takes two.
 #[cfg(feature = "burn")]
-fn both(inputs: Vec<Activation>) -> [Activation; 2] {
+fn both(inputs: Vec<Batch>) -> [Batch; 2] {
     match inputs.try_into() {
         Ok(inputs) => inputs,
         Err(inputs) => unreachable!("a step of two inputs was given {}", inputs.len()),

@@ -9,7 +9,7 @@ use super::layout::{channels_first, channels_last};
 #[cfg(feature = "burn")]
 use super::run::each_rank;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{
     BatchNorm, ChannelLayerNorm, GroupNorm, LayerId, LayerKind, LayerNorm, Node, Norm,
 };
@@ -47,7 +47,7 @@ impl Compute for BatchNorm {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         each_rank!(only(inputs), x => batch_norm(x, self.layer, run))
     }
 }
@@ -89,7 +89,7 @@ impl Compute for LayerNorm {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         each_rank!(only(inputs), x => layer_norm(x, self.layer, run))
     }
 }
@@ -105,9 +105,9 @@ impl Compute for ChannelLayerNorm {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
-        let maps = channels_last(only(inputs).map());
-        Activation::Map(channels_first(layer_norm(maps, self.layer, run)))
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
+        let maps = channels_last(only(inputs).maps());
+        Batch::Maps(channels_first(layer_norm(maps, self.layer, run)))
     }
 }
 
@@ -159,11 +159,11 @@ impl Compute for GroupNorm {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         let (gamma, beta) = (run.tensor(self.layer, 0), run.tensor(self.layer, 1));
         let epsilon = group_epsilon(run.kind(self.layer));
-        let map = only(inputs).map();
-        Activation::Map(kernels::group_norm(map, self.groups, gamma, beta, epsilon))
+        let map = only(inputs).maps();
+        Batch::Maps(kernels::group_norm(map, self.groups, gamma, beta, epsilon))
     }
 }
 

@@ -9,7 +9,7 @@ use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 
 use super::Compute;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{AdaptiveAvgPool, AvgPool, MaxPool, Node};
 use crate::program::{CompileError, Lowering, ValueId, Work, maps};
 
@@ -24,12 +24,12 @@ impl Compute for MaxPool {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
         let options = MaxPoolOptions::new([self.0.kernel; 2])
             .with_stride([self.0.stride; 2])
             .with_padding([self.0.padding; 2])
             .with_ceil_mode(self.0.ceil);
-        Activation::Map(max_pool2d(only(inputs).map(), options))
+        Batch::Maps(max_pool2d(only(inputs).maps(), options))
     }
 }
 
@@ -44,13 +44,13 @@ impl Compute for AvgPool {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
         let options = AvgPoolOptions::new([self.0.kernel; 2])
             .with_stride([self.0.stride; 2])
             .with_padding([self.0.padding; 2])
             .with_count_include_pad(true)
             .with_ceil_mode(self.0.ceil);
-        Activation::Map(avg_pool2d(only(inputs).map(), options))
+        Batch::Maps(avg_pool2d(only(inputs).maps(), options))
     }
 }
 
@@ -69,10 +69,10 @@ impl Compute for AdaptiveAvgPool {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        let map = only(inputs).map();
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        let map = only(inputs).maps();
         let [_, _, height, width] = map.dims();
-        Activation::Map(match self.size {
+        Batch::Maps(match self.size {
             [1, 1] => global_average(map),
             size if size == [height, width] => map,
             size => adaptive_avg_pool2d(map, size),

@@ -2,7 +2,7 @@
 
 use super::Compute;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{Node, Resize};
 #[cfg(feature = "burn")]
 use crate::kernels;
@@ -23,10 +23,10 @@ impl Compute for Resize {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        let map = only(inputs).map();
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        let map = only(inputs).maps();
         let [_, _, height, width] = map.dims();
-        Activation::Map(match self.size == [height, width] {
+        Batch::Maps(match self.size == [height, width] {
             true => map,
             false => kernels::resize(map, self.size, self.resample),
         })

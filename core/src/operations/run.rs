@@ -6,23 +6,23 @@ use crate::binding::LARGEST_BINDING;
 use crate::graph::{LayerId, LayerKind, LayerSpec};
 use crate::random::Random;
 
-/// What flows between steps.
+/// A value of a network for a batch of images: what flows between steps.
 #[derive(Debug, Clone)]
-pub enum Activation {
+pub enum Batch {
     /// Feature maps `[N, C, H, W]`; an image batch is one too. Between the stages of a network maps
     /// are always channels first.
-    Map(Tensor<4>),
+    Maps(Tensor<4>),
     /// Token sequences `[N, T, C]`, the class token first.
     Tokens(Tensor<3>),
     /// Feature vectors `[N, F]`.
     Features(Tensor<2>),
 }
 
-impl Activation {
+impl Batch {
     /// The dimensions of the tensor inside.
     pub fn dims(&self) -> Vec<usize> {
         match self {
-            Self::Map(map) => map.dims().to_vec(),
+            Self::Maps(map) => map.dims().to_vec(),
             Self::Tokens(tokens) => tokens.dims().to_vec(),
             Self::Features(features) => features.dims().to_vec(),
         }
@@ -31,7 +31,7 @@ impl Activation {
     /// All values in row-major order, as a flat tensor.
     pub fn flatten(self) -> Tensor<1> {
         match self {
-            Self::Map(map) => map.flatten(0, 3),
+            Self::Maps(map) => map.flatten(0, 3),
             Self::Tokens(tokens) => tokens.flatten(0, 2),
             Self::Features(features) => features.flatten(0, 1),
         }
@@ -42,9 +42,9 @@ impl Activation {
     /// # Panics
     ///
     /// When it holds something else: the graph knows the shapes of its values.
-    pub fn map(self) -> Tensor<4> {
+    pub fn maps(self) -> Tensor<4> {
         match self {
-            Self::Map(map) => map,
+            Self::Maps(map) => map,
             other => panic!("maps are asked for, and this is {:?}", other.dims()),
         }
     }
@@ -68,11 +68,11 @@ impl Activation {
 
 /// Applies the same steps to a tensor of any rank.
 macro_rules! each_rank {
-    ($activation:expr, $x:ident => $body:expr) => {
-        match $activation {
-            Activation::Map($x) => Activation::Map($body),
-            Activation::Tokens($x) => Activation::Tokens($body),
-            Activation::Features($x) => Activation::Features($body),
+    ($batch:expr, $x:ident => $body:expr) => {
+        match $batch {
+            Batch::Maps($x) => Batch::Maps($body),
+            Batch::Tokens($x) => Batch::Tokens($body),
+            Batch::Features($x) => Batch::Features($body),
         }
     };
 }

@@ -7,7 +7,7 @@ use burn::tensor::ops::PadMode;
 
 use super::Compute;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{ClassToken, FirstToken, MergePatches, Node, PositionEmbedding, Tokens};
 use crate::program::{CompileError, Lowering, Shape, ValueId, Work};
 
@@ -28,9 +28,9 @@ impl Compute for Tokens {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        let map = only(inputs).map();
-        Activation::Tokens(map.flatten::<3>(2, 3).swap_dims(1, 2))
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        let map = only(inputs).maps();
+        Batch::Tokens(map.flatten::<3>(2, 3).swap_dims(1, 2))
     }
 }
 
@@ -51,11 +51,11 @@ impl Compute for ClassToken {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         let tokens = only(inputs).tokens();
         let [n, _, width] = tokens.dims();
         let class = run.tensor::<3>(self.layer, 0).expand([n, 1, width]);
-        Activation::Tokens(Tensor::cat(vec![class, tokens], 1))
+        Batch::Tokens(Tensor::cat(vec![class, tokens], 1))
     }
 }
 
@@ -74,10 +74,10 @@ impl Compute for FirstToken {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
         let tokens = only(inputs).tokens();
         let [n, _, width] = tokens.dims();
-        Activation::Features(tokens.narrow(1, 0, 1).reshape([n, width]))
+        Batch::Features(tokens.narrow(1, 0, 1).reshape([n, width]))
     }
 }
 
@@ -94,8 +94,8 @@ impl Compute for PositionEmbedding {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
-        Activation::Tokens(only(inputs).tokens() + run.tensor::<3>(self.layer, 0))
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
+        Batch::Tokens(only(inputs).tokens() + run.tensor::<3>(self.layer, 0))
     }
 }
 
@@ -116,8 +116,8 @@ impl Compute for MergePatches {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, _run: &mut Run<'_>) -> Activation {
-        Activation::Map(merge_patches(only(inputs).map()))
+    fn run(&self, inputs: Vec<Batch>, _run: &mut Run<'_>) -> Batch {
+        Batch::Maps(merge_patches(only(inputs).maps()))
     }
 }
 

@@ -7,7 +7,7 @@ use super::Sgd;
 use crate::device::DeviceError;
 use crate::image::RgbImage;
 use crate::model::Model;
-use crate::network::{Activation, Chance, Network};
+use crate::network::{Batch, Chance, Network};
 
 /// A network of classes whose parameters take gradients, and the chance that its training draws from.
 #[derive(Debug, Clone)]
@@ -43,7 +43,7 @@ impl Classifier {
     /// - returns: `[N, classes]`
     pub fn logits(&mut self, images: Tensor<4>) -> Tensor<2> {
         let wanted = [self.network.graph().output()];
-        let given = [(0, Activation::Map(images.autodiff()))];
+        let given = [(0, Batch::Maps(images.autodiff()))];
         let made = self.network.train(given, &wanted, &mut self.chance);
         match made.map(|mut made| made.pop()) {
             Ok(Some(logits)) => logits.features(),

@@ -13,7 +13,7 @@ use super::recipe::HeadRecipe;
 use crate::device::DeviceError;
 use crate::graph::{Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
-use crate::network::{Activation, Network};
+use crate::network::{Batch, Network};
 use crate::weights::state_dict;
 
 /// Where training stands.
@@ -90,7 +90,7 @@ impl HeadTrainer {
                     .map(|weight| weight as f32)
                     .collect();
                 let config = MlpConfig {
-                    hidden: hidden.unwrap_or(2 * examples.width),
+                    hidden: hidden.unwrap_or(MlpConfig::WIDENING * examples.width),
                     dropout: *dropout,
                 };
                 let trainer = MlpTrainer::new(
@@ -245,12 +245,12 @@ pub async fn evaluate(
     let head = Network::new(graph, &state_dict([&fitted.head]), device);
     let head = head.map_err(DeviceError::execution)?;
     let features = TensorData::new(examples.features.clone(), [rows, width]);
-    let features = Activation::Features(Tensor::from_data(features, device));
+    let features = Batch::Features(Tensor::from_data(features, device));
     let wanted = [head.graph().output()];
     let logits = head
         .run([(0, features)], &wanted)
         .map_err(DeviceError::execution)?;
-    let logits = logits.into_iter().next().map(Activation::flatten);
+    let logits = logits.into_iter().next().map(Batch::flatten);
     let Some(logits) = logits else {
         return Ok(Vec::new());
     };

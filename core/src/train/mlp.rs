@@ -14,7 +14,7 @@ use super::recipe::MlpRecipe;
 use crate::device::DeviceError;
 use crate::graph::{Graph, LayerKind, Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
-use crate::network::{Activation, Chance, Network};
+use crate::network::{Batch, Chance, Network};
 use crate::random::Random;
 use crate::weights::{Tensors, state_dict};
 
@@ -183,7 +183,7 @@ impl MlpTrainer {
     fn logits(&mut self, features: Tensor<2>) -> Tensor<2> {
         let mut chance = Chance::at(self.seed, self.step as u64);
         let wanted = [self.head.graph().output()];
-        let given = [(0, Activation::Features(features))];
+        let given = [(0, Batch::Features(features))];
         let made = self.head.train(given, &wanted, &mut chance);
         match made.map(|mut made| made.pop()) {
             Ok(Some(logits)) => logits.features(),

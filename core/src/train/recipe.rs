@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::class_weights::ClassWeights;
+use crate::head::MlpConfig;
 
 /// A head and the way to train it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -47,7 +48,7 @@ impl HeadRecipe {
     pub fn mlp() -> Self {
         Self::Mlp {
             hidden: None,
-            dropout: 0.5,
+            dropout: MlpConfig::DROPOUT,
             training: MlpRecipe::default(),
             class_weights: ClassWeights::None,
         }
@@ -84,13 +85,18 @@ pub struct MlpRecipe {
     pub weight_decay: f64,
 }
 
+impl MlpRecipe {
+    /// What is done where nobody says otherwise: rate and decay are PyTorch's defaults of AdamW.
+    pub const USUAL: Self = Self {
+        epochs: 30,
+        batch: 32,
+        rate: 1e-3,
+        weight_decay: 1e-2,
+    };
+}
+
 impl Default for MlpRecipe {
     fn default() -> Self {
-        Self {
-            epochs: 30,
-            batch: 32,
-            rate: 1e-3,
-            weight_decay: 1e-2,
-        }
+        Self::USUAL
     }
 }

@@ -1,6 +1,6 @@
 //! The parts of a network that hold parameters.
 
-use super::op::{Conv, ConvTranspose};
+use super::geometry::{Conv, ConvTranspose};
 
 /// A layer of a graph, by its place in [`super::Graph::layers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -5,24 +5,30 @@
 //! again: how it runs (`rekindle_core::network`), what its parameters are called, what it costs, which stage a
 //! parameter belongs to, its summary, its diagram and its ONNX form.
 
+mod geometry;
 mod init;
 mod layer;
 mod op;
 mod schedule;
+mod sheet;
 mod sketch;
+mod value;
 
+pub use geometry::{Conv, ConvTranspose, Padding};
 pub use init::{Init, InitRules, Scratch};
 pub use layer::{LayerId, LayerKind, LayerSpec, Norm};
 pub use op::{
     Activate, AdaptiveAvgPool, Add, Affine, Attention, AvgPool, BatchNorm, ChannelLayerNorm,
-    ChannelShuffle, ChannelsFirst, ChannelsLast, Chunk, ClassToken, Concat, Conv, ConvTranspose,
-    Convolution, Dropout, FirstToken, Flatten, GroupNorm, LayerNorm, Linear, MaxPool, MergePatches,
-    Multiply, Neighbourhood, Nonlinearity, Op, Packing, Padding, Pool, PositionEmbedding,
-    RelativeBias, Resample, Resize, Scale, StochasticDepth, Tokens, TransposedConvolution,
-    log_offsets, relative_position_index, shift_mask,
+    ChannelShuffle, ChannelsFirst, ChannelsLast, Chunk, ClassToken, Concat, Convolution, Dropout,
+    FirstToken, Flatten, GroupNorm, LayerNorm, Linear, MaxPool, MergePatches, Multiply,
+    Neighbourhood, Nonlinearity, Op, Packing, Pool, PositionEmbedding, RelativeBias, Resample,
+    Resize, Scale, StochasticDepth, Tokens, TransposedConvolution, log_offsets,
+    relative_position_index, shift_mask,
 };
 pub use schedule::{Flow, Schedule, Unreachable, Values};
-pub use sketch::{AttentionParts, Options, Outputs, PositionBias, Value, sketch};
+pub use sheet::Options;
+pub use sketch::{Outputs, sketch};
+pub use value::{AttentionParts, PositionBias, Value};
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! The two-layer head of the transfer-learning course that this project implements (seed 003).
+//! The two-layer head: batch norm, a hidden layer, ReLU, batch norm, dropout, a linear layer.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,13 +18,11 @@ pub struct MlpConfig {
 }
 
 impl MlpConfig {
-    /// The course's: twice as wide as the features, half of it dropped.
-    pub fn for_features(features: usize) -> Self {
-        Self {
-            hidden: 2 * features,
-            dropout: 0.5,
-        }
-    }
+    /// Hidden units for each feature, where nobody chooses another width.
+    pub const WIDENING: usize = 2;
+
+    /// The share that is dropped, where nobody chooses another.
+    pub const DROPOUT: f64 = 0.5;
 
     /// Writes the head down as an `nn.Sequential` called `name`, whose entries are counted from
     /// `first`.

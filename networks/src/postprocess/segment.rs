@@ -290,7 +290,7 @@ mod tests {
     #[test]
     fn rows_in_bands_are_those_of_the_whole_mask() {
         let mut random = Random::new(5);
-        let values = (0..6 * 9 * 3).map(|_| random.uniform() as f32).collect();
+        let values = (0..6 * 9 * 3).map(|_| random.uniform()).collect();
         let scores = Scores::new([6, 9], 3, values).unwrap();
         let seen = whole(6).placement([31, 20]);
         let winners = scores.at_photo(&seen, [31, 20]);

@@ -6,7 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_core::backbone::{Architecture, find, raw};
 use rekindle_core::compiled::{Precision, fuse, lower};
 use rekindle_core::graph::{Graph, Options};
-use rekindle_core::network::{Activation, Network};
+use rekindle_core::network::{Batch, Network};
 use rekindle_core::task::Task;
 use rekindle_core::weights::{Generated, Tensors, state_dict, take};
 use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, test_adapter};
@@ -119,7 +119,7 @@ impl<'a> Case<'a> {
         let graph = Arc::clone(&self.graph);
         let network = Network::new(graph, &state_dict([&self.tensors]), device).unwrap();
         let images = TensorData::new(self.input.clone(), self.shape);
-        let images = Activation::Map(Tensor::from_data(images, device));
+        let images = Batch::Maps(Tensor::from_data(images, device));
         let held = self.held();
         let wanted: Vec<usize> = held.iter().map(|(_, value)| *value).collect();
         let made = network.run([(0, images)], &wanted).unwrap();

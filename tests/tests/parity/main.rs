@@ -16,7 +16,7 @@ use rekindle_core::backbone::{
 };
 use rekindle_core::compiled::{Adapter, Precision, Processor, Program, fuse, lower};
 use rekindle_core::graph::Options;
-use rekindle_core::network::{Activation, Network};
+use rekindle_core::network::{Batch, Network};
 use rekindle_core::task::Task;
 use rekindle_core::weights::{Generated, TensorSource, WeightsError, state_dict, take};
 use rekindle_tests::{Golden, is_asked_for, is_nightly, relative_error, sample, test_adapter};
@@ -62,7 +62,7 @@ fn errors(
     let graph = Arc::clone(network.graph());
     let shape = [2, 3, height, width];
     let input = TensorData::new(Generated::input(&shape), shape);
-    let image = (0, Activation::Map(Tensor::from_data(input, device)));
+    let image = (0, Batch::Maps(Tensor::from_data(input, device)));
     let mut errors = Vec::new();
     let mut compare = |key: String, values: Vec<f32>| {
         if let Some(truth) = golden.tensors.get(&format!("{size}/{key}")) {
@@ -485,9 +485,7 @@ fn inception_branches_are_torchvisions() {
         let size = format!("{side}x{side}");
         let build = |options| network(architecture, &size, &options, &Generated, &device);
         let run = |network: &Network, wanted: &[usize]| -> Vec<Vec<f32>> {
-            let made = network
-                .run([(0, Activation::Map(images()))], wanted)
-                .unwrap();
+            let made = network.run([(0, Batch::Maps(images()))], wanted).unwrap();
             made.into_iter().map(|made| read(made.flatten())).collect()
         };
 

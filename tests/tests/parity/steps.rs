@@ -6,7 +6,7 @@ use std::ops::Range;
 use burn::tensor::{Device, Tensor, TensorData};
 use rekindle_core::compiled::{Adapter, Precision, Processor, fuse, lower};
 use rekindle_core::graph::{Conv, ConvTranspose, Graph, Options, Resample, sketch};
-use rekindle_core::network::{Activation, Chance, Network};
+use rekindle_core::network::{Batch, Chance, Network};
 use rekindle_core::weights::{Generated, Tensors, state_dict, take};
 use rekindle_tests::{relative_error, root, test_adapter};
 use serde::Deserialize;
@@ -62,13 +62,13 @@ fn agrees(device: &Device, allowed: f64) {
     let image = || Tensor::<4>::from_data(TensorData::new(pixels.clone(), golden.input), device);
 
     let mut network = Network::new(graph.clone(), &state_dict([&tensors]), device).unwrap();
-    let made = network.forward(image()).map();
+    let made = network.forward(image()).maps();
     assert_eq!(made.dims(), golden.output);
     judge("forward", &numbers(made.flatten(0, 3)), &golden.values);
 
     network = network.trainable();
     let leaf = image().autodiff().require_grad();
-    let given = [(0, Activation::Map(leaf.clone()))];
+    let given = [(0, Batch::Maps(leaf.clone()))];
     let made = network
         .train(given, &[graph.output()], &mut Chance::new(0))
         .unwrap();

@@ -277,14 +277,14 @@ impl<'t> Reader<'t> {
 
     fn keep(&mut self, path: Vec<String>, line: usize) {
         if path.len() > 1 {
-            let named = self.from_here(path.clone(), line);
+            let named = self.seen_from_file(path.clone(), line);
             self.file.paths.extend(named);
         }
         self.file.words.entry(path[0].clone()).or_insert(line);
     }
 
     /// A path as seen from the file itself; nothing if it stays in an inline module.
-    fn from_here(&self, mut path: Vec<String>, line: usize) -> Option<Named> {
+    fn seen_from_file(&self, mut path: Vec<String>, line: usize) -> Option<Named> {
         let mut up = 0;
         while up < self.inside && path.first().is_some_and(|first| first == "super") {
             path.remove(0);
@@ -410,7 +410,7 @@ impl<'t> Reader<'t> {
             called = self.peek(1).to_owned();
             self.at += 2;
         }
-        if let Some(named) = self.from_here(path, line) {
+        if let Some(named) = self.seen_from_file(path, line) {
             self.file.uses.push(Use {
                 named,
                 called,

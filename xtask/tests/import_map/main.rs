@@ -9,7 +9,7 @@
 mod crate_text;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
@@ -27,23 +27,6 @@ struct Import {
     to: Module,
     line: usize,
     path: String,
-}
-
-/// Rooms of a folder that lead to each other.
-struct Circle {
-    /// The folder, nothing for the crate's root.
-    folder: String,
-    /// The rooms, and an import for each arrow.
-    text: String,
-}
-
-impl fmt::Display for Circle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.folder.is_empty() {
-            write!(f, "in {}: ", self.folder)?;
-        }
-        f.write_str(&self.text)
-    }
 }
 
 impl Map {
@@ -120,7 +103,7 @@ impl Map {
         }
         let (mut module, mut rest) = self.start(from, path)?;
         while let [word, behind @ ..] = rest {
-            let child = [&module[..], &[word.clone()]].concat();
+            let child = [&module[..], std::slice::from_ref(word)].concat();
             if self.files.contains_key(&child) {
                 (module, rest) = (child, behind);
                 continue;
@@ -143,7 +126,7 @@ impl Map {
                 let file = self.files.get(&inside)?;
                 let has = file.defines.contains(word)
                     || file.uses.iter().any(|taken| taken.called == *word);
-                has.then(|| [before, &[word.clone()], behind].concat())
+                has.then(|| [before, std::slice::from_ref(word), behind].concat())
             });
             return match all {
                 Some(path) => self.find(&module, &path, depth + 1),
@@ -153,8 +136,8 @@ impl Map {
         Some(module)
     }
 
-    /// Every circle.
-    fn circles(&self) -> Vec<Circle> {
+    /// Every circle, in words.
+    fn circles(&self) -> Vec<String> {
         let imports = self.imports();
         let folders: BTreeSet<Module> = self
             .files
@@ -169,7 +152,7 @@ impl Map {
     }
 
     /// Those between the rooms of one folder.
-    fn circles_in(&self, folder: &Module, imports: &[Import]) -> Vec<Circle> {
+    fn circles_in(&self, folder: &Module, imports: &[Import]) -> Vec<String> {
         // The room of a module: one of the folder's, nothing if that is the folder's own file.
         let room = |module: &Module| module.get(folder.len()).cloned();
         let mut arrows: BTreeMap<Option<String>, BTreeMap<Option<String>, &Import>> =
@@ -201,17 +184,18 @@ impl Map {
             };
             let mut names: Vec<_> = circle.iter().map(name).collect();
             names.push(names[0].clone());
-            let mut text = format!("{}\n", names.join(" → "));
+            let mut text = match folder.is_empty() {
+                true => String::new(),
+                false => format!("in {}: ", folder.join("::")),
+            };
+            let _ = writeln!(text, "{}", names.join(" → "));
             for (n, from) in circle.iter().enumerate() {
                 let to = &circle[(n + 1) % circle.len()];
                 let import = arrows[from][to];
                 let file = self.files[&import.from].path.display();
                 let _ = writeln!(text, "    {file}:{}: {}", import.line, import.path);
             }
-            circles.push(Circle {
-                folder: folder.join("::"),
-                text,
-            });
+            circles.push(text);
         }
         circles
     }
@@ -244,15 +228,11 @@ fn shortest<'m, T>(
     None
 }
 
-/// Folders whose circles are known and still to be cut, by crate.
-const NOT_YET: [(&str, &str); 0] = [];
-
 #[test]
 fn imports_lead_one_way_in_every_crate() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
     let load = |path: &Path| fs::read_to_string(path).ok();
     let mut circles = String::new();
-    let mut known = BTreeSet::new();
     for name in [
         "networks", "core", "cpu", "shaders", "photos", "native", "web", "xtask",
     ] {
@@ -261,23 +241,11 @@ fn imports_lead_one_way_in_every_crate() {
         };
         assert!(!map.imports().is_empty(), "{name} imports nothing");
         for circle in map.circles() {
-            match NOT_YET
-                .iter()
-                .find(|(of, at)| *of == name && *at == circle.folder)
-            {
-                Some(place) => _ = known.insert(place),
-                None => circles += &format!("{name}: {circle}"),
-            }
+            circles += &format!("{name}: {circle}");
         }
     }
     let circles = circles.replace(&format!("{}/", root.display()), "");
     assert!(circles.is_empty(), "imports go in circles:\n{circles}");
-    for place in &NOT_YET {
-        assert!(
-            known.contains(place),
-            "no circle is left in {place:?}: strike it from NOT_YET"
-        );
-    }
 }
 
 /// The circles of a crate of these files.
@@ -290,7 +258,7 @@ fn circles_of(files: &[(&str, &str)]) -> Vec<String> {
     let map = Map {
         files: read(Path::new(""), &load),
     };
-    map.circles().iter().map(ToString::to_string).collect()
+    map.circles()
 }
 
 #[test]

@@ -13,13 +13,15 @@ use burn::tensor::{Tensor, TensorData};
 
 use super::Compute;
 #[cfg(feature = "burn")]
-use super::{Activation, Run, only};
+use super::{Batch, Run, only};
 use crate::graph::{Attention, Node, Packing};
 #[cfg(feature = "burn")]
 use crate::graph::{LayerId, RelativeBias, log_offsets};
 use crate::program::{CompileError, Lowering, SelfAttention, Shape, ValueId, Work};
 #[cfg(feature = "burn")]
 use scores::Scores;
+#[cfg(feature = "burn")]
+pub(crate) use scores::unit;
 
 impl Compute for Attention {
     /// Its parts: windows cut, projection, scores and mix, windows put together, and the projection of the result, which
@@ -85,15 +87,13 @@ impl Compute for Attention {
     }
 
     #[cfg(feature = "burn")]
-    fn run(&self, inputs: Vec<Activation>, run: &mut Run<'_>) -> Activation {
+    fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
         match only(inputs) {
-            Activation::Tokens(tokens) => Activation::Tokens(attend(self, run, tokens, None)),
-            Activation::Map(map) => {
-                Activation::Map(scores::in_windows(self, map, |tokens, mask| {
-                    attend(self, run, tokens, mask)
-                }))
-            }
-            Activation::Features(_) => unreachable!("a single vector has nothing to attend to"),
+            Batch::Tokens(tokens) => Batch::Tokens(attend(self, run, tokens, None)),
+            Batch::Maps(map) => Batch::Maps(scores::in_windows(self, map, |tokens, mask| {
+                attend(self, run, tokens, mask)
+            })),
+            Batch::Features(_) => unreachable!("a single vector has nothing to attend to"),
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn unpack(projected: Tensor<3>, packing: Packing, heads: usize) -> [T
 }
 
 /// Rows scaled to length one, as `torch.nn.functional.normalize` does.
-pub(super) fn unit(x: Tensor<4>) -> Tensor<4> {
+pub(crate) fn unit(x: Tensor<4>) -> Tensor<4> {
     let length = x.clone().powi_scalar(2).sum_dim(3).sqrt().clamp_min(1e-12);
     x / length
 }

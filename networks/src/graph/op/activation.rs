@@ -1,7 +1,7 @@
 //! Elementwise functions.
 
-use super::{Exported, Operation, Site, Title};
-use crate::graph::{LayerId, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title};
+use crate::graph::layer::{LayerId, LayerSpec};
 use crate::onnx::Attribute::Float;
 use crate::onnx::{Name, OnnxError, Writer};
 

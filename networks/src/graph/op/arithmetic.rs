@@ -1,7 +1,7 @@
 //! Sums, products, factors and summands.
 
-use super::{Exported, Operation, Site, Title};
-use crate::graph::{LayerId, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title};
+use crate::graph::layer::{LayerId, LayerSpec};
 use crate::onnx::{Name, OnnxError, Writer};
 
 /// The sum of two values.

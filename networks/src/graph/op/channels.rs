@@ -1,7 +1,7 @@
 //! Channels of maps put together, taken apart and turned around.
 
-use super::{Exported, Operation, Site, Title, maps};
-use crate::graph::{LayerId, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title, maps};
+use crate::graph::layer::{LayerId, LayerSpec};
 use crate::onnx::Attribute::Int;
 use crate::onnx::{Name, OnnxError, Writer};
 

@@ -1,7 +1,7 @@
 //! What is left out at random in training, and lets everything through otherwise.
 
-use super::{Exported, Operation, Site, Title};
-use crate::graph::{LayerId, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title};
+use crate::graph::layer::{LayerId, LayerSpec};
 use crate::onnx::{Name, OnnxError, Writer};
 
 /// In training, zeroes this share of the values and makes up for it in the others.

@@ -1,7 +1,7 @@
 //! Axes in another order.
 
-use super::{Exported, Operation, Site, Title, maps};
-use crate::graph::{LayerId, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title, maps};
+use crate::graph::layer::{LayerId, LayerSpec};
 use crate::onnx::Attribute::Int;
 use crate::onnx::{Name, OnnxError, Writer};
 

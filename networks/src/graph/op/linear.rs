@@ -1,7 +1,7 @@
 //! Linear maps.
 
-use super::{Exported, Operation, Site, Title};
-use crate::graph::{LayerId, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title};
+use crate::graph::layer::{LayerId, LayerSpec};
 use crate::onnx::{Name, OnnxError, Writer};
 
 /// A linear map of the last axis.

@@ -1,7 +1,7 @@
 //! Norms: what comes in, less its mean and divided by its deviation, times a learnt factor plus a learnt summand.
 
-use super::{Exported, Operation, Site, Title, maps};
-use crate::graph::{LayerId, LayerKind, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title, maps};
+use crate::graph::layer::{LayerId, LayerKind, LayerSpec};
 use crate::onnx::Attribute::{Float, Int};
 use crate::onnx::{Name, OnnxError, Writer};
 

@@ -1,7 +1,7 @@
 //! Pools: the largest value or the mean of windows, and means over regions.
 
-use super::{Exported, Operation, Site, Title, maps};
-use crate::graph::{LayerId, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title, maps};
+use crate::graph::layer::{LayerId, LayerSpec};
 use crate::onnx::Attribute::{self, Int, Ints};
 use crate::onnx::{Name, OnnxError, Writer};
 

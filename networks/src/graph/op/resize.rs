@@ -1,7 +1,7 @@
 //! Maps with other numbers of rows and columns.
 
-use super::{Exported, Operation, Site, Title, maps};
-use crate::graph::{LayerId, LayerSpec};
+use super::operation::{Exported, Operation, Site, Title, maps};
+use crate::graph::layer::{LayerId, LayerSpec};
 use crate::onnx::Attribute::{Ints, Text};
 use crate::onnx::{Name, OnnxError, Writer};
 

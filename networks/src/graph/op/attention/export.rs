@@ -1,8 +1,9 @@
 //! Attention as ONNX operators.
 
-use super::{Attention, Neighbourhood, Packing, shift_mask};
-use crate::graph::LayerId;
-use crate::graph::op::Site;
+use super::parts::{Attention, Neighbourhood, Packing};
+use super::positions::shift_mask;
+use crate::graph::layer::LayerId;
+use crate::graph::op::operation::Site;
 use crate::onnx::Attribute::Int;
 use crate::onnx::{Name, OnnxError, Writer};
 
