@@ -7,9 +7,9 @@ The test writes DIR/<architecture>.safetensors with generated weights (generator
 by torchvision (or timm) with `strict=True` and asked about the generated input of the goldens; the
 logits must be the golden's, which PyTorch computed in float64 with weights it made itself. With
 `--program` the same file is exported as ONNX and ONNX Runtime is asked too. One line a network:
-relative error of PyTorch, of ONNX Runtime; exit status 1 when any exceeds `--tolerance`. Networks for
-segmentation are asked at the golden's small sizes, and ONNX Runtime at the size that the file is
-exported for, against what PyTorch answers there.
+relative error of PyTorch, of ONNX Runtime; exit status 1 when any exceeds `--tolerance`. Networks
+for segmentation are asked at the golden's small sizes, and ONNX Runtime at the size that the file
+is exported for, against what PyTorch answers there.
 
 Versions: see requirements.txt beside this file.
 """

@@ -11,9 +11,9 @@ compare (left as it is where no REFERENCE is named): one classification model a 
      interpolation, mean, std, acc1, acc5, license}]}
 
 the numbers of a model being those of its default weights. `tests/goldens/torchvision_dense.json` is
-the same of the models that answer for every place: no `crop`, `input` the side that `ops` are counted
-at, and their own measures, `miou` and `pixel_acc` or `box_map`, for `acc1` and `acc5`. What
-Rekindle's table says and these two share no code path.
+the same of the models that answer for every place: no `crop`, `input` the side that `ops` are
+counted at, and their own measures, `miou` and `pixel_acc` or `box_map`, for `acc1` and `acc5`. The
+files for Rekindle's tests and its own table share no code path.
 
 In one point both differ from what torchvision prints: given weights, GoogLeNet and Inception v3
 rescale their input from ImageNet's statistics to mean = std = 0.5 (`transform_input`). The tables
