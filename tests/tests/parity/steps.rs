@@ -131,3 +131,92 @@ fn group_norm_resizing_and_transposed_convolution_are_pytorchs_on_wgsl() {
         agrees(&open.device, 1e-3);
     }
 }
+
+/// A network with everything that is drawn at random, and a skip over it.
+fn random_network(device: &Device) -> Network {
+    let graph = sketch([4, 6, 5], &Options::default(), |image| {
+        let stem = image
+            .conv("stem", Conv::new(4, 3).bias())
+            .relu()
+            .stage("stem");
+        let branch = stem
+            .conv("branch", Conv::new(4, 1).bias())
+            .stochastic_depth(0.5);
+        let sum = (stem.clone() + branch).dropout(0.25).stage("block");
+        let pooled = sum.global_average().flatten().tap("features");
+        pooled.dropout(0.5).linear("fc", 3).stage("head")
+    });
+    let graph = graph.unwrap();
+    let (tensors, _) = take(graph.tensors(), &Generated).unwrap();
+    Network::new(graph, &state_dict([&tensors]), device).unwrap()
+}
+
+fn images(device: &Device) -> Batch {
+    let shape = [16, 4, 6, 5];
+    Batch::Maps(Tensor::<4>::from_data(
+        TensorData::new(Generated::input(&shape), shape),
+        device,
+    ))
+}
+
+#[test]
+fn a_network_runs_from_any_values_to_any_others() {
+    let device = Device::flex();
+    let network = random_network(&device);
+    let graph = network.graph();
+    let value = |name: &str| graph.value(name).unwrap();
+    let wanted = ["stem", "block", "features", "output"].map(value);
+    let whole = network.run([(0, images(&device))], &wanted).unwrap();
+    let logits = |made: Vec<Batch>| numbers(made.into_iter().last().unwrap().flatten());
+    let truth = logits(whole.clone());
+    for (given, name) in whole.iter().zip(["stem", "block", "features"]) {
+        let rest = network
+            .run([(value(name), given.clone())], &[value("output")])
+            .unwrap();
+        assert_eq!(logits(rest), truth, "from {name}");
+    }
+    // What does not follow from what is given is an error, and nothing else runs.
+    let features = whole[2].clone();
+    assert!(
+        network
+            .run([(value("features"), features)], &[value("block")])
+            .is_err()
+    );
+}
+
+#[test]
+fn what_is_left_out_in_training_follows_from_seed_and_step_on_every_device() {
+    let draw = |device: &Device, mut chance: Chance| {
+        let mut network = random_network(device);
+        let wanted = [network.graph().output()];
+        let made = network
+            .train([(0, images(device))], &wanted, &mut chance)
+            .unwrap();
+        numbers(made.into_iter().next().unwrap().flatten())
+    };
+    let device = Device::flex();
+    let mut chance = Chance::new(7);
+    let first = draw(&device, chance);
+    chance.advance();
+    let second = draw(&device, chance);
+    assert_ne!(first, second);
+    // Seed and step are all there is to save.
+    let saved = serde_json::to_string(&chance).unwrap();
+    assert_eq!(draw(&device, serde_json::from_str(&saved).unwrap()), second);
+    assert_eq!(draw(&device, Chance::at(7, 1)), second);
+    assert_ne!(draw(&device, Chance::new(8)), first);
+    // A network that answers leaves nothing out: it says the same however often it is asked.
+    let network = random_network(&device);
+    let wanted = [network.graph().output()];
+    let answer = || {
+        network
+            .run([(0, images(&device))], &wanted)
+            .unwrap()
+            .remove(0)
+    };
+    assert_eq!(numbers(answer().flatten()), numbers(answer().flatten()));
+    if let Some(open) = test_adapter() {
+        let error = relative_error(&draw(&open.device, chance), &second);
+        assert!(error < 1e-5, "{error:.1e}");
+    }
+}
