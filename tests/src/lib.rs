@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rekindle_core::device::{self, OpenDevice, Preference};
 use rekindle_core::weights::WeightFile;
@@ -113,6 +114,9 @@ pub fn program() -> PathBuf {
 ///
 /// When there is none and nobody said so.
 pub fn test_adapter() -> Option<OpenDevice> {
+    // Of two tests that open it at the same moment one would find Burn's registry taken.
+    static OPENING: Mutex<()> = Mutex::new(());
+    let _turn = OPENING.lock().unwrap_or_else(PoisonError::into_inner);
     let named = std::env::var("REKINDLE_TEST_ADAPTER");
     let preference = named.map_or(Ok(Preference::Software), |name| name.parse());
     let preference = preference.unwrap_or_else(|error| panic!("REKINDLE_TEST_ADAPTER: {error}"));
