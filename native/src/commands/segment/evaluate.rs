@@ -16,7 +16,7 @@ use crate::interrupt::Interrupted;
 use crate::measured::share;
 use crate::photos::{PhotoError, PhotoProblem, read_mask};
 use crate::segment::segment;
-use crate::skipped::{self, Skipped, Warnings, counted, help_with};
+use crate::skipped::{self, Skipped, counted, help_with};
 use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, table};
 
 /// A class, as `evaluate --json` prints it.
@@ -49,26 +49,29 @@ pub fn run(
     let mut pixels = Pixels::new(classes.len());
     let (pairs, mut skipped) = checked(folder.pairs, folder.skipped, &pixels, model, context)?;
     skipped::warn_of(&skipped);
-    let mut warnings = Warnings::default();
     enough(pairs.len(), &skipped, args)?;
+    if !pairs.iter().any(|checked| checked.has_labels) {
+        return Err(unlabelled(&photos(pairs.len())).into());
+    }
     let count = photos(pairs.len());
     context.console.note(&match &folder.list {
         Some(list) => format!("measured on {list}: {count}"),
         None => format!("measured on the whole folder: {count}"),
     });
 
-    let paths: Vec<PathBuf> = pairs.iter().map(|(pair, _)| pair.photo.clone()).collect();
+    let paths: Vec<PathBuf> = pairs
+        .iter()
+        .map(|checked| checked.pair.photo.clone())
+        .collect();
     let mut measured = 0;
     let before = skipped.len();
     // A photo that its mask does not fit need not go through the network.
     let fits = |photo: usize, answer: [u32; 2]| {
-        let (pair, label) = &pairs[photo];
-        match *label == answer {
+        let Checked { pair, size, .. } = &pairs[photo];
+        let label = *size;
+        match label == answer {
             true => Ok(()),
-            false => {
-                let label = *label;
-                Err(misfit(&MaskError::Size { label, answer }, pair, model))
-            }
+            false => Err(misfit(&MaskError::Size { label, answer }, pair, model)),
         }
     };
     segment(
@@ -79,7 +82,7 @@ pub fn run(
         context,
         fits,
         |photo, known| {
-            let (pair, _) = &pairs[photo];
+            let pair = &pairs[photo].pair;
             let added = known.and_then(|answer| {
                 let label = label(pair, context)?;
                 let added = pixels.add(&label, &answer.mask);
@@ -87,23 +90,16 @@ pub fn run(
             });
             match added {
                 Ok(()) => measured += 1,
-                Err(one) => {
-                    warnings.of(&one);
-                    skipped.push(one);
-                }
+                Err(one) => skipped.push(one),
             }
             Ok(())
         },
     )?;
+    skipped::warn_of(&skipped[before..]);
     enough(measured, &skipped, args)?;
     let report = pixels.report();
     if report.labelled == 0 {
-        let what = format!(
-            "no pixel of {} has a label: all are {VOID}",
-            photos(measured)
-        );
-        let help = "masks hold the classes' numbers from 0 on; 255 is for pixels that do not count";
-        return Err(Failure::new(ExitCode::Data, what).with_help(help).into());
+        return Err(unlabelled(&photos(measured)).into());
     }
     if context.global.json {
         print_json(&json!({
@@ -148,22 +144,35 @@ fn shown<'a>(report: &'a Report, classes: &'a [String]) -> impl Iterator<Item = 
     })
 }
 
+/// A photo whose mask can be used.
+struct Checked {
+    pair: Pair,
+    /// Width and height of the mask.
+    size: [u32; 2],
+    /// Whether a pixel of it has a label.
+    has_labels: bool,
+}
+
 /// Reads all masks before the network begins: what is wrong with them would be found out late. Hands back the photos
-/// whose masks can be used, with each mask's width and height, and what is skipped.
+/// whose masks can be used, and what is skipped.
 fn checked(
     pairs: Vec<Pair>,
     mut skipped: Vec<Skipped>,
     pixels: &Pixels,
     model: &Model,
     context: &Context,
-) -> anyhow::Result<(Vec<(Pair, [u32; 2])>, Vec<Skipped>)> {
+) -> anyhow::Result<(Vec<Checked>, Vec<Skipped>)> {
     let _progress = context.console.start("masks", Unit::Items, None);
-    let check = |pair: Pair| -> Result<Result<(Pair, [u32; 2]), Skipped>, Interrupted> {
+    let check = |pair: Pair| -> Result<Result<Checked, Skipped>, Interrupted> {
         context.interrupt.check()?;
         Ok(label(&pair, context).and_then(|mask| {
             let size = mask.size();
             match pixels.check(&mask, size) {
-                Ok(()) => Ok((pair, size)),
+                Ok(()) => Ok(Checked {
+                    size,
+                    has_labels: mask.largest_class().is_some(),
+                    pair,
+                }),
                 Err(error) => Err(misfit(&error, &pair, model)),
             }
         }))
@@ -177,6 +186,13 @@ fn checked(
         }
     }
     Ok((good, skipped))
+}
+
+/// What is said where nothing can be measured, of so many photos.
+fn unlabelled(photos: &str) -> Failure {
+    let what = format!("no pixel of {photos} has a label: all are {VOID}");
+    let help = "masks hold the classes' numbers from 0 on; 255 is for pixels that do not count";
+    Failure::new(ExitCode::Data, what).with_help(help)
 }
 
 /// Refuses to go on where something was skipped and nothing is left, or nothing may be skipped.

@@ -183,6 +183,7 @@ mod tests {
         assert_eq!(files, [Files::called(&out, OsStr::new("cat"))]);
         assert!(!out.is_dir());
         write_both(&files[0], b"mask", b"mine").unwrap();
+        fs::remove_file(&files[0].mask).unwrap();
         let told = plan(&out, &photos).unwrap_err().to_string();
         assert!(told.contains("cat.overlay.png"), "{told}");
         let told = plan(&files[0].overlay, &photos).unwrap_err().to_string();
