@@ -85,7 +85,7 @@ impl MaskFolder {
                 listed.names
             }
             // Of PASCAL VOC's photos few have masks; of folders side by side each has one.
-            None if has_lists || root.join(LAYOUTS[0].0).is_dir() => {
+            None if has_lists || photos.folder.ends_with(LAYOUTS[0].0) => {
                 masks.files.keys().cloned().collect()
             }
             None => sorted(photos.files.keys().chain(masks.files.keys()).cloned()),
