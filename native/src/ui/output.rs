@@ -28,7 +28,7 @@ pub fn print_painted(text: String) -> anyhow::Result<()> {
 pub fn painted(text: &str, [red, green, blue]: [u8; 3]) -> Cow<'_, str> {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let has_all = std::env::var("COLORTERM").is_ok_and(|has| has == "truecolor" || has == "24bit");
-    match has_all && !is_set("NO_COLOR") && io::stdout().is_terminal() {
+    match !text.is_empty() && has_all && !is_set("NO_COLOR") && io::stdout().is_terminal() {
         true => format!("\x1b[38;2;{red};{green};{blue}m{text}\x1b[0m").into(),
         false => text.into(),
     }

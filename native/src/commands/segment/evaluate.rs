@@ -202,6 +202,10 @@ fn enough(left: usize, skipped: &[Skipped], args: &EvaluateArgs) -> Result<(), F
     }
     let text = format!("{} cannot be used", counted(skipped));
     let help = help_with(skipped).unwrap_or("above is said what is wrong with each");
+    let help = match left {
+        0 => help.to_owned(),
+        _ => format!("{help}; or leave out `--strict` to skip them"),
+    };
     Err(Failure::new(ExitCode::Data, text).with_help(help))
 }
 

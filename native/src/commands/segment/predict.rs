@@ -138,8 +138,8 @@ fn print(
     let mut text = plain_line(&path.display().to_string()).into_owned();
     // What would be shown as nothing is left out; --json has it.
     for share in shares.iter().filter(|share| share.share >= 5e-4) {
-        let bar = "█".repeat((20.0 * share.share).round() as usize);
-        let mut bar = format!("{bar:<20}");
+        let mut bar = "█".repeat((20.0 * share.share).round() as usize);
+        let rest = " ".repeat(20_usize.saturating_sub(bar.chars().count()));
         let mut colour = String::new();
         // The overlay leaves the background as it is.
         if let (Ok(index), false) = (u8::try_from(share.index), is_background(share.class)) {
@@ -150,7 +150,7 @@ fn print(
             }
         }
         let (percent, class) = (percent(share.share), plain_line(share.class));
-        text += &format!("\n  {percent:>7}  {bar}  {class}{colour}");
+        text += &format!("\n  {percent:>7}  {bar}{rest}  {class}{colour}");
     }
     if let Some(files) = files {
         let [mask, overlay] = [&files.mask, &files.overlay].map(|path| path.display().to_string());
