@@ -291,8 +291,8 @@ pub struct PredictArgs {
     #[arg(long, short = 'k', value_parser = count(1, MANY))]
     pub top: Option<usize>,
     /// Networks that segment: write pictures into this folder, of each photo NAME.mask.png (a palette PNG, a
-    /// pixel's number being its class) and NAME.overlay.png (the photo under its classes' colours). Nothing
-    /// there is overwritten.
+    /// pixel's number being its class) and NAME.overlay.png (the photo under its classes' colours), NAME-2 for a
+    /// second photo of one name. Nothing there is overwritten.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
     /// Fail on photos that cannot be read instead of skipping them.
@@ -316,7 +316,7 @@ pub struct EvaluateArgs {
     #[command(flatten)]
     pub photos: PhotoArgs,
     /// Which part of a divided folder to measure on: test/ when not given, else val/, else train/. With PASCAL
-    /// VOC's lists, those in ImageSets/Segmentation/: val.txt when not given.
+    /// VOC's lists, those in ImageSets/Segmentation/: val.txt when not given; all for every photo that has a mask.
     #[arg(long, value_enum, value_name = "PART")]
     pub split: Option<PartChoice>,
     /// Fail on photos that cannot be read instead of skipping them.

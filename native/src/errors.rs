@@ -13,7 +13,7 @@ use rekindle_core::train::TrainError;
 use crate::dataset::DatasetError;
 use crate::fetch::FetchError;
 use crate::files::WriteError;
-use crate::interrupt::Interrupted;
+use crate::interrupt::{self, Interrupted};
 use crate::photos::PhotoError;
 use crate::runs::RunError;
 use crate::serve::ServeError;
@@ -33,8 +33,8 @@ fn describe(error: &anyhow::Error) -> (ExitCode, Option<String>) {
     };
     let general = || {
         Some(match code {
-            ExitCode::Ok => return None,
-            ExitCode::Interrupted => "give the same command again; no result was left half written",
+            // What to do after an interruption is known where it is told.
+            ExitCode::Ok | ExitCode::Interrupted => return None,
             ExitCode::GateFailed => "train on more photos or another network, or lower the gate",
             ExitCode::Usage => "the command's --help lists what it takes",
             ExitCode::Data => "see that this is the file or folder you mean, and that it is whole",
@@ -220,7 +220,7 @@ pub fn print_error(error: &anyhow::Error) -> ExitCode {
     let (code, help) = describe(error);
     if code == ExitCode::Interrupted {
         // What it was in the midst of is no news.
-        print_lines("error", &Interrupted.to_string(), help.as_deref());
+        interrupt::tell();
     } else if code != ExitCode::Ok {
         let message = one_line(error);
         match own_advice(&message) {
@@ -275,10 +275,9 @@ mod tests {
     }
 
     #[test]
-    fn an_interruption_has_advice_as_every_error_has() {
-        let (code, help) = describe(&anyhow::Error::new(Interrupted).context("training"));
+    fn an_interruption_is_one_whatever_it_interrupts() {
+        let (code, _) = describe(&anyhow::Error::new(Interrupted).context("training"));
         assert_eq!(code, ExitCode::Interrupted);
-        assert!(help.is_some_and(|help| help.contains("again")));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::ui::ExitCode;
+use crate::ui::{ExitCode, print_lines};
 
 /// The time that work has to come to the end of its step. One layer of a large network takes longer, and nothing
 /// would be gained by waiting for it.
@@ -143,12 +143,34 @@ fn half_done<R>(act: impl FnOnce(&mut Vec<(usize, Undo)>) -> R) -> R {
     act(&mut all)
 }
 
+/// What the user can do after an interruption, where the same command again is not it.
+static ADVICE: Mutex<Option<String>> = Mutex::new(None);
+
+/// From now on an interruption ends with this help. Like the signals it belongs to the process.
+pub fn advise(help: String) {
+    *ADVICE.lock().unwrap_or_else(PoisonError::into_inner) = Some(help);
+}
+
+/// Prints that the program was interrupted and what to do, once: the work may come to its end while the time that it
+/// was given is up.
+pub fn tell() {
+    static IS_TOLD: AtomicBool = AtomicBool::new(false);
+    if IS_TOLD.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    let advice = ADVICE.lock().unwrap_or_else(PoisonError::into_inner);
+    let usual = "give the same command again; no result was left half written";
+    let help = advice.as_deref().unwrap_or(usual);
+    print_lines("error", &Interrupted.to_string(), Some(help));
+}
+
 /// Ends the program with nothing half done, the newest first.
 fn end() -> ! {
     let all = half_done(std::mem::take);
     for (_, undo) in all.into_iter().rev() {
         undo();
     }
+    tell();
     std::process::exit(ExitCode::Interrupted.code());
 }
 

@@ -33,14 +33,16 @@ struct Prepared {
 }
 
 /// Segments photos and hands each answer on as soon as it is there, in the order of `paths`: the mask, or what is
-/// wrong with the photo. The bar is out of the way meanwhile. `skipped` have been skipped before.
-pub fn segment(
+/// wrong with the photo. The network works on photos that are `wanted` by their place and their width and height. The
+/// bar is out of the way meanwhile. `skipped` have been skipped before.
+pub fn segment<E: From<PhotoError>>(
     model: &Model,
     paths: &[PathBuf],
     keeps_photos: bool,
     skipped: usize,
     context: &Context,
-    mut tell: impl FnMut(usize, Result<Answer, PhotoError>) -> anyhow::Result<()>,
+    wanted: impl Fn(usize, [u32; 2]) -> Result<(), E>,
+    mut tell: impl FnMut(usize, Result<Answer, E>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let preset = model.card.preset;
     let total = Some(paths.len() as u64);
@@ -64,11 +66,11 @@ pub fn segment(
     };
     let receive = |index: usize, decoded: Result<Prepared, PhotoError>| {
         let path = &paths[index];
-        let known = decoded.and_then(|prepared| {
-            let size = prepared.size;
-            let seen = prepared.seen;
+        let known = decoded.map_err(E::from).and_then(|prepared| {
+            let Prepared { size, seen, photo } = prepared;
+            wanted(index, size)?;
             let seen = seen.map_err(|problem| PhotoError::new(path, problem.into()))?;
-            Ok((size, seen, prepared.photo))
+            Ok((size, seen, photo))
         });
         let answer = match known {
             Ok((size, seen, photo)) => {

@@ -1,12 +1,13 @@
 //! What is skipped: files that are meant to be photos and links that should lead to some, and cannot be used.
 //! One wording and one counter for every command.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::{fmt, io};
 
 use serde::Serialize;
 
-use crate::photos::PhotoProblem;
+use crate::photos::{PhotoError, PhotoProblem};
 use crate::ui::print_warning;
 
 /// Lines that are printed of one kind of problem; of more their number is said.
@@ -33,7 +34,7 @@ pub struct Skipped {
     pub reason: String,
     /// What the user can do about it.
     #[serde(skip)]
-    pub help: Option<&'static str>,
+    pub help: Option<Cow<'static, str>>,
     /// The class in whose folder it lies, where that is known.
     #[serde(skip)]
     pub class: Option<usize>,
@@ -52,9 +53,26 @@ impl Skipped {
             path,
             kind: problem.kind(),
             reason: problem.to_string(),
-            help: problem.help(),
+            help: problem.help().map(Cow::Borrowed),
             class: None,
             thing,
+        }
+    }
+
+    /// A file whose photo, or whose mask, is not as it should be.
+    pub fn of_pair(
+        path: String,
+        kind: &'static str,
+        reason: String,
+        help: impl Into<Cow<'static, str>>,
+    ) -> Self {
+        Self {
+            path,
+            kind,
+            reason,
+            help: Some(help.into()),
+            class: None,
+            thing: Thing::File,
         }
     }
 
@@ -63,7 +81,7 @@ impl Skipped {
         let reason = format!("the folder cannot be listed ({cause})");
         Self {
             reason,
-            help: Some("make the folder readable, or move it away"),
+            help: Some("make the folder readable, or move it away".into()),
             thing: Thing::Folder,
             ..Self::new(path, &PhotoProblem::from_io(cause))
         }
@@ -90,8 +108,14 @@ impl Skipped {
     }
 
     /// What is wrong, without what is each file's own, such as its size.
-    fn problem(&self) -> (&'static str, Option<&'static str>) {
-        (self.kind, self.help)
+    fn problem(&self) -> (&'static str, Option<&str>) {
+        (self.kind, self.help.as_deref())
+    }
+}
+
+impl From<PhotoError> for Skipped {
+    fn from(error: PhotoError) -> Self {
+        Self::new(error.path.display().to_string(), &error.problem)
     }
 }
 
@@ -157,15 +181,15 @@ pub fn reasons<'s>(skipped: impl IntoIterator<Item = &'s Skipped>) -> String {
 }
 
 /// What the user can do about the most frequent problem for which there is something to do.
-pub fn help_with<'s>(skipped: impl IntoIterator<Item = &'s Skipped>) -> Option<&'static str> {
+pub fn help_with<'s>(skipped: impl IntoIterator<Item = &'s Skipped>) -> Option<&'s str> {
     let kinds = by_problem(skipped);
-    kinds.iter().find_map(|kind| kind.first()?.help)
+    kinds.iter().find_map(|kind| kind.first()?.help.as_deref())
 }
 
 /// Warns of them as they come.
 #[derive(Debug, Default)]
 pub struct Warnings {
-    helped: HashSet<&'static str>,
+    helped: HashSet<Cow<'static, str>>,
 }
 
 impl Warnings {
@@ -175,8 +199,9 @@ impl Warnings {
     }
 
     fn print(&mut self, line: &str, skipped: &Skipped) {
-        let help = skipped.help.filter(|help| self.helped.insert(*help));
-        print_warning(line, help);
+        let help = skipped.help.as_ref();
+        let help = help.filter(|help| self.helped.insert((*help).clone()));
+        print_warning(line, help.map(|help| &**help));
     }
 }
 

@@ -38,6 +38,15 @@ fn bound(command: &Command) -> Option<(&str, &'static str, Task)> {
     }
 }
 
+/// The task of a network by its name, or of a model file; nothing where it is not known.
+pub fn of(network: &str) -> Option<Task> {
+    if !Path::new(network).is_file() {
+        return find(network).ok().map(|found| found.task);
+    }
+    let contents = models::from_model_file(Path::new(network)).ok()?;
+    Some(contents.card.task)
+}
+
 /// Refuses a command, or an option of it, that the network's task does not have. A network that there is not, or a
 /// file that cannot be opened, is for the command to tell.
 ///
@@ -48,11 +57,7 @@ pub fn check(command: &Command) -> Result<(), Failure> {
     let Some((network, work, wanted)) = bound(command) else {
         return Ok(());
     };
-    let found = match Path::new(network).is_file() {
-        true => models::from_model_file(Path::new(network)).map(|contents| contents.card.task),
-        false => find(network).map(|found| found.task).map_err(Into::into),
-    };
-    let Ok(found) = found else {
+    let Some(found) = of(network) else {
         return Ok(());
     };
     found.must_be(wanted, work, network).map_err(|error| {

@@ -22,10 +22,11 @@ pub fn read_mask(path: &Path, limits: &Limits) -> Result<Mask, PhotoError> {
 
 /// Reads the content of a mask's file: a PNG with a palette, of whose colours only the places count, or in grey, with
 /// at most 8 bits a pixel. A pixel's number is its class; 255 is none
-/// ([`VOID`](rekindle_networks::postprocess::VOID)). The picture is taken as it is stored.
+/// ([`VOID`](rekindle_networks::postprocess::VOID)). Where a program has written the palette's colours themselves, they
+/// are read if all are of VOC's palette ([`palette_colour`]). The picture is taken as it is stored.
 ///
 /// # Errors
-/// Whatever is wrong with the file: no PNG, one in colours, damage.
+/// Whatever is wrong with the file: no PNG, one in other colours, damage.
 pub fn decode_mask(bytes: &[u8], limits: &Limits) -> Result<Mask, PhotoProblem> {
     if bytes.is_empty() {
         return Err(PhotoProblem::Empty);
@@ -41,10 +42,18 @@ pub fn decode_mask(bytes: &[u8], limits: &Limits) -> Result<Mask, PhotoProblem> 
     guarded(|| {
         let png = Png::open(bytes, limits)?;
         let (width, height) = png.size();
-        let numbers = png.numbers()?;
+        let numbers = png.numbers(label_of)?;
         Mask::new(width, height, numbers)
             .map_err(|error| PhotoProblem::Corrupt(format!("PNG: {error}")))
     })
+}
+
+/// The label that has this colour in VOC's palette.
+fn label_of(colour: [u8; 3]) -> Option<u8> {
+    // The palette deals out a label's bits to red, green and blue in turn, from the highest bit down.
+    let bit = |place: u8| colour[usize::from(place % 3)] >> (7 - place / 3) & 1;
+    let label = (0..8).map(|place| bit(place) << place).sum();
+    (palette_colour(label) == colour).then_some(label)
 }
 
 /// A mask as the bytes of a PNG with VOC's palette ([`palette_colour`]), which shows it and from which it is read back
@@ -146,6 +155,8 @@ mod tests {
         let seen = decode_bytes(&bytes, &Limits::default()).unwrap();
         let colours: Vec<u8> = (0..=VOID).flat_map(palette_colour).collect();
         assert_eq!(seen.pixels(), colours);
+        // The colours alone are as good.
+        assert_eq!(decoded(&encode_picture(&seen).unwrap()).unwrap(), mask);
         // And a picture as it was.
         let again = decode_bytes(&encode_picture(&seen).unwrap(), &Limits::default());
         assert_eq!(again.unwrap(), seen);
@@ -153,11 +164,11 @@ mod tests {
 
     #[test]
     fn what_is_no_mask_is_refused_in_words() {
-        let colours = encode_picture(&RgbImage::new(1, 1, vec![0; 3]).unwrap()).unwrap();
+        let colours = encode_picture(&RgbImage::new(1, 1, vec![1; 3]).unwrap()).unwrap();
         let jpeg = include_bytes!("../tests/fixtures/grey.jpg");
         let whole = encode_mask(&Mask::new(64, 64, vec![3; 64 * 64]).unwrap()).unwrap();
         for (bytes, words) in [
-            (&colours[..], "in colours without a palette"),
+            (&colours[..], "in colours that are not VOC's palette"),
             (&jpeg[..], "a mask in Jpeg"),
             (b"", "empty"),
             (b"{}", "not an image"),

@@ -82,8 +82,19 @@ impl<'a> Png<'a> {
     }
 
     /// The numbers that are stored for the pixels, a byte each, where they are one number of at most 8 bits: places
-    /// in a palette, or grey.
-    pub(super) fn numbers(&self) -> Result<Vec<u8>, PhotoProblem> {
+    /// in a palette, or grey. Where they are colours, the numbers that `number_of` has for all of them.
+    pub(super) fn numbers(
+        &self,
+        number_of: impl Fn([u8; 3]) -> Option<u8>,
+    ) -> Result<Vec<u8>, PhotoProblem> {
+        if (self.header.kind, self.header.bits) == (2, 8) {
+            let (_, stored) = self.samples(Transformations::IDENTITY)?;
+            let (colours, _) = stored.as_chunks::<3>();
+            let numbers = colours.iter().map(|&colour| number_of(colour)).collect();
+            return Option::ok_or_else(numbers, || {
+                unsupported("a mask in colours that are not VOC's palette")
+            });
+        }
         if !matches!(self.header.kind, 0 | 3) || self.header.bits > 8 {
             let what = match self.header.kind {
                 0 => "a mask in grey of 16 bits",

@@ -19,7 +19,7 @@ use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
 use crate::features;
 use crate::measured::{accuracy_gate, check_gate, class_table, share, tell};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
-use crate::{models, runs, skipped};
+use crate::{models, runs, skipped, tasks};
 
 /// How many names a message lists before it says "…".
 const NAMES: usize = 8;
@@ -31,7 +31,13 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
     models::check(&args.model, weights)?;
     // The model knows what the classes are called, so it comes first; but not before a folder that is not
     // there.
-    dataset::check_root(&args.dir)?;
+    dataset::check_root(&args.dir).map_err(|error| match tasks::of(&args.model) {
+        Some(Task::Segment) => {
+            let failure = Failure::new(error.exit_code(), &error);
+            anyhow::Error::new(failure.with_help(dataset::MASKS_HELP))
+        }
+        _ => error.into(),
+    })?;
     let wanted = match args.split {
         None => Wanted::Best,
         Some(PartChoice::Train) => Wanted::Only(Split::Train),
@@ -77,7 +83,7 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         .into());
     }
     introduce(args, &dataset, context);
-    let places = vocabulary.places_of_classes(&dataset)?;
+    let places = vocabulary.places_of_classes(&dataset, &args.dir)?;
     let trained_on = trained_on(&model, &args.model);
     let is_own =
         !matches!(model.card.head, HeadKind::Original) || model.card.classes != imagenet_classes();
@@ -231,12 +237,12 @@ impl<'a> Vocabulary<'a> {
     }
 
     /// The place of each of the folder's classes; of those without photos any will do.
-    fn places_of_classes(&self, dataset: &Dataset) -> anyhow::Result<Vec<usize>> {
+    fn places_of_classes(&self, dataset: &Dataset, root: &Path) -> anyhow::Result<Vec<usize>> {
         let counts = dataset.counts();
         let place = |(class, count): (&String, &dataset::ClassCount)| match self.places(class)[..] {
             [place] => Ok(place),
             _ if count.total() == 0 => Ok(0),
-            [] => Err(self.unknown(class, dataset)),
+            [] => Err(self.unknown(class, dataset, root)),
             _ => {
                 let text = format!("the model has more than one class called '{class}'");
                 Err(Failure::new(ExitCode::Data, text)
@@ -247,7 +253,7 @@ impl<'a> Vocabulary<'a> {
         Ok(places.collect::<Result<_, _>>()?)
     }
 
-    fn unknown(&self, class: &str, dataset: &Dataset) -> Failure {
+    fn unknown(&self, class: &str, dataset: &Dataset, root: &Path) -> Failure {
         // Where the folders inside the class folders are classes, the user is a level too high.
         let inner = dataset.items.iter().find_map(|item| {
             let mut folders = item.relative.split('/').rev().skip(1);
@@ -266,6 +272,10 @@ impl<'a> Vocabulary<'a> {
                 "the classes lie one level down, such as {inner}/ in {outer}/: give the folder that holds \
                  them"
             ),
+            None if dataset::holds_masks(root) => {
+                "this is a folder of photos with masks, for networks that segment: `rekindle models` lists them"
+                    .to_owned()
+            }
             None => format!("it knows {}{more}", names.join(", ")),
         };
         Failure::new(

@@ -1,6 +1,7 @@
 //! `rekindle predict`: what is on photos.
 
 use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -46,7 +47,17 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
         paths,
         loops,
         unreadable,
+        own,
     } = expand(&args.images, &context.interrupt)?;
+    match own {
+        0 => {}
+        1 => context
+            .console
+            .note("left aside: 1 mask or overlay beside its photo"),
+        own => context.console.note(&format!(
+            "left aside: {own} masks and overlays beside their photos"
+        )),
+    }
     let device = context.open_device()?;
     let model = models::open(&args.model, weights, &device.device, context)?;
     // Links to folders are no photos, so answers say nothing of them.
@@ -149,6 +160,26 @@ struct Named {
     loops: Vec<Skipped>,
     /// Folders inside folders that cannot be looked into, and folders without photos.
     unreadable: Vec<Skipped>,
+    /// Masks and overlays that `--out` has written, in folders that hold their photos too.
+    own: usize,
+}
+
+/// Takes out what `--out` has written for a photo among these, and says how many that were.
+fn leave_pictures(paths: &mut Vec<PathBuf>) -> usize {
+    let own = |path: &PathBuf| {
+        segment::out::photo_of(path)
+            .is_none()
+            .then(|| segment::out::own_name(path))
+    };
+    let photos: HashSet<OsString> = paths.iter().filter_map(own).collect();
+    let has = |name: &str| photos.contains(OsStr::new(name));
+    let is_picture = |path: &PathBuf| {
+        let name = segment::out::photo_of(path);
+        name.is_some_and(|name| has(name) || segment::out::without_number(name).is_some_and(has))
+    };
+    let before = paths.len();
+    paths.retain(|path| !is_picture(path));
+    before - paths.len()
 }
 
 fn expand(images: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Named> {
@@ -175,6 +206,7 @@ fn expand(images: &[PathBuf], interrupt: &Interrupt) -> anyhow::Result<Named> {
         // A link that leads nowhere may have been a photo, or a folder of them: opening it says so.
         paths.extend(walked.dangling);
         paths.sort();
+        named.own += leave_pictures(&mut paths);
         if paths.is_empty() && walked.unreadable.is_empty() {
             empty.extend(is_new(image).then(|| image.clone()));
         }

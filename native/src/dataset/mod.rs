@@ -23,6 +23,6 @@ mod warning;
 pub use data::{ClassCount, Dataset, Item};
 pub use error::DatasetError;
 pub use layout::{Remark, nfc};
-pub use masks::{MaskFolder, Pair};
+pub use masks::{HELP as MASKS_HELP, MaskFolder, Pair, holds_masks};
 pub use scan::{ScanOptions, Wanted, check_root, classes_of, scan, scan_to_measure};
 pub use split::Split;

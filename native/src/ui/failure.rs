@@ -69,6 +69,9 @@ pub fn advice(error: &io::Error) -> &'static str {
         ErrorKind::ReadOnlyFilesystem => "the disk takes no files: take another place",
         ErrorKind::IsADirectory => "this is a folder: name a file",
         ErrorKind::NotADirectory => "a file stands where a folder should: check the path",
+        ErrorKind::InvalidFilename => {
+            "the name is too long for the disk, or has letters that it does not take: take another name"
+        }
         ErrorKind::OutOfMemory => "close other programs, or choose a smaller network",
         _ => "look at the disk, and try again or take another place",
     }

@@ -1,6 +1,7 @@
 //! Results on stdout: JSON for programs, text and tables for people.
 
-use std::io::{self, Write as _};
+use std::borrow::Cow;
+use std::io::{self, IsTerminal as _, Write as _};
 
 use anyhow::Context as _;
 use serde::Serialize;
@@ -15,6 +16,22 @@ pub fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
 /// Prints text to stdout.
 pub fn print_text(text: &str) -> anyhow::Result<()> {
     print_whole(plain(text).into_owned())
+}
+
+/// Prints text whose parts are [`painted`] or [plain](super::plain_line) already.
+pub fn print_painted(text: String) -> anyhow::Result<()> {
+    print_whole(text)
+}
+
+/// Text in a colour of red, green and blue, where stdout is a terminal that says it has all colours (`COLORTERM`) and
+/// nobody asks for none (`NO_COLOR`).
+pub fn painted(text: &str, [red, green, blue]: [u8; 3]) -> Cow<'_, str> {
+    let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let has_all = std::env::var("COLORTERM").is_ok_and(|has| has == "truecolor" || has == "24bit");
+    match !text.is_empty() && has_all && !is_set("NO_COLOR") && io::stdout().is_terminal() {
+        true => format!("\x1b[38;2;{red};{green};{blue}m{text}\x1b[0m").into(),
+        false => text.into(),
+    }
 }
 
 /// Prints lines in one piece: whoever ends us or stops reading never sees half of one.

@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use rayon::prelude::*;
 use rekindle_core::metrics::segment::{MaskError, Pixels, Report};
 use rekindle_core::model::Model;
+use rekindle_core::postprocess::{Mask, VOID};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::cli::EvaluateArgs;
 use crate::context::Context;
 use crate::dataset::{MaskFolder, Pair, Wanted};
+use crate::interrupt::Interrupted;
 use crate::measured::share;
 use crate::photos::{PhotoError, PhotoProblem, read_mask};
 use crate::segment::segment;
@@ -39,47 +41,72 @@ pub fn run(
         1 => "1 photo".to_owned(),
         count => format!("{count} photos"),
     };
-    let count = photos(folder.pairs.len());
+    folder
+        .remarks
+        .iter()
+        .for_each(|remark| context.console.note(remark));
+    let classes = &model.card.classes;
+    let mut pixels = Pixels::new(classes.len());
+    let (pairs, mut skipped) = checked(folder.pairs, folder.skipped, &pixels, model, context)?;
+    skipped::warn_of(&skipped);
+    enough(pairs.len(), &skipped, args)?;
+    if !pairs.iter().any(|checked| checked.has_labels) {
+        return Err(unlabelled(&photos(pairs.len())).into());
+    }
+    let count = photos(pairs.len());
     context.console.note(&match &folder.list {
         Some(list) => format!("measured on {list}: {count}"),
         None => format!("measured on the whole folder: {count}"),
     });
-    let classes = &model.card.classes;
-    let mut pixels = Pixels::new(classes.len());
-    check_masks(&folder.pairs, &pixels, model, context)?;
 
-    let paths: Vec<PathBuf> = folder.pairs.iter().map(|pair| pair.photo.clone()).collect();
-    let mut unread = Vec::new();
+    let paths: Vec<PathBuf> = pairs
+        .iter()
+        .map(|checked| checked.pair.photo.clone())
+        .collect();
     let mut measured = 0;
-    segment(model, &paths, false, 0, context, |photo, known| {
-        let pair = &folder.pairs[photo];
-        match known {
-            Ok(answer) => {
-                let label = read_mask(&pair.mask, &context.limits).map_err(unfit)?;
-                let added = pixels.add(&label, &answer.mask);
-                added.map_err(|error| misfit(&error, pair, model))?;
-                measured += 1;
-            }
-            Err(error) => {
-                let path = pair.photo.display().to_string();
-                unread.push(Skipped::new(path, &error.problem));
-            }
+    let before = skipped.len();
+    // A photo that its mask does not fit need not go through the network.
+    let fits = |photo: usize, answer: [u32; 2]| {
+        let Checked { pair, size, .. } = &pairs[photo];
+        let label = *size;
+        match label == answer {
+            true => Ok(()),
+            false => Err(misfit(&MaskError::Size { label, answer }, pair, model)),
         }
-        Ok(())
-    })?;
-    skipped::warn_of(&unread);
-    if !unread.is_empty() && (args.strict || measured == 0) {
-        let text = format!("{} cannot be used", counted(&unread));
-        let help = help_with(&unread).unwrap_or("above is said what is wrong with each");
-        return Err(Failure::new(ExitCode::Data, text).with_help(help).into());
-    }
+    };
+    segment(
+        model,
+        &paths,
+        false,
+        before,
+        context,
+        fits,
+        |photo, known| {
+            let pair = &pairs[photo].pair;
+            let added = known.and_then(|answer| {
+                let label = label(pair, context)?;
+                let added = pixels.add(&label, &answer.mask);
+                added.map_err(|error| misfit(&error, pair, model))
+            });
+            match added {
+                Ok(()) => measured += 1,
+                Err(one) => skipped.push(one),
+            }
+            Ok(())
+        },
+    )?;
+    skipped::warn_of(&skipped[before..]);
+    enough(measured, &skipped, args)?;
     let report = pixels.report();
+    if report.labelled == 0 {
+        return Err(unlabelled(&photos(measured)).into());
+    }
     if context.global.json {
         print_json(&json!({
             "mean_iou": report.mean_iou,
             "pixel_accuracy": report.pixel_accuracy,
             "images": measured,
-            "skipped": unread.len(),
+            "skipped": skipped.len(),
             "split": folder.part,
             "classes": shown(&report, classes).collect::<Vec<_>>(),
         }))?;
@@ -117,55 +144,104 @@ fn shown<'a>(report: &'a Report, classes: &'a [String]) -> impl Iterator<Item = 
     })
 }
 
-/// Reads all masks before the network begins: what is wrong with the last would be found out too late.
-fn check_masks(
-    pairs: &[Pair],
+/// A photo whose mask can be used.
+struct Checked {
+    pair: Pair,
+    /// Width and height of the mask.
+    size: [u32; 2],
+    /// Whether a pixel of it has a label.
+    has_labels: bool,
+}
+
+/// Reads all masks before the network begins: what is wrong with them would be found out late. Hands back the photos
+/// whose masks can be used, and what is skipped.
+fn checked(
+    pairs: Vec<Pair>,
+    mut skipped: Vec<Skipped>,
     pixels: &Pixels,
     model: &Model,
     context: &Context,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<(Vec<Checked>, Vec<Skipped>)> {
     let _progress = context.console.start("masks", Unit::Items, None);
-    let wrong = pairs.par_iter().find_map_first(|pair| {
-        if let Err(interrupted) = context.interrupt.check() {
-            return Some(interrupted.into());
-        }
-        match read_mask(&pair.mask, &context.limits) {
-            Err(error) => Some(unfit(error).into()),
-            Ok(mask) => {
-                let fits = pixels.check(&mask, mask.size());
-                fits.err().map(|error| misfit(&error, pair, model).into())
+    let check = |pair: Pair| -> Result<Result<Checked, Skipped>, Interrupted> {
+        context.interrupt.check()?;
+        Ok(label(&pair, context).and_then(|mask| {
+            let size = mask.size();
+            match pixels.check(&mask, size) {
+                Ok(()) => Ok(Checked {
+                    size,
+                    has_labels: mask.largest_class().is_some(),
+                    pair,
+                }),
+                Err(error) => Err(misfit(&error, &pair, model)),
             }
+        }))
+    };
+    let all: Vec<_> = pairs.into_par_iter().map(check).collect::<Result<_, _>>()?;
+    let mut good = Vec::new();
+    for one in all {
+        match one {
+            Ok(pair) => good.push(pair),
+            Err(one) => skipped.push(one),
         }
-    });
-    wrong.map_or(Ok(()), Err)
+    }
+    Ok((good, skipped))
 }
 
-/// What is said of a file that holds no mask.
-fn unfit(error: PhotoError) -> Failure {
-    let help = match &error.problem {
-        PhotoProblem::Unsupported(_) | PhotoProblem::Foreign(_) | PhotoProblem::NotAnImage(_) => {
-            "save masks as PNG files whose pixels are the classes' numbers: with a palette, or in grey of 8 bits"
-        }
-        problem => problem.help().unwrap_or("copy the mask again"),
+/// What is said where nothing can be measured, of so many photos.
+fn unlabelled(photos: &str) -> Failure {
+    let what = format!("no pixel of {photos} has a label: all are {VOID}");
+    let help = "masks hold the classes' numbers from 0 on; 255 is for pixels that do not count";
+    Failure::new(ExitCode::Data, what).with_help(help)
+}
+
+/// Refuses to go on where something was skipped and nothing is left, or nothing may be skipped.
+fn enough(left: usize, skipped: &[Skipped], args: &EvaluateArgs) -> Result<(), Failure> {
+    if skipped.is_empty() || (left > 0 && !args.strict) {
+        return Ok(());
+    }
+    let text = format!("{} cannot be used", counted(skipped));
+    let help = help_with(skipped).unwrap_or("above is said what is wrong with each");
+    let help = match left {
+        0 => help.to_owned(),
+        _ => format!("{help}; or leave out `--strict` to skip them"),
     };
-    Failure::new(ExitCode::Data, format!("a mask cannot be read: {error}")).with_help(help)
+    Err(Failure::new(ExitCode::Data, text).with_help(help))
+}
+
+/// Reads a mask; what is wrong with it is told.
+fn label(pair: &Pair, context: &Context) -> Result<Mask, Skipped> {
+    read_mask(&pair.mask, &context.limits).map_err(|PhotoError { path, problem }| {
+        let help = match &problem {
+            PhotoProblem::Unsupported(_)
+            | PhotoProblem::Foreign(_)
+            | PhotoProblem::NotAnImage(_) => {
+                "save masks as PNG files whose pixels are the classes' numbers: with a palette, or in grey of 8 bits"
+            }
+            problem => problem.help().unwrap_or("copy the mask again"),
+        };
+        let reason = format!("the mask cannot be read: {problem}");
+        Skipped::of_pair(path.display().to_string(), problem.kind(), reason, help)
+    })
 }
 
 /// What is said of a mask that is not the photo's or the model's.
-fn misfit(error: &MaskError, pair: &Pair, model: &Model) -> Failure {
-    let help = match error {
-        MaskError::Size { .. } => {
+fn misfit(error: &MaskError, pair: &Pair, model: &Model) -> Skipped {
+    let (kind, help) = match error {
+        MaskError::Size { .. } => (
+            "mask_size",
+            "a mask has the size of its photo, the one with the same name".to_owned(),
+        ),
+        MaskError::Class { .. } => (
+            "mask_class",
             format!(
-                "a mask has the size of its photo, here {}",
-                pair.photo.display()
-            )
-        }
-        MaskError::Class { .. } => format!(
-            "the model's classes are numbered from 0 in this order: {}",
-            listed(&model.card.classes)
+                "the model's classes are numbered from 0 in this order: {}",
+                listed(&model.card.classes)
+            ),
         ),
     };
-    Failure::new(ExitCode::Data, format!("{error}: {}", pair.mask.display())).with_help(help)
+    let path = pair.mask.display().to_string();
+    Skipped::of_pair(path, kind, error.to_string(), help)
 }
 
 /// Some names; of more there is a mark.

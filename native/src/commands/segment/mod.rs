@@ -1,5 +1,5 @@
 //! What `predict` and `evaluate` do with networks that give each pixel a class.
 
 pub mod evaluate;
-mod out;
+pub mod out;
 pub mod predict;
