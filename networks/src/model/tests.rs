@@ -81,6 +81,11 @@ impl TensorSource for File {
     }
 }
 
+fn card(network: &str) -> ModelCard {
+    let architecture = find(network).unwrap();
+    ModelCard::published(architecture, &architecture.weights[0])
+}
+
 fn read(network: &str, file: &File, purpose: Purpose) -> Result<(Contents, Reading), ModelError> {
     let architecture = find(network).unwrap();
     let card = ModelCard::published(architecture, &architecture.weights[0]);
@@ -359,6 +364,70 @@ fn the_network_that_a_file_belongs_to_is_named() {
     assert_eq!(cause("efficientnet_b0", &more), Cause::OtherNames);
     let other = File::of("squeezenet1_1").renamed(|name| Some(format!("{name}.x")));
     assert_eq!(cause("resnet18", &other), Cause::OtherNames);
+}
+
+/// torchvision's `fcn_resnet50` and `deeplabv3_resnet50` share all of their backbone's names and shapes, as do its
+/// networks for segmentation on MobileNetV3.
+#[test]
+fn networks_that_share_a_backbone_are_told_apart_by_their_heads() {
+    let segments = [
+        "fcn_resnet50",
+        "deeplabv3_resnet50",
+        "deeplabv3_mobilenet_v3_large",
+        "lraspp_mobilenet_v3_large",
+    ];
+    for own in segments {
+        let file = File::of(own);
+        let mut with_others = file.clone();
+        with_others.insert("aux_classifier.4.weight", &[21, 256, 1, 1]);
+        let asked = segments
+            .into_iter()
+            .chain(["mobilenet_v3_large", "resnet18", "resnet50"]);
+        for other in asked.filter(|other| *other != own) {
+            for file in [&file, &file.prefixed("module."), &with_others] {
+                let (_, cause) = misfit(other, file, Purpose::Answer);
+                assert_eq!(cause, Cause::OtherNetwork(own), "asked for {other}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_classes_of_a_segmentation_networks_head_are_counted() {
+    for name in ["fcn_resnet50", "lraspp_mobilenet_v3_large"] {
+        let of_five = |name: &str| ModelCard {
+            classes: (0..5).map(|class| format!("class {class}")).collect(),
+            ..card(name)
+        };
+        let five = Contents::ported(find(name).unwrap(), of_five(name), &Generated).unwrap();
+        let mut file = File::of(name);
+        for (tensor, shape) in five.graph().tensors() {
+            file.insert(&tensor, &shape);
+        }
+        let (_, cause) = misfit(name, &file, Purpose::Answer);
+        assert_eq!(cause, Cause::OtherHead { classes: Some(5) }, "{name}");
+        let (read, _) =
+            Contents::read(find(name).unwrap(), of_five(name), &file, Purpose::Answer).unwrap();
+        // Of tensors that contradict each other none is believed.
+        let bias = file
+            .tensors
+            .keys()
+            .rfind(|name| name.ends_with(".bias"))
+            .unwrap();
+        file.insert(&bias.clone(), &[6]);
+        let (_, cause) = misfit(name, &file, Purpose::Answer);
+        assert_ne!(cause, Cause::OtherHead { classes: Some(5) }, "{name}");
+
+        let mut short = read;
+        short.card.classes.pop();
+        let told = Contents::open(short.save().unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("names 4 classes, and its head has 5"),
+            "{told}"
+        );
+    }
 }
 
 #[test]
