@@ -380,6 +380,21 @@ impl Contents {
         }
     }
 
+    /// The same network and numbers for images of this height and width; nothing if some of the numbers belong to
+    /// one size, as learnt positions do. How photos are prepared stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// When the network cannot take such images.
+    pub fn at_size(&self, size: [usize; 2]) -> Result<Option<Self>, UnsupportedInput> {
+        let graph = whole_graph(self.architecture, &self.card, size)?;
+        let fits = graph.tensors().eq(self.graph.tensors());
+        Ok(fits.then(|| Self {
+            graph: Arc::new(graph),
+            ..self.clone()
+        }))
+    }
+
     /// All parameters and running statistics under their PyTorch names.
     pub fn state_dict(&self) -> StateDict<'_> {
         state_dict([&*self.backbone, &*self.head])
