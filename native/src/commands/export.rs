@@ -20,7 +20,7 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
         files::is_not_read(out, &models::files_read(&args.model, weights))?;
     }
     let device = rekindle_core::device::cpu().device;
-    let model = models::open(&args.model, weights, &device, context)?;
+    let model = models::open_to_write(&args.model, weights, &device, context)?;
     let sized = args.input.map(|size| at_size(&model, size)).transpose()?;
     let contents = sized.as_ref().unwrap_or(&model);
     let bytes = onnx::export(contents)?;
