@@ -401,6 +401,10 @@ pub struct ExportArgs {
     /// Write ONNX; the only format there is.
     #[arg(long, required = true)]
     pub onnx: bool,
+    /// Size of the images that the file takes, as HEIGHTxWIDTH or one number; the model's own when not given. A
+    /// network that segments sees whole photos: a photo of 640×480 pixels as 520x693.
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub input: Option<[usize; 2]>,
     /// The file to write; the network's name and `.onnx` when not given.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,

@@ -3,11 +3,12 @@
 use std::error::Error;
 use std::io;
 
-use rekindle_core::backbone::{UnknownArchitecture, UnsupportedInput};
+use rekindle_core::backbone::{UnknownArchitecture, UnsupportedInput, find};
 use rekindle_core::device::DeviceError;
 use rekindle_core::inspect::UnknownPart;
 use rekindle_core::inspect::onnx::OnnxError;
 use rekindle_core::model::{Cause, ModelError};
+use rekindle_core::task::Task;
 use rekindle_core::train::TrainError;
 
 use crate::dataset::DatasetError;
@@ -151,37 +152,62 @@ fn model(error: &ModelError) -> (ExitCode, Option<String>) {
 
 /// What to do about a file that does not fit a network.
 fn because(architecture: &str, cause: &Cause) -> String {
+    let trains = |name: &str| find(name).is_ok_and(|network| network.task == Task::Classify);
+    let is_trained = trains(architecture);
+    // Only networks that classify are given new heads.
+    let start = |or_else: &str| match is_trained {
+        true => format!(
+            "`rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+        ),
+        false => or_else.to_owned(),
+    };
+    let whole = "take one that holds all of the network";
     match cause {
         Cause::OtherHead {
             classes: Some(classes),
-        } => format!(
+        } if is_trained => format!(
             "the file is {architecture}'s with a head for {classes} classes, and does not say what they are called: \
-             `rekindle evaluate {architecture} DIR --weights FILE` measures it on a folder that does, and \
-             `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+             `rekindle evaluate {architecture} DIR --weights FILE` measures it on a folder that does, and {}",
+            start("")
+        ),
+        Cause::OtherHead {
+            classes: Some(classes),
+        } => format!(
+            "the file is {architecture}'s with a head for {classes} classes: take one for 255 classes at most, \
+             since a pixel of a mask is one byte"
         ),
         Cause::OtherHead { classes: None } => format!(
-            "the file is {architecture}'s without its classifier: \
-             `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+            "the file is {architecture}'s without its classifier: {}",
+            start(whole)
         ),
         Cause::StrangeHead { name } => format!(
-            "the file is {architecture}'s with another head than the network's own (`{name}`), which is not read: \
-             `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+            "the file is {architecture}'s with another head than the network's own (`{name}`), which is not read: {}",
+            start("take one with the network's own")
         ),
-        Cause::PartOfHead { name } => format!(
-            "the file is {architecture}'s without `{name}`: take one that holds all of the network, or start from \
-             it with a new head: `rekindle train --model {architecture} --weights FILE`"
-        ),
+        Cause::PartOfHead { name } => {
+            let new = match is_trained {
+                true => format!(
+                    ", or start from it with a new head: `rekindle train --model {architecture} --weights FILE`"
+                ),
+                false => String::new(),
+            };
+            format!("the file is {architecture}'s without `{name}`: {whole}{new}")
+        }
         Cause::MoreLayers { name } => format!(
-            "the file has more layers than {architecture} (`{name}`), and does not say what for: \
-             `rekindle train --model {architecture} --weights FILE` starts from it, with a new head"
+            "the file has more layers than {architecture} (`{name}`), and does not say what for: {}",
+            start("take one that holds the network alone")
         ),
         Cause::Twice { name } => format!(
             "the file holds a part of the network twice (`{name}` and one without what wraps it), and does not say \
              which is meant: in Python, leave one of them out and save the rest"
         ),
-        Cause::OtherNetwork(name) => format!(
-            "by its names and shapes the file is {name}'s: name that network (`--model {name}` when training)"
-        ),
+        Cause::OtherNetwork(name) => {
+            let option = match is_trained && trains(name) {
+                true => format!(" (`--model {name}` when training)"),
+                false => String::new(),
+            };
+            format!("by its names and shapes the file is {name}'s: name that network{option}")
+        }
         Cause::OtherHidden => "the file has other hidden layers before its classifier, or none: \
                                `rekindle train --bare` leaves them out"
             .into(),
@@ -195,9 +221,15 @@ fn because(architecture: &str, cause: &Cause) -> String {
              the file belongs to another network, or to another library's version of it"
         ),
         Cause::Unknown => {
-            "the file belongs to another network, or to a variant of it: `rekindle models` lists \
-                           those there are, and --model names one"
-                .into()
+            let option = if is_trained {
+                ", and --model names one"
+            } else {
+                ""
+            };
+            format!(
+                "the file belongs to another network, or to a variant of it: `rekindle models` lists those there \
+                 are{option}"
+            )
         }
     }
 }
@@ -278,6 +310,38 @@ mod tests {
     fn an_interruption_is_one_whatever_it_interrupts() {
         let (code, _) = describe(&anyhow::Error::new(Interrupted).context("training"));
         assert_eq!(code, ExitCode::Interrupted);
+    }
+
+    #[test]
+    fn training_is_advised_for_networks_that_are_trained_alone() {
+        let name = "classifier.0.weight".to_owned();
+        let causes = [
+            Cause::OtherHead { classes: Some(300) },
+            Cause::OtherHead { classes: None },
+            Cause::StrangeHead { name: name.clone() },
+            Cause::PartOfHead { name: name.clone() },
+            Cause::MoreLayers { name },
+            Cause::OtherNetwork("fcn_resnet50"),
+            Cause::Unknown,
+        ];
+        for cause in &causes {
+            let told = because("deeplabv3_resnet50", cause);
+            assert!(
+                !told.contains("train") && !told.contains("--model"),
+                "{told}"
+            );
+            let is_start = !matches!(cause, Cause::OtherNetwork(_) | Cause::Unknown);
+            let told = because("resnet50", cause);
+            assert_eq!(
+                told.contains("rekindle train --model resnet50"),
+                is_start,
+                "{told}"
+            );
+        }
+        let other = because("resnet50", &Cause::OtherNetwork("resnet34"));
+        assert!(other.contains("`--model resnet34`"), "{other}");
+        let other = because("resnet50", &Cause::OtherNetwork("fcn_resnet50"));
+        assert!(!other.contains("--model"), "{other}");
     }
 
     #[test]

@@ -82,7 +82,7 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
                 "out" => Some(Always),
                 _ => inspect(&args.inspect, option),
             },
-            Command::Export(_) => listed(option, &["weights", "onnx", "out"]),
+            Command::Export(_) => listed(option, &["weights", "onnx", "input", "out"]),
             Command::Compare(args) => compare(args, option),
             Command::Bench(args) => bench(args, option),
             Command::Doctor(args) => doctor(args, cli.global.device, option),
@@ -300,7 +300,7 @@ mod tests {
         ! diagram m --unfreeze head : --freeze
         ! diagram m --device cpu : train
         ! diagram m --precision half : predict
-        export m --onnx --weights random --out o --json
+        export m --onnx --weights random --input 96x128 --out o --json
         ! export m --onnx --precision half : predict
         ! export m --onnx --device cpu : train
         compare m --batch 2 --runs 2 --precision half --device cpu --json

@@ -89,6 +89,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let device = context.open_device()?;
     let (model, is_random) = opened(args, &device, context)?;
     kernels::switch(args.kernels == KernelChoice::Ours);
+    check_memory(&model, &device, args)?;
     let crops = crops(&model, args.batch)?;
     let answer = || pollster::block_on(answer(&model, &crops, args.kernels, is_random));
     let mut peak = Peak::new(&device);
@@ -175,6 +176,34 @@ fn opened(
         context.console.note(UNTRAINED);
     }
     Ok((model, weights == Some("random")))
+}
+
+/// Refuses a batch that this machine has no room for. An adapter with memory of its own says so itself.
+fn check_memory(model: &Model, device: &OpenDevice, args: &BenchArgs) -> anyhow::Result<()> {
+    if device.info.kind == DeviceClass::Gpu {
+        return Ok(());
+    }
+    let graph = model.graph();
+    let batch = args.batch as u64;
+    // Our kernels take a batch in parts on the processor, as many at a time as there are threads.
+    let in_parts = device.info.kind == DeviceClass::Cpu
+        && args.kernels == KernelChoice::Ours
+        && !args.layers
+        && !args.train;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let together = match in_parts {
+        true => batch.min(threads as u64),
+        false => batch,
+    };
+    let photo = graph.input().iter().product::<usize>() as u64;
+    // Answers are put together out of those of the parts.
+    let bytes = batch * (photo + 2 * memory::of_answers(graph)) + together * memory::of_maps(graph);
+    memory::check(
+        bytes,
+        &format!("{} with a batch of {}", model.card.architecture, args.batch),
+        "give a smaller --batch, or free some memory",
+    )?;
+    Ok(())
 }
 
 /// A batch of the same picture, of noise.

@@ -5,6 +5,9 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use rekindle_core::backbone::{Architecture, PretrainedWeights};
+use rekindle_core::head::HeadKind;
+use rekindle_core::model::ModelCard;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -13,6 +16,7 @@ use crate::cli::{CompareArgs, InspectArgs};
 use crate::context::Context;
 use crate::figures::Figures;
 use crate::inspected::Inspected;
+use crate::models;
 use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, table};
 
 /// One network, as `compare --json` prints it.
@@ -25,7 +29,7 @@ struct Row {
     /// Size of the weights as 32-bit numbers, in millions of bytes.
     size_mb: f64,
     input_size: usize,
-    /// Published accuracy of the default weights.
+    /// Published accuracy of the default weights, or of those that the file says it holds.
     #[serde(flatten)]
     figures: Figures,
     /// How numbers were kept while it was measured.
@@ -107,12 +111,11 @@ fn row(model: &str, args: &CompareArgs, context: &Context) -> anyhow::Result<Row
         ..
     } = inspected;
     let side = graph.input()[1];
-    let default = architecture.weights.iter().find(|w| w.accuracy.is_some());
-    // What was published is the network's own classes' accuracy; a new head has another.
-    let accuracy = match card {
-        Some(card) if default.is_none_or(|weights| card.classes != weights.classes.names()) => None,
-        _ => default.and_then(|weights| weights.accuracy),
+    let weights = match &card {
+        Some(card) => published_in(architecture, card),
+        None => architecture.weights.iter().find(|w| w.accuracy.is_some()),
     };
+    let accuracy = weights.and_then(|weights| weights.accuracy);
     let (ms_per_image, peak_memory_mb) = match args.no_measure {
         true => (None, None),
         false => measure(model, args, context)?,
@@ -127,6 +130,26 @@ fn row(model: &str, args: &CompareArgs, context: &Context) -> anyhow::Result<Row
         precision: (!args.no_measure).then(|| context.global.precision.word()),
         ms_per_image,
         peak_memory_mb,
+    })
+}
+
+/// The published weights that a model file holds, as they were published, by what it says of where they came from:
+/// classes alone may be those of a head trained anew, or of random numbers.
+fn published_in(
+    architecture: &Architecture,
+    card: &ModelCard,
+) -> Option<&'static PretrainedWeights> {
+    let told = |key: &str| card.provenance.get(key).and_then(Value::as_str);
+    let is_own =
+        card.head == HeadKind::Original && card.channels.is_rgb() && !card.small_stem && !card.bare;
+    let (name, sha256) = (told("weights")?, told("weights_sha256")?);
+    architecture.weights.iter().find(|weights| {
+        let prefix = models::source(weights).sha256_prefix;
+        is_own
+            && weights.name == name
+            && prefix.is_some_and(|prefix| sha256.starts_with(prefix))
+            && card.preset == weights.preset
+            && card.classes == weights.classes.names()
     })
 }
 

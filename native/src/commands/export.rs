@@ -4,13 +4,14 @@ use std::iter::once;
 use std::path::PathBuf;
 
 use rekindle_core::inspect::onnx;
+use rekindle_core::model::Contents;
 use serde_json::{Value, json};
 
 use crate::cli::ExportArgs;
 use crate::context::Context;
 use crate::files;
 use crate::models;
-use crate::ui::{ExitCode, print_json, print_text};
+use crate::ui::{ExitCode, Failure, print_json, print_text};
 
 /// Writes the file and says where, and how photos must be prepared for it.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -19,37 +20,68 @@ pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
         files::is_not_read(out, &models::files_read(&args.model, weights))?;
     }
     let device = rekindle_core::device::cpu().device;
-    let model = models::open(&args.model, weights, &device, context)?;
-    let bytes = onnx::export(&model)?;
+    let model = models::open_to_write(&args.model, weights, &device, context)?;
+    let sized = args.input.map(|size| at_size(&model, size)).transpose()?;
+    let contents = sized.as_ref().unwrap_or(&model);
+    let bytes = onnx::export(contents)?;
     let default = || PathBuf::from(format!("{}.onnx", model.card.architecture));
     let out = args.out.clone().unwrap_or_else(default);
     files::write(&out, &bytes)?;
-    let side = model.card.preset.side();
-    let graph = model.graph();
+    let graph = contents.graph();
+    let batches = |shape: &[usize]| -> Vec<Value> {
+        let sides = shape.iter().map(|&side| json!(side));
+        once(json!("batch")).chain(sides).collect()
+    };
     let output = graph.shape_of(graph.output());
-    let answer: Vec<Value> = once(json!("batch"))
-        .chain(output.iter().map(|&side| json!(side)))
-        .collect();
+    let preset = model.card.preset;
     if context.global.json {
         print_json(&json!({
             "path": out,
             "bytes": bytes.len(),
-            "input": ["batch", 3, side, side],
-            "output": answer,
-            "preset": model.card.preset,
+            "input": batches(graph.input()),
+            "output": batches(output),
+            "preset": preset,
         }))?;
-    } else {
-        let preset = model.card.preset;
-        let sides = output.iter().map(usize::to_string);
+        return Ok(ExitCode::Ok);
+    }
+    let words = |shape: &[usize]| {
+        let sides = shape.iter().map(usize::to_string);
         let words: Vec<String> = once("batch".to_owned()).chain(sides).collect();
-        print_text(&format!(
-            "{}: {:.1} MB; image [batch, 3, {side}, {side}], (x / 255 − {:?}) / {:?}; logits [{}]",
-            out.display(),
-            bytes.len() as f64 / 1e6,
-            preset.mean(),
-            preset.std(),
-            words.join(", "),
-        ))?;
+        words.join(", ")
+    };
+    let name = graph.main_outputs().next();
+    print_text(&format!(
+        "{}: {:.1} MB; image [{}], (x / 255 − {:?}) / {:?}; {} [{}]",
+        out.display(),
+        bytes.len() as f64 / 1e6,
+        words(graph.input()),
+        preset.mean(),
+        preset.std(),
+        name.map_or("output", |output| output.name.as_str()),
+        words(output),
+    ))?;
+    if args.input.is_none() && preset.crop().is_none() {
+        context.console.note(&format!(
+            "the file takes images of {0}×{0} pixels and no others; photos that keep their aspect have other sizes: \
+             `--input HEIGHTxWIDTH` names one",
+            preset.side()
+        ));
     }
     Ok(ExitCode::Ok)
+}
+
+/// The model for images of this height and width.
+fn at_size(model: &Contents, size: [usize; 2]) -> anyhow::Result<Contents> {
+    let sized = model.at_size(size).map_err(models::too_small("--input"))?;
+    sized.ok_or_else(|| {
+        let [height, width] = size;
+        let side = model.card.preset.side();
+        let message = format!(
+            "--input {height}x{width} does not apply here: positions that {} has learnt belong to images of \
+             {side}×{side} pixels",
+            model.card.architecture
+        );
+        let failure = Failure::new(ExitCode::Usage, message);
+        failure.with_help("leave --input out").into()
+    })
 }

@@ -36,6 +36,14 @@ pub fn run(args: &SummaryArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let inspected = Inspected::new(&args.inspect)?;
     let summary = Summary::new(&inspected.graph, &inspected.freezing, args.batch);
     let (stages, parameters) = (stages(&inspected), parameters(&inspected));
+    let auxiliary = inspected.architecture.auxiliary_params();
+    if auxiliary > 0 {
+        context.console.note(&format!(
+            "not counted: the auxiliary classifier ({} parameters), which only helps in training and which \
+             `rekindle models`, as torchvision, counts with the rest",
+            grouped(auxiliary as usize)
+        ));
+    }
     if context.global.json {
         print_json(&serde_json::json!({
             "architecture": inspected.architecture.name,

@@ -7,6 +7,7 @@ use rekindle_core::backbone::Architecture;
 use rekindle_core::model::{
     Cause, Contents, Model, ModelCard, ModelError, Purpose, Reading, read_card,
 };
+use rekindle_core::task::Task;
 use rekindle_core::weights::{TensorDict, WeightFile, WeightsError, is_average};
 use serde_json::json;
 
@@ -62,7 +63,30 @@ pub fn from_file(
     };
     let card = adjusted(architecture, start, wanted.pictures)?;
     let read_as = |card| Contents::read(architecture, card, &file, wanted.purpose);
+    let most = architecture.task.most_classes();
+    let numbered = |count: usize| {
+        let segments = architecture.task == Task::Segment;
+        segments && most.is_none_or(|most| count <= most)
+    };
     let read = match (read_as(card.clone()), wanted.classes) {
+        (
+            Err(ModelError::Mismatch {
+                cause:
+                    Cause::OtherHead {
+                        classes: Some(count),
+                    },
+                ..
+            }),
+            _,
+        ) if numbered(count) => {
+            context.console.note(&format!(
+                "{} does not say what the {count} classes of its head are called: they go by their numbers, `class 0` \
+                 and so on",
+                path.display()
+            ));
+            let classes = (0..count).map(|class| format!("class {class}")).collect();
+            read_as(ModelCard { classes, ..card })
+        }
         (
             Err(ModelError::Mismatch {
                 cause:
@@ -254,9 +278,19 @@ fn tell(path: &Path, file: &WeightFile<'_>, chosen: bool, reading: &Reading, con
             whole(&reading.prefix)
         ));
     }
-    if !reading.aside.is_empty() {
-        let count = reading.aside.len();
-        let names: Vec<_> = reading.aside.iter().take(3).map(String::as_str).collect();
+    let (auxiliary, aside): (Vec<_>, Vec<_>) = reading
+        .aside
+        .iter()
+        .map(String::as_str)
+        .partition(|name| reading.is_auxiliary(name));
+    if !auxiliary.is_empty() {
+        note(&format!(
+            "{path} also holds the auxiliary classifier, which only helps in training"
+        ));
+    }
+    if !aside.is_empty() {
+        let count = aside.len();
+        let names: Vec<_> = aside.iter().take(3).copied().collect();
         let more = if count > names.len() { ", …" } else { "" };
         note(&format!(
             "{count} of the file's tensors are no part of the network and left aside: {}{more}",

@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::cli::{PictureArgs, PrecisionChoice};
 use crate::context::Context;
 use crate::fetch::{self, Places, WeightSource};
+use crate::memory;
 use crate::runs::MODEL;
 use crate::ui::{ExitCode, Failure, Unit};
 use foreign::from_file;
@@ -70,7 +71,23 @@ pub fn open_to_measure(
         PrecisionChoice::Half => Precision::Half,
     };
     let model = opened(name, weights, classes, device, context)?;
+    let side = model.card.preset.side();
+    memory::check(
+        memory::of_maps(model.graph()),
+        &format!("{name}, which sees photos of {side} pixels a side,"),
+        "take a model that sees smaller photos, or free some memory",
+    )?;
     Ok(model.with_precision(precision)?)
+}
+
+/// Opens a model that is not run.
+pub fn open_to_write(
+    name: &str,
+    weights: Option<&str>,
+    device: &Device,
+    context: &Context,
+) -> anyhow::Result<Model> {
+    opened(name, weights, None, device, context)
 }
 
 fn opened(

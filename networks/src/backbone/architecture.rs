@@ -206,6 +206,13 @@ impl Architecture {
         self.published_whole_graph().parameter_count() as u64
     }
 
+    /// How many of [`params`](Self::params) are those of auxiliary classifiers, which only help in training.
+    pub fn auxiliary_params(&self) -> u64 {
+        let classes = self.classes().count();
+        let alone = self.whole_graph(self.published_image(), &Options::default(), classes);
+        self.params() - self.published(alone).parameter_count() as u64
+    }
+
     /// Multiply-adds of one forward pass with the head of the published weights at
     /// [`Architecture::input_size`], as torchvision states them: its networks for segmentation compute their
     /// auxiliary answers whenever they have the classifier for them, its other networks in training only.

@@ -1,6 +1,6 @@
 //! A network drawn stage by stage, as SVG.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::Freezing;
@@ -23,10 +23,18 @@ const ROW: usize = 84;
 const GAP: usize = 18;
 /// Where the text beside the pictures of feature maps begins.
 const TEXT: usize = 250;
+/// How wide a letter is at most on average, as a share of its height: texts of unknown letters must stay in their box.
+const LETTER: f64 = 0.6;
+/// The size of the title's letters, and of those that say what a stage is made of.
+const TITLE: f64 = 22.0;
+const PARTS: f64 = 12.0;
+/// Pixels left of the legend.
+const BEFORE_LEGEND: usize = WIDTH - 120 - 2 * MARGIN;
 
 /// Draws a network: one box a stage, with a slab as wide as its channels and as high as its maps, the
 /// shape it puts out, its parameters and what it is made of. Frozen stages are blue and hatched,
-/// trainable ones orange, so that the two are told apart without colour too.
+/// trainable ones orange, so that the two are told apart without colour too. An arrow on the left leads to a stage
+/// that takes what another than the one before it puts out.
 pub fn diagram(graph: &Graph, options: &Diagram) -> String {
     let stages = graph.stages();
     let height = TOP + stages.len() * (ROW + GAP) + ROW + GAP + 20;
@@ -40,13 +48,15 @@ pub fn diagram(graph: &Graph, options: &Diagram) -> String {
 <marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto"><path d="M0 0 L8 4 L0 8 Z" fill="#555"/></marker>
 </defs>
 <rect width="100%" height="100%" fill="#fff"/>
-<text x="{MARGIN}" y="38" font-size="22" font-weight="600" fill="#1a1a1a">{title}</text>
+<text x="{MARGIN}" y="38" font-size="{title_size:.1}" font-weight="600" fill="#1a1a1a">{title}</text>
 <text x="{MARGIN}" y="64" font-size="14" fill="#555">{params} parameters · {macs} multiply-adds an image</text>
 <g font-size="13" fill="#333"><rect x="{legend}" y="26" width="18" height="14" fill="#ffd9b0" stroke="#c8640a"/><text x="{legend_text}" y="38">trains</text><rect x="{legend}" y="50" width="18" height="14" fill="url(#frozen)" stroke="#3b6ea5"/><text x="{legend_text}" y="62">frozen</text></g>
 "##,
         title = escape(options.title),
         params = grouped(graph.parameter_count()),
         macs = grouped(graph.macs() as usize),
+        title_size =
+            TITLE.min(BEFORE_LEGEND as f64 / (LETTER * options.title.chars().count() as f64)),
         legend = WIDTH - 120,
         legend_text = WIDTH - 94,
     );
@@ -79,8 +89,42 @@ pub fn diagram(graph: &Graph, options: &Diagram) -> String {
             );
         }
     }
+    let skips = skips(graph);
+    for (lane, [from, to]) in skips.iter().enumerate() {
+        let middle = |index: usize| TOP + index * (ROW + GAP) + ROW / 2;
+        let x = MARGIN as f64 * (1.0 - (lane + 1) as f64 / (skips.len() + 1) as f64);
+        let _ = writeln!(
+            svg,
+            r##"<path d="M{MARGIN} {from} H{x:.1} V{to} H{MARGIN}" fill="none" stroke="#555" stroke-width="1.5" marker-end="url(#arrow)"/>"##,
+            from = middle(*from) + ROW / 6,
+            to = middle(*to) - ROW / 6,
+        );
+    }
     svg.push_str("</svg>\n");
     svg
+}
+
+/// Pairs of boxes of which the second takes something of the first's and does not follow it. The image is the first
+/// box.
+fn skips(graph: &Graph) -> BTreeSet<[usize; 2]> {
+    let stages = graph.stages();
+    let box_of = |value: usize| match value.checked_sub(1) {
+        None => Some(0),
+        Some(node) => {
+            let stage = stages.iter().position(|stage| stage.nodes.contains(&node));
+            stage.map(|stage| stage + 1)
+        }
+    };
+    let mut skips = BTreeSet::new();
+    for (index, stage) in stages.iter().enumerate() {
+        let taken = graph.main_of_stage(stage).flat_map(|node| &node.inputs);
+        let from = taken.filter_map(|&value| box_of(value));
+        skips.extend(
+            from.filter(|from| *from < index)
+                .map(|from| [from, index + 1]),
+        );
+    }
+    skips
 }
 
 /// One box of the drawing.
@@ -183,13 +227,17 @@ fn draw(svg: &mut String, stage: &Boxed, y: usize, center: usize, image_side: us
         n if n == stage.params => "trains".to_owned(),
         n => format!("{} of them train", grouped(n)),
     };
+    let beside = (WIDTH - MARGIN - 16 - TEXT) as f64;
     let _ = writeln!(
         svg,
-        r##"<text x="{TEXT}" y="{line}" font-size="13" fill="#333">{params} parameters, {state}</text><text x="{TEXT}" y="{below}" font-size="12" fill="#666">{parts}</text>"##,
+        r##"<text x="{TEXT}" y="{line}" font-size="13" fill="#333">{params} parameters, {state}</text><text x="{TEXT}" y="{below}" font-size="{PARTS}" fill="#666">{parts}</text>"##,
         line = y + 49,
         params = grouped(stage.params),
         below = y + 69,
-        parts = escape(&shortened(&stage.parts, 92)),
+        parts = escape(&shortened(
+            &stage.parts,
+            (beside / (LETTER * PARTS)) as usize
+        )),
     );
 }
 
@@ -208,4 +256,42 @@ fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::find;
+
+    fn drawn(name: &str) -> (usize, String) {
+        let graph = find(name).unwrap().published_whole_graph();
+        let freezing = Freezing::none(&graph);
+        let title = format!("{name} · 520×520 pixels · 21 classes");
+        let options = Diagram {
+            title: &title,
+            freezing: &freezing,
+        };
+        (graph.stages().len(), diagram(&graph, &options))
+    }
+
+    /// torchvision's LR-ASPP joins the maps of `c2` with the last; FCN's classifier sees the last alone.
+    #[test]
+    fn a_stage_that_takes_an_earlier_ones_maps_has_an_arrow_from_there() {
+        for (name, skips) in [("lraspp_mobilenet_v3_large", 1), ("fcn_resnet50", 0)] {
+            let (stages, svg) = drawn(name);
+            let arrows = svg.matches("marker-end").count();
+            assert_eq!(arrows, stages + skips, "{name}");
+            assert_eq!(svg.matches(" fill=\"none\"").count(), skips, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_long_title_ends_before_the_legend() {
+        let (_, svg) = drawn("deeplabv3_mobilenet_v3_large");
+        let size = svg.split("y=\"38\" font-size=\"").nth(1).unwrap();
+        let size: f64 = size.split('"').next().unwrap().parse().unwrap();
+        assert!(size < TITLE && size > 18.0, "{size}");
+        let (_, short) = drawn("vgg11");
+        assert!(short.contains("font-size=\"22.0\""));
+    }
 }

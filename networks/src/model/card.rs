@@ -273,9 +273,17 @@ mod tests {
             odd.len() < 400 && !odd.contains(char::is_control),
             "{odd:?}"
         );
-        for damaged in [json!(1), json!(["segment"]), json!({}), json!(null)] {
+        for damaged in [
+            json!(1),
+            json!(["segment"]),
+            json!({}),
+            json!(null),
+            json!({"segment": null}),
+            json!(true),
+        ] {
             let told = task(damaged.clone());
-            assert!(told.contains("damaged"), "{damaged}: {told}");
+            let says = told.contains("damaged") && told.contains(r#"a text, such as "segment""#);
+            assert!(says, "{damaged}: {told}");
         }
         let segments = |card: &mut Map<String, Value>| {
             card.insert("task".to_owned(), json!("segment"));
@@ -287,6 +295,11 @@ mod tests {
             card["head"] = json!({"kind": "linear", "lift": 1.0});
         });
         assert!(head.contains("kind 'linear'"), "{head}");
+        let lifted = told(|card| {
+            segments(card);
+            card["head"] = json!({"kind": "original", "lift": 1.0});
+        });
+        assert!(lifted.contains("has a lift"), "{lifted}");
         // A square is what classifiers see; 255 marks pixels of no class.
         let no_crop = told(|card| _ = card["preset"].as_object_mut().unwrap().remove("crop"));
         assert!(no_crop.contains("no `crop`"), "{no_crop}");

@@ -1,10 +1,12 @@
 //! Why a file does not fit a network, most likely.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::ModelCard;
 use super::renames::{Renames, Wanted, ends_in, first, parts};
+use super::{ModelCard, whole_graph};
 use crate::backbone::{Architecture, architectures};
+use crate::graph::Options;
 use crate::sorting::gathered;
 use crate::weights::{FillReport, TensorSource, is_counter, unwrapped};
 
@@ -79,11 +81,20 @@ impl Cause {
         {
             return Self::Twice { name: name.clone() };
         }
+        // First of all: networks that share a backbone differ in their heads alone.
+        let other = Self::other(architecture, &file);
+        if other != Self::Unknown {
+            return other;
+        }
         let mut amiss = report
             .missing
             .iter()
             .chain(report.misshaped.iter().map(|m| &m.name));
         if report.filled > 0 && amiss.clone().all(|name| is_head(name)) {
+            if let Some(classes) = Self::classes(architecture, card, report) {
+                let classes = Some(classes);
+                return Self::OtherHead { classes };
+            }
             let mut misshaped = report.misshaped.iter();
             let weight = misshaped.find(|tensor| tensor.name == format!("{}.weight", slot.name));
             let is_weight = |name: &&String| name.ends_with(".weight");
@@ -100,7 +111,7 @@ impl Cause {
                 (None, Some(name)) if !Self::is_part(architecture, name) => {
                     Self::MoreLayers { name: name.clone() }
                 }
-                (None, _) => Self::other(architecture, &file),
+                (None, _) => Self::Unknown,
                 // Of a head that is there in part the missing tensor is named.
                 _ if weight.is_none() && file.iter().any(|(name, _)| ends_in(name, is_head)) => {
                     let name = report.missing.first().cloned();
@@ -110,10 +121,6 @@ impl Cause {
                     classes: weight.and_then(|tensor| tensor.found.first().copied()),
                 },
             };
-        }
-        let other = Self::other(architecture, &file);
-        if other != Self::Unknown {
-            return other;
         }
         // What stands between features and classifier, and can be left out.
         let hidden = architecture.head.bare.filter(|_| !card.bare);
@@ -139,6 +146,45 @@ impl Cause {
         }
     }
 
+    /// How many classes a head tells apart that differs from the card's in nothing but their number.
+    pub(super) fn classes(
+        architecture: &Architecture,
+        card: &ModelCard,
+        report: &FillReport,
+    ) -> Option<usize> {
+        /// More are a damaged shape.
+        const MOST: usize = 1 << 20;
+        if !report.missing.is_empty() || !report.unexpected.is_empty() {
+            return None;
+        }
+        let tensor = report.misshaped.first()?;
+        let mut sides = tensor.found.iter().zip(&tensor.expected);
+        let (&classes, _) = sides.find(|(found, expected)| found != expected)?;
+        if !(1..=MOST).contains(&classes) {
+            return None;
+        }
+        let side = card.preset.side() as usize;
+        let tensors = |card: &ModelCard| -> Option<Wanted> {
+            let graph = whole_graph(architecture, card, [side; 2]).ok()?;
+            Some(gathered(graph.tensors()))
+        };
+        let other = ModelCard {
+            classes: vec![String::new(); classes],
+            ..card.clone()
+        };
+        let (own, other) = (tensors(card)?, tensors(&other)?);
+        let changed = other
+            .iter()
+            .filter(|(name, shape)| own.get(*name) != Some(shape));
+        let found: Wanted = gathered(
+            report
+                .misshaped
+                .iter()
+                .map(|tensor| (tensor.name.clone(), tensor.found.clone())),
+        );
+        changed.eq(&found).then_some(classes)
+    }
+
     /// Whether a name begins as one of the network's does.
     fn is_part(architecture: &Architecture, name: &str) -> bool {
         let graph = architecture.published_graph();
@@ -146,7 +192,8 @@ impl Cause {
         tensors.any(|(known, _)| first(&known) == first(name))
     }
 
-    /// Another network to whose backbone all of the file fits; of several the largest.
+    /// Another network to whose backbone all of the file fits; of several the one of which most is in the file, its
+    /// head included.
     fn other(architecture: &'static Architecture, file: &[(String, Vec<usize>)]) -> Self {
         // Whatever their names: a network of whose tensors some shape is not there, or not often enough, is ruled
         // out at once. What remains is looked at name by name.
@@ -156,8 +203,10 @@ impl Cause {
         }
         let by_name: BTreeMap<&str, &Vec<usize>> =
             gathered(file.iter().map(|(name, shape)| (name.as_str(), shape)));
-        let fitting = architectures().filter_map(|other| {
-            let graph = other.published_graph();
+        let fitting = architectures().enumerate().filter_map(|(place, other)| {
+            // Without auxiliary classifiers, which many files leave out.
+            let side = other.input_size;
+            let graph = other.graph([3, side, side], &Options::default()).ok()?;
             let wanted: Wanted = gathered(graph.tensors());
             let mut needed: BTreeMap<&[usize], usize> = BTreeMap::new();
             for shape in wanted.values() {
@@ -187,11 +236,42 @@ impl Cause {
                         || is_constant()
                         || !is_part()
                 });
-            fits.then_some((wanted.len(), other))
+            if !fits {
+                return None;
+            }
+            let of_head = head_tensors(other)?;
+            let is_there = |(name, shape): &&(String, Vec<Option<usize>>)| {
+                shape_of(name).is_some_and(|found| {
+                    let mut sides = shape.iter().zip(found);
+                    found.len() == shape.len()
+                        && sides.all(|(wanted, found)| wanted.is_none_or(|wanted| wanted == *found))
+                })
+            };
+            let found = wanted.len() + of_head.iter().filter(is_there).count();
+            // Of equals the one that was asked for, then the one that is listed first.
+            let is_own = other.name == architecture.name;
+            Some(((found, is_own, Reverse(place)), other))
         });
-        match fitting.max_by_key(|(tensors, _)| *tensors) {
+        match fitting.max_by_key(|(found, _)| *found) {
             Some((_, other)) if other.name != architecture.name => Self::OtherNetwork(other.name),
             _ => Self::Unknown,
         }
     }
+}
+
+/// The tensors of a network's head, the sides left open that depend on the number of classes.
+fn head_tensors(architecture: &Architecture) -> Option<Vec<(String, Vec<Option<usize>>)>> {
+    let side = architecture.input_size;
+    let graph = |classes| {
+        let graph = architecture.whole_graph([3, side, side], &Options::default(), classes);
+        graph.ok()
+    };
+    let (two, three) = (graph(2)?, graph(3)?);
+    let tensors = two.tensors_of(true).zip(three.tensors_of(true));
+    let open = tensors.map(|((name, two), (_, three))| {
+        let sides = two.into_iter().zip(three);
+        let sides = sides.map(|(two, three)| (two == three).then_some(two));
+        (name, sides.collect())
+    });
+    Some(open.collect())
 }

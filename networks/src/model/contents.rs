@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::cause::Cause;
@@ -235,8 +236,25 @@ impl Contents {
         let card = read_card(&file)?;
         let architecture = find(&card.architecture)?;
         let kept = |_: &Graph| Ok(Kept::new(&file, &bytes));
-        let filled = Self::filled(architecture, &card, kept);
-        filled.map(|(contents, _)| contents)
+        match Self::filled(architecture, &card, kept) {
+            Ok((contents, _)) => Ok(contents),
+            Err(ModelError::Mismatch {
+                architecture: name,
+                report,
+                cause,
+            }) => Err(match Cause::classes(architecture, &card, &report) {
+                Some(classes) => ModelError::Card(format!(
+                    "it names {} classes, and its head has {classes}",
+                    card.classes.len()
+                )),
+                None => ModelError::Mismatch {
+                    architecture: name,
+                    report,
+                    cause,
+                },
+            }),
+            Err(error) => Err(error),
+        }
     }
 
     /// Builds the network and takes its tensors, exactly, from the source for it.
@@ -362,6 +380,21 @@ impl Contents {
         }
     }
 
+    /// The same network and numbers for images of this height and width; nothing if some of the numbers belong to
+    /// one size, as learnt positions do. How photos are prepared stays as it was.
+    ///
+    /// # Errors
+    ///
+    /// When the network cannot take such images.
+    pub fn at_size(&self, size: [usize; 2]) -> Result<Option<Self>, UnsupportedInput> {
+        let graph = whole_graph(self.architecture, &self.card, size)?;
+        let fits = graph.tensors().eq(self.graph.tensors());
+        Ok(fits.then(|| Self {
+            graph: Arc::new(graph),
+            ..self.clone()
+        }))
+    }
+
     /// All parameters and running statistics under their PyTorch names.
     pub fn state_dict(&self) -> StateDict<'_> {
         state_dict([&*self.backbone, &*self.head])
@@ -394,25 +427,40 @@ pub fn read_card(file: &WeightFile) -> Result<ModelCard, ModelError> {
     #[derive(serde::Deserialize)]
     struct Version {
         format: u32,
-        #[serde(default)]
-        task: Option<serde_json::Value>,
     }
     let json = file.metadata().get(METADATA_KEY);
     let json = json.ok_or(ModelError::NoCard)?;
     let damaged = |error: serde_json::Error| ModelError::Card(quoted(error));
     // The version and the task first: a later layout, or another task's, need not parse as this one.
-    let Version { format, task } = serde_json::from_slice(json.as_bytes()).map_err(damaged)?;
+    let Version { format } = serde_json::from_slice(json.as_bytes()).map_err(damaged)?;
     if format > FORMAT {
         return Err(ModelError::Newer { found: format });
     }
-    if let Some(serde_json::Value::String(task)) = task
-        && !Task::ALL.iter().any(|known| known.name() == task)
-    {
-        return Err(ModelError::UnknownTask {
-            found: shown(&task),
-        });
+    let fields: Map<String, Value> = serde_json::from_slice(json.as_bytes()).map_err(damaged)?;
+    match fields.get("task") {
+        None => {}
+        Some(Value::String(task)) if Task::ALL.iter().any(|known| known.name() == task) => {}
+        Some(Value::String(task)) => {
+            return Err(ModelError::UnknownTask { found: shown(task) });
+        }
+        Some(_) => {
+            let told = "its `task` must be a text, such as \"segment\"";
+            return Err(ModelError::Card(told.to_owned()));
+        }
     }
     let card: ModelCard = serde_json::from_slice(json.as_bytes()).map_err(damaged)?;
+    // A field of another kind of head would be passed over.
+    if fields
+        .get("head")
+        .and_then(|head| head.get("lift"))
+        .is_some()
+        && !matches!(card.head, HeadKind::Linear { .. })
+    {
+        return Err(ModelError::Card(format!(
+            "its head has a lift, which heads of the kind 'linear' alone have, and is of the kind '{}'",
+            card.head.name()
+        )));
+    }
     card.check().map_err(ModelError::Card)?;
     Ok(card)
 }

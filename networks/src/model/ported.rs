@@ -32,6 +32,20 @@ pub struct Reading {
     pub aside: Vec<String>,
 }
 
+impl Reading {
+    /// Whether a tensor of [`aside`](Self::aside) is an auxiliary classifier's, which only helps in training.
+    pub fn is_auxiliary(&self, name: &str) -> bool {
+        let name = unwrapped(name);
+        let own = name.strip_prefix(self.prefix.as_str()).unwrap_or(&name);
+        is_auxiliary(own)
+    }
+}
+
+/// Whether a network's tensor is called as auxiliary classifiers are: `aux1`, `AuxLogits`, `aux_classifier`.
+fn is_auxiliary(name: &str) -> bool {
+    first(name).to_ascii_lowercase().starts_with("aux")
+}
+
 /// A source whose names and shapes are brought up to the network's: what stands in front of its names is
 /// taken off, old names become today's, what belongs to no part of the network is left aside, and learnt
 /// positions are resampled to the images' size.
@@ -131,9 +145,7 @@ impl<'a> Ported<'a> {
         // Nothing that answers: counters, and classifiers that only help to train.
         let is_idle = |name: &str| {
             let helps = |prefix: &&str| name.starts_with(*prefix);
-            is_counter(name)
-                || first(name).to_ascii_lowercase().starts_with("aux")
-                || architecture.auxiliary.iter().any(helps)
+            is_counter(name) || is_auxiliary(name) || architecture.auxiliary.iter().any(helps)
         };
         // A module of which the backbone has nothing, or the one in which the head is.
         let modules: BTreeSet<&str> = gathered(of_backbone.keys().map(|name| first(name)));

@@ -81,6 +81,11 @@ impl TensorSource for File {
     }
 }
 
+fn card(network: &str) -> ModelCard {
+    let architecture = find(network).unwrap();
+    ModelCard::published(architecture, &architecture.weights[0])
+}
+
 fn read(network: &str, file: &File, purpose: Purpose) -> Result<(Contents, Reading), ModelError> {
     let architecture = find(network).unwrap();
     let card = ModelCard::published(architecture, &architecture.weights[0]);
@@ -359,6 +364,83 @@ fn the_network_that_a_file_belongs_to_is_named() {
     assert_eq!(cause("efficientnet_b0", &more), Cause::OtherNames);
     let other = File::of("squeezenet1_1").renamed(|name| Some(format!("{name}.x")));
     assert_eq!(cause("resnet18", &other), Cause::OtherNames);
+}
+
+/// torchvision's `fcn_resnet50` and `deeplabv3_resnet50` share all of their backbone's names and shapes, as do its
+/// networks for segmentation on MobileNetV3.
+#[test]
+fn networks_that_share_a_backbone_are_told_apart_by_their_heads() {
+    let segments = [
+        "fcn_resnet50",
+        "deeplabv3_resnet50",
+        "deeplabv3_mobilenet_v3_large",
+        "lraspp_mobilenet_v3_large",
+    ];
+    for own in segments {
+        let mut file = File::of(own);
+        file.insert("aux_classifier.4.weight", &[21, 256, 1, 1]);
+        let (alike, differs) = match own.ends_with("resnet50") {
+            true => (&segments[..2], "resnet50"),
+            false => (&segments[2..], "mobilenet_v3_large"),
+        };
+        for other in alike.iter().copied().filter(|other| *other != own) {
+            let (_, cause) = misfit(other, &file, Purpose::Answer);
+            assert_eq!(cause, Cause::OtherNetwork(own), "asked for {other}");
+        }
+        let (_, cause) = misfit(differs, &file.prefixed("module."), Purpose::Answer);
+        assert_eq!(cause, Cause::OtherNetwork(own), "asked for {differs}");
+    }
+}
+
+#[test]
+fn a_model_is_taken_to_another_size_unless_its_numbers_belong_to_one() {
+    let model = |name: &str| Contents::ported(find(name).unwrap(), card(name), &Generated).unwrap();
+    let segments = model("lraspp_mobilenet_v3_large");
+    let wide = segments.at_size([96, 128]).unwrap().unwrap();
+    assert_eq!(wide.graph().shape_of(wide.graph().output()), [21, 96, 128]);
+    assert_eq!(wide.card, segments.card);
+    let classifies = model("squeezenet1_1");
+    assert!(classifies.at_size([96, 128]).unwrap().is_some());
+    assert!(classifies.at_size([4, 4]).is_err());
+    assert!(model("vit_b_16").at_size([256, 256]).unwrap().is_none());
+}
+
+#[test]
+fn the_classes_of_a_segmentation_networks_head_are_counted() {
+    for name in ["fcn_resnet50", "lraspp_mobilenet_v3_large"] {
+        let of_five = |name: &str| ModelCard {
+            classes: (0..5).map(|class| format!("class {class}")).collect(),
+            ..card(name)
+        };
+        let five = Contents::ported(find(name).unwrap(), of_five(name), &Generated).unwrap();
+        let mut file = File::of(name);
+        for (tensor, shape) in five.graph().tensors() {
+            file.insert(&tensor, &shape);
+        }
+        let (_, cause) = misfit(name, &file, Purpose::Answer);
+        assert_eq!(cause, Cause::OtherHead { classes: Some(5) }, "{name}");
+        let (read, _) =
+            Contents::read(find(name).unwrap(), of_five(name), &file, Purpose::Answer).unwrap();
+        // Of tensors that contradict each other none is believed.
+        let bias = file
+            .tensors
+            .keys()
+            .rfind(|name| name.ends_with(".bias"))
+            .unwrap();
+        file.insert(&bias.clone(), &[6]);
+        let (_, cause) = misfit(name, &file, Purpose::Answer);
+        assert_ne!(cause, Cause::OtherHead { classes: Some(5) }, "{name}");
+
+        let mut short = read;
+        short.card.classes.pop();
+        let told = Contents::open(short.save().unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            told.contains("names 4 classes, and its head has 5"),
+            "{told}"
+        );
+    }
 }
 
 #[test]

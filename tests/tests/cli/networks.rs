@@ -2,10 +2,13 @@
 
 use std::collections::HashSet;
 
+use rekindle_core::backbone::find;
+use rekindle_core::model::{Contents, ModelCard};
+use rekindle_core::weights::Generated;
 use rekindle_tests::root;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Shell, text};
+use super::{Shell, stderr, text};
 
 #[test]
 fn a_network_answers_by_name_with_its_own_classes() {
@@ -184,4 +187,64 @@ fn a_benchmark_is_data_too() {
 
     arguments.extend(["--precision", "half"]);
     shell.fails(&arguments, 4, &["half-precision", "--precision"]);
+}
+
+#[test]
+fn onnx_files_are_for_the_size_that_is_asked_for() {
+    let shell = Shell::new();
+    let export = |network: &str, more: &[&str]| {
+        let arguments = ["export", network, "--weights", "random", "--onnx", "--json"];
+        shell.json(&[&arguments[..], more].concat()).remove(0)
+    };
+    let own = export("lraspp_mobilenet_v3_large", &[]);
+    assert_eq!(own["input"], json!(["batch", 3, 520, 520]));
+    let wide = export("lraspp_mobilenet_v3_large", &["--input", "96x128"]);
+    assert_eq!(wide["input"], json!(["batch", 3, 96, 128]));
+    assert_eq!(wide["output"], json!(["batch", 21, 96, 128]));
+    let classifies = export("squeezenet1_1", &["--input", "96x128"]);
+    assert_eq!(classifies["input"], json!(["batch", 3, 96, 128]));
+    assert_eq!(classifies["output"], json!(["batch", 1000]));
+    let refused = |network: &str, size: &str, words: &[&str]| {
+        let arguments = ["export", network, "--onnx", "--weights", "random"];
+        let words = [words, &["--input", "help:"]].concat();
+        shell.fails(&[&arguments[..], &["--input", size]].concat(), 2, &words);
+    };
+    refused("squeezenet1_1", "4", &["4×4"]);
+    refused("vit_b_16", "256", &["positions", "224×224"]);
+}
+
+/// Only published weights have a published accuracy, whatever the classes are called.
+#[test]
+fn a_file_has_the_published_accuracy_if_it_says_it_holds_the_published_weights() {
+    let shell = Shell::new();
+    let network = find("squeezenet1_1").unwrap();
+    let weights = &network.weights[0];
+    let card = ModelCard::published(network, weights);
+    let mut model = Contents::ported(network, card, &Generated).unwrap();
+    let accuracy = |model: &Contents| {
+        std::fs::write(shell.path("m.safetensors"), model.save().unwrap()).unwrap();
+        shell.json(&["compare", "m.safetensors", "--no-measure", "--json"])[0][0]["acc1"].clone()
+    };
+    assert_eq!(accuracy(&model), Value::Null);
+    let provenance = &mut model.card.provenance;
+    provenance.insert("weights".into(), json!(weights.name));
+    provenance.insert("weights_sha256".into(), json!("0".repeat(64)));
+    assert_eq!(accuracy(&model), Value::Null);
+    let url = weights.url.unwrap();
+    let hash = url.rsplit_once('-').unwrap().1.trim_end_matches(".pth");
+    let hash = json!(format!("{hash:0<64}"));
+    model.card.provenance.insert("weights_sha256".into(), hash);
+    assert_eq!(accuracy(&model), 58.178);
+}
+
+#[test]
+fn summary_says_which_parameters_it_does_not_count() {
+    let shell = Shell::new();
+    let said = stderr(&shell.run(&["summary", "fcn_resnet50"]));
+    // torchvision states 35,322,218; without `aux_classifier` there are 32,957,013.
+    assert!(
+        said.contains("2,365,205 parameters") && said.contains("`rekindle models`"),
+        "{said}"
+    );
+    assert_eq!(stderr(&shell.run(&["summary", "resnet18"])), "");
 }

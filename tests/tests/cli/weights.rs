@@ -1,8 +1,10 @@
 //! Weights of other people: what fits, what is said where it does not.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rekindle_core::weights::{StorageDtype, WeightFile, state_dict, write_safetensors};
+use rekindle_core::backbone::find;
+use rekindle_core::model::{Contents, ModelCard};
+use rekindle_core::weights::{Generated, StorageDtype, WeightFile, state_dict, write_safetensors};
 use rekindle_tests::root;
 use serde_json::Value;
 
@@ -36,6 +38,71 @@ fn a_wrong_weight_file_is_named_with_what_does_not_fit() {
     shell.fails(&arguments, 3, &["no model file", "--weights"]);
     let told = stderr(&shell.run(&arguments));
     assert_eq!(told.matches(text(&plain)).count(), 1, "{told}");
+}
+
+/// As `torch.save(deeplabv3(num_classes=5).state_dict())` names them: nobody says what the classes are called.
+#[test]
+fn a_segmentation_head_of_any_number_of_classes_answers_by_numbers() {
+    let shell = Shell::new();
+    let name = "lraspp_mobilenet_v3_large";
+    let network = find(name).unwrap();
+    let plain = |classes: usize| {
+        let card = ModelCard {
+            classes: (0..classes).map(|class| class.to_string()).collect(),
+            ..ModelCard::published(network, &network.weights[0])
+        };
+        let contents = Contents::ported(network, card, &Generated).unwrap();
+        let mut tensors = contents.state_dict();
+        let auxiliary = (&[2_usize][..], &[0.0_f32, 1.0][..]);
+        tensors.insert("aux_classifier.4.bias", auxiliary);
+        let written = write_safetensors(&tensors, &Default::default(), StorageDtype::F32);
+        let path = shell.path(&format!("{classes}.safetensors"));
+        std::fs::write(&path, written.unwrap()).unwrap();
+        path
+    };
+    let photo = photos_of("fish").remove(0);
+    let five = plain(5);
+    let told = |file: &Path| {
+        let arguments = ["predict", name, text(&photo), "--json", "--weights"];
+        shell.run(&[&arguments[..], &[text(file)]].concat())
+    };
+    let output = told(&five);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("the 5 classes of its head"), "{said}");
+    assert!(
+        said.contains("the auxiliary classifier, which only helps"),
+        "{said}"
+    );
+    assert!(
+        !said.contains("warning") && !said.contains("left aside"),
+        "{said}"
+    );
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for share in answer["shares"].as_array().unwrap() {
+        let class = share["class"].as_str().unwrap();
+        let number: usize = class.strip_prefix("class ").unwrap().parse().unwrap();
+        assert!(number < 5, "{class}");
+    }
+    let many = told(&plain(256));
+    assert_eq!(many.status.code(), Some(3));
+    let said = stderr(&many);
+    assert!(
+        said.contains("a head for 256 classes") && !said.contains("train"),
+        "{said}"
+    );
+    // Another network than the one that is asked for.
+    let other = [
+        "predict",
+        "deeplabv3_mobilenet_v3_large",
+        text(&photo),
+        "--weights",
+    ];
+    shell.fails(
+        &[&other[..], &[text(&five)]].concat(),
+        3,
+        &["the file is lraspp_mobilenet_v3_large's: name that network"],
+    );
 }
 
 /// The bundled SqueezeNet's tensors, each as `change` makes it, in a file of the shell's folder.
