@@ -3,8 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::ModelCard;
+use super::described::whole_graph;
 use super::renames::{Renames, Wanted, ends_in, first, parts};
-use super::{ModelCard, whole_graph};
 use crate::backbone::{Architecture, architectures};
 use crate::graph::Options;
 use crate::sorting::gathered;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::cause::Cause;
+use super::described::whole_graph;
 use super::ported::{Ported, Purpose, Reading};
 use super::{FORMAT, ModelCard};
 use crate::backbone::{
@@ -134,25 +135,6 @@ fn describe(report: &FillReport) -> String {
         ));
     }
     parts.join("; ")
-}
-
-/// The network that a card speaks of as data, from images of this height and width to the answers.
-///
-/// # Errors
-///
-/// When the network cannot take such images.
-pub fn whole_graph(
-    architecture: &Architecture,
-    card: &ModelCard,
-    [height, width]: [usize; 2],
-) -> Result<Graph, UnsupportedInput> {
-    let (slot, classes) = (card.slot(architecture), card.classes.len());
-    architecture.graph_with(
-        [card.channels.count(), height, width],
-        &card.options(),
-        |image| card.channels.describe(image),
-        |x| card.head.describe(slot, x, classes),
-    )
 }
 
 /// What a model file holds: a network, its numbers, its classes, and how photos are prepared for it.

@@ -5,6 +5,7 @@ mod card;
 mod cause;
 mod channels;
 mod contents;
+mod described;
 mod ported;
 mod renames;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod trained_on;
 pub use card::{FORMAT, ModelCard, imagenet_class_of_synset, imagenet_classes};
 pub use cause::Cause;
 pub use channels::{Channels, port_kernels};
-pub use contents::{Contents, METADATA_KEY, ModelError, read_card, whole_graph};
+pub use contents::{Contents, METADATA_KEY, ModelError, read_card};
+pub use described::whole_graph;
 pub use ported::{Purpose, Reading};
 pub use trained_on::PhotoHashes;
