@@ -20,8 +20,8 @@ pub fn read_mask(path: &Path, limits: &Limits) -> Result<Mask, PhotoError> {
     mask.map_err(|problem| PhotoError::new(path, problem))
 }
 
-/// Reads the content of a mask's file: a PNG with a palette, of whose colours only the places count, or in grey, with
-/// at most 8 bits a pixel. A pixel's number is its class; 255 is none
+/// Reads the content of a mask's file: a PNG with a palette, of whose colours only the places count, or in grey, whose
+/// numbers are below 256. A pixel's number is its class; 255 is none
 /// ([`VOID`](rekindle_networks::postprocess::VOID)). Where a program has written the palette's colours themselves, they
 /// are read if all are of VOC's palette ([`palette_colour`]). The picture is taken as it is stored.
 ///
@@ -162,6 +162,26 @@ mod tests {
         assert_eq!(again.unwrap(), seen);
     }
 
+    /// A pixel in grey of 16 bits.
+    fn wide(number: u16) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let mut encoder = Encoder::new(&mut bytes, 1, 1);
+        encoder.set_color(ColorType::Grayscale);
+        encoder.set_depth(BitDepth::Sixteen);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(&number.to_be_bytes()).unwrap();
+        writer.finish().unwrap();
+        bytes
+    }
+
+    #[test]
+    fn grey_of_16_bits_is_read_by_its_numbers() {
+        for number in [0, 7, 255] {
+            let mask = decoded(&wide(number)).unwrap();
+            assert_eq!(u16::from(mask.labels()[0]), number);
+        }
+    }
+
     #[test]
     fn what_is_no_mask_is_refused_in_words() {
         let colours = encode_picture(&RgbImage::new(1, 1, vec![1; 3]).unwrap()).unwrap();
@@ -169,6 +189,7 @@ mod tests {
         let whole = encode_mask(&Mask::new(64, 64, vec![3; 64 * 64]).unwrap()).unwrap();
         for (bytes, words) in [
             (&colours[..], "in colours that are not VOC's palette"),
+            (&wide(256)[..], "numbers beyond 255"),
             (&jpeg[..], "a mask in Jpeg"),
             (b"", "empty"),
             (b"{}", "not an image"),

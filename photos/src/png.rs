@@ -81,37 +81,42 @@ impl<'a> Png<'a> {
         self.header.size
     }
 
-    /// The numbers that are stored for the pixels, a byte each, where they are one number of at most 8 bits: places
-    /// in a palette, or grey. Where they are colours, the numbers that `number_of` has for all of them.
+    /// The numbers that are stored for the pixels, a byte each, where they are one number below 256: places in a
+    /// palette, or grey. Where they are colours, the numbers that `number_of` has for all of them.
     pub(super) fn numbers(
         &self,
         number_of: impl Fn([u8; 3]) -> Option<u8>,
     ) -> Result<Vec<u8>, PhotoProblem> {
-        if (self.header.kind, self.header.bits) == (2, 8) {
-            let (_, stored) = self.samples(Transformations::IDENTITY)?;
-            let (colours, _) = stored.as_chunks::<3>();
-            let numbers = colours.iter().map(|&colour| number_of(colour)).collect();
-            return Option::ok_or_else(numbers, || {
-                unsupported("a mask in colours that are not VOC's palette")
-            });
-        }
-        if !matches!(self.header.kind, 0 | 3) || self.header.bits > 8 {
-            let what = match self.header.kind {
-                0 => "a mask in grey of 16 bits",
-                4 => "a mask in grey and alpha",
-                _ => "a mask in colours without a palette",
-            };
-            return Err(unsupported(what));
+        let bits = usize::from(self.header.bits);
+        match (self.header.kind, bits) {
+            (0 | 3, _) | (2, 8) => {}
+            (4, _) => return Err(unsupported("a mask in grey and alpha")),
+            _ => return Err(unsupported("a mask in colours without a palette")),
         }
         let (_, stored) = self.samples(Transformations::IDENTITY)?;
-        let bits = usize::from(self.header.bits);
-        if bits == 8 {
+        if bits == 8 && self.header.kind != 2 {
             return Ok(stored);
         }
-        // Several to a byte, the first in the highest bits; each row begins with a byte of its own.
         let (width, height) = (self.header.size.0 as usize, self.header.size.1 as usize);
-        let (each, most) = (8 / bits, (1_u8 << bits) - 1);
         let mut numbers = zeroed(width * height)?;
+        if bits == 8 {
+            let (colours, _) = stored.as_chunks();
+            for (number, colour) in numbers.iter_mut().zip(colours) {
+                *number = number_of(*colour)
+                    .ok_or_else(|| unsupported("a mask in colours that are not VOC's palette"))?;
+            }
+            return Ok(numbers);
+        }
+        if bits == 16 {
+            let (wide, _) = stored.as_chunks();
+            for (number, wide) in numbers.iter_mut().zip(wide) {
+                *number = u8::try_from(u16::from_be_bytes(*wide))
+                    .map_err(|_| unsupported("a mask with numbers beyond 255"))?;
+            }
+            return Ok(numbers);
+        }
+        // Several to a byte, the first in the highest bits; each row begins with a byte of its own.
+        let (each, most) = (8 / bits, (1_u8 << bits) - 1);
         let rows = stored.chunks_exact(width.div_ceil(each));
         for (row, numbers) in rows.zip(numbers.chunks_exact_mut(width)) {
             for (column, number) in numbers.iter_mut().enumerate() {
@@ -161,7 +166,10 @@ impl Picture for Png<'_> {
     }
 
     fn decode(self: Box<Self>) -> Result<RgbImage, PhotoProblem> {
-        let (channels, samples) = self.samples(Transformations::EXPAND)?;
+        let (channels, mut samples) = self.samples(Transformations::EXPAND)?;
+        if self.header.bits == 16 {
+            eight_bits(&mut samples);
+        }
         picture_of_samples(self.header.size, channels, samples)
     }
 }
@@ -180,7 +188,7 @@ impl From<DecodingError> for Stop {
     }
 }
 
-/// The samples of the picture, in 8 bits at most, and how many there are of a pixel.
+/// The samples of the picture, and how many there are of a pixel; those of 16 bits have the highest byte first.
 fn samples(
     reader: &mut Cursor<&[u8]>,
     size: (u32, u32),
@@ -203,9 +211,6 @@ fn samples(
     if (frame.width, frame.height) != size {
         let why = "the first frame has another size than the picture";
         return Err(Stop::Told(corrupt(why)));
-    }
-    if frame.bit_depth == png::BitDepth::Sixteen {
-        eight_bits(&mut samples);
     }
     Ok((frame.color_type.samples(), samples))
 }

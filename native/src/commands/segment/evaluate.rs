@@ -216,7 +216,7 @@ fn label(pair: &Pair, context: &Context) -> Result<Mask, Skipped> {
             PhotoProblem::Unsupported(_)
             | PhotoProblem::Foreign(_)
             | PhotoProblem::NotAnImage(_) => {
-                "save masks as PNG files whose pixels are the classes' numbers: with a palette, or in grey of 8 bits"
+                "save masks as PNG files whose pixels are the classes' numbers: with a palette, or in grey"
             }
             problem => problem.help().unwrap_or("copy the mask again"),
         };
