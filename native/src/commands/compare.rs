@@ -147,7 +147,7 @@ fn published_in(
         let prefix = models::source(weights).sha256_prefix;
         is_own
             && weights.name == name
-            && prefix.is_some_and(|prefix| sha256.starts_with(prefix))
+            && prefix.is_none_or(|prefix| sha256.starts_with(prefix))
             && card.preset == weights.preset
             && card.classes == weights.classes.names()
     })
