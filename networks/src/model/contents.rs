@@ -226,8 +226,9 @@ impl Contents {
                 cause,
             }) => Err(match Cause::classes(architecture, &card, &report) {
                 Some(classes) => ModelError::Card(format!(
-                    "it names {} classes, and its head has {classes}",
-                    card.classes.len()
+                    "it names {} classes, and its head has {classes}: {}",
+                    card.classes.len(),
+                    describe(&report)
                 )),
                 None => ModelError::Mismatch {
                     architecture: name,
