@@ -280,7 +280,30 @@ impl<'t> Work<'t> {
                 ending,
             } if *ending == Ending::default() => Some((weight, bias)),
             // A transposed convolution's weights are not in the order of its outputs; the others have none.
-            _ => None,
+            Self::Conv { .. }
+            | Self::ConvTranspose { .. }
+            | Self::Linear { .. }
+            | Self::Affine { .. }
+            | Self::LayerNorm { .. }
+            | Self::GroupNorm { .. }
+            | Self::Resize(_)
+            | Self::Activate(_)
+            | Self::MaxPool(_)
+            | Self::AvgPool(_)
+            | Self::AdaptiveAvgPool
+            | Self::Add { .. }
+            | Self::Gate
+            | Self::Concat
+            | Self::Chunk { .. }
+            | Self::Shuffle { .. }
+            | Self::Reshape
+            | Self::FlattenMaps
+            | Self::ClassToken(_)
+            | Self::FirstToken
+            | Self::Positions(_)
+            | Self::MergePatches
+            | Self::Gather(_)
+            | Self::Attention(_) => None,
         }
     }
 }
