@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kernels_are_ported_as_seed_004_and_timm_do() {
+    fn kernels_are_ported_as_luminance_mean_and_timm_do() {
         // Two filters of three 1×1 kernels.
         let kernels = [3.0, 6.0, 9.0, 30.0, 60.0, 90.0];
         let mean = port_kernels(&kernels, 1, 1, Channels::GreyMean.shares());

@@ -26,7 +26,7 @@ fn a_network_answers_by_name_with_its_own_classes() {
     assert!(answers[0]["top"][0]["index"].is_u64());
 }
 
-/// The tables of torchsummary that seed 002 prints for VGG-16, line for line.
+/// The tables that torchsummary prints for VGG-16, line for line.
 #[test]
 fn summary_prints_what_torchsummary_prints() {
     let shell = Shell::new();

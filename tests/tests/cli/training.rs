@@ -389,7 +389,7 @@ fn an_interrupt_stops_in_order_and_leaves_no_half_run() {
     assert_eq!(left, 0, "an empty run folder is taken back");
 }
 
-/// The three ways of seed 004, another size, a network without its hidden layers: each gives a model
+/// The three ways to take grey pictures, another size, a network without its hidden layers: each gives a model
 /// that predicts after it was saved.
 #[test]
 fn grey_pictures_other_sizes_and_bare_networks_are_learnt_from() {

@@ -248,7 +248,7 @@ fn matrix_products_are_right() {
 
 /// The tensor operations that stand in for kernels where there is no adapter are right too.
 #[test]
-fn the_processors_telling_is_right() {
+fn the_processors_implementation_is_right() {
     let mut random = Random::new(5);
     for _ in 0..60 {
         let case = Case::random(&mut random);
