@@ -63,7 +63,15 @@ impl<'t> Fused<'t> {
     /// Multiplies the weights that made this value.
     fn scale(&mut self, value: ValueId, scale: &[f32], shift: &[f32]) -> Option<usize> {
         let maker = self.sole_maker(value)?;
-        let (weight, biases) = self.steps[maker].work.scalable()?;
+        let (weight, biases) = match self.steps[maker].work.tail() {
+            // Of a sum that is stored as it is.
+            Tail::Scaled(weight, biases, ending) if *ending == Ending::default() => {
+                (weight, biases)
+            }
+            Tail::Scaled(..) | Tail::Ending(_) | Tail::Activation(_) | Tail::Nothing => {
+                return None;
+            }
+        };
         weight.scale(scale);
         for (filter, bias) in biases.iter_mut().enumerate() {
             *bias = *bias * scale[filter] + shift[filter];
@@ -75,7 +83,7 @@ impl<'t> Fused<'t> {
     fn activate(&mut self, value: ValueId, function: Nonlinearity) -> Option<usize> {
         let maker = self.sole_maker(value)?;
         let activation = match self.steps[maker].work.tail() {
-            Tail::Ending(ending) => &mut ending.activation,
+            Tail::Scaled(_, _, ending) | Tail::Ending(ending) => &mut ending.activation,
             Tail::Activation(activation) => activation,
             Tail::Nothing => return None,
         };
@@ -96,12 +104,12 @@ impl<'t> Fused<'t> {
             return None;
         }
         match self.steps[maker].work.tail() {
-            Tail::Ending(ending) if *ending == Ending::default() => {
+            Tail::Scaled(_, _, ending) | Tail::Ending(ending) if *ending == Ending::default() => {
                 ending.residual = true;
                 self.steps[maker].inputs.push(earlier);
                 Some(maker)
             }
-            Tail::Ending(_) | Tail::Activation(_) | Tail::Nothing => None,
+            Tail::Scaled(..) | Tail::Ending(_) | Tail::Activation(_) | Tail::Nothing => None,
         }
     }
 }

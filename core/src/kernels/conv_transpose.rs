@@ -255,11 +255,6 @@ impl FrozenConvTranspose {
             None => Dispatch::transposed_fused(x, weight, bias, shape, options, activation),
         })
     }
-
-    /// How many maps come out.
-    pub fn filters(&self) -> usize {
-        self.bias.dims()[0]
-    }
 }
 
 /// The operations, for each backend; see [`FrozenConvTranspose`].

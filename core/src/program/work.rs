@@ -145,8 +145,10 @@ pub(crate) enum Folding<'w> {
 
 /// What a step can do beside its own work, before it stores a number.
 #[derive(Debug)]
-pub(crate) enum Tail<'w> {
-    /// Add a residual, and apply a function.
+pub(crate) enum Tail<'w, 't> {
+    /// Take factors into its weights and summands into its biases, add a residual, and apply a function.
+    Scaled(&'w mut Weight<'t>, &'w mut Vec<f32>, &'w mut Ending),
+    /// Add a residual, and apply a function. A transposed convolution's weights are not in the order of its outputs.
     Ending(&'w mut Ending),
     /// Apply a function.
     Activation(&'w mut Option<Nonlinearity>),
@@ -235,11 +237,20 @@ impl<'t> Work<'t> {
     }
 
     /// What it can do beside its own work.
-    pub(crate) fn tail(&mut self) -> Tail<'_> {
+    pub(crate) fn tail(&mut self) -> Tail<'_, 't> {
         match self {
-            Self::Conv { ending, .. }
-            | Self::ConvTranspose { ending, .. }
-            | Self::Linear { ending, .. } => Tail::Ending(ending),
+            Self::Conv {
+                weight,
+                bias,
+                ending,
+                ..
+            }
+            | Self::Linear {
+                weight,
+                bias,
+                ending,
+            } => Tail::Scaled(weight, bias, ending),
+            Self::ConvTranspose { ending, .. } => Tail::Ending(ending),
             Self::Affine { activation, .. }
             | Self::GroupNorm { activation, .. }
             | Self::Add { activation } => Tail::Activation(activation),
@@ -261,49 +272,6 @@ impl<'t> Work<'t> {
             | Self::MergePatches
             | Self::Gather(_)
             | Self::Attention(_) => Tail::Nothing,
-        }
-    }
-
-    /// Weights and biases that a factor and a summand for each channel can go into: those of a step that stores its sum
-    /// as it is.
-    pub(crate) fn scalable(&mut self) -> Option<(&mut Weight<'t>, &mut Vec<f32>)> {
-        match self {
-            Self::Conv {
-                weight,
-                bias,
-                ending,
-                ..
-            }
-            | Self::Linear {
-                weight,
-                bias,
-                ending,
-            } if *ending == Ending::default() => Some((weight, bias)),
-            // A transposed convolution's weights are not in the order of its outputs; the others have none.
-            Self::Conv { .. }
-            | Self::ConvTranspose { .. }
-            | Self::Linear { .. }
-            | Self::Affine { .. }
-            | Self::LayerNorm { .. }
-            | Self::GroupNorm { .. }
-            | Self::Resize(_)
-            | Self::Activate(_)
-            | Self::MaxPool(_)
-            | Self::AvgPool(_)
-            | Self::AdaptiveAvgPool
-            | Self::Add { .. }
-            | Self::Gate
-            | Self::Concat
-            | Self::Chunk { .. }
-            | Self::Shuffle { .. }
-            | Self::Reshape
-            | Self::FlattenMaps
-            | Self::ClassToken(_)
-            | Self::FirstToken
-            | Self::Positions(_)
-            | Self::MergePatches
-            | Self::Gather(_)
-            | Self::Attention(_) => None,
         }
     }
 }
