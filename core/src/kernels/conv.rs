@@ -50,13 +50,22 @@ pub fn conv2d(
 ) -> Tensor<4> {
     let product =
         <Dispatch as ConvOps>::convolve(x.into_dispatch(), weight.into_dispatch(), options);
-    let product = Tensor::<4>::from_dispatch(product);
+    plus_bias(Tensor::from_dispatch(product), bias)
+}
+
+/// Maps and a number for each of their channels, where there is one.
+///
+/// # Shapes
+///
+/// - maps: `[N, C, H, W]`
+/// - bias: `[C]`
+pub fn plus_bias(maps: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
     match bias {
         Some(bias) => {
-            let [filters] = bias.dims();
-            product + bias.reshape([1, filters, 1, 1])
+            let [channels] = bias.dims();
+            maps + bias.reshape([1, channels, 1, 1])
         }
-        None => product,
+        None => maps,
     }
 }
 

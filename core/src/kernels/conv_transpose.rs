@@ -19,7 +19,9 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 
 use super::choice::{Sizes, epilogue};
-use super::conv::{convolved, gathered, gradient_of_input, gradient_of_weight, suits, turned_back};
+use super::conv::{
+    convolved, gathered, gradient_of_input, gradient_of_weight, plus_bias, suits, turned_back,
+};
 use super::fused::activated;
 use crate::graph::{ConvTranspose, Nonlinearity};
 
@@ -41,14 +43,7 @@ pub fn conv_transpose2d(
     let (x, weight) = (x.into_dispatch(), weight.into_dispatch());
     let sum =
         <Dispatch as ConvTransposeOps>::transposed(x, weight, conv_transpose_options(options));
-    let sum = Tensor::<4>::from_dispatch(sum);
-    match bias {
-        Some(bias) => {
-            let [filters] = bias.dims();
-            sum + bias.reshape([1, filters, 1, 1])
-        }
-        None => sum,
-    }
+    plus_bias(Tensor::from_dispatch(sum), bias)
 }
 
 /// Burn's options for a transposed convolution.

@@ -29,7 +29,7 @@ mod tokens;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use batch_norm::{BatchNormalised, batch_norm_by_batch};
-pub use conv::{conv_options, conv2d};
+pub use conv::{conv_options, conv2d, plus_bias};
 pub use conv_transpose::{FrozenConvTranspose, conv_transpose_options, conv_transpose2d};
 pub use frame::Frame;
 pub use fused::{FrozenConv, matmul};

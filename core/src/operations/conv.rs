@@ -43,9 +43,6 @@ impl Compute for Convolution {
         let parts = weights.into_iter();
         let parts = parts.map(|weight| kernels::conv2d(x.clone(), weight, None, options.clone()));
         let maps = joined(parts.collect(), 1);
-        Batch::Maps(match bias {
-            Some(bias) => maps + bias.reshape([1, -1, 1, 1]),
-            None => maps,
-        })
+        Batch::Maps(kernels::plus_bias(maps, bias))
     }
 }
