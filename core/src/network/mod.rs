@@ -191,25 +191,22 @@ impl Network {
         }
     }
 
-    /// Gives new numbers to every part of a parameter that is trained and has a gradient. `change` is told the
-    /// parameter's name and the part's place in it, and given the numbers and their gradient, all flat.
-    pub(crate) fn descend(
-        &mut self,
-        gradients: &Gradients,
-        mut change: impl FnMut(&str, usize, Tensor<1>, Tensor<1>) -> Tensor<1>,
-    ) {
+    /// Says which of its numbers change in training: which parameters take gradients, and which running statistics
+    /// follow the batches.
+    pub fn learns(&mut self, changes: impl Fn(&Parameter) -> bool) {
         for parameter in self.layers.iter_mut().flatten() {
-            let name = parameter.name().to_owned();
-            for (place, part) in parameter.parts.iter_mut().enumerate() {
-                let Some(gradient) = part.grad(gradients) else {
-                    continue;
-                };
-                let value = part.clone().without_autodiff();
-                *part = change(&name, place, value, gradient)
-                    .autodiff()
-                    .require_grad();
+            parameter.trains = changes(parameter);
+            let takes = parameter.is_trained();
+            for part in &mut parameter.parts {
+                let plain = part.clone().without_autodiff();
+                *part = plain.autodiff().set_require_grad(takes);
             }
         }
+    }
+
+    /// Its parameters and running statistics, to be changed.
+    pub(crate) fn parameters_mut(&mut self) -> impl Iterator<Item = &mut Parameter> {
+        self.layers.iter_mut().flatten()
     }
 
     /// Reads all numbers back to the host, under their names in the state_dict, all in one go.

@@ -60,13 +60,13 @@ fn norm(kind: &LayerKind) -> Norm {
     }
 }
 
-/// Batch norm by the batch's statistics in training, by the running ones otherwise and where the layer is frozen.
+/// Batch norm by the batch's statistics in training, by the running ones otherwise and where these are frozen.
 #[cfg(feature = "burn")]
 fn batch_norm<const D: usize>(x: Tensor<D>, layer: LayerId, run: &mut Run<'_>) -> Tensor<D> {
     let Norm { epsilon, momentum } = norm(run.kind(layer));
     let [gamma, beta, mean, variance] = [0, 1, 2, 3].map(|index| run.tensor::<1>(layer, index));
-    if !run.is_training() || !run.trains(layer) {
-        return module::batch_norm(x, gamma, beta, mean, variance, epsilon);
+    if !run.is_training() || !run.follows_batches(layer) {
+        return by_running(x, [gamma, beta, mean, variance], epsilon);
     }
     let made = kernels::batch_norm_by_batch(x, gamma, beta, epsilon);
     let followed = |running: Tensor<1>, batch: Tensor<1>| {
@@ -76,6 +76,21 @@ fn batch_norm<const D: usize>(x: Tensor<D>, layer: LayerId, run: &mut Run<'_>) -
     let variance = followed(variance, made.variance);
     run.statistics.push((layer, [mean, variance]));
     made.output
+}
+
+/// By the running statistics, which make it a factor and a summand per channel: two passes over the maps, forward and
+/// back, of which gradients need one.
+#[cfg(feature = "burn")]
+fn by_running<const D: usize>(
+    x: Tensor<D>,
+    [gamma, beta, mean, variance]: [Tensor<1>; 4],
+    epsilon: f64,
+) -> Tensor<D> {
+    let scale = gamma / (variance + epsilon).sqrt();
+    let shift = beta - mean * scale.clone();
+    let mut shape = [1; D];
+    shape[1] = x.dims()[1];
+    x * scale.reshape(shape) + shift.reshape(shape)
 }
 
 impl Compute for LayerNorm {

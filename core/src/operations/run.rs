@@ -142,7 +142,7 @@ pub struct Parameter {
     transposed: bool,
     /// Whether gradients change it; running statistics follow the batches.
     learnt: bool,
-    /// Whether it takes part in training, or is frozen.
+    /// Whether it takes part in training, or is frozen; a running statistic takes part if it follows the batches.
     pub(crate) trains: bool,
     pub(crate) parts: Vec<Tensor<1>>,
 }
@@ -169,7 +169,7 @@ impl Parameter {
                 0 => parts(spec),
                 _ => 1,
             };
-            parameter.put(&values, parts, device);
+            parameter.parts = parameter.on_device(&values, parts, device);
             Ok(parameter)
         });
         filled.collect()
@@ -200,8 +200,8 @@ impl Parameter {
         &self.parts
     }
 
-    /// Puts numbers in PyTorch's order on the device.
-    fn put(&mut self, values: &[f32], parts: usize, device: &Device) {
+    /// Numbers in PyTorch's order on a device, flat, in so many parts, as the parameter itself is kept.
+    pub(crate) fn on_device(&self, values: &[f32], parts: usize, device: &Device) -> Vec<Tensor<1>> {
         let each = values.len() / parts;
         let chunks = values.chunks_exact(each.max(1));
         let put = |chunk: &[f32]| {
@@ -211,7 +211,7 @@ impl Parameter {
             };
             Tensor::from_data(TensorData::new(values, [chunk.len()]), device)
         };
-        self.parts = chunks.map(put).collect();
+        chunks.map(put).collect()
     }
 
     /// Numbers of the device in PyTorch's order, from those of its parts.
@@ -322,11 +322,12 @@ impl<'a> Run<'a> {
         &self.specs[layer.0].kind
     }
 
-    /// Whether a layer takes part in training.
-    pub fn trains(&self, layer: LayerId) -> bool {
-        self.layers[layer.0]
+    /// Whether a layer's running statistics follow the batches: whether it takes the statistics of the batch.
+    pub fn follows_batches(&self, layer: LayerId) -> bool {
+        let mut statistics = self.layers[layer.0]
             .iter()
-            .all(|parameter| parameter.trains)
+            .filter(|tensor| tensor.is_statistic());
+        statistics.all(|statistic| statistic.trains)
     }
 
     /// The parts of a layer's weight.
@@ -418,7 +419,7 @@ mod tests {
             .unwrap()
             .remove(0);
         for parts in [1, 2, 4] {
-            weight.put(&values, parts, &device);
+            weight.parts = weight.on_device(&values, parts, &device);
             let read = |part: &Tensor<1>| part.clone().into_data().iter::<f32>().collect();
             let read: Vec<Vec<f32>> = weight.parts().iter().map(read).collect();
             assert_eq!(read.len(), parts);

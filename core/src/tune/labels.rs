@@ -1,0 +1,102 @@
+//! What the examples of a training are, and what a network should therefore say of them.
+
+use super::engine::{Goal, Loss};
+use super::mixing::Mix;
+
+/// What each example is.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Labels {
+    /// One class each.
+    Classes(Vec<usize>),
+    /// Of each class, whether it is there: `[N, classes]`, 0 or 1.
+    Several(Vec<f32>),
+    /// Values, `[N, values]`, and how the distance from them is measured.
+    Values(Vec<f32>, Loss),
+}
+
+/// What examples are, and how they count.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Aims {
+    /// What each example is.
+    pub labels: Labels,
+    /// Classes, or values of each example.
+    pub answers: usize,
+    /// What each class counts.
+    pub weights: Vec<f64>,
+    /// The share of certainty that is spread over all classes.
+    pub smoothing: f64,
+}
+
+impl Aims {
+    /// How many examples there are.
+    pub fn len(&self) -> usize {
+        match &self.labels {
+            Labels::Classes(classes) => classes.len(),
+            Labels::Several(all) | Labels::Values(all, _) => all.len() / self.answers.max(1),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The class of each example, where each has one.
+    pub fn classes(&self) -> Option<&[usize]> {
+        match &self.labels {
+            Labels::Classes(classes) => Some(classes),
+            _ => None,
+        }
+    }
+
+    /// What a network should say of a batch that is part of a step with these examples; `mix` says how the batch is
+    /// mixed. The means are PyTorch's: weighted by the classes' weights, or, where images are mixed, over all images.
+    pub fn goal(&self, batch: &[usize], step: &[&[usize]], mix: Option<&Mix>) -> Goal {
+        let answers = self.answers;
+        let mut wanted = Vec::with_capacity(batch.len() * answers);
+        for &example in batch {
+            match &self.labels {
+                Labels::Classes(classes) => {
+                    let spread = self.smoothing / answers as f64;
+                    let sure = 1.0 - self.smoothing;
+                    wanted.extend(self.weights.iter().enumerate().map(|(class, weight)| {
+                        let own = if class == classes[example] { sure } else { 0.0 };
+                        (weight * (own + spread)) as f32
+                    }));
+                }
+                Labels::Several(all) | Labels::Values(all, _) => {
+                    wanted.extend_from_slice(&all[example * answers..][..answers]);
+                }
+            }
+        }
+        if let Some(mix) = mix {
+            wanted = mixed(&wanted, answers, mix.share as f32);
+        }
+        let images: usize = step.iter().map(|batch| batch.len()).sum();
+        let (loss, whole) = match &self.labels {
+            Labels::Classes(_) if mix.is_some() => (Loss::CrossEntropy, images as f64),
+            Labels::Classes(classes) => {
+                let examples = step.iter().copied().flatten();
+                let weights = examples.map(|&example| self.weights[classes[example]]);
+                (Loss::CrossEntropy, weights.sum())
+            }
+            Labels::Several(_) => (Loss::BinaryCrossEntropy, (images * answers) as f64),
+            Labels::Values(_, loss) => (*loss, (images * answers) as f64),
+        };
+        Goal {
+            loss,
+            wanted,
+            answers,
+            share: 1.0 / whole,
+        }
+    }
+}
+
+/// Rows each of which is part itself and part the one before it.
+fn mixed(rows: &[f32], width: usize, share: f32) -> Vec<f32> {
+    let count = rows.len() / width.max(1);
+    let before = |index: usize| (index / width + count - 1) % count * width + index % width;
+    let pairs = rows.iter().enumerate();
+    let mix = |(index, &own): (usize, &f32)| share * own + (1.0 - share) * rows[before(index)];
+    pairs.map(mix).collect()
+}

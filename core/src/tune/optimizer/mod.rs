@@ -1,0 +1,320 @@
+//! Optimisers with PyTorch's arithmetic and defaults.
+//!
+//! A rule is written once, for a [`Number`]: a single one, so that the processor changes a parameter and all that is
+//! kept of it in one pass over memory, or a whole tensor, as graphics adapters compute. What a rule keeps of each
+//! number (moments, velocities) it calls slots.
+
+mod adam;
+mod lamb;
+mod number;
+mod rmsprop;
+mod sgd;
+
+use serde::{Deserialize, Serialize};
+
+pub use number::Number;
+
+/// An optimiser and its settings. What is left out has the value that PyTorch gives it, LAMB's timm.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Optimizer {
+    /// Adam with decoupled weight decay: `torch.optim.AdamW`. Loshchilov and Hutter,
+    /// <https://arxiv.org/abs/1711.05101>.
+    AdamW {
+        /// How much is kept of the first and of the second moment.
+        #[serde(default = "adam::betas")]
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "adam::eps")]
+        eps: f64,
+        /// What share of each parameter is taken off a step, times the learning rate.
+        #[serde(default = "adam::decoupled_decay")]
+        weight_decay: f64,
+    },
+    /// `torch.optim.Adam`, whose decay is part of the gradient. Kingma and Ba, <https://arxiv.org/abs/1412.6980>.
+    Adam {
+        /// How much is kept of the first and of the second moment.
+        #[serde(default = "adam::betas")]
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "adam::eps")]
+        eps: f64,
+        /// What share of each parameter is added to its gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// Stochastic gradient descent: `torch.optim.SGD`.
+    Sgd {
+        /// How much of the last step's direction is kept.
+        #[serde(default)]
+        momentum: f64,
+        /// Whether the direction looks a step ahead (Nesterov).
+        #[serde(default)]
+        nesterov: bool,
+        /// What share of each parameter is added to its gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// `torch.optim.RMSprop`.
+    RmsProp {
+        /// How much is kept of the mean square.
+        #[serde(default = "rmsprop::alpha")]
+        alpha: f64,
+        /// Added to the root of the mean square.
+        #[serde(default = "adam::eps")]
+        eps: f64,
+        /// How much of the last step's direction is kept.
+        #[serde(default)]
+        momentum: f64,
+        /// Whether the mean is taken off, so that the gradient is divided by its deviation.
+        #[serde(default)]
+        centered: bool,
+        /// What share of each parameter is added to its gradient.
+        #[serde(default)]
+        weight_decay: f64,
+    },
+    /// LAMB: Adam whose step is as long, layer by layer, as the layer is large. timm's `Lamb`; You et al.,
+    /// <https://arxiv.org/abs/1904.00962>. timm clips the gradients to a global norm of 1 in front of it, which is the
+    /// recipe's `clip` here.
+    Lamb {
+        /// How much is kept of the first and of the second moment.
+        #[serde(default = "adam::betas")]
+        betas: [f64; 2],
+        /// Added to the root of the second moment.
+        #[serde(default = "lamb::eps")]
+        eps: f64,
+        /// What share of each parameter is added to its step.
+        #[serde(default = "adam::decoupled_decay")]
+        weight_decay: f64,
+    },
+}
+
+/// What a step needs to know of one parameter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pace {
+    /// The learning rate.
+    pub rate: f64,
+    /// The weight decay: the optimiser's, or 0.
+    pub decay: f64,
+    /// The steps that the parameter has taken, this one counted.
+    pub step: u64,
+    /// The momentum, or the first of the betas, where a schedule changes it.
+    pub momentum: Option<f64>,
+}
+
+impl Optimizer {
+    /// AdamW with PyTorch's defaults.
+    pub const ADAMW: Self = Self::AdamW {
+        betas: [0.9, 0.999],
+        eps: 1e-8,
+        weight_decay: 1e-2,
+    };
+
+    /// Its name on the command line and in recipes.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::AdamW { .. } => "adamw",
+            Self::Adam { .. } => "adam",
+            Self::Sgd { .. } => "sgd",
+            Self::RmsProp { .. } => "rmsprop",
+            Self::Lamb { .. } => "lamb",
+        }
+    }
+
+    /// The optimiser of that name with its defaults.
+    pub fn named(name: &str) -> Option<Self> {
+        Some(match name {
+            "adamw" => Self::ADAMW,
+            "adam" => Self::Adam {
+                betas: adam::betas(),
+                eps: adam::eps(),
+                weight_decay: 0.0,
+            },
+            "sgd" => Self::Sgd {
+                momentum: 0.9,
+                nesterov: false,
+                weight_decay: 0.0,
+            },
+            "rmsprop" => Self::RmsProp {
+                alpha: rmsprop::alpha(),
+                eps: adam::eps(),
+                momentum: 0.0,
+                centered: false,
+                weight_decay: 0.0,
+            },
+            "lamb" => Self::Lamb {
+                betas: adam::betas(),
+                eps: lamb::eps(),
+                weight_decay: 1e-2,
+            },
+            _ => return None,
+        })
+    }
+
+    /// Every name that [`named`](Self::named) knows.
+    pub const NAMES: [&'static str; 5] = ["adamw", "adam", "sgd", "rmsprop", "lamb"];
+
+    /// The weight decay of parameters that decay.
+    pub const fn weight_decay(&self) -> f64 {
+        match *self {
+            Self::AdamW { weight_decay, .. }
+            | Self::Adam { weight_decay, .. }
+            | Self::Sgd { weight_decay, .. }
+            | Self::RmsProp { weight_decay, .. }
+            | Self::Lamb { weight_decay, .. } => weight_decay,
+        }
+    }
+
+    /// The same with another weight decay.
+    pub const fn with_weight_decay(mut self, decay: f64) -> Self {
+        match &mut self {
+            Self::AdamW { weight_decay, .. }
+            | Self::Adam { weight_decay, .. }
+            | Self::Sgd { weight_decay, .. }
+            | Self::RmsProp { weight_decay, .. }
+            | Self::Lamb { weight_decay, .. } => *weight_decay = decay,
+        }
+        self
+    }
+
+    /// The same with another momentum; Adam's kin calls it the first beta.
+    pub const fn with_momentum(mut self, kept: f64) -> Self {
+        match &mut self {
+            Self::AdamW { betas, .. } | Self::Adam { betas, .. } | Self::Lamb { betas, .. } => {
+                betas[0] = kept;
+            }
+            Self::Sgd { momentum, .. } | Self::RmsProp { momentum, .. } => *momentum = kept,
+        }
+        self
+    }
+
+    /// What is kept of each parameter, under PyTorch's names for it.
+    pub const fn slots(&self) -> &'static [&'static str] {
+        match self {
+            Self::AdamW { .. } | Self::Adam { .. } | Self::Lamb { .. } => {
+                &["exp_avg", "exp_avg_sq"]
+            }
+            Self::Sgd { momentum, .. } if *momentum == 0.0 => &[],
+            Self::Sgd { .. } => &["momentum_buffer"],
+            Self::RmsProp { centered: true, .. } => &["square_avg", "grad_avg", "momentum_buffer"],
+            Self::RmsProp { .. } => &["square_avg", "momentum_buffer"],
+        }
+    }
+
+    /// Every name that [`slots`](Self::slots) has.
+    pub const SLOTS: &'static [&'static str] = &[
+        "exp_avg",
+        "exp_avg_sq",
+        "grad_avg",
+        "momentum_buffer",
+        "square_avg",
+    ];
+
+    /// Whether the length of a step depends on the whole parameter: it is then worked out as a direction first, and
+    /// `lamb::trust` says how far to go along it.
+    pub const fn measures_parameters(&self) -> bool {
+        matches!(self, Self::Lamb { .. })
+    }
+
+    /// One number or tensor a step further: from its value, its gradient and its slots. Of an optimiser that
+    /// [measures parameters](Self::measures_parameters), what comes back first is the direction.
+    pub fn step<N: Number>(&self, pace: Pace, value: N, gradient: N, slots: &mut [N]) -> N {
+        match (*self, slots) {
+            (Self::AdamW { betas, eps, .. }, [first, second]) => {
+                let value = value.times((1.0 - pace.rate * pace.decay) as f32);
+                let betas = adam::with(betas, pace);
+                adam::step(betas, eps, pace, value, gradient, first, second)
+            }
+            (Self::Adam { betas, eps, .. }, [first, second]) => {
+                let gradient = decayed(gradient, &value, pace.decay);
+                let betas = adam::with(betas, pace);
+                adam::step(betas, eps, pace, value, gradient, first, second)
+            }
+            (
+                Self::Sgd {
+                    momentum, nesterov, ..
+                },
+                slots,
+            ) => {
+                let gradient = decayed(gradient, &value, pace.decay);
+                let momentum = pace.momentum.unwrap_or(momentum);
+                sgd::step(momentum, nesterov, pace, value, gradient, slots)
+            }
+            (
+                Self::RmsProp {
+                    alpha,
+                    eps,
+                    momentum,
+                    ..
+                },
+                slots,
+            ) => {
+                let gradient = decayed(gradient, &value, pace.decay);
+                let momentum = pace.momentum.unwrap_or(momentum);
+                rmsprop::step([alpha, eps, momentum], pace, value, gradient, slots)
+            }
+            (Self::Lamb { betas, eps, .. }, [first, second]) => {
+                let betas = adam::with(betas, pace);
+                lamb::direction(betas, eps, pace, value, gradient, first, second)
+            }
+            (_, slots) => unreachable!("{} is given {} slots", self.name(), slots.len()),
+        }
+    }
+
+    /// [`step`](Self::step) for all numbers of a parameter on the processor, in one pass.
+    pub fn sweep(
+        &self,
+        pace: Pace,
+        values: &mut [f32],
+        gradients: &[f32],
+        slots: &mut [&mut [f32]],
+    ) {
+        let own = *self;
+        match slots {
+            [] => {
+                for (value, &gradient) in values.iter_mut().zip(gradients) {
+                    *value = own.step(pace, *value, gradient, &mut []);
+                }
+            }
+            [one] => {
+                for ((value, &gradient), one) in values.iter_mut().zip(gradients).zip(&mut **one) {
+                    let mut kept = [*one];
+                    *value = own.step(pace, *value, gradient, &mut kept);
+                    [*one] = kept;
+                }
+            }
+            [one, two] => {
+                let kept = one.iter_mut().zip(&mut **two);
+                for ((value, &gradient), (one, two)) in values.iter_mut().zip(gradients).zip(kept) {
+                    let mut kept = [*one, *two];
+                    *value = own.step(pace, *value, gradient, &mut kept);
+                    [*one, *two] = kept;
+                }
+            }
+            [one, two, three] => {
+                let kept = one.iter_mut().zip(&mut **two).zip(&mut **three);
+                let numbers = values.iter_mut().zip(gradients).zip(kept);
+                for ((value, &gradient), ((one, two), three)) in numbers {
+                    let mut kept = [*one, *two, *three];
+                    *value = own.step(pace, *value, gradient, &mut kept);
+                    [*one, *two, *three] = kept;
+                }
+            }
+            more => unreachable!("no optimiser has {} slots", more.len()),
+        }
+    }
+}
+
+/// A gradient with the decay in it, as all optimisers but those with a decay of their own take it.
+fn decayed<N: Number>(gradient: N, value: &N, decay: f64) -> N {
+    match decay {
+        0.0 => gradient,
+        decay => gradient.plus(value.clone().times(decay as f32)),
+    }
+}
+
+#[cfg(feature = "burn")]
+pub(super) use lamb::trust;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,495 @@
+//! The engine over Burn: the network run step by step, its gradients recorded on the way.
+
+use std::collections::BTreeMap;
+use std::mem;
+
+use burn::tensor::{Device, Tensor, TensorData, Transaction};
+
+use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
+use super::loss;
+use super::mixing::Mix;
+use super::optimizer::{Number as _, Optimizer, Pace, trust};
+use crate::device::{DeviceError, is_processor};
+use crate::network::{Batch, Chance, Network, Parameter};
+use crate::weights::{Numbers, Tensors};
+
+/// A batch for [`Stepwise`]: a value of the network, and what it is for some images.
+#[derive(Debug, Clone)]
+pub struct Given {
+    /// Which value: 0 is the image, a stage's output where what lies before it is frozen.
+    pub value: usize,
+    /// What it is, on the device.
+    pub batch: Batch,
+}
+
+impl Given {
+    /// Images, normalised.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[N, C, H, W]`
+    pub fn images(images: Tensor<4>) -> Self {
+        Self {
+            value: 0,
+            batch: Batch::Maps(images),
+        }
+    }
+}
+
+/// The numbers of a parameter, flat, in as many parts as the parameter has.
+type Parts = Vec<Tensor<1>>;
+
+/// A network in training on Burn.
+#[derive(Debug, Clone)]
+pub struct Stepwise {
+    network: Network,
+    device: Device,
+    /// What the optimiser keeps of each parameter, by its name and then by the slot's.
+    slots: BTreeMap<String, BTreeMap<&'static str, Parts>>,
+    /// The steps that each parameter has taken.
+    steps: BTreeMap<String, u64>,
+    averages: BTreeMap<String, Parts>,
+    /// The gradients of the step that is being made.
+    gradients: BTreeMap<String, Parts>,
+    /// The loss of the step that is being made.
+    loss: Option<Tensor<1>>,
+    /// Those of finished steps that nobody has read.
+    losses: Vec<Tensor<1>>,
+}
+
+impl Stepwise {
+    /// A network in training, all of it, on the device where it lies.
+    pub fn new(mut network: Network, device: &Device) -> Self {
+        network.learns(|_| true);
+        Self {
+            network,
+            device: device.clone(),
+            slots: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            averages: BTreeMap::new(),
+            gradients: BTreeMap::new(),
+            loss: None,
+            losses: Vec::new(),
+        }
+    }
+
+    /// The network as it stands.
+    pub fn network(&self) -> &Network {
+        &self.network
+    }
+
+    /// The gradients of the step that is being made, under the parameters' names and in PyTorch's order.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn gradients(&self) -> Result<Tensors, DeviceError> {
+        let named = self
+            .gradients
+            .iter()
+            .map(|(name, parts)| (name.clone(), &name[..], parts));
+        self.read(named).await
+    }
+
+    /// Numbers of parameters on the host, in one read: under the first name, those of the parameter with the second.
+    async fn read<'a>(
+        &self,
+        named: impl Iterator<Item = (String, &'a str, &'a Parts)>,
+    ) -> Result<Tensors, DeviceError> {
+        let parameters: BTreeMap<&str, &Parameter> = self
+            .network
+            .parameters()
+            .map(|parameter| (parameter.name(), parameter))
+            .collect();
+        let named: Vec<_> = named.collect();
+        if named.is_empty() {
+            return Ok(Tensors::new());
+        }
+        let parts = named.iter().flat_map(|(_, _, parts)| *parts);
+        let all = parts.fold(Transaction::default(), |all, part| {
+            all.register(part.clone())
+        });
+        let data = all.execute_async().await.map_err(DeviceError::execution)?;
+        let mut data = data.into_iter();
+        let mut tensors = Tensors::new();
+        for (key, name, parts) in named {
+            let numbers = data.by_ref().take(parts.len());
+            let numbers = numbers.map(|data| data.try_into_vec().map_err(DeviceError::execution));
+            let numbers: Vec<Vec<f32>> = numbers.collect::<Result<_, _>>()?;
+            let parameter = parameters[name];
+            let values = Numbers::from(parameter.in_order(numbers));
+            tensors.insert(key, (parameter.shape().to_vec(), values));
+        }
+        Ok(tensors)
+    }
+
+    /// The parts on the device of a parameter's numbers.
+    fn put(&self, parameter: &Parameter, tensors: &Tensors, key: &str) -> Result<Parts, WrongState> {
+        match tensors.get(key) {
+            Some((shape, values)) if shape == parameter.shape() => {
+                Ok(parameter.on_device(values, parameter.parts().len(), &self.device))
+            }
+            Some(_) => Err(WrongState(format!("'{key}' has another shape"))),
+            None => Err(WrongState(format!("it has no '{key}'"))),
+        }
+    }
+
+    /// What the network makes of a batch: its answers, `[N, answers]`.
+    fn forward(network: &Network, given: Given) -> Tensor<2> {
+        let wanted = [network.graph().output()];
+        let made = network.run([(given.value, given.batch)], &wanted);
+        logits(made)
+    }
+
+    /// Shortens all gradients together to a norm, as `torch.nn.utils.clip_grad_norm_`.
+    fn clip(&mut self, longest: f64) {
+        let squares = self.gradients.values().flatten();
+        let squares: Vec<_> = squares.map(|part| part.clone().square().sum()).collect();
+        if squares.is_empty() {
+            return;
+        }
+        let norm = Tensor::cat(squares, 0).sum().sqrt();
+        let factor = ((norm + 1e-6).recip() * longest).clamp_max(1.0);
+        for part in self.gradients.values_mut().flatten() {
+            *part = part.clone() * factor.clone();
+        }
+    }
+}
+
+/// The answers among what a run made.
+fn logits<E: std::fmt::Debug>(made: Result<Vec<Batch>, E>) -> Tensor<2> {
+    match made.map(|mut made| made.pop()) {
+        Ok(Some(logits)) => logits.features(),
+        other => unreachable!("answers follow from what is given: {other:?}"),
+    }
+}
+
+/// Nothing, in the place of a tensor that is being changed: what is changed must be nobody else's.
+fn nothing(device: &Device) -> Tensor<1> {
+    Tensor::from_data(TensorData::new(vec![0.0_f32], [1]), device)
+}
+
+/// What one parameter's part is moved by.
+struct Move<'a> {
+    optimizer: &'a Optimizer,
+    pace: Pace,
+    on_processor: bool,
+}
+
+impl Move<'_> {
+    /// A part's numbers a step further, or, of an optimiser that measures parameters, where to.
+    fn of(&self, value: Tensor<1>, gradient: Tensor<1>, slots: &mut [Tensor<1>]) -> Tensor<1> {
+        if !self.on_processor {
+            return self.optimizer.step(self.pace, value, gradient, slots);
+        }
+        // One pass over memory, in place where nobody else holds the numbers.
+        let device = value.device();
+        let mut value = value.into_data();
+        let gradient = gradient.into_data();
+        let taken = slots.iter_mut();
+        let mut kept: Vec<TensorData> = taken
+            .map(|slot| mem::replace(slot, nothing(&device)).into_data())
+            .collect();
+        {
+            let mut kept: Vec<&mut [f32]> = kept.iter_mut().map(numbers_mut).collect();
+            let gradient = match gradient.as_slice::<f32>() {
+                Ok(gradient) => gradient,
+                Err(error) => unreachable!("gradients are f32: {error:?}"),
+            };
+            self.optimizer
+                .sweep(self.pace, numbers_mut(&mut value), gradient, &mut kept);
+        }
+        for (slot, kept) in slots.iter_mut().zip(kept) {
+            *slot = Tensor::from_data(kept, &device);
+        }
+        Tensor::from_data(value, &device)
+    }
+}
+
+fn numbers_mut(data: &mut TensorData) -> &mut [f32] {
+    match data.as_mut_slice::<f32>() {
+        Ok(numbers) => numbers,
+        Err(error) => unreachable!("parameters are f32: {error:?}"),
+    }
+}
+
+/// The length of all parts together, on the device.
+fn length(parts: &[Tensor<1>]) -> Tensor<1> {
+    let squares: Vec<_> = parts
+        .iter()
+        .map(|part| part.clone().square().sum())
+        .collect();
+    Tensor::cat(squares, 0).sum().sqrt()
+}
+
+/// Images of a batch each of which is part itself and part the one before it.
+fn mixed(batch: Batch, mix: &Mix) -> Batch {
+    let share = mix.share;
+    match (batch, mix.area) {
+        (Batch::Maps(maps), Some([top, left, height, width])) => {
+            let [images, channels, ..] = maps.dims();
+            let area = [
+                0..images,
+                0..channels,
+                top..top + height,
+                left..left + width,
+            ];
+            let others = rolled(maps.clone()).slice(area.clone());
+            Batch::Maps(maps.slice_assign(area, others))
+        }
+        (Batch::Maps(maps), None) => {
+            let others = rolled(maps.clone()) * (1.0 - share);
+            Batch::Maps(maps * share + others)
+        }
+        (Batch::Tokens(tokens), _) => {
+            let others = rolled(tokens.clone()) * (1.0 - share);
+            Batch::Tokens(tokens * share + others)
+        }
+        (Batch::Features(features), _) => {
+            let others = rolled(features.clone()) * (1.0 - share);
+            Batch::Features(features * share + others)
+        }
+    }
+}
+
+/// The last one first: `torch.roll(1, 0)`.
+fn rolled<const D: usize>(batch: Tensor<D>) -> Tensor<D> {
+    let count = batch.dims()[0];
+    let last = batch.clone().narrow(0, count - 1, 1);
+    match count {
+        1 => last,
+        _ => Tensor::cat(vec![last, batch.narrow(0, 0, count - 1)], 0),
+    }
+}
+
+impl Engine for Stepwise {
+    type Input = Given;
+
+    fn learns(&mut self, learning: &Learning) {
+        let Learning {
+            parameters,
+            statistics,
+        } = learning;
+        self.network.learns(|parameter| match parameter.is_statistic() {
+            true => statistics.contains(parameter.name()),
+            false => parameters.contains(parameter.name()),
+        });
+        self.slots.retain(|name, _| parameters.contains(name));
+        self.steps.retain(|name, _| parameters.contains(name));
+        self.gradients.clear();
+    }
+
+    fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
+        let Given { value, batch } = input;
+        let batch = match &draws.mix {
+            Some(mix) => mixed(batch, mix),
+            None => batch,
+        };
+        let batch = match batch {
+            Batch::Maps(maps) => Batch::Maps(maps.autodiff()),
+            Batch::Tokens(tokens) => Batch::Tokens(tokens.autodiff()),
+            Batch::Features(features) => Batch::Features(features.autodiff()),
+        };
+        let wanted = [self.network.graph().output()];
+        let mut chance = Chance::at(draws.seed, draws.batch);
+        let made = self.network.train([(value, batch)], &wanted, &mut chance);
+        let loss = loss::of(logits(made), goal);
+        let mut gradients = loss.backward();
+        for parameter in self.network.parameters_mut() {
+            let parts = parameter.parts.iter();
+            let found: Vec<_> = parts
+                .filter_map(|part| part.grad_remove(&mut gradients))
+                .collect();
+            if found.len() != parameter.parts.len() {
+                continue;
+            }
+            match self.gradients.get_mut(parameter.name()) {
+                Some(sums) => {
+                    for (sum, more) in sums.iter_mut().zip(found) {
+                        *sum = mem::replace(sum, nothing(&self.device)) + more;
+                    }
+                }
+                None => _ = self.gradients.insert(parameter.name().to_owned(), found),
+            }
+        }
+        let loss = loss.without_autodiff();
+        self.loss = Some(match self.loss.take() {
+            Some(sum) => sum + loss,
+            None => loss,
+        });
+    }
+
+    fn descend(&mut self, descent: &Descent<'_>) {
+        if let Some(longest) = descent.clip {
+            self.clip(longest);
+        }
+        let optimizer = descent.optimizer;
+        let on_processor = is_processor(&self.device);
+        let mut gradients = mem::take(&mut self.gradients);
+        for parameter in self.network.parameters_mut() {
+            let name = parameter.name().to_owned();
+            let (Some(found), Some(rate)) = (gradients.remove(&name), descent.rates.get(&name))
+            else {
+                continue;
+            };
+            let step = self.steps.entry(name.clone()).or_default();
+            *step += 1;
+            let pace = Pace {
+                rate: rate.rate * descent.factor,
+                decay: match rate.decays {
+                    true => optimizer.weight_decay(),
+                    false => 0.0,
+                },
+                step: *step,
+                momentum: descent.momentum,
+            };
+            let kept = self.slots.entry(name).or_default();
+            for slot in optimizer.slots() {
+                let empty = || found.iter().map(Tensor::zeros_like).collect();
+                kept.entry(slot).or_insert_with(empty);
+            }
+            let work = Move {
+                optimizer,
+                pace,
+                on_processor,
+            };
+            let mut moved = Vec::with_capacity(found.len());
+            for (place, gradient) in found.into_iter().enumerate() {
+                let part = &mut parameter.parts[place];
+                let value = match optimizer.measures_parameters() {
+                    true => part.clone(),
+                    false => mem::replace(part, nothing(&self.device)),
+                };
+                let mut slots: Vec<Tensor<1>> = Vec::with_capacity(kept.len());
+                for slot in optimizer.slots() {
+                    if let Some(parts) = kept.get_mut(slot) {
+                        slots.push(mem::replace(&mut parts[place], nothing(&self.device)));
+                    }
+                }
+                moved.push(work.of(value.without_autodiff(), gradient, &mut slots));
+                for (slot, numbers) in optimizer.slots().iter().zip(slots) {
+                    if let Some(parts) = kept.get_mut(slot) {
+                        parts[place] = numbers;
+                    }
+                }
+            }
+            if optimizer.measures_parameters() {
+                let plain = parameter.parts.iter();
+                let plain: Vec<_> = plain.map(|part| part.clone().without_autodiff()).collect();
+                let far = match pace.decay {
+                    0.0 => length(&plain).ones_like() * pace.rate,
+                    _ => trust(length(&plain), length(&moved)) * pace.rate,
+                };
+                let pairs = plain.into_iter().zip(moved);
+                moved = pairs.map(|(part, to)| part - to * far.clone()).collect();
+            }
+            let moved = moved.into_iter();
+            parameter.parts = moved.map(|part| part.autodiff().require_grad()).collect();
+        }
+        self.losses.extend(self.loss.take());
+    }
+
+    fn average(&mut self, kept: f64) {
+        for parameter in self.network.parameters() {
+            let parts = parameter.parts().iter();
+            let now: Vec<_> = parts.map(|part| part.clone().without_autodiff()).collect();
+            match self.averages.get_mut(parameter.name()) {
+                Some(averages) => {
+                    for (average, now) in averages.iter_mut().zip(now) {
+                        *average = mem::replace(average, nothing(&self.device))
+                            .towards(now, 1.0 - kept);
+                    }
+                }
+                None => _ = self.averages.insert(parameter.name().to_owned(), now),
+            }
+        }
+    }
+
+    async fn losses(&mut self) -> Result<Vec<f32>, DeviceError> {
+        let losses = mem::take(&mut self.losses);
+        if losses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let data = Tensor::cat(losses, 0).into_data_async().await;
+        Ok(data
+            .map_err(DeviceError::execution)?
+            .iter::<f32>()
+            .collect())
+    }
+
+    async fn answers(&self, input: Given, averaged: bool) -> Result<Vec<f32>, DeviceError> {
+        let mut network = self.network.clone().answering();
+        if averaged {
+            for parameter in network.parameters_mut() {
+                if let Some(average) = self.averages.get(parameter.name()) {
+                    parameter.parts.clone_from(average);
+                }
+            }
+        }
+        let data = Self::forward(&network, input).into_data_async().await;
+        Ok(data
+            .map_err(DeviceError::execution)?
+            .iter::<f32>()
+            .collect())
+    }
+
+    async fn tensors(&self, averaged: bool) -> Result<Tensors, DeviceError> {
+        if averaged && !self.averages.is_empty() {
+            let named = self
+                .averages
+                .iter()
+                .map(|(name, parts)| (name.clone(), &name[..], parts));
+            return self.read(named).await;
+        }
+        self.network.tensors().await
+    }
+
+    async fn state(&self) -> Result<EngineState, DeviceError> {
+        let averages = self
+            .averages
+            .iter()
+            .map(|(name, parts)| (name.clone(), &name[..], parts));
+        let slots = self.slots.iter().flat_map(|(name, slots)| {
+            let slots = slots.iter();
+            slots.map(move |(slot, parts)| (format!("{slot}/{name}"), &name[..], parts))
+        });
+        Ok(EngineState {
+            tensors: self.network.tensors().await?,
+            averages: self.read(averages).await?,
+            slots: self.read(slots).await?,
+            steps: self.steps.clone(),
+        })
+    }
+
+    fn restore(&mut self, state: &EngineState) -> Result<(), WrongState> {
+        let mut network = self.network.clone();
+        let mut averages = BTreeMap::new();
+        let mut slots: BTreeMap<String, BTreeMap<&'static str, Parts>> = BTreeMap::new();
+        for parameter in network.parameters_mut() {
+            let name = parameter.name().to_owned();
+            let takes = parameter.is_trained();
+            let parts = self.put(parameter, &state.tensors, &name)?.into_iter();
+            if !state.averages.is_empty() {
+                averages.insert(name.clone(), self.put(parameter, &state.averages, &name)?);
+            }
+            for &slot in Optimizer::SLOTS {
+                let key = format!("{slot}/{name}");
+                if state.slots.contains_key(&key) {
+                    let parts = self.put(parameter, &state.slots, &key)?;
+                    slots.entry(name.clone()).or_default().insert(slot, parts);
+                }
+            }
+            parameter.parts = parts
+                .map(|part| part.autodiff().set_require_grad(takes))
+                .collect();
+        }
+        self.network = network;
+        self.averages = averages;
+        self.slots = slots;
+        self.steps = state.steps.clone();
+        self.gradients.clear();
+        self.loss = None;
+        self.losses.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,447 @@
+//! The trainer: a state machine that says what it wants next, takes it, and can be saved and taken up at any step.
+//!
+//! It has no clock, no files and no hidden state. Which examples make up a step, in which of their views, how they are
+//! mixed and what dropout leaves out follow from the seed and the position; everything else is in [`TrainerState`].
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::engine::{Descent, Draws, Engine, EngineState, WrongState};
+use super::labels::Aims;
+use super::order;
+use super::plan::{Phase, Plan};
+use super::schedule::{Moment, PlateauState};
+use super::watch::{Judgement, Watch};
+use crate::device::DeviceError;
+use crate::random::Random;
+use crate::weights::Tensors;
+
+/// Why a training stopped.
+#[derive(Debug, Error)]
+pub enum TuneError {
+    /// The device failed.
+    #[error(transparent)]
+    Device(#[from] DeviceError),
+    /// The loss is no longer a number.
+    #[error("the loss became {loss} at step {step}")]
+    Diverged {
+        /// What it became.
+        loss: f32,
+        /// The step, counted from 1 over all phases.
+        step: u64,
+    },
+    /// A state that was saved by another training.
+    #[error(transparent)]
+    State(#[from] WrongState),
+}
+
+/// An example, and which of its views is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shown {
+    /// The example's number.
+    pub example: usize,
+    /// The epoch, counted over all phases: random views are drawn anew for each.
+    pub epoch: u64,
+}
+
+/// What the trainer wants next.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Wanted {
+    /// The batches of a step, one for each part that goes through the network at a time.
+    Step(Vec<Vec<Shown>>),
+    /// A judgement of the network as it stands, at the end of an epoch.
+    Judgement,
+    /// Nothing: it is over.
+    Nothing,
+}
+
+/// Where a training stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// The phase.
+    pub phase: usize,
+    /// The epoch in it.
+    pub epoch: usize,
+    /// The step in the epoch.
+    pub step: usize,
+    /// The steps of all phases.
+    pub steps: u64,
+    /// The batches that went through the network in all phases.
+    pub batches: u64,
+}
+
+/// What an epoch came to.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct EpochEnd {
+    /// The phase.
+    pub phase: usize,
+    /// The epoch, counted over all phases from 0.
+    pub epoch: usize,
+    /// The mean loss of its steps.
+    pub loss: f64,
+    /// Whether it is the best so far.
+    pub is_best: bool,
+    /// Whether the phase ends with it, by number or for want of better epochs.
+    pub ends_phase: bool,
+}
+
+/// A network's numbers at the end of an epoch that is worth keeping.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Best {
+    /// The epoch, counted over all phases from 0.
+    pub epoch: usize,
+    /// How good it was.
+    pub judgement: Judgement,
+    /// The network's tensors.
+    pub tensors: Tensors,
+}
+
+/// The sum of losses since an epoch began, read back so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Sum {
+    losses: f64,
+    steps: u64,
+}
+
+/// All of a training but its network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
+    /// Where it stands.
+    pub position: Position,
+    /// The epochs' judgements.
+    pub watch: Watch,
+    plateau: PlateauState,
+    sum: Sum,
+    /// The steps that each parameter has taken.
+    steps: BTreeMap<String, u64>,
+}
+
+/// All that is needed to go on later.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainerState {
+    /// All but numbers of the network.
+    pub standing: Standing,
+    /// The engine's.
+    pub engine: EngineState,
+    /// The networks of the best epochs, in the order of [`Watch::best`].
+    pub best: Vec<Tensors>,
+}
+
+/// Tunes a network.
+pub struct Trainer<E> {
+    engine: E,
+    plan: Plan,
+    aims: Aims,
+    seed: u64,
+    standing: Standing,
+    /// The networks of the best epochs, in the order of [`Watch::best`].
+    best: Vec<Tensors>,
+}
+
+/// The streams of a seed, apart from those of [`crate::network::Chance`] and of the epochs' orders.
+const MIXING: u64 = 0x6d69_7869_6e67;
+
+impl<E: Engine> Trainer<E> {
+    /// Sets up a training of these examples.
+    pub fn new(engine: E, plan: Plan, aims: Aims, seed: u64) -> Self {
+        let mut trainer = Self {
+            engine,
+            plan,
+            aims,
+            seed,
+            standing: Standing::default(),
+            best: Vec::new(),
+        };
+        trainer.begin_phase();
+        trainer
+    }
+
+    /// What it follows.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// What computes it.
+    pub fn engine(&self) -> &E {
+        &self.engine
+    }
+
+    /// Where it stands.
+    pub fn position(&self) -> Position {
+        self.standing.position
+    }
+
+    /// The phase it is in; none at the end.
+    pub fn phase(&self) -> Option<&Phase> {
+        self.plan.phases.get(self.standing.position.phase)
+    }
+
+    /// Steps of an epoch.
+    pub fn steps_per_epoch(&self) -> usize {
+        order::batches(self.aims.len(), self.plan.recipe.batch).count()
+    }
+
+    /// Whether what is judged and kept is a moving average.
+    pub fn is_averaged(&self) -> bool {
+        self.plan.recipe.ema.is_some()
+    }
+
+    /// What it wants next.
+    pub fn wanted(&self) -> Wanted {
+        let Some(phase) = self.phase() else {
+            return Wanted::Nothing;
+        };
+        let Position { epoch, step, .. } = self.standing.position;
+        match step == self.steps_per_epoch() {
+            true => Wanted::Judgement,
+            false => {
+                debug_assert!(epoch < phase.epochs);
+                let mut steps = self.steps_of(epoch);
+                Wanted::Step(steps.swap_remove(step))
+            }
+        }
+    }
+
+    /// The steps that are left of this phase, in order: what a loader may prepare ahead. A phase that ends early does
+    /// not take all of them.
+    pub fn ahead(&self) -> impl Iterator<Item = Vec<Vec<Shown>>> {
+        let Position { epoch, step, .. } = self.standing.position;
+        let epochs = self.phase().map_or(0, |phase| phase.epochs);
+        let each = (epoch..epochs).flat_map(|epoch| self.steps_of(epoch));
+        each.skip(step)
+    }
+
+    /// The steps of an epoch of this phase.
+    fn steps_of(&self, epoch: usize) -> Vec<Vec<Vec<Shown>>> {
+        let before = self.plan.epochs_before(self.standing.position.phase);
+        let epoch = (before + epoch) as u64;
+        let recipe = &self.plan.recipe;
+        let everyone = vec![0; self.aims.len()];
+        let classes = self.aims.classes().unwrap_or(&everyone);
+        let order = order::epoch(self.seed, epoch, classes, recipe.sampler);
+        let show = |&example: &usize| Shown { example, epoch };
+        let steps = order::batches(order.len(), recipe.batch).map(|range| {
+            let examples = &order[range];
+            let each = examples.len().div_ceil(recipe.accumulate).max(1);
+            let parts = examples.chunks(each);
+            parts
+                .map(|part| part.iter().map(show).collect())
+                .collect()
+        });
+        steps.collect()
+    }
+
+    /// How a batch's images are mixed, if they are.
+    fn mix(&self, batch: u64, size: Option<[usize; 2]>) -> Option<super::mixing::Mix> {
+        let [height, width] = size.unwrap_or([1, 1]);
+        let mut random = Random::new(self.seed).fork(MIXING).fork(batch);
+        self.plan.recipe.mixing.draw(&mut random, height, width)
+    }
+
+    /// Takes the step that was [wanted](Self::wanted): `inputs` are its batches, `size` their height and width, where
+    /// they are images. Nothing is read back.
+    ///
+    /// # Panics
+    ///
+    /// When no step is wanted.
+    pub fn step(&mut self, inputs: Vec<E::Input>, size: Option<[usize; 2]>) {
+        let Wanted::Step(batches) = self.wanted() else {
+            panic!("a step is taken where none is wanted");
+        };
+        let Some(phase) = self.plan.phases.get(self.standing.position.phase) else {
+            return;
+        };
+        let examples: Vec<Vec<usize>> = batches
+            .iter()
+            .map(|batch| batch.iter().map(|shown| shown.example).collect())
+            .collect();
+        let whole: Vec<&[usize]> = examples.iter().map(Vec::as_slice).collect();
+        for (batch, input) in examples.iter().zip(inputs) {
+            let number = self.standing.position.batches;
+            let mix = self.mix(number, size);
+            let goal = self.aims.goal(batch, &whole, mix.as_ref());
+            let draws = Draws {
+                seed: self.seed,
+                batch: number,
+                mix,
+            };
+            self.engine.accumulate(input, &goal, &draws);
+            self.standing.position.batches += 1;
+        }
+        let recipe = &self.plan.recipe;
+        let setting = recipe
+            .schedule
+            .at(recipe.warmup, self.moment(phase), &self.standing.plateau);
+        self.engine.descend(&Descent {
+            optimizer: &recipe.optimizer,
+            rates: &phase.rates,
+            factor: setting.factor,
+            momentum: setting.momentum,
+            clip: recipe.clip,
+        });
+        let position = &mut self.standing.position;
+        position.step += 1;
+        position.steps += 1;
+        if let Some(average) = recipe.ema {
+            self.engine.average(average.kept(position.steps));
+        }
+    }
+
+    /// The moment of the schedule: where the next step stands in its phase.
+    fn moment(&self, phase: &Phase) -> Moment {
+        let per_epoch = self.steps_per_epoch();
+        let Position { epoch, step, .. } = self.standing.position;
+        Moment {
+            step: epoch * per_epoch + step,
+            steps: phase.epochs * per_epoch,
+            per_epoch,
+        }
+    }
+
+    /// What the schedule multiplies rates by in the next step.
+    pub fn factor(&self) -> f64 {
+        let recipe = &self.plan.recipe;
+        self.phase().map_or(0.0, |phase| {
+            let moment = self.moment(phase);
+            let setting = recipe
+                .schedule
+                .at(recipe.warmup, moment, &self.standing.plateau);
+            setting.factor
+        })
+    }
+
+    /// Reads the losses of the steps since they were last read: their mean, if there were any.
+    ///
+    /// # Errors
+    ///
+    /// When one is no number, or the device fails.
+    pub async fn losses(&mut self) -> Result<Option<f64>, TuneError> {
+        let losses = self.engine.losses().await?;
+        let sum = &mut self.standing.sum;
+        let before = self.standing.position.steps - losses.len() as u64;
+        for (&loss, step) in losses.iter().zip(before + 1..) {
+            if !loss.is_finite() {
+                return Err(TuneError::Diverged { loss, step });
+            }
+            sum.losses += f64::from(loss);
+            sum.steps += 1;
+        }
+        let mean = losses.iter().map(|&loss| f64::from(loss)).sum::<f64>() / losses.len() as f64;
+        Ok((!losses.is_empty()).then_some(mean))
+    }
+
+    /// Ends an epoch, as was [wanted](Self::wanted): with how good the network is on examples held back, if there are
+    /// any.
+    ///
+    /// # Errors
+    ///
+    /// As [`losses`](Self::losses).
+    pub async fn judged(&mut self, judgement: Option<Judgement>) -> Result<EpochEnd, TuneError> {
+        self.losses().await?;
+        let Position { phase, epoch, .. } = self.standing.position;
+        let number = self.plan.epochs_before(phase) + epoch;
+        let recipe = &self.plan.recipe;
+        let kept = if recipe.soup { 3 } else { 1 };
+        // Without any, the last epoch is the best.
+        let judged = judgement.unwrap_or(Judgement {
+            score: number as f64,
+            loss: 0.0,
+        });
+        let place = self.standing.watch.observe(number, judged, kept);
+        if let Some(place) = place {
+            let tensors = self.engine.tensors(recipe.ema.is_some()).await?;
+            self.best.insert(place, tensors);
+            self.best.truncate(kept);
+        }
+        self.standing
+            .plateau
+            .observe(&recipe.schedule, judgement.map_or(0.0, |judgement| judgement.loss));
+        let sum = std::mem::take(&mut self.standing.sum);
+        let is_enough = recipe
+            .patience
+            .is_some_and(|patience| self.standing.watch.waited >= patience);
+        let epochs = self.plan.phases.get(phase).map_or(0, |phase| phase.epochs);
+        let ends_phase = epoch + 1 >= epochs || is_enough;
+        let position = &mut self.standing.position;
+        position.step = 0;
+        position.epoch += 1;
+        if ends_phase {
+            position.epoch = 0;
+            position.phase += 1;
+            self.begin_phase();
+        }
+        Ok(EpochEnd {
+            phase,
+            epoch: number,
+            loss: sum.losses / sum.steps.max(1) as f64,
+            is_best: place == Some(0),
+            ends_phase,
+        })
+    }
+
+    /// Tells the engine what trains now.
+    fn begin_phase(&mut self) {
+        self.standing.watch.waited = 0;
+        self.standing.plateau = PlateauState::default();
+        if let Some(phase) = self.plan.phases.get(self.standing.position.phase) {
+            self.engine.learns(&phase.learning);
+        }
+    }
+
+    /// The networks of the best epochs, the best first.
+    pub fn best(&self) -> impl Iterator<Item = (usize, Judgement, &Tensors)> {
+        let best = self.standing.watch.best.iter().zip(&self.best);
+        best.map(|((epoch, judgement), tensors)| (*epoch, *judgement, tensors))
+    }
+
+    /// All that is needed to go on later.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails, or a loss is no number.
+    pub async fn state(&mut self) -> Result<TrainerState, TuneError> {
+        self.losses().await?;
+        let engine = self.engine.state().await?;
+        let mut standing = self.standing.clone();
+        standing.steps.clone_from(&engine.steps);
+        Ok(TrainerState {
+            standing,
+            engine,
+            best: self.best.clone(),
+        })
+    }
+
+    /// Goes back to a state of a training with the same plan, examples and seed.
+    ///
+    /// # Errors
+    ///
+    /// When the state is of another network, or no state of such a training.
+    pub fn restore(&mut self, state: TrainerState) -> Result<(), TuneError> {
+        let TrainerState {
+            standing,
+            mut engine,
+            best,
+        } = state;
+        let Position {
+            phase, epoch, step, ..
+        } = standing.position;
+        let epochs = self.plan.phases.get(phase).map(|phase| phase.epochs);
+        let is_within = match epochs {
+            Some(epochs) => epoch < epochs && step <= self.steps_per_epoch(),
+            None => phase == self.plan.phases.len(),
+        };
+        if !is_within || best.len() != standing.watch.best.len() {
+            return Err(WrongState("it stands where this training has no step".to_owned()).into());
+        }
+        engine.steps.clone_from(&standing.steps);
+        if let Some(phase) = self.plan.phases.get(phase) {
+            self.engine.learns(&phase.learning);
+        }
+        self.engine.restore(&engine)?;
+        self.standing = standing;
+        self.best = best;
+        Ok(())
+    }
+}
