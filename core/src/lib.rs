@@ -33,5 +33,5 @@ mod program;
 pub mod train;
 
 pub use rekindle_networks::{
-    backbone, graph, head, image, inspect, postprocess, preprocess, random, task, weights,
+    backbone, graph, head, image, inspect, parts, postprocess, preprocess, random, task, weights,
 };

@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, find};
 use rekindle_core::graph::Graph;
 use rekindle_core::head::HeadKind;
-use rekindle_core::inspect::Freezing;
 use rekindle_core::model::{ModelCard, whole_graph};
+use rekindle_core::parts::Freezing;
 
 use crate::cli::{InspectArgs, PictureArgs};
 use crate::models;
@@ -20,7 +20,7 @@ pub struct Inspected {
     pub card: Option<ModelCard>,
     /// The whole of it, head included.
     pub graph: Graph,
-    /// Which layers train.
+    /// Which parameters train.
     pub freezing: Freezing,
 }
 

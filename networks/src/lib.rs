@@ -15,6 +15,7 @@ pub mod image;
 pub mod inspect;
 pub mod model;
 mod onnx;
+pub mod parts;
 pub mod postprocess;
 pub mod preprocess;
 pub mod random;

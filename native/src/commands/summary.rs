@@ -112,26 +112,19 @@ fn stages(inspected: &Inspected) -> Vec<StageRow> {
     for (index, layer) in graph.layers().iter().enumerate() {
         let row = &mut rows[graph.stage_of_layer(LayerId(index))];
         row.params += layer.parameter_count();
-        if inspected.freezing.trains(index) {
-            row.trainable += layer.parameter_count();
-        }
+        row.trainable += inspected.freezing.trainable(layer);
     }
     rows
 }
 
 fn parameters(inspected: &Inspected) -> Vec<ParameterRow> {
-    let layers = inspected.graph.layers().iter().enumerate();
+    let layers = inspected.graph.layers().iter();
     layers
-        .flat_map(|(index, layer)| {
-            let trainable = inspected.freezing.trains(index);
-            layer
-                .parameters()
-                .into_iter()
-                .map(move |(name, shape)| ParameterRow {
-                    name,
-                    shape,
-                    trainable,
-                })
+        .flat_map(|layer| layer.parameters())
+        .map(|(name, shape)| ParameterRow {
+            trainable: inspected.freezing.trains_tensor(&name),
+            name,
+            shape,
         })
         .collect()
 }

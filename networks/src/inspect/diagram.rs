@@ -3,16 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::Freezing;
 use super::summary::grouped;
 use crate::graph::{Graph, LayerId};
+use crate::parts::Freezing;
 
 /// What a drawing is told beside the network.
 #[derive(Debug, Clone, Copy)]
 pub struct Diagram<'a> {
     /// The title.
     pub title: &'a str,
-    /// Which layers train.
+    /// Which parameters train.
     pub freezing: &'a Freezing,
 }
 
@@ -143,9 +143,7 @@ fn boxed(graph: &Graph, index: usize, freezing: &Freezing) -> Boxed {
     for (layer, spec) in graph.layers().iter().enumerate() {
         if graph.stage_of_layer(LayerId(layer)) == index {
             params += spec.parameter_count();
-            if freezing.trains(layer) {
-                trainable += spec.parameter_count();
-            }
+            trainable += freezing.trainable(spec);
         }
     }
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();

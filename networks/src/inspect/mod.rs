@@ -3,10 +3,8 @@
 //! All of it is read off the [`crate::graph::Graph`]: nothing here knows a family.
 
 mod diagram;
-mod freezing;
 pub mod onnx;
 mod summary;
 
 pub use diagram::{Diagram, diagram};
-pub use freezing::{Freezing, UnknownPart};
 pub use summary::{Row, Summary, grouped};

@@ -5,8 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::Freezing;
-use crate::graph::Graph;
+use crate::graph::{Graph, LayerSpec};
+use crate::parts::Freezing;
 
 /// One module of the network, in the order of the forward pass.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -68,13 +68,7 @@ impl Summary {
                     continue;
                 };
                 let layers = node.op.layers();
-                let count = |trains_only: bool| -> usize {
-                    layers
-                        .iter()
-                        .filter(|layer| !trains_only || freezing.trains(layer.0))
-                        .map(|layer| graph.layers()[layer.0].parameter_count())
-                        .sum()
-                };
+                let specs = || layers.iter().map(|layer| &graph.layers()[layer.0]);
                 let mut output = vec![batch];
                 output.extend(&node.shape);
                 outputs += output.iter().product::<usize>();
@@ -83,17 +77,14 @@ impl Summary {
                     name: node.name.clone(),
                     stage: stage.name.clone(),
                     output,
-                    params: count(false),
-                    trainable: count(true),
+                    params: specs().map(LayerSpec::parameter_count).sum(),
+                    trainable: specs().map(|layer| freezing.trainable(layer)).sum(),
                     macs: graph.node_macs(node),
                 });
             }
         }
-        let layers = graph.layers().iter().enumerate();
-        let trainable_params = layers
-            .filter(|(index, _)| freezing.trains(*index))
-            .map(|(_, layer)| layer.parameter_count())
-            .sum();
+        let layers = graph.layers().iter();
+        let trainable_params = layers.map(|layer| freezing.trainable(layer)).sum();
         let total_params = graph.parameter_count();
         let input = graph.input().to_vec();
         let input_mb = (input.iter().product::<usize>() * batch) as f64 * BYTES / MEGABYTE;
