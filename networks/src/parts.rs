@@ -215,6 +215,14 @@ impl Freezing {
         Self::of(graph, parameters.map(|(name, _)| name).collect())
     }
 
+    /// Everything trains but what stands before a stage.
+    pub fn before(graph: &Graph, stage: usize) -> Self {
+        let layers = graph.layers().iter().enumerate();
+        let behind = layers.filter(|(layer, _)| graph.stage_of_layer(LayerId(*layer)) >= stage);
+        let parameters = behind.flat_map(|(_, layer)| layer.parameters());
+        Self::of(graph, parameters.map(|(name, _)| name).collect())
+    }
+
     /// Freezes a part, said as in [`Part::find`].
     ///
     /// # Errors

@@ -8,7 +8,9 @@ use rekindle_core::device::DeviceError;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::random::Random;
-use rekindle_core::train::{Classifier, Sgd, SgdConfig};
+use rekindle_core::tune::{
+    Aims, Descent, Draws, Engine as _, Given, Labels, Optimizer, Rate, Stepwise,
+};
 use rekindle_core::weights::Generated;
 use rekindle_tests::{relative_error, test_adapter};
 
@@ -46,13 +48,38 @@ fn large_batches_are_answered_in_parts_and_trained_on_or_refused() {
     assert!(error < 1e-4, "{error:.1e}");
 
     // A step needs the whole batch: batch norm does.
-    let labels: Vec<usize> = (0..photos.len()).collect();
-    let mut sgd = Sgd::new(SgdConfig {
-        momentum: 0.0,
-        weight_decay: 0.0,
-    });
-    let mut classifier = Classifier::of(&frozen, 0);
-    let step = classifier.step(&frozen, &photos, &labels, &mut sgd, 0.1);
+    let images: Vec<usize> = (0..photos.len()).collect();
+    let classes = frozen.card.classes.len();
+    let aims = Aims {
+        labels: Labels::Classes(images.clone()),
+        answers: classes,
+        weights: vec![1.0; classes],
+        smoothing: 0.0,
+    };
+    let rate = Rate {
+        rate: 0.1,
+        decays: false,
+    };
+    let names = frozen.graph().tensors();
+    let rates = names.map(|(name, _)| (name, rate)).collect();
+    let mut engine = Stepwise::new(frozen.network().clone(), &open.device);
+    let step = async {
+        let goal = aims.goal(&images, &[&images], None);
+        let draws = Draws {
+            seed: 0,
+            batch: 0,
+            mix: None,
+        };
+        engine.accumulate(Given::images(frozen.batch(&photos)), &goal, &draws);
+        engine.descend(&Descent {
+            optimizer: &Optimizer::ADAMW,
+            rates: &rates,
+            factor: 1.0,
+            momentum: None,
+            clip: None,
+        });
+        engine.losses().await.map(|losses| losses[0])
+    };
     match pollster::block_on(step) {
         Ok(loss) => assert!(
             loss.is_finite() && limits.max_binding > 128 << 20,

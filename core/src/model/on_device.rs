@@ -101,6 +101,21 @@ impl Model {
         }
     }
 
+    /// The same network with other numbers, as [`Contents::with_tensors`].
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    pub fn with_tensors(&self, tensors: &Tensors) -> Self {
+        Self {
+            contents: self.contents.with_tensors(tensors),
+            device: self.device.clone(),
+            frozen: Frozen::of(self.frozen.precision()),
+            #[cfg(feature = "burn")]
+            steps: Steps::default(),
+        }
+    }
+
     /// Chooses how answers and features are computed from now on; training stays in full precision.
     ///
     /// # Errors

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device, Gradients, Tensor, Transaction};
+use burn::tensor::{DType, Device, Tensor, Transaction};
 use thiserror::Error;
 
 use crate::device::DeviceError;

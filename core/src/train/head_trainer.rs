@@ -154,8 +154,8 @@ impl HeadTrainer {
     /// # Errors
     ///
     /// When the device fails to hand it over.
-    pub async fn state(&self) -> Result<TrainState, TrainError> {
-        Ok(match &self.inner {
+    pub async fn state(&mut self) -> Result<TrainState, TrainError> {
+        Ok(match &mut self.inner {
             Inner::Linear(solver) => TrainState::Linear(solver.state()),
             Inner::Mlp(trainer, _) => TrainState::Mlp(trainer.state().await?),
         })

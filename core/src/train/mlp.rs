@@ -1,21 +1,23 @@
 //! Training the two-layer head on cached features.
 
+use std::collections::BTreeMap;
 use std::f64::consts::PI;
-use std::sync::Arc;
 
-use burn::tensor::activation::log_softmax;
 use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::adamw::{AdamW, AdamWConfig, Moments};
 use super::features::Examples;
 use super::recipe::MlpRecipe;
 use crate::device::DeviceError;
 use crate::graph::{Graph, LayerKind, Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
-use crate::network::{Batch, Chance, Network};
+use crate::network::{Batch, Network};
 use crate::random::Random;
+use crate::tune::{
+    Descent, Draws, Engine as _, EngineState, Given, Goal, Loss, Optimizer, Rate, Stepwise,
+    WrongState,
+};
 use crate::weights::{Tensors, state_dict};
 
 /// What one step brought.
@@ -46,8 +48,11 @@ pub enum MlpError {
         epoch: usize,
     },
     /// A state of another training.
-    #[error("this state does not belong to this training: {0}")]
-    State(String),
+    #[error(transparent)]
+    State(#[from] WrongState),
+    /// A head that cannot be.
+    #[error("there is no such head: {0}")]
+    Head(String),
     /// Nothing to train on.
     #[error("there is nothing to train on: {0}")]
     Empty(&'static str),
@@ -58,8 +63,7 @@ pub enum MlpError {
 pub struct MlpState {
     step: usize,
     losses: Vec<f32>,
-    tensors: Tensors,
-    moments: Moments,
+    engine: EngineState,
 }
 
 /// Trains a two-layer head, a batch a step.
@@ -67,15 +71,16 @@ pub struct MlpState {
 /// The order in which images are taken, of those in the examples' order, and what dropout drops follow from the
 /// seed and the step alone, so a training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
 pub struct MlpTrainer {
-    head: Network,
-    optimiser: AdamW,
+    engine: Stepwise,
+    rates: BTreeMap<String, Rate>,
     recipe: MlpRecipe,
     examples: Examples,
     class_weights: Vec<f32>,
     seed: u64,
     step: usize,
     device: Device,
-    losses: Vec<Tensor<1>>,
+    /// Those of this epoch that have been read.
+    losses: Vec<f32>,
 }
 
 impl MlpTrainer {
@@ -104,16 +109,18 @@ impl MlpTrainer {
         let graph = sketch([examples.width], &Options::default(), |features| {
             kind.on_features(slot, features, classes).stage("head")
         });
-        let graph = graph.map_err(|error| MlpError::State(error.to_string()))?;
+        let graph = graph.map_err(|error| MlpError::Head(error.to_string()))?;
         let start = initial(&graph, &mut Random::new(seed));
-        let head = network(graph, &start, device)?;
-        let adamw = AdamWConfig {
-            weight_decay: recipe.weight_decay,
-            ..AdamWConfig::default()
+        let rate = Rate {
+            rate: recipe.rate,
+            decays: true,
         };
+        let rates = start.keys().map(|name| (name.clone(), rate)).collect();
+        let head = Network::new(graph, &state_dict([&start]), device);
+        let head = head.map_err(|error| MlpError::Head(error.to_string()))?;
         Ok(Self {
-            head,
-            optimiser: AdamW::new(adamw),
+            engine: Stepwise::new(head, device),
+            rates,
             recipe,
             examples,
             class_weights,
@@ -155,19 +162,28 @@ impl MlpTrainer {
         let (epoch, index) = (self.step / per_epoch, self.step % per_epoch);
         if !self.is_done() {
             let rows = self.batch_rows(epoch, index, per_epoch);
-            let (features, targets, total) = self.tensors(&rows);
-            let logits = self.logits(features);
-            let loss = (log_softmax(logits, 1) * targets).sum() * (-1.0 / f64::from(total));
-            let gradients = loss.backward();
-            self.losses.push(loss.without_autodiff());
+            // What is dropped follows from the seed and the step, so that it repeats after a restore.
+            let draws = Draws {
+                seed: self.seed,
+                batch: self.step as u64,
+                mix: None,
+            };
+            self.engine
+                .accumulate(self.given(&rows), &self.goal(&rows), &draws);
             let progress = self.step as f64 / self.steps() as f64;
-            let rate = self.recipe.rate * 0.5 * (1.0 + (PI * progress).cos());
-            self.optimiser.step(&mut self.head, &gradients, rate);
+            let optimizer = Optimizer::ADAMW.with_weight_decay(self.recipe.weight_decay);
+            self.engine.descend(&Descent {
+                optimizer: &optimizer,
+                rates: &self.rates,
+                factor: 0.5 * (1.0 + (PI * progress).cos()),
+                momentum: None,
+                clip: None,
+            });
             self.step += 1;
         }
         let finished = self.step / per_epoch;
-        let loss = match (self.step % per_epoch, self.losses.is_empty()) {
-            (0, false) => Some(self.epoch_loss(epoch).await?),
+        let loss = match self.step % per_epoch {
+            0 => self.epoch_loss(epoch).await?,
             _ => None,
         };
         Ok(MlpProgress {
@@ -178,27 +194,14 @@ impl MlpTrainer {
         })
     }
 
-    /// Logits in training: batch norms use and take in the batch's statistics, and what is dropped follows from the
-    /// seed and the step, so that it repeats after a restore.
-    fn logits(&mut self, features: Tensor<2>) -> Tensor<2> {
-        let mut chance = Chance::at(self.seed, self.step as u64);
-        let wanted = [self.head.graph().output()];
-        let given = [(0, Batch::Features(features))];
-        let made = self.head.train(given, &wanted, &mut chance);
-        match made.map(|mut made| made.pop()) {
-            Ok(Some(logits)) => logits.features(),
-            other => unreachable!("logits follow from the features: {other:?}"),
-        }
-    }
-
-    /// One read for a whole epoch's losses.
-    async fn epoch_loss(&mut self, epoch: usize) -> Result<f32, MlpError> {
-        let losses = read_scalars(std::mem::take(&mut self.losses)).await?;
+    /// One read for a whole epoch's losses; their mean, if there are any.
+    async fn epoch_loss(&mut self, epoch: usize) -> Result<Option<f32>, MlpError> {
+        self.losses.extend(self.engine.losses().await?);
+        let losses = std::mem::take(&mut self.losses);
         let loss = losses.iter().sum::<f32>() / losses.len() as f32;
-        if loss.is_finite() {
-            Ok(loss)
-        } else {
-            Err(MlpError::Diverged { loss, epoch })
+        match losses.is_empty() || loss.is_finite() {
+            true => Ok((!losses.is_empty()).then_some(loss)),
+            false => Err(MlpError::Diverged { loss, epoch }),
         }
     }
 
@@ -216,27 +219,34 @@ impl MlpTrainer {
         order[start..end].to_vec()
     }
 
-    /// Features, weighted one-hot targets, and the sum of the weights.
-    fn tensors(&self, rows: &[usize]) -> (Tensor<2>, Tensor<2>, f32) {
-        let (width, classes) = (self.examples.width, self.class_weights.len());
-        let mut features = Vec::with_capacity(rows.len() * width);
-        let mut targets = vec![0.0_f32; rows.len() * classes];
+    /// The features of some rows, on the device.
+    fn given(&self, rows: &[usize]) -> Given {
+        let width = self.examples.width;
+        let each = rows.iter();
+        let features = each.flat_map(|row| &self.examples.features[row * width..][..width]);
+        let features = TensorData::new(features.copied().collect(), [rows.len(), width]);
+        Given {
+            value: 0,
+            batch: Batch::Features(Tensor::from_data(features, &self.device)),
+        }
+    }
+
+    /// What they are: the loss is a mean, weighted as their classes are.
+    fn goal(&self, rows: &[usize]) -> Goal {
+        let classes = self.class_weights.len();
+        let mut wanted = vec![0.0_f32; rows.len() * classes];
         let mut total = 0.0;
-        for (position, &row) in rows.iter().enumerate() {
-            features.extend_from_slice(&self.examples.features[row * width..(row + 1) * width]);
-            let label = self.examples.labels[row];
-            targets[position * classes + label] = self.class_weights[label];
+        for (row, &example) in wanted.chunks_exact_mut(classes).zip(rows) {
+            let label = self.examples.labels[example];
+            row[label] = self.class_weights[label];
             total += self.class_weights[label];
         }
-        let device = self.device.clone().autodiff();
-        let tensor = |values, columns: usize| {
-            Tensor::<2>::from_data(TensorData::new(values, [rows.len(), columns]), &device)
-        };
-        (
-            tensor(features, width),
-            tensor(targets, classes),
-            total.max(f32::MIN_POSITIVE),
-        )
+        Goal {
+            loss: Loss::CrossEntropy,
+            wanted,
+            answers: classes,
+            share: 1.0 / f64::from(total.max(f32::MIN_POSITIVE)),
+        }
     }
 
     /// The head's numbers as they stand, under their names in the network's state_dict.
@@ -245,7 +255,7 @@ impl MlpTrainer {
     ///
     /// When the device fails to hand them over.
     pub async fn head(&self) -> Result<Tensors, DeviceError> {
-        self.head.tensors().await
+        self.engine.tensors(false).await
     }
 
     /// All that is needed to go on later.
@@ -253,12 +263,12 @@ impl MlpTrainer {
     /// # Errors
     ///
     /// When the device fails to hand it over.
-    pub async fn state(&self) -> Result<MlpState, MlpError> {
+    pub async fn state(&mut self) -> Result<MlpState, MlpError> {
+        self.losses.extend(self.engine.losses().await?);
         Ok(MlpState {
             step: self.step,
-            losses: read_scalars(self.losses.clone()).await?,
-            tensors: self.head.tensors().await?,
-            moments: self.optimiser.moments().await?,
+            losses: self.losses.clone(),
+            engine: self.engine.state().await?,
         })
     }
 
@@ -268,41 +278,11 @@ impl MlpTrainer {
     ///
     /// When the state is of a head of another shape.
     pub fn restore(&mut self, state: &MlpState) -> Result<(), MlpError> {
-        let graph = self.head.graph();
-        let fits = |(name, shape): (String, Vec<usize>)| {
-            state
-                .tensors
-                .get(&name)
-                .is_some_and(|(found, _)| *found == shape)
-        };
-        if !graph.tensors().all(fits) {
-            return Err(MlpError::State(
-                "its tensors are of another shape".to_owned(),
-            ));
-        }
-        let head = network(Arc::clone(graph), &state.tensors, &self.device)?;
-        let config = AdamWConfig {
-            weight_decay: self.recipe.weight_decay,
-            ..AdamWConfig::default()
-        };
-        self.optimiser = AdamW::resume(config, state.step, &state.moments, &self.device);
-        let loss = |&loss: &f32| Tensor::from_data(TensorData::new(vec![loss], [1]), &self.device);
-        self.losses = state.losses.iter().map(loss).collect();
-        self.head = head;
+        self.engine.restore(&state.engine)?;
+        self.losses.clone_from(&state.losses);
         self.step = state.step;
         Ok(())
     }
-}
-
-/// The head of these tensors, ready to train.
-fn network(
-    graph: impl Into<Arc<Graph>>,
-    tensors: &Tensors,
-    device: &Device,
-) -> Result<Network, MlpError> {
-    let network = Network::new(graph, &state_dict([tensors]), device);
-    let network = network.map_err(|error| MlpError::State(error.to_string()))?;
-    Ok(network.trainable())
 }
 
 /// What the head starts from, as PyTorch initialises it: `torch.nn.Linear` draws weights and biases alike
@@ -332,16 +312,4 @@ fn initial(graph: &Graph, random: &mut Random) -> Tensors {
         }
     }
     tensors
-}
-
-async fn read_scalars(scalars: Vec<Tensor<1>>) -> Result<Vec<f32>, DeviceError> {
-    if scalars.is_empty() {
-        return Ok(Vec::new());
-    }
-    let all = Tensor::cat(scalars, 0);
-    let data = all
-        .into_data_async()
-        .await
-        .map_err(DeviceError::execution)?;
-    Ok(data.iter::<f32>().collect())
 }

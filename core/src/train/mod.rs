@@ -5,11 +5,7 @@
 //! `HeadTrainer` is the state machine over both: no clock, no files, every read async. Shells own
 //! loops, progress and signals.
 
-#[cfg(feature = "burn")]
-mod adamw;
 mod class_weights;
-#[cfg(feature = "burn")]
-mod classifier;
 mod error;
 mod features;
 mod fitted;
@@ -22,16 +18,10 @@ pub mod logistic;
 pub mod mlp;
 mod photo_space;
 mod recipe;
-#[cfg(feature = "burn")]
-mod sgd;
 mod split;
 mod validate;
 
-#[cfg(feature = "burn")]
-pub use adamw::{AdamW, AdamWConfig};
 pub use class_weights::{ClassWeightError, ClassWeights};
-#[cfg(feature = "burn")]
-pub use classifier::Classifier;
 pub use error::TrainError;
 pub use features::{Examples, FeatureCache, FeatureError};
 pub use fitted::Fitted;
@@ -41,7 +31,5 @@ pub use head_trainer::{HeadTrainer, TrainProgress, TrainState, evaluate, fit};
 pub use linear::LinearTrainer;
 pub use photo_space::{FoldFits, FoldProgress, HeadFit, PhotoSpace};
 pub use recipe::{HeadRecipe, LinearRecipe, MlpRecipe};
-#[cfg(feature = "burn")]
-pub use sgd::{Sgd, SgdConfig};
 pub use split::{Split, SplitError, each_alone, stratified_folds, stratified_split};
 pub use validate::{HeldOut, cross_validate, judge};

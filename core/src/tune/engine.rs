@@ -122,7 +122,7 @@ pub trait Engine {
 }
 
 /// What an engine needs to go on, on the host.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineState {
     /// The network's tensors.
     pub tensors: Tensors,

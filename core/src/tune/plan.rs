@@ -99,14 +99,7 @@ fn usual(recipe: &Recipe, graph: &Graph) -> Result<Vec<Phase>, PlanError> {
     let each = from.into_iter().enumerate().map(|(index, stage)| {
         // The first phases are the shorter ones where they do not come out even, but none is empty.
         let epochs = (recipe.epochs * (index + 1) / phases - recipe.epochs * index / phases).max(1);
-        let trains = |layer: usize| graph.stage_of_layer(LayerId(layer)) >= stage;
-        let mut freezing = Freezing::none(graph).freeze(graph, "all")?;
-        for (index, layer) in graph.layers().iter().enumerate() {
-            if trains(index) && !layer.parameters().is_empty() {
-                freezing = freezing.unfreeze_layer(index);
-            }
-        }
-        phase(recipe, graph, freezing, epochs, recipe.lr)
+        phase(recipe, graph, Freezing::before(graph, stage), epochs, recipe.lr)
     });
     each.collect()
 }

@@ -87,17 +87,6 @@ pub struct EpochEnd {
     pub ends_phase: bool,
 }
 
-/// A network's numbers at the end of an epoch that is worth keeping.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Best {
-    /// The epoch, counted over all phases from 0.
-    pub epoch: usize,
-    /// How good it was.
-    pub judgement: Judgement,
-    /// The network's tensors.
-    pub tensors: Tensors,
-}
-
 /// The sum of losses since an epoch began, read back so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Sum {
@@ -136,6 +125,8 @@ pub struct Trainer<E> {
     aims: Aims,
     seed: u64,
     standing: Standing,
+    /// The steps of the epoch that it is in.
+    epoch: Vec<Vec<Vec<Shown>>>,
     /// The networks of the best epochs, in the order of [`Watch::best`].
     best: Vec<Tensors>,
 }
@@ -152,6 +143,7 @@ impl<E: Engine> Trainer<E> {
             aims,
             seed,
             standing: Standing::default(),
+            epoch: Vec::new(),
             best: Vec::new(),
         };
         trainer.begin_phase();
@@ -190,17 +182,10 @@ impl<E: Engine> Trainer<E> {
 
     /// What it wants next.
     pub fn wanted(&self) -> Wanted {
-        let Some(phase) = self.phase() else {
-            return Wanted::Nothing;
-        };
-        let Position { epoch, step, .. } = self.standing.position;
-        match step == self.steps_per_epoch() {
-            true => Wanted::Judgement,
-            false => {
-                debug_assert!(epoch < phase.epochs);
-                let mut steps = self.steps_of(epoch);
-                Wanted::Step(steps.swap_remove(step))
-            }
+        match (self.phase(), self.epoch.get(self.standing.position.step)) {
+            (None, _) => Wanted::Nothing,
+            (Some(_), Some(step)) => Wanted::Step(step.clone()),
+            (Some(_), None) => Wanted::Judgement,
         }
     }
 
@@ -371,6 +356,8 @@ impl<E: Engine> Trainer<E> {
             position.epoch = 0;
             position.phase += 1;
             self.begin_phase();
+        } else {
+            self.begin_epoch();
         }
         Ok(EpochEnd {
             phase,
@@ -388,6 +375,15 @@ impl<E: Engine> Trainer<E> {
         if let Some(phase) = self.plan.phases.get(self.standing.position.phase) {
             self.engine.learns(&phase.learning);
         }
+        self.begin_epoch();
+    }
+
+    /// Puts the examples of the epoch in their order.
+    fn begin_epoch(&mut self) {
+        self.epoch = match self.phase() {
+            Some(_) => self.steps_of(self.standing.position.epoch),
+            None => Vec::new(),
+        };
     }
 
     /// The networks of the best epochs, the best first.
@@ -442,6 +438,7 @@ impl<E: Engine> Trainer<E> {
         self.engine.restore(&engine)?;
         self.standing = standing;
         self.best = best;
+        self.begin_epoch();
         Ok(())
     }
 }

@@ -9,7 +9,9 @@ use rekindle_core::image::RgbImage;
 use rekindle_core::kernels;
 use rekindle_core::model::{Model, whole_graph};
 use rekindle_core::random::Random;
-use rekindle_core::train::{Classifier, Sgd, SgdConfig};
+use rekindle_core::tune::{
+    Aims, Descent, Draws, Engine as _, Given, Labels, Optimizer, Rate, Stepwise,
+};
 use serde::Serialize;
 
 use crate::cli::{BenchArgs, KernelChoice};
@@ -371,15 +373,44 @@ fn training(
     context: &Context,
 ) -> anyhow::Result<Training> {
     let classes = model.card.classes.len();
-    let labels: Vec<usize> = (0..crops.len()).map(|image| image % classes).collect();
-    let mut classifier = Classifier::of(model, 0);
-    let mut sgd = Sgd::new(SgdConfig {
+    let images: Vec<usize> = (0..crops.len()).collect();
+    let aims = Aims {
+        labels: Labels::Classes(images.iter().map(|image| image % classes).collect()),
+        answers: classes,
+        weights: vec![1.0; classes],
+        smoothing: 0.0,
+    };
+    let goal = aims.goal(&images, &[&images], None);
+    let optimizer = Optimizer::Sgd {
         momentum: 0.9,
+        nesterov: false,
         weight_decay: 1e-4,
-    });
+    };
+    // A rate of nothing: the numbers stay harmless, the work is the same.
+    let rate = Rate {
+        rate: 0.0,
+        decays: true,
+    };
+    let names = model.graph().tensors();
+    let rates = names.map(|(name, _)| (name, rate)).collect();
+    let mut engine = Stepwise::new(model.network().clone(), model.device());
+    let mut batch = 0;
     let step = || -> anyhow::Result<()> {
-        // A rate of nothing: the numbers stay harmless, the work is the same.
-        pollster::block_on(classifier.step(model, crops, &labels, &mut sgd, 0.0))?;
+        let draws = Draws {
+            seed: 0,
+            batch,
+            mix: None,
+        };
+        batch += 1;
+        engine.accumulate(Given::images(model.batch(crops)), &goal, &draws);
+        engine.descend(&Descent {
+            optimizer: &optimizer,
+            rates: &rates,
+            factor: 1.0,
+            momentum: None,
+            clip: None,
+        });
+        pollster::block_on(engine.losses())?;
         Ok(())
     };
     let (first, seconds) = timed(args.runs, context, step, || Ok(()))?;

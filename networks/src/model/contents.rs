@@ -363,6 +363,30 @@ impl Contents {
         }
     }
 
+    /// The same network with other numbers: those of a training. What photos it was trained on is for the caller to say.
+    ///
+    /// # Panics
+    ///
+    /// When they are not all of the network's tensors.
+    pub fn with_tensors(&self, tensors: &Tensors) -> Self {
+        let of = |is_head: bool| -> Arc<Tensors> {
+            let named = self.graph.tensors_of(is_head).map(|(name, shape)| {
+                let found = tensors.get(&name).cloned();
+                assert!(
+                    found.as_ref().is_some_and(|(found, _)| *found == shape),
+                    "'{name}' of the trained network"
+                );
+                found.map(|tensor| (name, tensor))
+            });
+            Arc::new(named.flatten().collect())
+        };
+        Self {
+            backbone: of(false),
+            head: of(true),
+            ..self.clone()
+        }
+    }
+
     /// The same network and numbers for images of this height and width; nothing if some of the numbers belong to
     /// one size, as learnt positions do. How photos are prepared stays as it was.
     ///
