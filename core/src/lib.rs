@@ -31,6 +31,7 @@ pub mod network;
 mod operations;
 mod program;
 pub mod train;
+pub mod tune;
 
 pub use rekindle_networks::{
     backbone, graph, head, image, inspect, parts, postprocess, preprocess, random, task, weights,
