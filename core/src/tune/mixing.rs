@@ -142,6 +142,17 @@ mod tests {
     }
 
     #[test]
+    fn boxes_and_shares_are_torchvisions() {
+        let cases = crate::tune::fixture::fixture().cutmix;
+        assert!(cases.len() > 40);
+        for case in cases {
+            let mix = Mix::cut(case.share, case.centre, case.height, case.width);
+            assert_eq!(mix.area, Some(case.area));
+            assert!((mix.share - case.corrected).abs() < 1e-11, "{mix:?}");
+        }
+    }
+
+    #[test]
     fn mixup_and_cutmix_take_turns_where_both_are_on() {
         let mut random = Random::new(9);
         let draw =
