@@ -5,7 +5,7 @@ use std::io;
 
 use rekindle_core::backbone::{UnknownArchitecture, UnsupportedInput, find};
 use rekindle_core::device::DeviceError;
-use rekindle_core::inspect::UnknownPart;
+use rekindle_core::parts::UnknownPart;
 use rekindle_core::inspect::onnx::OnnxError;
 use rekindle_core::model::{Cause, ModelError};
 use rekindle_core::task::Task;

@@ -6,29 +6,6 @@ use thiserror::Error;
 
 use crate::graph::{Graph, LayerId, LayerSpec};
 
-/// The parameters that a word means.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Their names, as the state_dict has them.
-    pub tensors: BTreeSet<String>,
-    /// How exactly the word says it.
-    pub precision: Precision,
-}
-
-/// How exactly a word says which parameters it means: where two words mean the same parameter, the more exact one
-/// decides its rate.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Precision {
-    /// The whole network: `all`.
-    Whole,
-    /// `backbone` or `head`.
-    Half,
-    /// A stage.
-    Stage,
-    /// The beginning of names, or a pattern of so many characters besides the stars.
-    Name(usize),
-}
-
 /// A word that means no parameter.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 pub enum UnknownPart {
@@ -70,54 +47,46 @@ pub enum UnknownPart {
     },
 }
 
-impl Part {
-    /// The parameters that `word` means:
-    ///
-    /// - `all`
-    /// - `backbone`: every stage before the head, and the adapter in front of them
-    /// - `head`
-    /// - a stage's name, such as `layer4`
-    /// - `adapter`: the convolution in front of the network that turns one channel into three
-    /// - what parameters' names begin with, up to a dot: `classifier.3`, `layer4.1.conv2.weight`
-    /// - a pattern, in which `*` stands for any characters, dots among them: the parameters whose whole names fit it
-    ///   (`*.bn1.*`, `layer4.*.bias`), and those of stages whose names do (`encoder_layer_1*`)
-    ///
-    /// A layer that serves several steps is one layer, of the first stage that it serves.
-    ///
-    /// # Errors
-    ///
-    /// When that is no parameter at all.
-    pub fn find(graph: &Graph, word: &str) -> Result<Self, UnknownPart> {
-        let head = graph.backbone_stages();
-        let stage = graph.stages().iter().position(|stage| stage.name == word);
-        let is_pattern = word.contains('*');
-        let precision = match word {
-            "all" => Precision::Whole,
-            "backbone" | "head" => Precision::Half,
-            _ if stage.is_some() => Precision::Stage,
-            _ => Precision::Name(word.chars().filter(|&letter| letter != '*').count()),
-        };
-        let mut tensors = BTreeSet::new();
-        for (index, layer) in graph.layers().iter().enumerate() {
-            let at = graph.stage_of_layer(LayerId(index));
-            for (tensor, _) in layer.parameters() {
-                let is_meant = match word {
-                    "all" => true,
-                    "backbone" => at < head,
-                    "head" => at >= head,
-                    _ if stage.is_some() => Some(at) == stage,
-                    _ if is_pattern => fits(word, &tensor) || fits(word, &graph.stages()[at].name),
-                    _ => begins(&layer.name, word) || begins(&tensor, word),
-                };
-                if is_meant {
-                    tensors.insert(tensor);
-                }
+/// The parameters that `word` means, by name:
+///
+/// - `all`
+/// - `backbone`: every stage before the head, and the adapter in front of them
+/// - `head`
+/// - a stage's name, such as `layer4`
+/// - `adapter`: the convolution in front of the network that turns one channel into three
+/// - what parameters' names begin with, up to a dot: `classifier.3`, `layer4.1.conv2.weight`
+/// - a pattern, in which `*` stands for any characters, dots among them: the parameters whose whole names fit it
+///   (`*.bn1.*`, `layer4.*.bias`), and those of stages whose names do (`encoder_layer_1*`)
+///
+/// A layer that serves several steps is one layer, of the first stage that it serves.
+///
+/// # Errors
+///
+/// When that is no parameter at all.
+pub fn meant(graph: &Graph, word: &str) -> Result<BTreeSet<String>, UnknownPart> {
+    let head = graph.backbone_stages();
+    let stage = graph.stages().iter().position(|stage| stage.name == word);
+    let is_pattern = word.contains('*');
+    let mut tensors = BTreeSet::new();
+    for (index, layer) in graph.layers().iter().enumerate() {
+        let at = graph.stage_of_layer(LayerId(index));
+        for (tensor, _) in layer.parameters() {
+            let is_meant = match word {
+                "all" => true,
+                "backbone" => at < head,
+                "head" => at >= head,
+                _ if stage.is_some() => Some(at) == stage,
+                _ if is_pattern => fits(word, &tensor) || fits(word, &graph.stages()[at].name),
+                _ => begins(&layer.name, word) || begins(&tensor, word),
+            };
+            if is_meant {
+                tensors.insert(tensor);
             }
         }
-        if tensors.is_empty() {
-            return Err(UnknownPart::new(graph, word, stage.is_some()));
-        }
-        Ok(Self { tensors, precision })
+    }
+    match tensors.is_empty() {
+        true => Err(UnknownPart::new(graph, word, stage.is_some())),
+        false => Ok(tensors),
     }
 }
 
@@ -223,13 +192,13 @@ impl Freezing {
         Self::of(graph, parameters.map(|(name, _)| name).collect())
     }
 
-    /// Freezes a part, said as in [`Part::find`].
+    /// Freezes a part, said as in [`meant`].
     ///
     /// # Errors
     ///
     /// When the network has no such part.
     pub fn freeze(mut self, graph: &Graph, part: &str) -> Result<Self, UnknownPart> {
-        for tensor in Part::find(graph, part)?.tensors {
+        for tensor in meant(graph, part)? {
             self.tensors.remove(&tensor);
         }
         Ok(Self::of(graph, self.tensors))
@@ -241,7 +210,7 @@ impl Freezing {
     ///
     /// When the network has no such part.
     pub fn unfreeze(mut self, graph: &Graph, part: &str) -> Result<Self, UnknownPart> {
-        self.tensors.extend(Part::find(graph, part)?.tensors);
+        self.tensors.extend(meant(graph, part)?);
         Ok(Self::of(graph, self.tensors))
     }
 
@@ -292,11 +261,7 @@ mod tests {
     }
 
     fn names(graph: &Graph, word: &str) -> Vec<String> {
-        Part::find(graph, word)
-            .unwrap()
-            .tensors
-            .into_iter()
-            .collect()
+        meant(graph, word).unwrap().into_iter().collect()
     }
 
     #[test]
@@ -376,7 +341,7 @@ mod tests {
     #[test]
     fn what_means_nothing_is_told_with_what_there_is() {
         let graph = whole("resnet18");
-        let error = |graph: &Graph, word| Part::find(graph, word).unwrap_err().to_string();
+        let error = |graph: &Graph, word| meant(graph, word).unwrap_err().to_string();
         for word in ["layer9", "layer", "adapter", ""] {
             let told = error(&graph, word);
             assert!(
@@ -411,7 +376,7 @@ mod tests {
         .unwrap();
         assert_eq!(names(&graph, "adapter"), ["adapter.map.weight"]);
         assert!(names(&graph, "backbone").contains(&"adapter.map.weight".to_owned()));
-        let told = Part::find(&graph, "tail").unwrap_err().to_string();
+        let told = meant(&graph, "tail").unwrap_err().to_string();
         assert!(told.contains("head, adapter, stem,"), "{told}");
     }
 
@@ -429,7 +394,7 @@ mod tests {
         })
         .unwrap();
         assert_eq!(names(&graph, "first").len(), 3);
-        let told = Part::find(&graph, "second").unwrap_err().to_string();
+        let told = meant(&graph, "second").unwrap_err().to_string();
         assert!(told.contains("'second' holds no parameters"), "{told}");
         let frozen = Freezing::none(&graph).freeze(&graph, "first").unwrap();
         assert!(frozen.tensors().is_empty());

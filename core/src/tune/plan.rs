@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::blocks::{self, TooFew};
@@ -33,7 +32,7 @@ pub enum PlanError {
 }
 
 /// A stretch of training in which the same parts train.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Phase {
     /// What it is called where it is told: `layer4 and head`.
     pub name: String,
@@ -50,7 +49,7 @@ pub struct Phase {
 }
 
 /// The phases of a training.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Plan {
     /// What it follows.
     pub recipe: Recipe,

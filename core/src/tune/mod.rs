@@ -1,0 +1,47 @@
+//! Fine-tuning: which parts of a network train, at which rates, for how long, from what, and the trainer that does it.
+//!
+//! A [`Recipe`] met with a graph is a [`Plan`]: phases in each of which some parameters train. A [`Trainer`] follows it
+//! a step at a time over an [`Engine`], which computes gradients and moves numbers. Everything here is pure: shells
+//! bring the batches, judge epochs and keep states.
+
+mod blocks;
+mod engine;
+#[cfg(test)]
+mod fixture;
+mod labels;
+#[cfg(feature = "burn")]
+mod loss;
+mod mixing;
+mod optimizer;
+mod order;
+mod plan;
+mod rates;
+mod recipe;
+mod schedule;
+mod state;
+#[cfg(feature = "burn")]
+mod stepwise;
+mod trainer;
+mod watch;
+
+pub use blocks::{TooFew, gradual, holding_blocks, last};
+pub use engine::{
+    Descent, Draws, Engine, EngineState, Goal, Learning, Loss, WrongState,
+};
+pub use labels::{Aims, Labels};
+pub use mixing::{Mix, Mixing};
+pub use optimizer::{Number, Optimizer, Pace};
+pub use order::Sampler;
+pub use plan::{Phase, Plan, PlanError};
+pub use rates::{Rate, Rates, RatesError};
+pub use recipe::{
+    Average, Keep, NormMode, PhaseRecipe, Recipe, RecipeError, Tune, UnknownTune,
+};
+pub use schedule::{Moment, PlateauState, Schedule, Setting, Warmup};
+pub use state::StateError;
+#[cfg(feature = "burn")]
+pub use stepwise::{Given, Stepwise};
+pub use trainer::{
+    EpochEnd, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted,
+};
+pub use watch::{Judgement, Watch};
