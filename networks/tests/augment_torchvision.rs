@@ -184,7 +184,7 @@ fn parameters_are_spread_like_torchvisions() {
     recipe.check().unwrap();
     // A network that sees the whole photo: what is drawn is drawn for its size.
     let size = [draws.width, draws.height];
-    let whole = preset(draws.height).without_crop();
+    let whole = Preset::SEGMENTATION.with_size(draws.height).unwrap();
     assert_eq!(whole.placement(size).size, size);
 
     let mut found: BTreeMap<String, Vec<f64>> = BTreeMap::new();
@@ -392,7 +392,7 @@ fn trivial_augment_chooses_as_torchvision_does() {
 #[test]
 fn rand_augment_chooses_as_torchvision_does() {
     let space = fixtures().automatic.rand;
-    let (count, wide) = (3_000, preset(160).without_crop());
+    let (count, wide) = (3_000, Preset::SEGMENTATION.with_size(160).unwrap());
     let size = [224, 160];
     for magnitude in [0, 9, 14, 15, 30] {
         let rand = RandAugment {

@@ -196,11 +196,13 @@ impl Ranges {
     }
 }
 
-/// `torch.linspace(first, last, 31)` at an index: counted from the nearer end, in 32 bits.
+/// `torch.linspace(first, last, 31)` at an index: counted from the nearer end, in steps of 32 bits, rounded once.
 fn at(first: f32, last: f32, index: u32) -> f64 {
-    let step = (last - first) / (STRENGTHS - 1) as f32;
-    f64::from(match index < STRENGTHS / 2 {
-        true => first + step * index as f32,
-        false => last - step * (STRENGTHS - 1 - index) as f32,
-    })
+    let step = f64::from((last - first) / (STRENGTHS - 1) as f32);
+    let [first, last] = [first, last].map(f64::from);
+    let value = match index < STRENGTHS / 2 {
+        true => first + step * f64::from(index),
+        false => last - step * f64::from(STRENGTHS - 1 - index),
+    };
+    f64::from(value as f32)
 }
