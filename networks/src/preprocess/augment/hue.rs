@@ -17,38 +17,36 @@ pub(super) fn hue(pixels: &mut [u8], shift: f64) {
         }
         let range = f32::from(most - least);
         let saturation = (f64::from(range / f32::from(most)) * 255.0) as u8;
-        if saturation == 0 {
-            *pixel = [most; 3];
-            continue;
-        }
         let sector = &sectors[hue_of(*pixel, most, range) as usize];
         *pixel = coloured(most, shares[saturation as usize], sector);
     }
 }
 
 /// Pillow's hue of a pixel that is not grey: `most` is its greatest value, `range` that less the smallest.
+///
+/// Colours of neighbouring pixels lie anywhere, so there is nothing to branch on that a processor could foresee.
 fn hue_of([red, green, blue]: [u8; 3], most: u8, range: f32) -> u8 {
-    let from_most = |value: u8| f32::from(most - value) / range;
-    let place = if red == most {
-        from_most(blue) - from_most(green)
-    } else if green == most {
-        (2.0 + f64::from(from_most(red)) - f64::from(from_most(blue))) as f32
-    } else {
-        (4.0 + f64::from(from_most(green)) - f64::from(from_most(red))) as f32
+    let third = match (red == most, green == most) {
+        (true, _) => [0, blue, green],
+        (false, true) => [2, red, blue],
+        (false, false) => [4, green, red],
     };
+    let [before, here, there] = third;
+    let from_most = |value: u8| f64::from(f32::from(most - value) / range);
+    // Pillow takes the first difference in 32 bits: in 64 it is exact, and then rounded once, too.
+    let place = (f64::from(before) + from_most(here) - from_most(there)) as f32;
     let turned = f64::from(place) / 6.0 + 1.0;
     // The remainder of a division by 1, for numbers from 0 to 2.
-    let turned = match turned >= 1.0 {
-        true => turned - 1.0,
-        false => turned,
-    };
+    let turned = turned - f64::from(u8::from(turned >= 1.0));
     (f64::from(turned as f32) * 255.0) as u8
 }
 
-/// Where a hue lies: in which sixth of the circle, and how far into it.
+/// Where a hue lies.
 struct Sector {
-    sixth: u8,
+    /// How far into its sixth of the circle.
     share: f32,
+    /// What red, green and blue are in this sixth: the value itself (0), falling (1), rising (2) or low (3).
+    parts: [u8; 3],
 }
 
 impl Sector {
@@ -56,8 +54,16 @@ impl Sector {
         let place = f64::from(hue) * 6.0 / 255.0;
         let sixth = place.floor();
         Self {
-            sixth: sixth as u8 % 6,
             share: (place - sixth) as f32,
+            parts: match sixth as u8 {
+                1 => [1, 0, 3],
+                2 => [3, 0, 2],
+                3 => [3, 1, 0],
+                4 => [2, 3, 0],
+                5 => [0, 3, 1],
+                // 6 is 0 again.
+                _ => [0, 2, 3],
+            },
         }
     }
 }
@@ -66,15 +72,11 @@ impl Sector {
 fn coloured(value: u8, saturation: f32, sector: &Sector) -> [u8; 3] {
     // Rounded; no product comes near enough to a half for the sum to be inexact.
     let part = |share: f64| (f64::from(value) * share + 0.5) as u8;
-    let low = part(1.0 - f64::from(saturation));
-    let falling = || part(1.0 - f64::from(saturation * sector.share));
-    let rising = || part(1.0 - f64::from(saturation) * (1.0 - f64::from(sector.share)));
-    match sector.sixth {
-        0 => [value, rising(), low],
-        1 => [falling(), value, low],
-        2 => [low, value, rising()],
-        3 => [low, falling(), value],
-        4 => [rising(), low, value],
-        _ => [value, low, falling()],
-    }
+    let all = [
+        value,
+        part(1.0 - f64::from(saturation * sector.share)),
+        part(1.0 - f64::from(saturation) * (1.0 - f64::from(sector.share))),
+        part(1.0 - f64::from(saturation)),
+    ];
+    sector.parts.map(|part| all[usize::from(part & 3)])
 }
