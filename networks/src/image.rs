@@ -69,11 +69,10 @@ impl RgbImage {
     /// The same picture in grey: each pixel's luminance (ITU-R 601) in all three channels, rounded as
     /// Pillow's conversion to "L" does.
     pub fn to_grey(&self) -> Self {
-        let pixels = self.pixels.chunks_exact(CHANNELS).flat_map(|pixel| {
-            let [red, green, blue] = [pixel[0], pixel[1], pixel[2]].map(u32::from);
-            let luminance = (19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16;
-            [luminance as u8; CHANNELS]
-        });
+        let pixels = self
+            .pixels
+            .chunks_exact(CHANNELS)
+            .flat_map(|pixel| [luminance([pixel[0], pixel[1], pixel[2]]); CHANNELS]);
         Self {
             width: self.width,
             height: self.height,
@@ -141,6 +140,12 @@ impl fmt::Debug for RgbImage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RgbImage({}×{})", self.width, self.height)
     }
+}
+
+/// A pixel's luminance (ITU-R 601), rounded as Pillow's conversion to "L" does.
+pub(crate) fn luminance(pixel: [u8; CHANNELS]) -> u8 {
+    let [red, green, blue] = pixel.map(u32::from);
+    ((19_595 * red + 38_470 * green + 7_471 * blue + 0x8000) >> 16) as u8
 }
 
 /// `colour` with opacity `alpha` over white, rounded to nearest.

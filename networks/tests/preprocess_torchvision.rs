@@ -4,11 +4,11 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
-use std::path::Path;
+mod pictures;
 
+use pictures::{Source, load};
 use rekindle_networks::image::RgbImage;
 use rekindle_networks::preprocess::{Augmentation, CropBox, Interpolation, Preset, View};
-use rekindle_networks::random::Random;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -35,18 +35,6 @@ struct ViewCase {
     flip: bool,
     pixels: Pixels,
     samples: Vec<(usize, f32)>,
-}
-
-#[derive(Deserialize, Debug)]
-#[serde(rename_all = "lowercase")]
-enum Source {
-    File(String),
-    Noise {
-        width: u32,
-        height: u32,
-        seed: u64,
-        levels: u32,
-    },
 }
 
 #[derive(Deserialize)]
@@ -76,26 +64,6 @@ struct Statistics {
     std: f64,
 }
 
-impl Source {
-    fn load(&self) -> RgbImage {
-        match self {
-            Source::File(name) => load(name),
-            &Source::Noise {
-                width,
-                height,
-                seed,
-                levels,
-            } => {
-                let mut random = Random::new(seed);
-                let mut byte = || (random.next_u64() >> 56) as u32;
-                let value = |byte: u32| (byte * levels / 256 * (255 / (levels - 1))) as u8;
-                let pixels = (0..width * height * 3).map(|_| value(byte())).collect();
-                RgbImage::new(width, height, pixels).unwrap()
-            }
-        }
-    }
-}
-
 impl Pixels {
     /// The largest difference of a byte to torchvision's.
     fn worst_difference(&self, seen: &RgbImage) -> u8 {
@@ -120,21 +88,9 @@ impl Pixels {
     }
 }
 
-fn folder() -> &'static Path {
-    Path::new(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/tests/fixtures/preprocess"
-    ))
-}
-
 fn fixtures() -> Fixtures {
-    let text = std::fs::read_to_string(folder().join("cases.json")).unwrap();
+    let text = std::fs::read_to_string(pictures::fixtures().join("preprocess/cases.json")).unwrap();
     serde_json::from_str(&text).unwrap()
-}
-
-fn load(name: &str) -> RgbImage {
-    let picture = image::open(folder().join(name)).unwrap().into_rgb8();
-    RgbImage::new(picture.width(), picture.height(), picture.into_raw()).unwrap()
 }
 
 /// The numbers differ by less than f32 rounding in either order of operations can explain.

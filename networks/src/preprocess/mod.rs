@@ -4,17 +4,19 @@
 //! file. The pixels are those of torchvision's `Resize` (on a PIL image), `CenterCrop`, `ToTensor`
 //! and `Normalize`, in that order: resize and crop to the bit, the numbers to the last one or two.
 
-mod augment;
+pub mod augment;
 mod placement;
 mod preset;
 mod resize;
+mod view;
 
 use std::borrow::Cow;
 
-pub use augment::{Augmentation, AugmentationError, CropBox, View};
+pub use augment::{AugmentRecipe, Augmentation, AugmentationError, Drawn};
 pub use placement::Placement;
 pub use preset::{MAX_SIDE, Preset, PresetError};
 pub use resize::{Interpolation, Side, Span};
+pub use view::{CropBox, View};
 
 use crate::image::RgbImage;
 
@@ -95,6 +97,12 @@ impl Preset {
             augment::mirror(&mut pixels, seen.columns.window.length as usize);
         }
         RgbImage::of_size(seen.size, seen.pad(pixels))
+    }
+
+    /// What one augmented view of the photo shows the network, before normalisation: torchvision's transforms with
+    /// the drawn numbers, the crop first, from the whole photo, the others on the small picture.
+    pub fn drawn_pixels(&self, image: &RgbImage, drawn: &Drawn) -> RgbImage {
+        drawn.finish(self.view_pixels(image, &drawn.view))
     }
 
     /// `(value / 255 − mean) / std` in f32, channel by channel.

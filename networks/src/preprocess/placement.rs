@@ -1,9 +1,9 @@
 //! Where the pixels that a network sees lie in a photo: which part of it is resized to what, and what of that
 //! falls where in the network's picture; and back, for what the network says of places.
 
-use super::augment::View;
 use super::preset::{MAX_SIDE, Preset};
 use super::resize::{Side, Span, vertical_first};
+use super::view::View;
 
 /// Where a view of a photo lies in it, and where in the network's picture.
 ///

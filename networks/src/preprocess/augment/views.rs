@@ -5,49 +5,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::area::crop;
+use crate::preprocess::view::View;
 use crate::random::Random;
-
-/// How one view shows a photo to the network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum View {
-    /// The preset's own resize and centre crop, as at prediction.
-    Plain,
-    /// A part of the photo, stretched to the preset's crop size: torchvision's `resized_crop`,
-    /// and after it `hflip` if `flip` is set.
-    Cropped {
-        /// The part that is seen.
-        area: CropBox,
-        /// Whether left and right change places.
-        flip: bool,
-    },
-}
-
-/// A rectangle of a photo, in pixels from its upper left corner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct CropBox {
-    /// First column.
-    pub left: u32,
-    /// First row.
-    pub top: u32,
-    /// Columns.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-}
-
-impl CropBox {
-    /// The part of this box inside a photo of the given size, at least one pixel.
-    pub(super) fn within(self, width: u32, height: u32) -> Self {
-        let (left, top) = (self.left.min(width - 1), self.top.min(height - 1));
-        Self {
-            left,
-            top,
-            width: self.width.clamp(1, width - left),
-            height: self.height.clamp(1, height - top),
-        }
-    }
-}
 
 /// Which random views are drawn: torchvision's `RandomResizedCrop` and `RandomHorizontalFlip`.
 ///
@@ -154,69 +114,11 @@ impl Augmentation {
             return View::Plain;
         }
         let mut random = Random::new(seed).fork(key).fork(u64::from(number));
-        let area = self.crop_box(width, height, &mut random);
+        let [scale, ratio] = [self.scale, self.ratio].map(|range| range.map(f64::from));
+        let area = crop([width, height], scale, ratio, &mut random);
         View::Cropped {
             area,
             flip: random.uniform() < self.flip,
-        }
-    }
-
-    /// `RandomResizedCrop.get_params` of torchvision: ten tries at an area and proportion that fit
-    /// into the photo, then the largest central part with an allowed proportion.
-    fn crop_box(&self, width: u32, height: u32, random: &mut Random) -> CropBox {
-        let (full_width, full_height) = (f64::from(width), f64::from(height));
-        let log_ratio = self.ratio.map(|ratio| f64::from(ratio).ln());
-        for _ in 0..10 {
-            let area = full_width * full_height * between(self.scale.map(f64::from), random);
-            let ratio = between(log_ratio, random).exp();
-            let crop_width = (area * ratio).sqrt().round_ties_even();
-            let crop_height = (area / ratio).sqrt().round_ties_even();
-            let fits = |crop: f64, full: f64| 0.0 < crop && crop <= full;
-            if fits(crop_width, full_width) && fits(crop_height, full_height) {
-                let (crop_width, crop_height) = (crop_width as u32, crop_height as u32);
-                let top = random.below((height - crop_height) as usize + 1) as u32;
-                let left = random.below((width - crop_width) as usize + 1) as u32;
-                return CropBox {
-                    left,
-                    top,
-                    width: crop_width,
-                    height: crop_height,
-                };
-            }
-        }
-
-        let [narrowest, widest] = self.ratio.map(f64::from);
-        let proportion = full_width / full_height;
-        let (crop_width, crop_height) = if proportion < narrowest {
-            (width, (full_width / narrowest).round_ties_even() as u32)
-        } else if proportion > widest {
-            ((full_height * widest).round_ties_even() as u32, height)
-        } else {
-            (width, height)
-        };
-        // A photo one pixel wide and a tall, narrow ratio round to nothing; one pixel is the least.
-        let (crop_width, crop_height) = (crop_width.clamp(1, width), crop_height.clamp(1, height));
-        CropBox {
-            left: (width - crop_width) / 2,
-            top: (height - crop_height) / 2,
-            width: crop_width,
-            height: crop_height,
-        }
-    }
-}
-
-/// A number spread evenly between the two ends.
-fn between([low, high]: [f64; 2], random: &mut Random) -> f64 {
-    low + (high - low) * f64::from(random.uniform())
-}
-
-/// Swaps left and right of a picture `width` pixels wide, three bytes per pixel.
-pub(super) fn mirror(pixels: &mut [u8], width: usize) {
-    for row in pixels.chunks_exact_mut(width * 3) {
-        row.reverse();
-        // Reversing the bytes has turned every R G B into B G R.
-        for pixel in row.chunks_exact_mut(3) {
-            pixel.swap(0, 2);
         }
     }
 }
@@ -224,6 +126,7 @@ pub(super) fn mirror(pixels: &mut [u8], width: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::preprocess::view::CropBox;
 
     #[test]
     fn a_view_depends_on_seed_key_and_number_alone() {
