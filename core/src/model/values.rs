@@ -97,9 +97,20 @@ mod tests {
         let multiple = architecture.input_multiple;
         let side = architecture.min_input().max(48).next_multiple_of(multiple);
         card.preset = card.preset.with_size(side as u32).ok()?;
-        let contents = match Contents::ported(architecture, card, &Generated) { Ok(c) => c, Err(e) => { eprintln!("XX {} {e}", architecture.name); return None } };
+        let contents = match Contents::ported(architecture, card, &Generated) {
+            Ok(c) => c,
+            Err(e) => {
+                eprintln!("XX {} {e}", architecture.name);
+                return None;
+            }
+        };
         let model = Model::new(contents, &crate::device::cpu().device);
-        eprintln!("XX {} {} {} {side}", architecture.name, model.graph().macs(), model.parameters());
+        eprintln!(
+            "XX {} {} {} {side}",
+            architecture.name,
+            model.graph().macs(),
+            model.parameters()
+        );
         (model.graph().macs() <= MANY_MACS && model.parameters() < 60_000_000).then_some(model)
     }
 
@@ -133,7 +144,13 @@ mod tests {
                 families.push((architecture.family, model));
             }
         }
-        eprintln!("YY {:?}", families.iter().map(|f| (f.0, f.1.card.architecture.clone())).collect::<Vec<_>>());
+        eprintln!(
+            "YY {:?}",
+            families
+                .iter()
+                .map(|f| (f.0, f.1.card.architecture.clone()))
+                .collect::<Vec<_>>()
+        );
         assert!(families.len() >= 12, "{} families", families.len());
         for (family, model) in &families {
             let (graph, crops) = (model.graph(), crops(model));

@@ -9,7 +9,7 @@ pub enum Encoding {
     /// IEEE 754 in 32 bits: what comes back is what was put in. For pooled features.
     Full,
     /// IEEE 754 in 16 bits, times a power of two that brings the row's largest number just below 2¹⁵: no row is out of
-    /// range, and numbers come back within 2⁻¹¹ of themselves, those 2²⁹ times smaller than the largest within 2⁻⁴⁰
+    /// range, and numbers come back within 2⁻¹¹ of themselves, those 2²⁹ times smaller than the largest within 2⁻³⁹
     /// of that. For maps and tokens.
     Half,
 }
@@ -34,20 +34,31 @@ impl Encoding {
     /// The bytes of a row, little-endian, and the power of two that its numbers were divided by. `None` for what is no
     /// number: infinities and NaN are never kept.
     pub fn encode(self, row: &[f32]) -> Option<(Vec<u8>, i32)> {
-        let largest = row.iter().fold(0.0_f32, |most, number| most.max(number.abs()));
+        let largest = row
+            .iter()
+            .fold(0.0_f32, |most, number| most.max(number.abs()));
         // `max` passes over NaN.
         if !largest.is_finite() || row.iter().any(|number| number.is_nan()) {
             return None;
         }
         if self == Self::Full {
-            return Some((row.iter().flat_map(|number| number.to_le_bytes()).collect(), 0));
+            return Some((
+                row.iter().flat_map(|number| number.to_le_bytes()).collect(),
+                0,
+            ));
         }
         let exponent = exponent(largest);
         let [first, second] = halves(-exponent);
         let scaled: Vec<f32> = row.iter().map(|number| number * first * second).collect();
         let mut numbers = vec![f16::ZERO; row.len()];
         numbers.convert_from_f32_slice(&scaled);
-        Some((numbers.iter().flat_map(|number| number.to_le_bytes()).collect(), exponent))
+        Some((
+            numbers
+                .iter()
+                .flat_map(|number| number.to_le_bytes())
+                .collect(),
+            exponent,
+        ))
     }
 
     /// The row that these bytes are of, written into `row`, which is as long as it.
@@ -55,14 +66,18 @@ impl Encoding {
         match self {
             Self::Full => {
                 let numbers = bytes.as_chunks::<4>().0.iter();
-                row.iter_mut().zip(numbers).for_each(|(to, &from)| *to = f32::from_le_bytes(from));
+                row.iter_mut()
+                    .zip(numbers)
+                    .for_each(|(to, &from)| *to = f32::from_le_bytes(from));
             }
             Self::Half => {
                 let numbers = bytes.as_chunks::<2>().0.iter();
                 let numbers: Vec<f16> = numbers.map(|&bytes| f16::from_le_bytes(bytes)).collect();
                 numbers.convert_to_f32_slice(row);
                 let [first, second] = halves(exponent);
-                row.iter_mut().for_each(|number| *number = *number * first * second);
+                // What was rounded up beyond the largest number is that.
+                let scaled = |number: f32| (number * first * second).clamp(f32::MIN, f32::MAX);
+                row.iter_mut().for_each(|number| *number = scaled(*number));
             }
         }
     }
@@ -102,13 +117,28 @@ mod tests {
     fn thirty_two_bits_come_back_as_they_were() {
         let row = [0.0, -0.0, 1.0e-45, f32::MAX, f32::MIN, std::f32::consts::PI];
         let back = there_and_back(Encoding::Full, &row);
-        assert!(row.iter().zip(&back).all(|(a, b)| a.to_bits() == b.to_bits()));
+        assert!(
+            row.iter()
+                .zip(&back)
+                .all(|(a, b)| a.to_bits() == b.to_bits())
+        );
     }
 
     #[test]
     fn sixteen_bits_are_exact_to_eleven_at_any_size_of_numbers() {
-        for size in [f32::MIN_POSITIVE, 1e-30, 1e-6, 1.0, 7e4, 1e9, 1e30, f32::MAX] {
-            let row: Vec<f32> = (1..=1000).map(|n| size * (n as f32 / 1000.0) * (1.0 - 2.0 * (n % 2) as f32)).collect();
+        for size in [
+            f32::MIN_POSITIVE,
+            1e-30,
+            1e-6,
+            1.0,
+            7e4,
+            1e9,
+            1e30,
+            f32::MAX,
+        ] {
+            let row: Vec<f32> = (1..=1000)
+                .map(|n| size * (n as f32 / 1000.0) * (1.0 - 2.0 * (n % 2) as f32))
+                .collect();
             let back = there_and_back(Encoding::Half, &row);
             for (from, to) in row.iter().zip(back) {
                 let apart = (f64::from(*from) - f64::from(to)).abs();
@@ -119,6 +149,8 @@ mod tests {
             }
         }
         assert_eq!(there_and_back(Encoding::Half, &[0.0, 0.0]), [0.0, 0.0]);
+        let back = there_and_back(Encoding::Half, &[1.0e9, -1.1, 1.0e-3]);
+        assert!((back[1] + 1.1).abs() < 1e9 / 2_f32.powi(39) && back[2].abs() < 2e-3);
     }
 
     #[test]
@@ -126,7 +158,11 @@ mod tests {
         // 2¹⁴ is the largest, so that the factor is one.
         let row = [16384.0, 1.0 / 3.0, -5.1, 1000.7, 6.1e-5];
         let back = there_and_back(Encoding::Half, &row);
-        assert!(row.iter().zip(back).all(|(&from, to)| f16::from_f32(from).to_f32() == to));
+        assert!(
+            row.iter()
+                .zip(back)
+                .all(|(&from, to)| f16::from_f32(from).to_f32() == to)
+        );
     }
 
     #[test]

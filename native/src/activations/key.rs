@@ -21,9 +21,16 @@ impl ShelfKey {
     /// # Errors
     ///
     /// When the graph has no such value.
-    pub fn of(model: &Model, value: usize, encoding: Encoding, program: &str) -> Result<Self, DeviceError> {
+    pub fn of(
+        model: &Model,
+        value: usize,
+        encoding: Encoding,
+        program: &str,
+    ) -> Result<Self, DeviceError> {
         let graph = model.graph();
-        let schedule = graph.schedule(&[0], &[value]).map_err(DeviceError::execution)?;
+        let schedule = graph
+            .schedule(&[0], &[value])
+            .map_err(DeviceError::execution)?;
         let card = &model.card;
         let precision = match model.precision() {
             Precision::Full => "full",
@@ -42,7 +49,9 @@ impl ShelfKey {
         let mut bytes = Vec::new();
         for &index in schedule.steps() {
             let node = &graph.nodes()[index];
-            hash.part(format!("{index} {:?} {:?} {:?}", node.op, node.inputs, node.shape).as_bytes());
+            hash.part(
+                format!("{index} {:?} {:?} {:?}", node.op, node.inputs, node.shape).as_bytes(),
+            );
             for layer in node.op.layers() {
                 let layer = &graph.layers()[layer.0];
                 hash.part(format!("{layer:?}").as_bytes());

@@ -26,9 +26,17 @@ pub struct Plan {
 impl Plan {
     /// For rows of which each takes `record` bytes, `there` of them being there already, on a shelf that may take
     /// `room` bytes in all.
-    pub(super) fn new([photos, views]: [u64; 2], record: u64, there: u64, budget: u64, room: u64) -> Self {
+    pub(super) fn new(
+        [photos, views]: [u64; 2],
+        record: u64,
+        there: u64,
+        budget: u64,
+        room: u64,
+    ) -> Self {
         let of_a_view = photos.saturating_mul(record);
-        let fitting = room.checked_div(of_a_view).map_or(views, |fit| fit.min(views));
+        let fitting = room
+            .checked_div(of_a_view)
+            .map_or(views, |fit| fit.min(views));
         Self {
             photos,
             views,
@@ -73,9 +81,18 @@ impl fmt::Display for Plan {
             1 => "1 photo".to_owned(),
             photos => format!("{} photos", grouped(photos)),
         };
-        write!(f, "{views} of {photos}: {}; budget {}", size(self.bytes), size(self.budget))?;
+        write!(
+            f,
+            "{views} of {photos}: {}; budget {}",
+            size(self.bytes),
+            size(self.budget)
+        )?;
         if self.there > 0 {
-            write!(f, "; {} are there already", size(self.there.min(self.bytes)))?;
+            write!(
+                f,
+                "; {} are there already",
+                size(self.there.min(self.bytes))
+            )?;
         }
         match self.fitting {
             _ if self.fits() => Ok(()),
@@ -106,14 +123,20 @@ mod tests {
     #[test]
     fn the_need_is_said_in_words_and_what_does_not_fit_is_reduced() {
         let plan = Plan::new([1000, 8], 150_000, 0, 30_000_000_000, 30_000_000_000);
-        assert_eq!(plan.to_string(), "8 views of 1 000 photos: 1.2 GB; budget 30 GB");
+        assert_eq!(
+            plan.to_string(),
+            "8 views of 1 000 photos: 1.2 GB; budget 30 GB"
+        );
         assert!(plan.fits() && !plan.recomputes() && plan.reduced() == plan);
 
         let plan = Plan::new([1000, 8], 150_000, 500, 30_000_000_000, 460_000_000);
         let said = "8 views of 1 000 photos: 1.2 GB; budget 30 GB; 75 MB are there already; there is room for 3 views";
         assert_eq!(plan.to_string(), said);
         let reduced = plan.reduced();
-        assert_eq!((reduced.views, reduced.bytes, reduced.fits()), (3, 450_000_000, true));
+        assert_eq!(
+            (reduced.views, reduced.bytes, reduced.fits()),
+            (3, 450_000_000, true)
+        );
 
         let plan = Plan::new([1, 1], 150_000, 0, 10, 10);
         assert_eq!(

@@ -94,7 +94,19 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
-        for text in ["", "GB", "-1GB", "1e999", "nan", "inf", "1 GB x", "5XB", "999999999TB", ".", "1.2.3G"] {
+        for text in [
+            "",
+            "GB",
+            "-1GB",
+            "1e999",
+            "nan",
+            "inf",
+            "1 GB x",
+            "5XB",
+            "999999999TB",
+            ".",
+            "1.2.3G",
+        ] {
             assert!(parse_size(text).is_err(), "{text}");
         }
         assert_eq!(size(999), "999 bytes");

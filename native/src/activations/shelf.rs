@@ -74,7 +74,12 @@ impl Shelf {
     ///
     /// # Errors
     /// What the operating system says.
-    pub(super) fn open(folder: &Path, width: usize, encoding: Encoding, memory: u64) -> io::Result<Self> {
+    pub(super) fn open(
+        folder: &Path,
+        width: usize,
+        encoding: Encoding,
+        memory: u64,
+    ) -> io::Result<Self> {
         fs::create_dir_all(folder)?;
         let lock = ours(&folder.join(LOCK))?;
         // Also what is only read is in use.
@@ -82,7 +87,8 @@ impl Shelf {
         let is_writer = lock.try_lock().is_ok();
         let (rows, index) = (ours(&folder.join(ROWS))?, ours(&folder.join(INDEX))?);
         let length = row_bytes(width, encoding);
-        let whole = (rows.metadata()?.len() / length as u64).min(index.metadata()?.len() / ENTRY as u64);
+        let whole =
+            (rows.metadata()?.len() / length as u64).min(index.metadata()?.len() / ENTRY as u64);
         let count = u32::try_from(whole).unwrap_or(u32::MAX);
         let known = read_index(&index, count)?;
         let writer = match is_writer {
@@ -281,9 +287,13 @@ impl Disk {
             return Ok(None);
         };
         let place = writer.count;
-        let at = [place as u64 * bytes.len() as u64, u64::from(place) * ENTRY as u64];
+        let at = [
+            place as u64 * bytes.len() as u64,
+            u64::from(place) * ENTRY as u64,
+        ];
         // The entry last: what it stands for is then there.
-        let written = write_at(&self.rows, bytes, at[0]).and_then(|()| write_at(&writer.index, &record.bytes(), at[1]));
+        let written = write_at(&self.rows, bytes, at[0])
+            .and_then(|()| write_at(&writer.index, &record.bytes(), at[1]));
         if let Err(error) = written {
             // What is whole stays; half a row would be cut off by the next writer at the latest.
             let _ = writer.index.set_len(at[1]);
@@ -396,7 +406,9 @@ mod tests {
     }
 
     fn row(number: u64) -> Vec<f32> {
-        (0..WIDTH as u64).map(|at| (number * 10 + at) as f32).collect()
+        (0..WIDTH as u64)
+            .map(|at| (number * 10 + at) as f32)
+            .collect()
     }
 
     fn open(folder: &Path) -> Shelf {
@@ -415,7 +427,10 @@ mod tests {
         let there = |&number: &u64| {
             let mut read = [f32::NAN; WIDTH];
             let is_there = shelf.read(&key(number), &mut read);
-            assert!(!is_there || read[..] == row(number), "row {number}: {read:?}");
+            assert!(
+                !is_there || read[..] == row(number),
+                "row {number}: {read:?}"
+            );
             is_there
         };
         (0..count).filter(there).collect()
@@ -532,7 +547,8 @@ mod tests {
         shelf.allow(2 * shelf.record_bytes() + 1);
         let kept = (0..5).filter(|&number| shelf.put(key(number), &row(number)));
         assert_eq!(kept.count(), 2);
-        let written = [ROWS, INDEX].map(|name| fs::metadata(folder.path().join(name)).unwrap().len());
+        let written =
+            [ROWS, INDEX].map(|name| fs::metadata(folder.path().join(name)).unwrap().len());
         assert_eq!(written.iter().sum::<u64>(), 2 * shelf.record_bytes());
     }
 

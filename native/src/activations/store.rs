@@ -86,11 +86,19 @@ impl Store {
 
     /// Makes room on a shelf for these rows: other shelves are deleted, those first that were not used for longest,
     /// until all are within the budget with it. What is in use by another process stays. Says how far it fits.
-    pub fn make_room(&self, shelf: &mut Shelf, photos: usize, views: usize, wanted: impl Iterator<Item = RowKey>) -> Plan {
+    pub fn make_room(
+        &self,
+        shelf: &mut Shelf,
+        photos: usize,
+        views: usize,
+        wanted: impl Iterator<Item = RowKey>,
+    ) -> Plan {
         let there = wanted.filter(|key| shelf.holds(key)).count() as u64;
         let counts = [photos as u64, views as u64];
         let record = shelf.record_bytes();
-        let need = (counts[0] * counts[1]).saturating_sub(there).saturating_mul(record);
+        let need = (counts[0] * counts[1])
+            .saturating_sub(there)
+            .saturating_mul(record);
         let (Some(own), Some(folder)) = (shelf.folder().map(Path::to_owned), &self.folder) else {
             let room = shelf.room().saturating_add(there.saturating_mul(record));
             return Plan::new(counts, record, there, self.memory, room);
@@ -101,7 +109,9 @@ impl Store {
         let mut all: u64 = others.iter().map(|other| other.bytes).sum();
         others.sort_by_key(|other| other.used);
         // More than fits in all is not worth what lies there.
-        let target = self.budget.saturating_sub(mine.saturating_add(need).min(self.budget));
+        let target = self
+            .budget
+            .saturating_sub(mine.saturating_add(need).min(self.budget));
         for other in &others {
             if all <= target {
                 break;
@@ -200,18 +210,26 @@ mod tests {
     fn fill(store: &Store, number: u8, count: u64) -> (Shelf, Plan, usize) {
         let mut shelf = store.open(&shelf_key(number), WIDTH, Encoding::Full);
         let plan = store.make_room(&mut shelf, 1, count as usize, keys(count));
-        let kept = keys(count).filter(|key| shelf.put(*key, &[1.0; WIDTH])).count();
+        let kept = keys(count)
+            .filter(|key| shelf.put(*key, &[1.0; WIDTH]))
+            .count();
         (shelf, plan, kept)
     }
 
     fn age(folder: &Path, number: u8, seconds: u64) {
         let lock = folder.join(shelf_key(number).to_string()).join(LOCK);
         let lock = File::options().write(true).open(lock).unwrap();
-        lock.set_modified(SystemTime::now() - Duration::from_secs(seconds)).unwrap();
+        lock.set_modified(SystemTime::now() - Duration::from_secs(seconds))
+            .unwrap();
     }
 
     fn there(store: &Store, number: u8) -> bool {
-        store.folder.as_ref().unwrap().join(shelf_key(number).to_string()).is_dir()
+        store
+            .folder
+            .as_ref()
+            .unwrap()
+            .join(shelf_key(number).to_string())
+            .is_dir()
     }
 
     #[test]
@@ -225,7 +243,10 @@ mod tests {
         }
         fs::create_dir(folder.path().join("not ours")).unwrap();
         assert_eq!(fill(&store, 4, 3).2, 3);
-        assert_eq!([1, 2, 3, 4].map(|number| there(&store, number)), [true, false, true, true]);
+        assert_eq!(
+            [1, 2, 3, 4].map(|number| there(&store, number)),
+            [true, false, true, true]
+        );
         assert!(store.held() <= store.budget());
         // More than there can be: all others go, and what fits is kept.
         let (_shelf, plan, kept) = fill(&store, 5, 20);
