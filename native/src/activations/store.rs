@@ -58,14 +58,6 @@ impl Store {
         }
     }
 
-    /// The same with another bound on what is kept in the process's memory.
-    pub fn with_memory(self, bytes: u64) -> Self {
-        Self {
-            memory: bytes,
-            ..self
-        }
-    }
-
     /// Bytes that all shelves may take together.
     pub fn budget(&self) -> u64 {
         self.budget

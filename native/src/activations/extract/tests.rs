@@ -139,7 +139,8 @@ impl Flipped for RgbImage {
 
 /// A value in the midst of the network.
 fn cut(model: &Model) -> usize {
-    model.graph().stages()[4].output
+    let graph = model.graph();
+    graph.stages()[graph.stage_of("features.6.squeeze.weight").unwrap()].output
 }
 
 const LARGE: u64 = 1 << 30;
@@ -333,8 +334,11 @@ fn what_finds_no_room_is_computed_when_it_is_wanted() {
     };
     let computed = none.rows(&all(4)).unwrap();
     views.made();
-    assert!(near(&some.rows(&all(4)).unwrap(), &computed));
-    assert_eq!(views.made(), 4 - 1, "the fifth row found room now");
+    // Four rows are kept; of the others one finds room when it has been computed.
+    for computed_now in [4, 3, 3] {
+        assert!(near(&some.rows(&all(4)).unwrap(), &computed));
+        assert_eq!(views.made(), computed_now);
+    }
 }
 
 #[test]
