@@ -89,8 +89,8 @@ mod tests {
     use crate::weights::Generated;
 
     /// Networks beyond these numbers are too much for a quick test.
-    const MANY_MACS: u64 = 800_000_000;
-    const MANY_PARAMETERS: u64 = 70_000_000;
+    const MANY_MACS: u64 = 640_000_000;
+    const MANY_PARAMETERS: u64 = 65_000_000;
 
     /// A network for pictures as small as it can be tried with, if it is small then.
     fn small(architecture: &'static Architecture) -> Option<Model> {
