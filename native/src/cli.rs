@@ -1,5 +1,7 @@
 //! The command line, as clap reads it.
 
+mod cache;
+
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -13,6 +15,7 @@ use rekindle_core::train::MlpRecipe;
 
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
+pub use cache::CacheArgs;
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
 #[derive(Debug, Parser)]
@@ -206,6 +209,9 @@ pub struct TrainArgs {
     /// Which photos are read.
     #[command(flatten)]
     pub photos: PhotoArgs,
+    /// What is kept of what was computed.
+    #[command(flatten)]
+    pub cache: CacheArgs,
     /// The new head.
     #[arg(long, value_enum, default_value_t = HeadChoice::Linear)]
     pub head: HeadChoice,

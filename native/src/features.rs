@@ -7,10 +7,13 @@ use rekindle_core::device::DeviceError;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::postprocess::Prediction;
-use rekindle_core::preprocess::{Augmentation, View};
+use rekindle_core::preprocess::{Augmentation, Preset};
 use rekindle_core::train::FeatureCache;
 
+use crate::activations::{self, Activations, Encoding, Rows, Store};
 use crate::context::Context;
+use crate::hash::{FileHash, hash_text};
+use crate::models::unanswered;
 use crate::photos::{DecodeOptions, PhotoError, StreamError, decode_stream};
 use crate::ui::{Progress, Unit};
 
@@ -18,67 +21,124 @@ use crate::ui::{Progress, Unit};
 /// memory.
 const BATCH: usize = 8;
 
+/// Plans below this many bytes are not worth a line.
+const WORTH_SAYING: u64 = 100_000_000;
+
 /// Which augmented views are made of each photo, beside the plain one.
 #[derive(Debug, Clone, Copy)]
-pub struct Views<'a> {
+pub struct Drawn {
     /// How many.
     pub augmented: u32,
-    /// What they follow from,
+    /// What they follow from, beside the photo's content: a photo keeps its views under another name and among other
+    /// photos.
     pub seed: u64,
-    /// and for each photo, what its content says ([`FileHash::key`](crate::hash::FileHash::key)): a
-    /// photo keeps its views under another name and among other photos.
-    pub keys: &'a [u64],
 }
 
-impl Views<'_> {
-    /// The plain view alone.
-    pub const PLAIN: Self = Self {
-        augmented: 0,
-        seed: 0,
-        keys: &[],
-    };
+/// Labelled photos.
+#[derive(Debug, Clone, Copy)]
+pub struct Photos<'a> {
+    /// Their files,
+    pub paths: &'a [PathBuf],
+    /// the class of each,
+    pub labels: &'a [usize],
+    /// what each holds,
+    pub contents: &'a [FileHash],
+    /// and how many others have been skipped before.
+    pub skipped: usize,
+}
 
-    fn of(self, image: &RgbImage, photo: usize) -> Vec<View> {
-        let key = self.keys.get(photo).copied().unwrap_or_default();
-        let (width, height) = (image.width(), image.height());
-        Augmentation::default()
-            .views(width, height, self.seed, key, self.augmented)
-            .collect()
+/// The views of photos, as `preset` crops them.
+struct Cropped<'a> {
+    drawn: Drawn,
+    preset: Preset,
+    contents: &'a [FileHash],
+    /// For each view, a number that says how it is drawn.
+    keys: Vec<u64>,
+}
+
+impl<'a> Cropped<'a> {
+    fn new(drawn: Drawn, preset: Preset, contents: &'a [FileHash]) -> Self {
+        let recipe = Augmentation::default();
+        let key = |view: u32| match view {
+            0 => 0,
+            _ => hash_text(&format!("{recipe:?} seed {} view {view}", drawn.seed)).key(),
+        };
+        Self {
+            drawn,
+            preset,
+            contents,
+            keys: (0..=drawn.augmented).map(key).collect(),
+        }
     }
 }
 
-/// Computes the features of labelled photos; `skipped` have been skipped before.
+impl activations::Views for Cropped<'_> {
+    fn keys(&self, _photo: usize) -> Vec<u64> {
+        self.keys.clone()
+    }
+
+    fn crops(&self, photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<RgbImage> {
+        let (width, height) = (image.width(), image.height());
+        let (seed, key) = (self.drawn.seed, self.contents[photo].key());
+        let recipe = Augmentation::default();
+        let crop = |&view: &usize| {
+            let view = recipe.view(width, height, seed, key, view as u32);
+            self.preset.view_pixels(image, &view)
+        };
+        wanted.iter().map(crop).collect()
+    }
+}
+
+/// The features of labelled photos: from the store those that were computed before, the others computed and kept
+/// there.
 ///
 /// Returns the cache and the photos that could not be read, by their position in `paths`; the cache
 /// holds the others in order.
 pub fn extract(
     model: &Model,
-    paths: &[PathBuf],
-    labels: &[usize],
-    views: Views<'_>,
-    skipped: usize,
+    photos: Photos<'_>,
+    drawn: Drawn,
+    store: &Store,
     context: &Context,
 ) -> anyhow::Result<(FeatureCache, Vec<(usize, PhotoError)>)> {
-    let width = model.graph().features();
-    let mut cache = FeatureCache::new(width, 1 + views.augmented as usize);
-    let (mut features, mut failed) = (Vec::new(), Vec::new());
-    let label = ("features", skipped);
-    stream(model, paths, views, label, context, |step, _| {
-        match step {
-            Step::Unreadable(photo, error) => failed.push((photo, error)),
-            Step::Batch(photos, crops) => {
-                let read = pollster::block_on(model.read_features(crops));
-                features.extend(read.map_err(|error| unanswered(error, model, paths, photos))?);
-            }
-        }
+    let Photos {
+        paths,
+        labels,
+        contents,
+        skipped,
+    } = photos;
+    let value = model.graph().value("features");
+    let value = value.ok_or(DeviceError::execution("it has no pooled features"))?;
+    let views = Cropped::new(drawn, model.card.preset, contents);
+    let rows = Rows {
+        model,
+        value,
+        paths,
+        contents,
+        views: &views,
+    };
+    let mut activations = Activations::open(rows, Encoding::Full, store, context)?;
+    let plan = activations.plan();
+    if store.budget() > 0
+        && (plan.bytes - plan.there.min(plan.bytes) >= WORTH_SAYING || !plan.fits())
+    {
+        context.console.note(&format!("features to keep: {plan}"));
+    }
+    let width = activations.width();
+    let mut cache = FeatureCache::new(width, views.keys.len());
+    let of_a_photo = width * cache.views();
+    let mut features = vec![0.0; paths.len() * of_a_photo];
+    let filled = activations.each("features", skipped, |photo, view, row| {
+        features[photo * of_a_photo + view * width..][..width].copy_from_slice(row);
         Ok(())
     })?;
-    let mut unread = failed.iter().map(|(photo, _)| *photo).peekable();
-    let readable = (0..paths.len()).filter(|photo| unread.next_if_eq(photo).is_none());
-    for (photo, row) in readable.zip(features.chunks_exact(width * cache.views())) {
-        cache.push(labels[photo], row)?;
+    let mut unread = filled.unreadable.iter().map(|(photo, _)| *photo).peekable();
+    for (photo, row) in features.chunks_exact(of_a_photo).enumerate() {
+        if unread.next_if_eq(&photo).is_none() {
+            cache.push(labels[photo], row)?;
+        }
     }
-    Ok((cache, failed))
+    Ok((cache, filled.unreadable))
 }
 
 /// Classifies photos and hands each answer on as soon as it is there, in the order of `paths`: the `top` best
@@ -92,11 +152,10 @@ pub fn predict(
     context: &Context,
     mut tell: impl FnMut(usize, Result<Vec<Prediction>, PhotoError>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
-    let views = Views::PLAIN;
     // What is known of photos behind one that is not answered yet.
     let (mut early, mut next) = (BTreeMap::new(), 0);
     let label = ("photos", skipped);
-    stream(model, paths, views, label, context, |step, progress| {
+    stream(model, paths, label, context, |step, progress| {
         match step {
             Step::Unreadable(photo, error) => _ = early.insert(photo, Err(error)),
             Step::Batch(photos, crops) => {
@@ -123,29 +182,11 @@ enum Step<'a> {
     Unreadable(usize, PhotoError),
 }
 
-/// What is said of a model that has no answer for a photo.
-fn unanswered(
-    error: DeviceError,
-    model: &Model,
-    paths: &[PathBuf],
-    photos: &[usize],
-) -> anyhow::Error {
-    let DeviceError::NotFinite { image, .. } = error else {
-        return error.into();
-    };
-    let network = &model.card.architecture;
-    let photo = photos.get(image).map_or("a photo".into(), |&photo| {
-        paths[photo].display().to_string()
-    });
-    anyhow::Error::new(error).context(format!("{network} has no answer for {photo}"))
-}
-
 /// Decodes, crops, and hands batches of crops, and photos that cannot be read, to `work`. The line at
 /// the end begins with the label and counts what was skipped before too.
 fn stream(
     model: &Model,
     paths: &[PathBuf],
-    views: Views<'_>,
     (label, skipped): (&str, usize),
     context: &Context,
     mut work: impl FnMut(Step<'_>, &Progress) -> anyhow::Result<()>,
@@ -156,23 +197,18 @@ fn stream(
         .start(label, Unit::Items, Some(paths.len() as u64));
     let (mut readable, mut skipped) = (0, skipped);
     let (mut crops, mut photos) = (Vec::new(), Vec::new());
-    let prepare = |photo: usize, image: RgbImage| -> Vec<RgbImage> {
-        let views = views.of(&image, photo);
-        let crop = |view| preset.view_pixels(&image, view);
-        views.iter().map(crop).collect()
-    };
+    let prepare = |_, image: RgbImage| preset.crop_pixels(&image);
     let options = DecodeOptions {
         limits: context.limits,
-        // Photos wait as crops, of which there may be many for each.
-        ahead: (4 * BATCH).div_ceil(1 + views.augmented as usize),
+        ahead: 4 * BATCH,
         ..DecodeOptions::default()
     };
-    let receive = |index: usize, decoded: Result<Vec<RgbImage>, PhotoError>| {
+    let receive = |index: usize, decoded: Result<RgbImage, PhotoError>| {
         match decoded {
             Ok(decoded) => {
                 readable += 1;
-                photos.extend(decoded.iter().map(|_| index));
-                crops.extend(decoded);
+                photos.push(index);
+                crops.push(decoded);
             }
             Err(error) => {
                 skipped += 1;

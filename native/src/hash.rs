@@ -50,6 +50,11 @@ pub fn hash_file(path: &Path) -> io::Result<FileHash> {
     }
 }
 
+/// The SHA-256 of a text.
+pub fn hash_text(text: &str) -> FileHash {
+    FileHash(Sha256::digest(text).into())
+}
+
 /// The SHA-256 of an opened file; `each` sees its bytes as they come, and may end the reading.
 pub fn hash_opened<E>(
     file: &mut File,

@@ -1,6 +1,7 @@
 //! `rekindle`, the command line: a thin shell over `rekindle-core` that adds files, decoding,
 //! downloads, progress and reports.
 
+mod activations;
 mod cli;
 mod commands;
 mod context;

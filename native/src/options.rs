@@ -135,9 +135,9 @@ fn precision(command: &Command) -> Applies {
 fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
     Some(match option {
         "model" | "weights" | "input" | "grey" | "bare" | "small-stem" | "head" | "folds"
-        | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels" => {
-            Always
-        }
+        | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels"
+        | "no-cache" => Always,
+        "cache-budget" => Where(!args.cache.no_cache, "a training without --no-cache"),
         // Of everything that is drawn. Whether photos are held back, the folder says: `draws`.
         "seed" => Always,
         "split" => Where(
@@ -276,6 +276,9 @@ mod tests {
         ! train d --dropout 0.1 : --head mlp
         train d --max-pixels 9000000 --split 0.3 --seed 3 --views 2 --class-weights auto --strict --min-accuracy 0.5
         ! train d --folds 3 --split 0.3 : --folds
+        train d --no-cache
+        train d --cache-budget 20GB
+        ! train d --no-cache --cache-budget 20GB : --no-cache
         train d -m resnet18 --weights random --input 64 --grey mean --bare --small-stem --out o --name n
         ! train d --precision half : predict
         ! train d --precision full : predict

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use super::cut::Cut;
 use super::ready::Compiled;
 use super::sizes::Sizes;
 use crate::compiled::Precision;
@@ -15,6 +16,8 @@ pub(super) struct Frozen {
     pub logits: Arc<OnceLock<Compiled>>,
     /// To the logits, for pictures of some sizes.
     pub sizes: Sizes,
+    /// To the inner value that was asked for last.
+    pub cut: Cut,
 }
 
 impl Frozen {
@@ -25,6 +28,7 @@ impl Frozen {
             features: Arc::clone(&self.features),
             logits: Arc::default(),
             sizes: Sizes::default(),
+            cut: Cut::default(),
         }
     }
 

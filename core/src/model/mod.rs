@@ -1,6 +1,7 @@
 //! A network with its head, its classes and the way photos must be prepared for it, on a device.
 
 mod answers;
+mod cut;
 mod frozen;
 mod on_device;
 mod ready;
@@ -10,6 +11,7 @@ mod sizes;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod values;
 
 #[cfg(feature = "burn")]
 pub use burn::tensor::Tensor;

@@ -14,7 +14,7 @@ use rekindle_core::train::FeatureCache;
 use crate::cli::{HeadChoice, TrainArgs};
 use crate::context::Context;
 use crate::dataset::{self, Dataset, ScanOptions, scan};
-use crate::features::{self, Views};
+use crate::features::{self, Drawn, Photos};
 use crate::measured::{self, accuracy_gate, check_gate, class_table, share};
 use crate::models;
 use crate::runs::{self, Run};
@@ -187,14 +187,19 @@ fn extract(
 ) -> anyhow::Result<FeatureCache> {
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let labels: Vec<_> = dataset.items.iter().map(|item| item.class).collect();
-    let keys: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
-    let views = Views {
+    let contents: Vec<_> = dataset.items.iter().map(|item| item.hash).collect();
+    let photos = Photos {
+        paths: &paths,
+        labels: &labels,
+        contents: &contents,
+        skipped: dataset.skipped.len(),
+    };
+    let views = Drawn {
         augmented: args.views,
         seed: args.seed(),
-        keys: &keys,
     };
-    let skipped = dataset.skipped.len();
-    let (cache, failed) = features::extract(model, &paths, &labels, views, skipped, context)?;
+    let store = args.cache.store();
+    let (cache, failed) = features::extract(model, photos, views, &store, context)?;
     skipped::warn_of(&dataset.leave_out(&failed)?);
     Ok(cache)
 }

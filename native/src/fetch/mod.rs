@@ -12,7 +12,7 @@ mod source;
 
 pub use download::Transfer;
 pub use error::FetchError;
-pub use places::{Found, Places, locate};
+pub use places::{Found, Places, cache_folder, locate};
 pub use source::WeightSource;
 
 use crate::interrupt::Interrupt;

@@ -65,7 +65,7 @@ impl Places {
         Self {
             assets,
             torch_hub: torch.map(|home| home.join("hub").join("checkpoints")),
-            cache: dirs::cache_dir().map(|cache| cache.join("rekindle").join("weights")),
+            cache: cache_folder("weights"),
         }
     }
 
@@ -104,6 +104,12 @@ impl Places {
             None => format!("put the weights at {file}"),
         }
     }
+}
+
+/// A folder of ours in the user's cache folder: `~/.cache/rekindle/NAME` on Linux, or in `$XDG_CACHE_HOME`. It may not
+/// be there yet.
+pub fn cache_folder(name: &str) -> Option<PathBuf> {
+    dirs::cache_dir().map(|cache| cache.join("rekindle").join(name))
 }
 
 /// Where PyTorch keeps its files: `$TORCH_HOME`, else `$XDG_CACHE_HOME/torch`, else

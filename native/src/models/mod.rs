@@ -4,12 +4,12 @@ mod foreign;
 mod origin;
 mod request;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
 use rekindle_core::compiled::Precision;
-use rekindle_core::device::Device;
+use rekindle_core::device::{Device, DeviceError};
 use rekindle_core::graph::Scratch;
 use rekindle_core::model::{Contents, Model, ModelCard, ModelError, Purpose};
 use rekindle_core::weights::{WeightFile, WeightsError};
@@ -222,6 +222,23 @@ fn random(
     let mut origin = Origin::new();
     origin.insert("weights".into(), json!("random"));
     Ok((model, origin))
+}
+
+/// What is said of a model that has no answer for a photo.
+pub fn unanswered(
+    error: DeviceError,
+    model: &Model,
+    paths: &[PathBuf],
+    photos: &[usize],
+) -> anyhow::Error {
+    let DeviceError::NotFinite { image, .. } = error else {
+        return error.into();
+    };
+    let network = &model.card.architecture;
+    let photo = photos.get(image).map_or("a photo".into(), |&photo| {
+        paths[photo].display().to_string()
+    });
+    anyhow::Error::new(error).context(format!("{network} has no answer for {photo}"))
 }
 
 /// The words by which a model is introduced.

@@ -1,18 +1,10 @@
 //! Many photos: decoded on all cores, handed on in order, within a memory budget.
-//!
-//! The workers are plain threads, not rayon's: a worker waits for its share of memory while others
-//! hold theirs, and a waiting rayon task that holds a share can be handed another photo to decode
-//! (that is what work stealing is for), which would then wait for the share below it on the same
-//! stack, for ever.
 
-use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use rekindle_core::image::RgbImage;
 
+use super::ordered::{Ahead, in_order};
 use super::{Limits, MemoryBudget, PhotoError, decode_within};
 use crate::interrupt::{Interrupt, Interrupted};
 
@@ -41,6 +33,16 @@ impl Default for DecodeOptions {
     }
 }
 
+impl DecodeOptions {
+    /// Worker threads there are to be.
+    pub(super) fn threads(&self) -> usize {
+        match self.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        }
+    }
+}
+
 /// Why [`decode_stream`] ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError<E> {
@@ -50,54 +52,6 @@ pub enum StreamError<E> {
     /// The receiver refused to go on.
     #[error("{0}")]
     Receiver(E),
-}
-
-/// Which photo comes next, shared by the workers.
-struct Queue {
-    next: usize,
-    /// Photos the receiver has taken; workers stay less than `ahead` beyond it.
-    taken: usize,
-    stopped: bool,
-}
-
-struct Shared {
-    queue: Mutex<Queue>,
-    moved: Condvar,
-}
-
-impl Shared {
-    fn with<R>(&self, change: impl FnOnce(&mut Queue) -> R) -> R {
-        // Every change is a plain assignment, so a poisoned lock still guards a sound queue.
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = change(&mut queue);
-        drop(queue);
-        self.moved.notify_all();
-        result
-    }
-
-    /// The index of the next photo to decode, or nothing at the end; waits while too far ahead.
-    fn next(&self, count: usize, ahead: usize) -> Option<usize> {
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        let too_far = |q: &mut Queue| !q.stopped && q.next < count && q.next >= q.taken + ahead;
-        let mut queue = self
-            .moved
-            .wait_while(queue, too_far)
-            .unwrap_or_else(PoisonError::into_inner);
-        if queue.stopped || queue.next >= count {
-            return None;
-        }
-        queue.next += 1;
-        Some(queue.next - 1)
-    }
-}
-
-/// Stops all workers when dropped: at the end, on an early return, and if `prepare` panics.
-struct StopOnDrop<'a>(&'a Shared);
-
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.with(|queue| queue.stopped = true);
-    }
 }
 
 /// Decodes `paths` on all cores and hands each result to `receive`, in the order of `paths`.
@@ -118,70 +72,22 @@ pub fn decode_stream<T: Send, E>(
     prepare: impl Fn(usize, RgbImage) -> T + Sync,
     mut receive: impl FnMut(usize, Result<T, PhotoError>) -> Result<(), E>,
 ) -> Result<(), StreamError<E>> {
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
-    let threads = threads.min(paths.len());
-    let ahead = options.ahead.max(threads);
     let budget = MemoryBudget::new(options.memory);
-    let shared = Shared {
-        queue: Mutex::new(Queue {
-            next: 0,
-            taken: 0,
-            stopped: false,
-        }),
-        moved: Condvar::new(),
+    let decode = |&index: &usize| {
+        let decoded = decode_within(paths[index].as_ref(), &options.limits, &budget);
+        // The permit is given back once the full-sized picture is gone.
+        decoded.map(|(image, _permit)| prepare(index, image))
     };
-    let (sender, results) = mpsc::channel();
-
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            let (sender, shared, budget, prepare) = (sender.clone(), &shared, &budget, &prepare);
-            scope.spawn(move || {
-                let _stop = StopOnPanic(shared);
-                while let Some(index) = shared.next(paths.len(), ahead) {
-                    let decoded = decode_within(paths[index].as_ref(), &options.limits, budget);
-                    // The permit is given back once the full-sized picture is gone.
-                    let prepared = decoded.map(|(image, _permit)| prepare(index, image));
-                    if sender.send((index, prepared)).is_err() {
-                        break;
-                    }
-                }
-            });
-        }
-        drop(sender);
-
-        let _stop = StopOnDrop(&shared);
-        let mut early = BTreeMap::new();
-        let mut taken = 0;
-        while taken < paths.len() {
-            interrupt.check()?;
-            match results.recv_timeout(Duration::from_millis(100)) {
-                Ok((index, result)) => early.insert(index, result),
-                Err(RecvTimeoutError::Timeout) => continue,
-                // A worker panicked; the scope passes its panic on.
-                Err(RecvTimeoutError::Disconnected) => break,
-            };
-            while let Some(result) = early.remove(&taken) {
-                receive(taken, result).map_err(StreamError::Receiver)?;
-                taken += 1;
-                shared.with(|queue| queue.taken = taken);
-            }
+    let ahead = Ahead {
+        threads: options.threads().min(paths.len()),
+        most: options.ahead,
+    };
+    in_order(0..paths.len(), ahead, decode, |mut results| {
+        while let Some((index, result)) = results.next(interrupt)? {
+            receive(index, result).map_err(StreamError::Receiver)?;
         }
         Ok(())
     })
-}
-
-/// Lets the other workers and the receiver end when one worker panics.
-struct StopOnPanic<'a>(&'a Shared);
-
-impl Drop for StopOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.with(|queue| queue.stopped = true);
-        }
-    }
 }
 
 /// Decodes `paths` on all cores and returns what `prepare` made of each, in order; see
@@ -216,6 +122,7 @@ pub fn decode_all<T: Send>(
 mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+mod cache;
 mod folders;
 mod interrupts;
 mod networks;
