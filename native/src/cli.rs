@@ -1,6 +1,7 @@
 //! The command line, as clap reads it.
 
 mod cache;
+mod tune;
 
 use std::fmt::Display;
 use std::path::PathBuf;
@@ -10,12 +11,12 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
-use rekindle_core::head::{MAX_HIDDEN, MlpConfig};
-use rekindle_core::train::MlpRecipe;
+use rekindle_core::head::MAX_HIDDEN;
 
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
 pub use cache::CacheArgs;
+pub use tune::{ScheduleChoice, TuneArgs};
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
 #[derive(Debug, Parser)]
@@ -239,24 +240,28 @@ pub struct TrainArgs {
     /// not given.
     #[arg(long, value_name = "C", value_parser = number("0.1"))]
     pub c: Option<f64>,
-    /// Two-layer head: passes over the photos.
-    #[arg(long, default_value_t = MlpRecipe::USUAL.epochs, value_parser = count(1, MANY))]
-    pub epochs: usize,
-    /// Two-layer head: photos a step.
-    #[arg(long, default_value_t = MlpRecipe::USUAL.batch, value_parser = count(2, MOST_IMAGES))]
-    pub batch: usize,
-    /// Two-layer head: learning rate.
-    #[arg(long, default_value_t = MlpRecipe::USUAL.rate, value_parser = number("0.001"))]
-    pub lr: f64,
-    /// Two-layer head: decoupled weight decay.
-    #[arg(long, default_value_t = MlpRecipe::USUAL.weight_decay, value_parser = number("0.01"))]
-    pub weight_decay: f64,
+    /// Passes over the photos, of a tuning or of a two-layer head (30 when not given).
+    #[arg(long, value_parser = count(1, MANY))]
+    pub epochs: Option<usize>,
+    /// Photos a step, likewise; 32 when not given.
+    #[arg(long, value_parser = count(1, MOST_IMAGES))]
+    pub batch: Option<usize>,
+    /// Learning rate, likewise; 1e-3 of a two-layer head when not given.
+    #[arg(long, value_parser = number("0.001"))]
+    pub lr: Option<f64>,
+    /// Weight decay, likewise; 0.01 when not given.
+    #[arg(long, value_parser = number("0.01"))]
+    pub weight_decay: Option<f64>,
     /// Two-layer head: width of the hidden layer; twice the features when not given.
     #[arg(long, value_parser = count(1, MAX_HIDDEN))]
     pub hidden: Option<usize>,
-    /// Two-layer head: share of hidden activations dropped.
-    #[arg(long, default_value_t = MlpConfig::DROPOUT, value_parser = number("0.5"))]
-    pub dropout: f64,
+    /// Share of a two-layer head's hidden activations that are dropped (0.5 when not given); with a linear head, of
+    /// the features while the network is tuned.
+    #[arg(long, value_parser = number("0.5"))]
+    pub dropout: Option<f64>,
+    /// How more than the head is tuned.
+    #[command(flatten)]
+    pub tuning: TuneArgs,
     /// Where run folders go.
     #[arg(long, value_name = "DIR", default_value = RUNS_FOLDER)]
     pub out: PathBuf,

@@ -7,7 +7,7 @@ use rekindle_core::device::Preference;
 
 use crate::cli::{
     BenchArgs, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs, KernelChoice,
-    SummaryArgs, TierChoice, TrainArgs,
+    ScheduleChoice, SummaryArgs, TierChoice, TrainArgs,
 };
 use crate::ui::{ExitCode, Failure};
 
@@ -145,8 +145,25 @@ fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
             "a measurement on held-out photos, without --folds",
         ),
         "c" => Where(args.head == HeadChoice::Linear, "--head linear"),
-        "epochs" | "batch" | "lr" | "weight-decay" | "hidden" | "dropout" => {
-            Where(args.head == HeadChoice::Mlp, "--head mlp")
+        "hidden" => Where(args.head == HeadChoice::Mlp, "--head mlp"),
+        "epochs" | "batch" | "lr" | "weight-decay" | "dropout" => Where(
+            args.head == HeadChoice::Mlp || !args.tuning.tune.is_head(),
+            "--head mlp and --tune",
+        ),
+        "tune" => Always,
+        "warmup" => Where(
+            !args.tuning.tune.is_head()
+                && !matches!(
+                    args.tuning.schedule,
+                    None | Some(ScheduleChoice::OneCycle)
+                ),
+            "--tune with another --schedule than one-cycle, which rises by itself",
+        ),
+        "optimizer" | "momentum" | "schedule" | "layer-decay" | "lr-of" | "clip" | "accumulate"
+        | "label-smoothing" | "mixup" | "cutmix" | "ema" | "stochastic-depth" | "bn"
+        | "freeze-bn-affine" | "balanced" | "augment" | "patience" | "keep" | "soup" | "freeze"
+        | "unfreeze" | "recipe" | "checkpoint-every" | "events" => {
+            Where(!args.tuning.tune.is_head(), "--tune last, full, gradual and scratch")
         }
         _ => return None,
     })
@@ -155,6 +172,7 @@ fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
 /// Whether a training draws anything, be it that the folder says itself what is held back.
 fn draws(args: &TrainArgs, folder_divides: bool) -> bool {
     args.head == HeadChoice::Mlp
+        || !args.tuning.tune.is_head()
         || args.views > 0
         || args.folds.is_some()
         || args.weights.weights.as_deref() == Some("random")

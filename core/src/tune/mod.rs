@@ -37,7 +37,7 @@ pub use rates::{Rate, Rates, RatesError};
 pub use recipe::{
     Average, Keep, NormMode, PhaseRecipe, Recipe, RecipeError, Tune, UnknownTune,
 };
-pub use schedule::{Moment, PlateauState, Schedule, Setting, Warmup};
+pub use schedule::{Anneal, Better, CycleStyle, Moment, PlateauState, Schedule, ScheduleError, Setting, Warmup};
 pub use state::StateError;
 #[cfg(feature = "burn")]
 pub use stepwise::{Given, Stepwise};

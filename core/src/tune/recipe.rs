@@ -10,6 +10,7 @@ use super::optimizer::Optimizer;
 use super::order::Sampler;
 use super::rates::Rates;
 use super::schedule::{Schedule, Warmup};
+use crate::preprocess::AugmentRecipe;
 use crate::train::ClassWeights;
 
 /// How much of a network is tuned.
@@ -239,6 +240,9 @@ pub struct Recipe {
     /// Whether the best three epochs are averaged as long as that helps: a greedy soup.
     #[serde(default)]
     pub soup: bool,
+    /// How photos are changed at random.
+    #[serde(default)]
+    pub augment: AugmentRecipe,
     /// Augmented views of each photo that are computed once, where what stands before the first stage that trains is
     /// cached.
     pub views: usize,
@@ -261,6 +265,10 @@ impl Recipe {
             Tune::Full => (5, 5e-4),
             Tune::Gradual => (6, 5e-4),
             Tune::Scratch => (30, 1e-3),
+        };
+        let augment = match tune {
+            Tune::Scratch => AugmentRecipe::standard(),
+            _ => AugmentRecipe::light(),
         };
         Self {
             tune,
@@ -285,6 +293,7 @@ impl Recipe {
             patience: None,
             keep: Keep::Best,
             soup: false,
+            augment,
             views: 8,
             freeze: Vec::new(),
             unfreeze: Vec::new(),

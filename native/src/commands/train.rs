@@ -94,19 +94,22 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
             "leave it out to have it chosen, or give 1",
         );
     }
-    if !(0.0..1.0).contains(&args.dropout) {
+    if args.dropout.is_some_and(|share| !(0.0..1.0).contains(&share)) {
         return usage(
             "--dropout must be at least 0 and below 1",
             "half is 0.5; 0 drops nothing",
         );
     }
-    if !(args.lr > 0.0 && args.lr.is_finite()) {
+    if args.lr.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
         return usage(
             "--lr must be a number above 0",
             "leave it out, or give 0.001",
         );
     }
-    if !(args.weight_decay >= 0.0 && args.weight_decay.is_finite()) {
+    if args
+        .weight_decay
+        .is_some_and(|decay| !(decay >= 0.0 && decay.is_finite()))
+    {
         return usage(
             "--weight-decay must be a number, at least 0",
             "leave it out, or give 0.01; 0 is none",

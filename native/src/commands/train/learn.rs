@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
+use rekindle_core::head::MlpConfig;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::train::{
@@ -110,12 +111,16 @@ fn recipe(args: &TrainArgs) -> HeadRecipe {
         }),
         HeadChoice::Mlp => HeadRecipe::Mlp {
             hidden: args.hidden,
-            dropout: args.dropout,
-            training: MlpRecipe {
-                epochs: args.epochs,
-                batch: args.batch,
-                rate: args.lr,
-                weight_decay: args.weight_decay,
+            dropout: args.dropout.unwrap_or(MlpConfig::DROPOUT),
+            training: match args.tuning.tune.is_head() {
+                true => MlpRecipe {
+                    epochs: args.epochs.unwrap_or(MlpRecipe::USUAL.epochs),
+                    batch: args.batch.unwrap_or(MlpRecipe::USUAL.batch),
+                    rate: args.lr.unwrap_or(MlpRecipe::USUAL.rate),
+                    weight_decay: args.weight_decay.unwrap_or(MlpRecipe::USUAL.weight_decay),
+                },
+                // They say how the network is tuned behind it.
+                false => MlpRecipe::USUAL,
             },
             class_weights,
         },

@@ -91,30 +91,45 @@ impl AugmentRecipe {
         "none", "flip", "light", "standard", "trivial", "rand", "strong",
     ];
 
+    fn cropped(crop: RandomCrop) -> Self {
+        Self {
+            flip: 0.5,
+            crop: Some(crop),
+            ..Self::default()
+        }
+    }
+
+    /// The recipe called `light`.
+    pub fn light() -> Self {
+        Self::cropped(RandomCrop {
+            scale: [0.35, 1.0],
+            ..RandomCrop::default()
+        })
+    }
+
+    /// The recipe called `standard`.
+    pub fn standard() -> Self {
+        Self::cropped(RandomCrop::default())
+    }
+
     /// The recipe with one of [`AugmentRecipe::NAMES`].
     ///
     /// # Errors
     ///
     /// [`AugmentError::Unknown`] for any other name.
     pub fn named(name: &str) -> Result<Self, AugmentError> {
-        let none = Self::default();
-        let flip = Self { flip: 0.5, ..none };
-        let cropped = |crop| Self {
-            crop: Some(crop),
-            ..flip.clone()
-        };
-        let standard = cropped(RandomCrop::default());
+        let standard = Self::standard();
         let with = |automatic| Self {
             automatic: Some(automatic),
             ..standard.clone()
         };
         Ok(match name {
             "none" => Self::default(),
-            "flip" => flip,
-            "light" => cropped(RandomCrop {
-                scale: [0.35, 1.0],
-                ..RandomCrop::default()
-            }),
+            "flip" => Self {
+                flip: 0.5,
+                ..Self::default()
+            },
+            "light" => Self::light(),
             "standard" => standard,
             "trivial" => with(Automatic::Trivial),
             "rand" => with(Automatic::Rand(RandAugment::default())),

@@ -1,0 +1,232 @@
+//! Options of tuning more of a network than its head.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use rekindle_core::preprocess::AugmentRecipe;
+use rekindle_core::tune::{
+    Average, Better, Keep, NormMode, Optimizer, Recipe, Sampler, Schedule, Tune, Warmup,
+};
+
+use super::number;
+
+/// How more than the head is tuned.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Fine-tuning")]
+pub struct TuneArgs {
+    /// How much of the network is tuned: head (solved to the optimum, the default); last or last:N (the head, then the
+    /// last two or N stages that hold blocks); full (the head, then everything); gradual (the head, then stage after
+    /// stage); scratch (everything, from nothing).
+    #[arg(long, value_name = "HOW", default_value = "head")]
+    #[arg(value_parser = |text: &str| text.parse::<Tune>().map_err(|error| error.to_string()))]
+    pub tune: Tune,
+    /// The optimiser: adamw, adam, sgd (momentum 0.9), rmsprop or lamb.
+    #[arg(long, value_name = "NAME", value_parser = Optimizer::NAMES)]
+    pub optimizer: Option<String>,
+    /// The optimiser's momentum; the first beta of adamw, adam and lamb.
+    #[arg(long, value_parser = number("0.9"))]
+    pub momentum: Option<f64>,
+    /// How the learning rate goes: one-cycle, cosine, step (a tenth at each third), poly, plateau or constant.
+    #[arg(long, value_enum)]
+    pub schedule: Option<ScheduleChoice>,
+    /// Share of the steps in which the rate rises from nothing, before any schedule but one-cycle.
+    #[arg(long, value_name = "SHARE", value_parser = number("0.1"))]
+    pub warmup: Option<f64>,
+    /// Each block's rate is this share of the one behind it, as timm has it.
+    #[arg(long, value_name = "SHARE", value_parser = number("0.75"))]
+    pub layer_decay: Option<f64>,
+    /// The rate of a part, as adapter=1e-3 or layer4=2e-4; parts are said as to --freeze. May be given several times.
+    #[arg(long, value_name = "PART=RATE", value_delimiter = ',')]
+    #[arg(value_parser = parse_rate)]
+    pub lr_of: Vec<(String, f64)>,
+    /// The greatest norm of all gradients together.
+    #[arg(long, value_name = "NORM", value_parser = number("1"))]
+    pub clip: Option<f64>,
+    /// In how many parts the photos of a step go through the network, to save memory.
+    #[arg(long, value_name = "PARTS", value_parser = super::count(1, super::MANY))]
+    pub accumulate: Option<usize>,
+    /// The share of certainty that is spread over all classes.
+    #[arg(long, value_name = "SHARE", value_parser = number("0.1"))]
+    pub label_smoothing: Option<f64>,
+    /// Mix photos: the alpha of mixup.
+    #[arg(long, value_name = "ALPHA", value_parser = number("0.2"))]
+    pub mixup: Option<f64>,
+    /// Paste parts of photos into others: the alpha of CutMix.
+    #[arg(long, value_name = "ALPHA", value_parser = number("1"))]
+    pub cutmix: Option<f64>,
+    /// Measure and keep a moving average of the numbers, of which this much stays at each step.
+    #[arg(long, value_name = "SHARE", value_parser = number("0.999"))]
+    pub ema: Option<f64>,
+    /// The share of blocks that is left out in training, at the network's end.
+    #[arg(long, value_name = "SHARE", value_parser = number("0.1"))]
+    pub stochastic_depth: Option<f64>,
+    /// What batch norms' running statistics do: frozen, train (follow the batches), or auto (follow them only from
+    /// scratch, with batches of at least 16).
+    #[arg(long, value_enum)]
+    pub bn: Option<NormChoice>,
+    /// Keep batch norms' factors and summands as they are.
+    #[arg(long)]
+    pub freeze_bn_affine: bool,
+    /// Show each class equally often.
+    #[arg(long)]
+    pub balanced: bool,
+    /// How photos are changed at random: none, flip, light, standard, trivial, rand or strong.
+    #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(AugmentRecipe::NAMES))]
+    pub augment: Option<String>,
+    /// End a phase after so many epochs without a better one.
+    #[arg(long, value_name = "EPOCHS", value_parser = super::count(1, super::MANY))]
+    pub patience: Option<usize>,
+    /// Which network is left: best (of the head alone and all epochs), tuned (the best epoch, even if the head alone
+    /// was better), or last.
+    #[arg(long, value_enum)]
+    pub keep: Option<KeepChoice>,
+    /// Average the best three epochs as long as that helps.
+    #[arg(long)]
+    pub soup: bool,
+    /// Parts that do not train: stages, head, backbone, names or patterns, as `summary` takes them.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub freeze: Vec<String>,
+    /// Parts that train all the same.
+    #[arg(long, value_name = "PARTS", value_delimiter = ',')]
+    pub unfreeze: Vec<String>,
+    /// A recipe, as a run's recipe.toml holds it: what it says holds unless an option says otherwise.
+    #[arg(long, value_name = "FILE")]
+    pub recipe: Option<PathBuf>,
+    /// Seconds between checkpoints; there is one at each epoch's end, too.
+    #[arg(long, value_name = "SECONDS", value_parser = number("60"))]
+    pub checkpoint_every: Option<f64>,
+    /// Print what happens as JSON lines on stdout while it happens.
+    #[arg(long)]
+    pub events: bool,
+}
+
+/// The schedules there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ScheduleChoice {
+    /// PyTorch's OneCycleLR.
+    OneCycle,
+    /// Half a cosine, down to nothing.
+    Cosine,
+    /// A tenth at each third of the epochs.
+    Step,
+    /// Polynomial, of power 0.9.
+    Poly,
+    /// A tenth where the loss on held-out photos stays.
+    Plateau,
+    /// The same rate throughout.
+    Constant,
+}
+
+/// What batch norms' statistics do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NormChoice {
+    /// They follow batches from scratch only.
+    Auto,
+    /// They follow the batches.
+    Train,
+    /// They stay.
+    Frozen,
+}
+
+/// Which network is left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum KeepChoice {
+    /// The best of the head alone and all epochs.
+    Best,
+    /// The best epoch.
+    Tuned,
+    /// The last epoch.
+    Last,
+}
+
+/// `layer4=2e-4`.
+fn parse_rate(text: &str) -> Result<(String, f64), String> {
+    let said = "it must be a part and its rate, as layer4=2e-4".to_owned();
+    let (part, rate) = text.split_once('=').ok_or_else(|| said.clone())?;
+    match rate.parse::<f64>() {
+        Ok(rate) if rate >= 0.0 && rate.is_finite() && !part.is_empty() => {
+            Ok((part.to_owned(), rate))
+        }
+        _ => Err(said),
+    }
+}
+
+impl TuneArgs {
+    /// Puts what was asked for in the place of what a recipe says.
+    pub fn change(&self, recipe: &mut Recipe) {
+        if let Some(optimizer) = self.optimizer.as_deref().and_then(Optimizer::named) {
+            recipe.optimizer = optimizer;
+        }
+        if let Some(momentum) = self.momentum {
+            recipe.optimizer = recipe.optimizer.with_momentum(momentum);
+        }
+        if let Some(choice) = self.schedule {
+            recipe.schedule = choice.schedule(recipe.epochs);
+        }
+        if let Some(share) = self.warmup {
+            recipe.warmup = (share > 0.0).then_some(Warmup { share, start: 0.01 });
+        }
+        if self.layer_decay.is_some() {
+            recipe.rates.layer_decay = self.layer_decay;
+        }
+        recipe.rates.parts.extend(self.lr_of.iter().cloned());
+        recipe.clip = self.clip.or(recipe.clip);
+        recipe.accumulate = self.accumulate.unwrap_or(recipe.accumulate);
+        recipe.label_smoothing = self.label_smoothing.unwrap_or(recipe.label_smoothing);
+        recipe.mixing.mixup = self.mixup.unwrap_or(recipe.mixing.mixup);
+        recipe.mixing.cutmix = self.cutmix.unwrap_or(recipe.mixing.cutmix);
+        if let Some(decay) = self.ema {
+            recipe.ema = Some(Average {
+                decay,
+                warmup: true,
+            });
+        }
+        recipe.stochastic_depth = self.stochastic_depth.or(recipe.stochastic_depth);
+        recipe.bn = match self.bn {
+            Some(NormChoice::Auto) => NormMode::Auto,
+            Some(NormChoice::Train) => NormMode::Train,
+            Some(NormChoice::Frozen) => NormMode::Frozen,
+            None => recipe.bn,
+        };
+        recipe.bn_affine &= !self.freeze_bn_affine;
+        if self.balanced {
+            recipe.sampler = Sampler::Balanced;
+        }
+        if let Some(Ok(augment)) = self.augment.as_deref().map(AugmentRecipe::named) {
+            recipe.augment = augment;
+        }
+        recipe.patience = self.patience.or(recipe.patience);
+        recipe.keep = match self.keep {
+            Some(KeepChoice::Best) => Keep::Best,
+            Some(KeepChoice::Tuned) => Keep::Tuned,
+            Some(KeepChoice::Last) => Keep::Last,
+            None => recipe.keep,
+        };
+        recipe.soup |= self.soup;
+        recipe.freeze.extend(self.freeze.iter().cloned());
+        recipe.unfreeze.extend(self.unfreeze.iter().cloned());
+    }
+}
+
+impl ScheduleChoice {
+    fn schedule(self, epochs: usize) -> Schedule {
+        match self {
+            Self::OneCycle => Schedule::PYTORCH,
+            Self::Cosine => Schedule::Cosine { floor: 0.0 },
+            Self::Step => Schedule::Step {
+                every: epochs.div_ceil(3).max(1),
+                gamma: 0.1,
+            },
+            Self::Poly => Schedule::Polynomial { power: 0.9 },
+            Self::Plateau => Schedule::Plateau {
+                factor: 0.1,
+                patience: 2,
+                threshold: 1e-4,
+                cooldown: 0,
+                floor: 1e-3,
+                better: Better::Lower,
+            },
+            Self::Constant => Schedule::Constant,
+        }
+    }
+}
