@@ -365,7 +365,8 @@ pub struct InspectArgs {
     /// Look at it without the hidden layers between the features and the classifier.
     #[arg(long)]
     pub bare: bool,
-    /// Parts that do not train: all, backbone, head, stages, or what parameters' names begin with.
+    /// Parts that do not train: all, backbone, head, adapter, stages, what parameters' names begin with, or patterns
+    /// such as '*.bias'.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     pub freeze: Vec<String>,
     /// Parts that train all the same.

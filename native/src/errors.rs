@@ -5,9 +5,9 @@ use std::io;
 
 use rekindle_core::backbone::{UnknownArchitecture, UnsupportedInput, find};
 use rekindle_core::device::DeviceError;
-use rekindle_core::parts::UnknownPart;
 use rekindle_core::inspect::onnx::OnnxError;
 use rekindle_core::model::{Cause, ModelError};
+use rekindle_core::parts::UnknownPart;
 use rekindle_core::task::Task;
 use rekindle_core::train::TrainError;
 
@@ -78,8 +78,8 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
         let help = format!("give images of {0}×{0} pixels or more", error.smallest());
         Some((ExitCode::Usage, Some(help)))
     } else if error.is::<UnknownPart>() {
-        let help =
-            "`rekindle summary NETWORK --parameters` lists the names that a part can begin with";
+        let help = "`rekindle summary NETWORK --stages` lists the stages, `--parameters` the names \
+                    that a part can begin with or a pattern can fit";
         Some((ExitCode::Usage, Some(help.into())))
     } else if error.is::<OnnxError>() {
         let help = "export a smaller network: `rekindle models` lists their sizes";

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 /// Which mixing a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Mixing {
     /// The alpha of mixup's Beta distribution; 0 is off.
     pub mixup: f64,

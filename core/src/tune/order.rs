@@ -143,6 +143,6 @@ mod tests {
         }
         assert_eq!(batches(9, 4).collect::<Vec<_>>(), [0..4, 4..9]);
         assert_eq!(batches(10, 4).collect::<Vec<_>>(), [0..4, 4..8, 8..10]);
-        assert_eq!(batches(1, 4).collect::<Vec<_>>(), [0..1]);
+        assert_eq!(batches(1, 4).last(), Some(0..1));
     }
 }

@@ -8,9 +8,9 @@ use std::f64::consts::PI;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-/// How the learning rate moves over a phase.
+/// How the learning rate moves over a phase. Numbers that are not said are PyTorch's defaults.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Schedule {
     /// It stays.
     Constant,
@@ -18,21 +18,28 @@ pub enum Schedule {
     /// PyTorch's `CosineAnnealingLR` over all steps behind the warm-up.
     Cosine {
         /// The lowest factor.
+        #[serde(default)]
         floor: f64,
     },
     /// Up to the base rate and down again (Smith, <https://arxiv.org/abs/1803.09820>).
     OneCycle {
         /// The share of the steps on which it rises.
+        #[serde(default = "defaults::pct_start")]
         pct_start: f64,
         /// The base rate is so many times the rate of the first step.
+        #[serde(default = "defaults::div")]
         div: f64,
         /// How many times it falls at the end, against what `style` says.
+        #[serde(default = "defaults::div_final")]
         div_final: f64,
         /// The curve between two rates.
+        #[serde(default)]
         anneal: Anneal,
-        /// The lowest momentum, at the highest rate, and the highest, at both ends.
+        /// The lowest momentum, at the highest rate, and the highest, at both ends; none leaves the optimiser's.
+        #[serde(default)]
         momentum: Option<[f64; 2]>,
         /// Whose definition it is.
+        #[serde(default)]
         style: CycleStyle,
     },
     /// PyTorch's `StepLR`: multiplied by `gamma` after every so many epochs.
@@ -40,47 +47,88 @@ pub enum Schedule {
         /// Epochs.
         every: usize,
         /// The factor.
+        #[serde(default = "defaults::tenth")]
         gamma: f64,
     },
     /// PyTorch's `PolynomialLR`: the share of the steps that are left, to this power.
     Polynomial {
         /// The power; 1 is a straight line to 0.
+        #[serde(default = "defaults::power")]
         power: f64,
     },
     /// PyTorch's `ReduceLROnPlateau`: multiplied by `factor` when an epoch's figure has not become better for more
     /// than `patience` epochs.
     Plateau {
         /// The factor.
+        #[serde(default = "defaults::tenth")]
         factor: f64,
         /// Epochs without progress that are put up with.
+        #[serde(default = "defaults::patience")]
         patience: usize,
         /// The share of the best figure by which another must be better to count.
+        #[serde(default = "defaults::threshold")]
         threshold: f64,
         /// Epochs after a fall in which none is counted.
+        #[serde(default)]
         cooldown: usize,
         /// The lowest factor.
+        #[serde(default)]
         floor: f64,
         /// Which figures are better.
+        #[serde(default)]
         better: Better,
     },
 }
 
+/// PyTorch's defaults that are not zero.
+mod defaults {
+    pub(super) fn pct_start() -> f64 {
+        0.3
+    }
+
+    pub(super) fn div() -> f64 {
+        25.0
+    }
+
+    pub(super) fn div_final() -> f64 {
+        1e4
+    }
+
+    pub(super) fn tenth() -> f64 {
+        0.1
+    }
+
+    pub(super) fn power() -> f64 {
+        1.0
+    }
+
+    pub(super) fn patience() -> usize {
+        10
+    }
+
+    pub(super) fn threshold() -> f64 {
+        1e-4
+    }
+}
+
 /// The curve between two rates.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Anneal {
     /// Half a cosine.
+    #[default]
     Cosine,
     /// A straight line.
     Linear,
 }
 
 /// Two libraries define one cycle almost alike.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CycleStyle {
     /// `torch.optim.lr_scheduler.OneCycleLR`: the last step has the last rate, and `div_final` is counted from the
     /// rate of the first step.
+    #[default]
     Pytorch,
     /// fastai's `combined_cos` (fastai 2.8, `callback/schedule.py`): a step's place is the share of the steps before
     /// it, so that the last rate would be that of the step after the last, and `div_final` is counted from the base
@@ -89,10 +137,11 @@ pub enum CycleStyle {
 }
 
 /// Which of two figures is better.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Better {
     /// The lower one: a loss.
+    #[default]
     Lower,
     /// The higher one: an accuracy.
     Higher,
@@ -101,6 +150,7 @@ pub enum Better {
 /// The rate rises over the first steps in a straight line, PyTorch's `LinearLR`; the schedule begins behind them
 /// (`SequentialLR`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Warmup {
     /// The share of all steps.
     pub share: f64,

@@ -69,11 +69,28 @@ fn parts_that_a_network_does_not_have_are_named() {
         2,
         &["layer9", "layer4"],
     );
+    let pattern = ["summary", "resnet18", "--freeze", "*.ln.*"];
+    shell.fails(&pattern, 2, &["*.ln.*", "fc.bias", "layer4"]);
+    let nothing = ["summary", "vgg11", "--bare", "--freeze", "flatten"];
+    shell.fails(&nothing, 2, &["holds no parameters", "block5"]);
     shell.fails(
         &["summary", "alexnet", "--input", "40"],
         2,
         &["40×40", "at least 63"],
     );
+}
+
+#[test]
+fn single_tensors_are_frozen_by_patterns() {
+    let shell = Shell::new();
+    let arguments = ["summary", "resnet18", "--freeze", "all", "--json"];
+    let arguments = [&arguments[..], &["--unfreeze", "layer4.*.bias,fc"]].concat();
+    let summary = shell.json(&arguments);
+    // Five batch norms of 512 channels, and the classifier.
+    assert_eq!(summary["summary"]["trainable_params"], 5 * 512 + 513_000);
+    let parameters = summary["parameters"].as_array().unwrap();
+    let trainable = parameters.iter().filter(|row| row["trainable"] == true);
+    assert_eq!(trainable.count(), 7);
 }
 
 #[test]

@@ -191,9 +191,9 @@ fn the_tables_of_a_transfer_learning_guide_can_be_said() {
         let said: Vec<(&str, f64)> = words.into_iter().zip(table).collect();
         let rates = parts(&said).of(&graph, 7e-5).unwrap();
         assert_eq!(rates["adapter.map.weight"].rate, table[0]);
-        for stage in 1..5 {
+        for (stage, rate) in table.into_iter().enumerate().take(5).skip(1) {
             let tensor = format!("layer{stage}.0.conv1.weight");
-            assert_eq!(rates[&tensor].rate, table[stage]);
+            assert_eq!(rates[&tensor].rate, rate);
         }
         assert_eq!(rates["fc.weight"].rate, table[5]);
         assert_eq!(rates["fc.bias"].rate, table[5]);

@@ -158,3 +158,23 @@ fn numbers_that_leave_a_step_without_a_rate_are_refused() {
         assert!(told.contains(word), "{told}");
     }
 }
+
+#[test]
+fn what_a_recipe_leaves_out_is_pytorchs_default_and_what_it_misspells_is_an_error() {
+    let read = |text: &str| serde_json::from_str::<Schedule>(text);
+    let cycle = read(r#"{"kind": "one_cycle", "momentum": [0.85, 0.95]}"#).unwrap();
+    assert_eq!(cycle, Schedule::PYTORCH);
+    let plateau = Schedule::Plateau {
+        factor: 0.1,
+        patience: 10,
+        threshold: 1e-4,
+        cooldown: 0,
+        floor: 0.0,
+        better: Better::Lower,
+    };
+    assert_eq!(read(r#"{"kind": "plateau"}"#).unwrap(), plateau);
+    assert_eq!(read(r#"{"kind": "constant"}"#).unwrap(), Schedule::Constant);
+    let told = read(r#"{"kind": "cosine", "flor": 0.1}"#).unwrap_err();
+    assert!(told.to_string().contains("flor"), "{told}");
+    assert!(read(r#"{"kind": "step"}"#).is_err());
+}
