@@ -105,9 +105,13 @@ fn keys_tell_draws_apart_by_content_on_every_machine() {
     let mut other = drawn.clone();
     other.operations.swap(0, 1);
     assert_ne!(other.key(), drawn.key());
-    other.operations = vec![Operation::Brightness(1.100_000_000_000_000_1)];
+    // The very next number is another.
+    let next = 1.1_f64.next_up();
+    other.operations = vec![Operation::Brightness(next)];
     let once = other.key();
-    other.operations = vec![Operation::Contrast(1.100_000_000_000_000_1)];
+    other.operations = vec![Operation::Brightness(1.1)];
+    assert_ne!(other.key(), once);
+    other.operations = vec![Operation::Contrast(next)];
     assert_ne!(other.key(), once);
 }
 

@@ -137,7 +137,7 @@ impl Automatic {
                     bits: 4.0,
                 };
                 (0..operations)
-                    .filter_map(|_| ranges.draw(|_| magnitude, fill, random))
+                    .filter_map(|_| ranges.draw(|_| magnitude.min(STRENGTHS - 1), fill, random))
                     .collect()
             }
         }

@@ -40,19 +40,18 @@ impl Jitter {
 
     /// The changes, in their order.
     pub(super) fn draw(&self, random: &mut Random) -> Vec<Operation> {
-        let parts: [(Spread, f64, fn(f64) -> Operation); 4] = [
-            (factors(self.brightness), 1.0, Operation::Brightness),
-            (factors(self.contrast), 1.0, Operation::Contrast),
-            (factors(self.saturation), 1.0, Operation::Saturation),
-            (self.hue, 0.0, Operation::Hue),
-        ];
         let mut order = [0, 1, 2, 3];
         random.shuffle(&mut order);
-        let drawn = parts.map(|(spread, middle, operation)| {
-            let changes = spread.range(middle) != [middle; 2];
+        let mut value = |spread: Spread, middle: f64| {
             let value = spread.draw(middle, random);
-            changes.then(|| operation(value))
-        });
+            (spread.range(middle) != [middle; 2]).then_some(value)
+        };
+        let drawn = [
+            value(factors(self.brightness), 1.0).map(Operation::Brightness),
+            value(factors(self.contrast), 1.0).map(Operation::Contrast),
+            value(factors(self.saturation), 1.0).map(Operation::Saturation),
+            value(self.hue, 0.0).map(Operation::Hue),
+        ];
         order.into_iter().filter_map(|part| drawn[part]).collect()
     }
 }

@@ -156,7 +156,7 @@ impl RandomPerspective {
         let from = [[0, 0], [right, 0], [right, bottom], [0, bottom]];
         // How far a corner moves from its sides towards the middle.
         let mut moved = |axis: usize| {
-            let most = (self.distortion * f64::from(size[axis] / 2)) as u32;
+            let most = (self.distortion.clamp(0.0, 1.0) * f64::from(size[axis] / 2)) as u32;
             random.below(most as usize + 1) as i32
         };
         let to = from.map(|corner| {

@@ -89,10 +89,11 @@ impl<'a> Source<'a> {
 
     /// A picture of the same size, pixel by pixel; `None` is filled up.
     fn each(&self, at: impl Fn(u32, u32) -> Option<[u8; 3]>, colour: [u8; 3]) -> Vec<u8> {
-        let mut pixels = Vec::with_capacity(self.pixels.len() * 3);
-        for y in 0..self.height {
-            for x in 0..self.width {
-                pixels.extend_from_slice(&at(x, y).unwrap_or(colour));
+        let mut pixels = vec![0; self.pixels.len() * 3];
+        let (targets, _) = pixels.as_chunks_mut::<3>();
+        for (y, row) in (0..).zip(targets.chunks_exact_mut(self.width as usize)) {
+            for (x, target) in (0..).zip(row) {
+                *target = at(x, y).unwrap_or(colour);
             }
         }
         pixels
