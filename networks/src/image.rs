@@ -69,15 +69,12 @@ impl RgbImage {
     /// The same picture in grey: each pixel's luminance (ITU-R 601) in all three channels, rounded as
     /// Pillow's conversion to "L" does.
     pub fn to_grey(&self) -> Self {
-        let pixels = self
-            .pixels
-            .chunks_exact(CHANNELS)
-            .flat_map(|pixel| [luminance([pixel[0], pixel[1], pixel[2]]); CHANNELS]);
-        Self {
-            width: self.width,
-            height: self.height,
-            pixels: pixels.collect(),
+        let mut grey = self.clone();
+        let (each, _) = grey.pixels.as_chunks_mut::<CHANNELS>();
+        for pixel in each {
+            *pixel = [luminance(*pixel); CHANNELS];
         }
+        grey
     }
 
     /// Takes the bytes `R G B A R G B A …` (alpha not premultiplied, as a canvas hands them out)
