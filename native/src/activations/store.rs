@@ -27,6 +27,14 @@ pub struct Store {
 }
 
 impl Store {
+    /// What `--no-cache` and `--cache-budget` ask for.
+    pub fn chosen(no_cache: bool, budget: Option<u64>) -> Self {
+        match no_cache {
+            true => Self::none(),
+            false => Self::of_this_machine(budget),
+        }
+    }
+
     /// The user's own, `rekindle/activations` in the cache folder, beside the weights. Without a budget it may take a
     /// quarter of what the disk would have free without it.
     pub fn of_this_machine(budget: Option<u64>) -> Self {
