@@ -4,11 +4,11 @@ Makes folders of synthetic JPEGs (two classes, noise over a colour; 96×72 pixel
 prints a table. The first run decodes every photo and asks the network; the second finds all features on the disk. Time
 should grow with the number of photos and memory by no more than the features themselves (4 bytes a number).
 
-Needs a release build of `rekindle` and Python with Pillow and NumPy. Peak memory is what the system says of the whole
-process (ru_maxrss, Linux's VmHWM).
+Needs a release build of `rekindle` and Python with Pillow and NumPy. Peak memory is what Linux says of the process
+(VmHWM), when the features are there and at the end.
 
     cargo build --release && python3 bench/cache.py              # 1 000 and 10 000 photos: minutes
-    python3 bench/cache.py --photos 1000 10000 50000
+    python3 bench/cache.py --photos 1000 10000 50000 --extraction
 """
 
 import argparse
@@ -37,30 +37,42 @@ def photos(folder, count):
         pixels.save(folder / name / f"{number:06}.jpg", quality=90)
 
 
-def run(command, environment):
-    """Seconds, peak memory in bytes, and what was said."""
-    with tempfile.TemporaryFile() as said:
-        started = time.perf_counter()
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - started
-        process.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        text = said.read().decode(errors="replace")
-    if process.returncode != 0:
-        raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{text}")
-    return seconds, usage.ru_maxrss * 1024, text
+def peak(process):
+    """The most memory that a running process has held, in bytes (VmHWM)."""
+    status = pathlib.Path(f"/proc/{process.pid}/status").read_text()
+    return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status).group(1))
+
+
+def run(command, environment, extraction):
+    """Seconds and peak memory in bytes until the features are there, then until the end, and what was said of the
+    features. With `extraction` the program is ended as soon as they are there."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True)
+    said, read, features = [], "", (0.0, 0)
+    for line in process.stderr:
+        said.append(line)
+        if re.match(r"features: \d+ read", line):
+            read, features = line, (time.perf_counter() - started, peak(process))
+            if extraction:
+                process.kill()
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    whole = (time.perf_counter() - started, usage.ru_maxrss * 1024)
+    if not read or (process.returncode != 0 and not extraction):
+        raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{''.join(said)}")
+    return features, whole, read
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rekindle", default=ROOT / "target/release/rekindle")
     parser.add_argument("--photos", type=int, nargs="+", default=[1000, 10000])
+    parser.add_argument("--extraction", action="store_true", help="end each run when the features are there")
     parser.add_argument("--model", default="squeezenet1_1")
     parser.add_argument("--input", default="64")
     options = parser.parse_args()
     print(f"{options.model} at {options.input} px, processor, {len(os.sched_getaffinity(0))} cores")
-    print(f"{'photos':>7}  {'run':<9} {'seconds':>8} {'ms a photo':>11} {'peak MB':>8} {'kept MB':>8}  of them known")
+    print(f"{'photos':>7}  {'run':<9} {'features s':>10} {'ms a photo':>10} {'peak MB':>8}  {'whole s':>8} {'peak MB':>8}  kept MB, known")
     for count in options.photos:
         with tempfile.TemporaryDirectory() as scratch:
             scratch = pathlib.Path(scratch)
@@ -72,13 +84,13 @@ def main():
             command = [options.rekindle, "train", scratch / "photos", "--model", options.model, "--input", options.input]
             command += ["--device", "cpu", "--offline", "--out", scratch / "runs"]
             for name, more in (("no cache", ["--no-cache"]), ("first", []), ("second", [])):
-                seconds, peak, said = run([*command, "--name", name, *more], environment)
+                features, whole, said = run([*command, "--name", name, *more], environment, options.extraction)
                 kept = sum(file.stat().st_size for file in (scratch / "cache").rglob("*") if file.is_file())
                 known = re.search(r"\((\d+) known from before\)", said)
-                known = int(known.group(1)) if known else 0
                 print(
-                    f"{count:>7}  {name:<9} {seconds:>8.1f} {1000 * seconds / count:>11.2f} {peak / 1e6:>8.0f}"
-                    f" {kept / 1e6:>8.1f}  {known}",
+                    f"{count:>7}  {name:<9} {features[0]:>10.1f} {1000 * features[0] / count:>10.2f}"
+                    f" {features[1] / 1e6:>8.0f}  {whole[0]:>8.1f} {whole[1] / 1e6:>8.0f}"
+                    f"  {kept / 1e6:.1f}, {known.group(1) if known else 0}",
                     flush=True,
                 )
 

@@ -125,19 +125,24 @@ pub fn extract(
         context.console.note(&format!("features to keep: {plan}"));
     }
     let width = activations.width();
-    let mut cache = FeatureCache::new(width, views.keys.len());
-    let of_a_photo = width * cache.views();
+    let of_a_photo = width * views.keys.len();
     let mut features = vec![0.0; paths.len() * of_a_photo];
     let filled = activations.each("features", skipped, |photo, view, row| {
         features[photo * of_a_photo + view * width..][..width].copy_from_slice(row);
         Ok(())
     })?;
+    // In place: of many photos there is no room for two copies.
     let mut unread = filled.unreadable.iter().map(|(photo, _)| *photo).peekable();
-    for (photo, row) in features.chunks_exact(of_a_photo).enumerate() {
+    let mut read = Vec::with_capacity(paths.len());
+    for (photo, &label) in labels.iter().enumerate() {
         if unread.next_if_eq(&photo).is_none() {
-            cache.push(labels[photo], row)?;
+            let from = photo * of_a_photo;
+            features.copy_within(from..from + of_a_photo, read.len() * of_a_photo);
+            read.push(label);
         }
     }
+    features.truncate(read.len() * of_a_photo);
+    let cache = FeatureCache::of_rows(width, views.keys.len(), read, features)?;
     Ok((cache, filled.unreadable))
 }
 

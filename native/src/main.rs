@@ -24,6 +24,7 @@ mod report;
 mod runs;
 mod segment;
 mod serve;
+mod size;
 mod skipped;
 mod tasks;
 mod ui;

@@ -17,7 +17,7 @@ pub fn peak_bytes() -> Option<u64> {
 }
 
 /// The bytes that the system can give without taking them from other programs; `None` where it does not tell.
-fn free_bytes() -> Option<u64> {
+pub fn free_bytes() -> Option<u64> {
     let known = std::fs::read_to_string("/proc/meminfo").ok()?;
     let line = known
         .lines()

@@ -8,7 +8,10 @@ use crate::device::DeviceError;
 /// The network compiled to the inner value that was asked for last. One is enough: who trains from a value asks for
 /// it many times, and for another only when the frozen part has become shorter.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Cut(Arc<Mutex<Option<(usize, Arc<Compiled>)>>>);
+pub(super) struct Cut(Arc<Mutex<Option<To>>>);
+
+/// A value, and what puts it out.
+type To = (usize, Arc<Compiled>);
 
 impl Cut {
     /// What is compiled to this value, or else what is made now, in the place of the one before it.

@@ -76,7 +76,8 @@ fn turn(values: &mut [f32], shape: Shape) {
     }
 }
 
-#[cfg(all(test, feature = "burn"))]
+#[cfg(test)]
+#[cfg(feature = "burn")]
 mod tests {
     use burn::tensor::Tensor;
 

@@ -64,6 +64,41 @@ impl FeatureCache {
         }
     }
 
+    /// A cache of rows that are there already; nothing is copied.
+    ///
+    /// # Shapes
+    ///
+    /// - labels: one for each image
+    /// - rows: `[images, views, width]`, row-major, the plain view first
+    ///
+    /// # Errors
+    ///
+    /// When the count is wrong or a number is not finite.
+    pub fn of_rows(
+        width: usize,
+        views: usize,
+        labels: Vec<usize>,
+        rows: Vec<f32>,
+    ) -> Result<Self, FeatureError> {
+        let views = views.max(1);
+        let expected = labels.len() * views * width;
+        if rows.len() != expected {
+            return Err(FeatureError::Width {
+                expected,
+                found: rows.len(),
+            });
+        }
+        if !rows.iter().all(|value| value.is_finite()) {
+            return Err(FeatureError::NotFinite);
+        }
+        Ok(Self {
+            width,
+            views,
+            labels,
+            rows,
+        })
+    }
+
     /// Images in the cache.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -186,6 +221,24 @@ mod tests {
         assert_eq!(cache.all_views(&[1]).labels, [1, 1, 1]);
         cache.remove(0);
         assert_eq!(cache.plain(&[0]).features, [7., 8.]);
+    }
+
+    #[test]
+    fn rows_that_are_there_make_the_same_cache() {
+        let mut cache = FeatureCache::new(2, 2);
+        cache.push(0, &[1., 2., 3., 4.]).unwrap();
+        cache.push(3, &[5., 6., 7., 8.]).unwrap();
+        let rows: Vec<f32> = (1..=8_u8).map(f32::from).collect();
+        assert_eq!(
+            FeatureCache::of_rows(2, 2, vec![0, 3], rows.clone()),
+            Ok(cache)
+        );
+        assert!(FeatureCache::of_rows(2, 2, vec![0], rows.clone()).is_err());
+        let strange = rows.iter().map(|_| f32::INFINITY).collect();
+        assert_eq!(
+            FeatureCache::of_rows(2, 2, vec![0, 3], strange),
+            Err(FeatureError::NotFinite)
+        );
     }
 
     #[test]

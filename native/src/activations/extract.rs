@@ -145,7 +145,8 @@ impl<'a> Activations<'a> {
     }
 
     /// The same, and hands every row on, those too for which there is no room: photo, view and numbers. Rows that are
-    /// known come first; of a photo that could not be read some may come.
+    /// known come first; of a photo that could not be read some may come. Whoever is given them keeps them: from then on
+    /// the shelf is the disk alone.
     ///
     /// # Errors
     ///
@@ -156,6 +157,7 @@ impl<'a> Activations<'a> {
         skipped: usize,
         mut each: impl FnMut(usize, usize, &[f32]) -> anyhow::Result<()>,
     ) -> anyhow::Result<Filled> {
+        self.shelf.leave_memory();
         self.go(label, skipped, Some(&mut each))
     }
 

@@ -19,5 +19,4 @@ mod store;
 
 pub use codec::Encoding;
 pub use extract::{Activations, Rows, Views};
-pub use place::parse_size;
 pub use store::Store;

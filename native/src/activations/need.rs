@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::place::size;
+use crate::size::size;
 
 /// How many views of some photos are kept, known before anything is computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -182,6 +182,11 @@ impl Shelf {
         }
     }
 
+    /// Takes no more rows into memory: for who has them himself.
+    pub(super) fn leave_memory(&mut self) {
+        self.memory.left = 0;
+    }
+
     /// Bytes that may still be written to the disk, or kept in memory where there is no disk.
     pub fn room(&self) -> u64 {
         match &self.disk {

@@ -12,6 +12,7 @@ use super::place::free_bytes;
 use super::record::RowKey;
 use super::shelf::{INDEX, LOCK, ROWS, Shelf};
 use crate::fetch::cache_folder;
+use crate::memory;
 
 /// Rows that are kept in memory beside the disk, in bytes: few, for the system keeps what was read and written in
 /// memory that is free anyway, and the process stays as small for many photos as for few.
@@ -27,6 +28,14 @@ pub struct Store {
 }
 
 impl Store {
+    /// What `--no-cache` and `--cache-budget` ask for.
+    pub fn chosen(no_cache: bool, budget: Option<u64>) -> Self {
+        match no_cache {
+            true => Self::in_memory(memory::free_bytes().unwrap_or(0) / 4),
+            false => Self::of_this_machine(budget),
+        }
+    }
+
     /// The user's own, `rekindle/activations` in the cache folder, beside the weights. Without a budget it may take a
     /// quarter of what the disk would have free without it.
     pub fn of_this_machine(budget: Option<u64>) -> Self {
@@ -49,13 +58,18 @@ impl Store {
         }
     }
 
-    /// One that keeps nothing.
-    pub fn none() -> Self {
+    /// One whose rows are gone with the process, for so many bytes, but no more than 2 GB.
+    pub fn in_memory(bytes: u64) -> Self {
         Self {
             folder: None,
             budget: 0,
-            memory: 0,
+            memory: bytes.min(2 << 30),
         }
+    }
+
+    /// One that keeps nothing.
+    pub fn none() -> Self {
+        Self::in_memory(0)
     }
 
     /// Bytes that all shelves may take together.
@@ -277,6 +291,8 @@ mod tests {
         assert!(!shelf.writes() && !inside.exists());
         // Memory takes them.
         assert!(plan.fits() && shelf.len() == 3);
+        let (shelf, plan, kept) = fill(&Store::in_memory(2 * 452), 1, 3);
+        assert!(!plan.fits() && kept == 2 && shelf.len() == 2);
         let (shelf, plan, kept) = fill(&Store::none(), 1, 3);
         assert!(plan.recomputes() && kept == 0 && shelf.is_empty());
         fs::write(&inside, "a file").unwrap();

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::activations::{Store, parse_size};
+use crate::size::parse_size;
 
 /// What is kept of what was computed.
 #[derive(Debug, Clone, Default, Args)]
@@ -16,14 +16,4 @@ pub struct CacheArgs {
     /// A quarter of the free disk when not given.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub cache_budget: Option<u64>,
-}
-
-impl CacheArgs {
-    /// Where values are kept.
-    pub fn store(&self) -> Store {
-        match self.no_cache {
-            true => Store::none(),
-            false => Store::of_this_machine(self.cache_budget),
-        }
-    }
 }

@@ -11,6 +11,7 @@ use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::train::FeatureCache;
 
+use crate::activations::Store;
 use crate::cli::{HeadChoice, TrainArgs};
 use crate::context::Context;
 use crate::dataset::{self, Dataset, ScanOptions, scan};
@@ -201,7 +202,7 @@ fn extract(
         augmented: args.views,
         seed: args.seed(),
     };
-    let store = args.cache.store();
+    let store = Store::chosen(args.cache.no_cache, args.cache.cache_budget);
     let (cache, failed) = features::extract(model, photos, views, &store, context)?;
     skipped::warn_of(&dataset.leave_out(&failed)?);
     Ok(cache)

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use super::{Shell, stderr, text};
@@ -145,10 +146,8 @@ fn a_training_that_was_killed_goes_on_where_it_was() {
         "--device",
         "cpu",
     ];
-    let mut child = shell
-        .command(&[&arguments[..], &views].concat())
-        .spawn()
-        .unwrap();
+    let mut command = shell.command(&[&arguments[..], &views].concat());
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
     let started = Instant::now();
     // Two photos are done.
     let is_far = |file: &PathBuf| fs::metadata(file).unwrap().len() > 2 * 21 * 52;
