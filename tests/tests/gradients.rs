@@ -38,7 +38,7 @@ fn row(name: &str, gradient: &[f32]) -> [f64; KEPT] {
         largest = largest.max(value.abs());
         let drawn = random.next_u64();
         for (k, sum) in sums.iter_mut().enumerate() {
-            *sum += if drawn >> (63 - k) & 1 == 1 {
+            *sum += if (drawn >> (63 - k)) & 1 == 1 {
                 -value
             } else {
                 value
