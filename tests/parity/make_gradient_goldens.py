@@ -85,7 +85,7 @@ NETWORKS = {
     "efficientnet_b0": about(),
     "efficientnet_lite0": about("timm", "tf_efficientnet_lite0", batch=None),
     "regnet_x_400mf": about(batch=None),
-    "regnet_y_400mf": about(),
+    "regnet_y_400mf": about(batch=None),
     "convnext_tiny": about(),
     "vit_tiny_patch16_224": about("timm"),
     "swin_t": about(),
@@ -94,7 +94,7 @@ NETWORKS = {
     "maxvit_t": about(batch=on(224, 2), running=on(224, 1)),
     "coatnet_0_rw_224": about("timm"),
     "fcn_resnet50": about(dense=True, batch=None, running=on(32, 2)),
-    "deeplabv3_mobilenet_v3_large": about(dense=True),
+    "deeplabv3_mobilenet_v3_large": about(dense=True, batch=None),
     "lraspp_mobilenet_v3_large": about(dense=True),
 }
 
