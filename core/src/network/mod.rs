@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use burn::tensor::{DType, Device, Tensor, Transaction};
+use burn::tensor::{DType, Device, Gradients, Tensor, Transaction};
 use thiserror::Error;
 
 use crate::device::DeviceError;
@@ -209,32 +209,61 @@ impl Network {
         self.layers.iter_mut().flatten()
     }
 
+    /// Reads the gradients of all parameters that have one back to the host, under their names in the state_dict and in
+    /// PyTorch's order, all in one go.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn gradients(&self, gradients: &Gradients) -> Result<Tensors, DeviceError> {
+        let parts = |parameter: &Parameter| -> Option<Vec<Tensor<1>>> {
+            let parts = parameter.parts.iter();
+            parts.map(|part| part.grad(gradients)).collect()
+        };
+        let with = self.parameters();
+        let with = with.filter_map(|parameter| Some((parameter, parts(parameter)?)));
+        read(with).await
+    }
+
     /// Reads all numbers back to the host, under their names in the state_dict, all in one go.
     ///
     /// # Errors
     ///
     /// When the device fails.
     pub async fn tensors(&self) -> Result<Tensors, DeviceError> {
-        let parts = self.parameters().flat_map(Parameter::parts);
-        let transaction = parts.fold(Transaction::default(), |all, part| {
-            all.register(part.clone().without_autodiff())
-        });
-        let data = transaction.execute_async().await;
-        let mut data = data.map_err(DeviceError::execution)?.into_iter();
-        let mut tensors = Tensors::new();
-        for parameter in self.parameters() {
-            let mut parts = Vec::with_capacity(parameter.parts().len());
-            for data in data.by_ref().take(parameter.parts().len()) {
-                // Number by number only what is not f32 already: networks have millions.
-                parts.push(match data.dtype() {
-                    DType::F32 => data.try_into_vec().map_err(DeviceError::execution)?,
-                    _ => data.iter::<f32>().collect(),
-                });
-            }
-            let values = Numbers::from(parameter.in_order(parts));
-            let shape = parameter.shape().to_vec();
-            tensors.insert(parameter.name().to_owned(), (shape, values));
-        }
-        Ok(tensors)
+        let plain = |part: &Tensor<1>| part.clone().without_autodiff();
+        let parts = |parameter: &Parameter| parameter.parts().iter().map(plain).collect();
+        read(
+            self.parameters()
+                .map(|parameter| (parameter, parts(parameter))),
+        )
+        .await
     }
+}
+
+/// Reads what lies on the device in the parts of some parameters back to the host, all in one go.
+async fn read<'a>(
+    parameters: impl Iterator<Item = (&'a Parameter, Vec<Tensor<1>>)>,
+) -> Result<Tensors, DeviceError> {
+    let (parameters, parts): (Vec<_>, Vec<_>) = parameters.unzip();
+    let counts: Vec<usize> = parts.iter().map(Vec::len).collect();
+    let parts = parts.into_iter().flatten();
+    let transaction = parts.fold(Transaction::default(), Transaction::register);
+    let data = transaction.execute_async().await;
+    let mut data = data.map_err(DeviceError::execution)?.into_iter();
+    let mut tensors = Tensors::new();
+    for (parameter, count) in parameters.into_iter().zip(counts) {
+        let mut parts = Vec::with_capacity(count);
+        for data in data.by_ref().take(count) {
+            // Number by number only what is not f32 already: networks have millions.
+            parts.push(match data.dtype() {
+                DType::F32 => data.try_into_vec().map_err(DeviceError::execution)?,
+                _ => data.iter::<f32>().collect(),
+            });
+        }
+        let values = Numbers::from(parameter.in_order(parts));
+        let shape = parameter.shape().to_vec();
+        tensors.insert(parameter.name().to_owned(), (shape, values));
+    }
+    Ok(tensors)
 }

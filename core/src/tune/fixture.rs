@@ -1,4 +1,4 @@
-//! What PyTorch, torchvision and timm say: `tests/parity/make_tuning_goldens.py`.
+//! What PyTorch, torchvision and timm say: `tests/parity/make_rate_goldens.py`.
 
 use serde::Deserialize;
 
@@ -53,6 +53,6 @@ pub struct Cut {
 }
 
 pub fn fixture() -> Fixture {
-    let text = include_str!("../../tests/fixtures/tuning.json");
+    let text = include_str!("../../tests/fixtures/rates.json");
     serde_json::from_str(text).unwrap()
 }

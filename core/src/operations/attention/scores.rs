@@ -49,7 +49,8 @@ pub(super) fn unpack(projected: Tensor<3>, packing: Packing, heads: usize) -> [T
 
 /// Rows scaled to length one, as `torch.nn.functional.normalize` does.
 pub(crate) fn unit(x: Tensor<4>) -> Tensor<4> {
-    let length = x.clone().powi_scalar(2).sum_dim(3).sqrt().clamp_min(1e-12);
+    // Limited before the root: the keys of padding are zero, where the root's own slope is infinite.
+    let length = x.clone().powi_scalar(2).sum_dim(3).clamp_min(1e-24).sqrt();
     x / length
 }
 
