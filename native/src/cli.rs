@@ -4,7 +4,7 @@ mod cache;
 mod tune;
 
 use std::fmt::Display;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -196,8 +196,10 @@ const MOST_VIEWS: u32 = 1_000;
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// The folder: one folder of photos a class, with or without train/, val/ and test/ above them.
-    pub dir: PathBuf,
+    /// The folder: one folder of photos a class, with or without train/, val/ and test/ above them. Not needed with
+    /// --resume.
+    #[arg(required_unless_present = "resume")]
+    pub dir: Option<PathBuf>,
     /// The network to start from; see `rekindle models`.
     #[arg(long, short, default_value = "efficientnet_lite0")]
     pub model: String,
@@ -277,6 +279,11 @@ pub struct TrainArgs {
 }
 
 impl TrainArgs {
+    /// The folder of photos.
+    pub fn dir(&self) -> &Path {
+        self.dir.as_deref().unwrap_or(Path::new(""))
+    }
+
     /// The seed, given or not.
     pub fn seed(&self) -> u64 {
         self.seed.unwrap_or(0)

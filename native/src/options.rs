@@ -4,6 +4,7 @@
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use rekindle_core::device::Preference;
+use rekindle_core::tune::Tune;
 
 use crate::cli::{
     BenchArgs, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs, KernelChoice,
@@ -133,9 +134,17 @@ fn precision(command: &Command) -> Applies {
 }
 
 fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
+    if args.tuning.resume.is_some() && option != "resume" {
+        return Some(Never("a new training: one that goes on has the options it began with"));
+    }
     Some(match option {
-        "model" | "weights" | "input" | "grey" | "bare" | "small-stem" | "head" | "folds"
-        | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels"
+        "resume" => Always,
+        "weights" => Where(
+            args.tuning.tune != Tune::Scratch,
+            "--tune head, last, full and gradual, which start from pretrained weights",
+        ),
+        "folds" => Where(args.tuning.tune.is_head(), "--tune head"),
+        "model" | "input" | "grey" | "bare" | "small-stem" | "head" | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels"
         | "no-cache" => Always,
         "cache-budget" => Where(!args.cache.no_cache, "a training without --no-cache"),
         // Of everything that is drawn. Whether photos are held back, the folder says: `draws`.

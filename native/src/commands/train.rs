@@ -1,7 +1,10 @@
 //! `rekindle train`: a new head on a folder of photos.
 
 mod learn;
+mod recipe_file;
 mod record;
+pub mod resume;
+mod tune;
 
 use std::path::Path;
 use std::time::Instant;
@@ -10,6 +13,7 @@ use rekindle_core::device::OpenDevice;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::train::FeatureCache;
+use rekindle_core::tune::{Recipe, Tune};
 
 use crate::activations::Store;
 use crate::cli::{HeadChoice, TrainArgs};
@@ -23,18 +27,23 @@ use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{groups, options, skipped};
 use learn::{Learnt, Material, learn};
 use record::Record;
+use tune::{Tuned, Work};
 
 /// Trains and leaves a run folder behind.
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     check(args)?;
-    dataset::check_root(&args.dir)?;
+    dataset::check_root(args.dir())?;
+    let recipe = match args.tuning.tune.is_head() {
+        true => None,
+        false => Some(tune::recipe(args)?),
+    };
     let device = context.open_device()?;
     let options = ScanOptions {
         limits: context.limits,
         strict: args.strict,
     };
-    let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
+    let mut dataset = scan(args.dir(), &options, &context.interrupt)?;
     options::check_folder(args, dataset.holds_some_back())?;
     introduce(&dataset, context);
     set_unused_aside(args, &mut dataset, context);
@@ -43,18 +52,32 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     }
 
     // The run folder first: a disk that cannot be written to is found out before the work.
-    let head_name = if args.head == HeadChoice::Mlp {
-        "mlp"
-    } else {
-        "linear"
+    let head_name = match (args.tuning.tune, args.head) {
+        (Tune::Head, HeadChoice::Mlp) => "mlp".to_owned(),
+        (Tune::Head, HeadChoice::Linear) => "linear".to_owned(),
+        (tune, _) => tune.to_string().replace(':', "-"),
     };
     let now = jiff::Zoned::now().datetime();
     let name = args
         .name
         .clone()
-        .unwrap_or_else(|| runs::default_name(&now, &args.model, head_name));
-    let mut run = Run::create(&args.out, &name)?;
-    let outcome = train(args, &mut dataset, &device, &mut run, started, context);
+        .unwrap_or_else(|| runs::default_name(&now, &args.model, &head_name));
+    let mut run = match &args.tuning.resume {
+        Some(folder) => Run::resume(folder)?,
+        None => Run::create(&args.out, &name)?,
+    };
+    if recipe.is_some() && !run.is_resumed() {
+        run.write(runs::COMMAND, resume::command()?.as_bytes())?;
+    }
+    let outcome = train(
+        args,
+        recipe,
+        &mut dataset,
+        &device,
+        &mut run,
+        started,
+        context,
+    );
     if outcome.is_err() {
         run.discard_if_unfinished();
     }
@@ -124,13 +147,17 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
 /// Trains in an open run folder.
 fn train(
     args: &TrainArgs,
+    recipe: Option<Recipe>,
     dataset: &mut Dataset,
     device: &OpenDevice,
     run: &mut Run,
     started: Instant,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    let weights = args.weights.weights.as_deref();
+    let weights = match args.tuning.tune {
+        Tune::Scratch => Some("random"),
+        _ => args.weights.weights.as_deref(),
+    };
     let (model, origin) = models::pretrained(
         &args.model,
         weights,
@@ -159,7 +186,22 @@ fn train(
         contents: &contents,
     };
     let learnt = learn(args, dataset, material, run, is_said, context)?;
-    let train_seconds = (learnt.finished - started).as_secs_f64();
+    let tuned = match recipe {
+        Some(recipe) => {
+            let work = Work {
+                args,
+                dataset,
+                material,
+                learnt: &learnt,
+                device: &device.info.name,
+                context,
+            };
+            Some(tune::tune(&work, recipe, run)?)
+        }
+        None => None,
+    };
+    let finished = tuned.as_ref().map_or(learnt.finished, |_| Instant::now());
+    let train_seconds = (finished - started).as_secs_f64();
 
     // What is known goes into the model file and into the run folder. Ctrl-C comes too late to throw it away.
     let _hold = context.interrupt.hold();
@@ -170,16 +212,22 @@ fn train(
         origin: &origin,
         material,
         learnt: &learnt,
+        tuned: tuned.as_ref(),
         seconds: [features_seconds, train_seconds],
     };
     let (model_path, summary) = record.write(run)?;
+    run.remove(runs::CHECKPOINT);
+    let report = record.report();
     if context.global.json {
         print_json(&summary)?;
     } else {
-        print_result(&learnt, dataset, train_seconds)?;
+        print_result(&learnt, report, dataset, train_seconds)?;
+        if let Some(tuned) = &tuned {
+            print_tuned(&learnt, tuned)?;
+        }
         print_text(&format!("saved {}", model_path.display()))?;
     }
-    accuracy_gate(learnt.report.accuracy, args.min_accuracy)
+    accuracy_gate(report.accuracy, args.min_accuracy)
 }
 
 /// The features of all photos that can be read; the others are left out of the data set.
@@ -208,9 +256,36 @@ fn extract(
     Ok(cache)
 }
 
-/// Prints how well the head does, class by class and as a whole.
-fn print_result(learnt: &Learnt, dataset: &Dataset, train_seconds: f64) -> anyhow::Result<()> {
-    let report = &learnt.report;
+/// Prints what tuning added to the head alone.
+fn print_tuned(learnt: &Learnt, tuned: &Tuned) -> anyhow::Result<()> {
+    let head = learnt.report.accuracy;
+    let text = match (tuned.best_epoch, &tuned.report) {
+        (Some(epoch), Some(report)) => format!(
+            "tuned ({}): {} after epoch {epoch} of {}, the head alone {}",
+            tuned.recipe.tune,
+            share(report.accuracy),
+            tuned.epochs,
+            share(head)
+        ),
+        (Some(epoch), None) => format!("tuned ({}): epoch {epoch} is kept", tuned.recipe.tune),
+        (None, _) => format!(
+            "tuned ({}): none of {} epochs was better than the head alone ({}), which is kept; --keep tuned keeps the \
+             best epoch",
+            tuned.recipe.tune,
+            tuned.epochs,
+            share(head)
+        ),
+    };
+    print_text(&text)
+}
+
+/// Prints how well the model does, class by class and as a whole.
+fn print_result(
+    learnt: &Learnt,
+    report: &Report,
+    dataset: &Dataset,
+    train_seconds: f64,
+) -> anyhow::Result<()> {
     let shown = rows(report);
     print_text(&class_table(report, &dataset.classes, shown))?;
     let held = if report.images == 1 {
@@ -258,7 +333,7 @@ fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) 
     };
     context.console.note(&format!(
         "{place} ({photos}) is not used here: `rekindle evaluate MODEL {}` measures on it",
-        args.dir.display()
+        args.dir().display()
     ));
 }
 

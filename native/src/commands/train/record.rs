@@ -6,7 +6,10 @@ use rekindle_core::device::DeviceInfo;
 use rekindle_core::model::{Model, PhotoHashes};
 use serde_json::{Map, Value, json};
 
+use rekindle_core::metrics::classify::Report;
+
 use super::learn::{HELD_BACK, Learnt, Material};
+use super::tune::Tuned;
 use crate::cli::TrainArgs;
 use crate::dataset::Dataset;
 use crate::hash::FileHash;
@@ -23,11 +26,19 @@ pub struct Record<'a> {
     pub origin: &'a Origin,
     pub material: Material<'a>,
     pub learnt: &'a Learnt,
+    /// What came of tuning more than the head, if that was asked for.
+    pub tuned: Option<&'a Tuned>,
     /// Until the features were there, and until the head was.
     pub seconds: [f64; 2],
 }
 
 impl Record<'_> {
+    /// How good the model is that is left.
+    pub fn report(&self) -> &Report {
+        let tuned = self.tuned.and_then(|tuned| tuned.report.as_ref());
+        tuned.unwrap_or(&self.learnt.report)
+    }
+
     /// Writes all files. Returns the model file, and what `--json` prints.
     pub fn write(&self, run: &mut Run) -> anyhow::Result<(PathBuf, Value)> {
         let (args, dataset, learnt) = (self.args, self.dataset, self.learnt);
@@ -59,7 +70,7 @@ impl Record<'_> {
             "model_sha256": sha256(&bytes),
             "recipe": trained.card.recipe,
             "result": summary,
-            "report": learnt.report,
+            "report": self.report(),
         });
         let manifest = serde_json::to_string_pretty(&manifest)?;
         run.write(runs::MANIFEST, manifest.as_bytes())?;
@@ -69,7 +80,7 @@ impl Record<'_> {
                 .measured
                 .as_deref()
                 .unwrap_or("nothing was held back"),
-            report: &learnt.report,
+            report: self.report(),
             classes: &dataset.classes,
             facts: &summary,
             skipped: &dataset.skipped,
@@ -82,7 +93,10 @@ impl Record<'_> {
     fn model(&self) -> anyhow::Result<Model> {
         let (model, fitted) = (self.material.model, &self.learnt.fitted);
         let classes = self.dataset.classes.clone();
-        let mut trained = model.with_head(fitted.kind, fitted.head.clone(), classes);
+        let mut trained = match self.tuned {
+            Some(tuned) => tuned.model.clone(),
+            None => model.with_head(fitted.kind, fitted.head.clone(), classes),
+        };
         trained.card.recipe = self.recipe_card()?;
         trained.card.provenance = self.provenance();
         Ok(trained)
@@ -92,8 +106,8 @@ impl Record<'_> {
     fn summary(&self, trained: &Model) -> Value {
         let (dataset, learnt) = (self.dataset, self.learnt);
         let [features_seconds, train_seconds] = self.seconds;
-        let accuracy = learnt.report.accuracy;
-        json!({
+        let accuracy = self.report().accuracy;
+        let mut summary = json!({
             "run": null,
             "model": null,
             "architecture": trained.card.architecture,
@@ -113,7 +127,21 @@ impl Record<'_> {
             "train_seconds": train_seconds,
             "seconds": { "features": features_seconds, "fit": learnt.fit_seconds },
             "device": self.device.name,
-        })
+            "tune": "head",
+            "kept": "head",
+            "accuracy_head": learnt.report.accuracy,
+            "epochs": 0,
+        });
+        if let Some(tuned) = self.tuned {
+            summary["tune"] = json!(tuned.recipe.tune);
+            summary["kept"] = json!(if tuned.is_tuned { "tuned" } else { "head" });
+            summary["epochs"] = json!(tuned.epochs);
+            summary["best_epoch"] = json!(tuned.best_epoch);
+            summary["waited_for_photos"] = json!(tuned.waited);
+            summary["stopped"] = json!(tuned.stopped);
+            summary["seconds"]["tune"] = json!(tuned.seconds);
+        }
+        summary
     }
 
     /// The recipe as it travels in the model file and in `recipe.toml`.
@@ -149,6 +177,9 @@ impl Record<'_> {
             fields.retain(|_, value| !value.is_null());
         }
         card.insert("head".into(), head);
+        if let Some(tuned) = self.tuned {
+            card.insert("tuning".into(), serde_json::to_value(&tuned.recipe)?);
+        }
         Ok(card)
     }
 
