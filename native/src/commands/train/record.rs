@@ -172,13 +172,12 @@ impl Record<'_> {
             }
         };
         let mut head = serde_json::to_value(&self.learnt.recipe)?;
-        // TOML has no null: what was left to the program is simply not there.
-        if let Value::Object(fields) = &mut head {
-            fields.retain(|_, value| !value.is_null());
-        }
+        leave_out_nulls(&mut head);
         card.insert("head".into(), head);
         if let Some(tuned) = self.tuned {
-            card.insert("tuning".into(), serde_json::to_value(&tuned.recipe)?);
+            let mut tuning = serde_json::to_value(&tuned.recipe)?;
+            leave_out_nulls(&mut tuning);
+            card.insert("tuning".into(), tuning);
         }
         Ok(card)
     }
@@ -191,6 +190,14 @@ impl Record<'_> {
         let hash = self.dataset.data_hash().to_string();
         provenance.insert("data_sha256".into(), json!(hash));
         provenance
+    }
+}
+
+/// TOML has no null: what was left to the program is simply not there.
+fn leave_out_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, value| !value.is_null());
+        fields.values_mut().for_each(leave_out_nulls);
     }
 }
 
