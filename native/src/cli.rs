@@ -1,5 +1,7 @@
 //! The command line, as clap reads it.
 
+mod labels;
+
 use std::fmt::Display;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -10,6 +12,8 @@ use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
 use rekindle_core::head::{MAX_HIDDEN, MlpConfig};
 use rekindle_core::train::MlpRecipe;
+
+pub use labels::{LabelArgs, TrainLabelArgs};
 
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
@@ -263,6 +267,9 @@ pub struct TrainArgs {
     /// End with exit code 1 when the measured accuracy is below this.
     #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
+    /// What says what is on the photos, if not their folders.
+    #[command(flatten)]
+    pub labels: TrainLabelArgs,
 }
 
 impl TrainArgs {
@@ -325,6 +332,9 @@ pub struct EvaluateArgs {
     /// End with exit code 1 when the accuracy is below this.
     #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
+    /// What says what is on the photos, if not their folders.
+    #[command(flatten)]
+    pub labels: LabelArgs,
 }
 
 /// The parts of a divided folder.

@@ -2,20 +2,24 @@
 
 mod learn;
 mod record;
+mod targets;
 
 use std::path::Path;
 use std::time::Instant;
 
 use rekindle_core::device::OpenDevice;
+use rekindle_core::head::HeadStyle;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
+use rekindle_core::task::Task;
 use rekindle_core::train::FeatureCache;
 
 use crate::cli::{HeadChoice, TrainArgs};
 use crate::context::Context;
-use crate::dataset::{self, Dataset, ScanOptions, scan};
+use crate::dataset::{self, Dataset, Labels, ScanOptions, scan, scan_labels};
 use crate::features::{self, Views};
-use crate::measured::{self, accuracy_gate, check_gate, class_table, share};
+use crate::judged::Judged;
+use crate::measured::{self, accuracy_gate, check_gate};
 use crate::models;
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
@@ -33,7 +37,15 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
         limits: context.limits,
         strict: args.strict,
     };
-    let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
+    let mut dataset = match Labels::to_learn(&args.labels) {
+        None => scan(&args.dir, &options, &context.interrupt)?,
+        Some(labels) => {
+            let (dataset, notes) = scan_labels(&args.dir, &labels, &options, &context.interrupt)?;
+            notes.iter().for_each(|note| context.console.note(note));
+            dataset
+        }
+    };
+    options::check_task(args, dataset.task)?;
     options::check_folder(args, dataset.holds_some_back())?;
     introduce(&dataset, context);
     set_unused_aside(args, &mut dataset, context);
@@ -141,13 +153,15 @@ fn train(
         device.info.name,
         model.stage_parameters().iter().sum::<usize>()
     ));
+    takes_head(&model, dataset.task)?;
     let cache = extract(args, dataset, &model, context)?;
     let features_seconds = started.elapsed().as_secs_f64();
 
     let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let untrained = models::untrained(weights, &args.pictures);
-    let groups = groups::find(&cache, &contents, untrained, context);
-    let is_said = groups::introduce(&groups, dataset, args.folds.is_some(), context);
+    let alike = groups::find(&cache, &contents, untrained, context);
+    let groups = groups::with_given(&alike, dataset);
+    let is_said = groups::introduce(&alike, &groups, dataset, args.folds.is_some(), context);
     let material = Material {
         model: &model,
         cache: &cache,
@@ -175,7 +189,22 @@ fn train(
         print_result(&learnt, dataset, train_seconds)?;
         print_text(&format!("saved {}", model_path.display()))?;
     }
-    accuracy_gate(learnt.report.accuracy, args.min_accuracy)
+    accuracy_gate(learnt.report.accuracy(), args.min_accuracy)
+}
+
+/// Whether a network can put out what the task wants: SqueezeNet's last layer ends in a ReLU, and the constant that
+/// lifts its logits over it is seen by everything but a softmax.
+fn takes_head(model: &Model, task: Task) -> anyhow::Result<()> {
+    if task == Task::Classify || !matches!(model.slot().style, HeadStyle::PooledConv) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} puts out nothing below zero, so it can classify, and learn neither several labels a photo nor values",
+        model.card.architecture
+    );
+    Err(Failure::new(ExitCode::Usage, message)
+        .with_help("choose another --model, such as efficientnet_lite0")
+        .into())
 }
 
 /// The features of all photos that can be read; the others are left out of the data set.
@@ -202,24 +231,28 @@ fn extract(
 /// Prints how well the head does, class by class and as a whole.
 fn print_result(learnt: &Learnt, dataset: &Dataset, train_seconds: f64) -> anyhow::Result<()> {
     let report = &learnt.report;
-    let shown = rows(report);
-    print_text(&class_table(report, &dataset.classes, shown))?;
-    let held = if report.images == 1 {
-        "photo"
-    } else {
-        "photos"
+    let shown = match report {
+        Judged::Classes(report) => rows(report),
+        _ => Vec::new(),
     };
+    print_text(&report.table(&dataset.classes, shown))?;
+    let images = report.images();
+    let held = if images == 1 { "photo" } else { "photos" };
     let measured = match learnt.measured.as_deref() {
-        Some("cross-validation") => format!(" on {} {held} by cross-validation", report.images),
-        Some("held-out photos") => format!(" on {} held-out {held}", report.images),
-        Some(place) => format!(" on {} {held} of {place}", report.images),
+        Some("cross-validation") => format!(" on {images} {held} by cross-validation"),
+        Some("held-out photos") => format!(" on {images} held-out {held}"),
+        Some(place) => format!(" on {images} {held} of {place}"),
         None => ": nothing was held back to measure it on".to_owned(),
     };
     print_text(&format!(
-        "accuracy {}{measured}, trained on {} photos in {train_seconds:.1} s",
-        share(report.accuracy),
+        "{}{measured}, trained on {} photos in {train_seconds:.1} s",
+        report.headline(),
         learnt.split.train.len(),
-    ))
+    ))?;
+    match report.remark() {
+        Some(remark) => print_text(remark),
+        None => Ok(()),
+    }
 }
 
 /// The classes that a table shows: those with photos, and some of the others.
@@ -266,11 +299,17 @@ fn introduce(dataset: &Dataset, context: &Context) {
         .collect::<Vec<_>>()
         .join(", ");
     let more = if counts.len() > 12 { ", …" } else { "" };
-    context.console.note(&format!(
-        "{} photos in {} classes: {shown}{more}",
-        dataset.items.len(),
-        dataset.classes.len()
-    ));
+    let (photos, classes) = (dataset.items.len(), dataset.classes.len());
+    context.console.note(&match dataset.task {
+        Task::MultiLabel => format!("{photos} photos with {classes} labels: {shown}{more}"),
+        Task::Regress => format!(
+            "{photos} photos with values: {}",
+            dataset.classes.join(", ")
+        ),
+        Task::Classify | Task::Segment => {
+            format!("{photos} photos in {classes} classes: {shown}{more}")
+        }
+    });
     match dataset.other_files {
         0 => {}
         1 => context.console.note("1 other file is left alone"),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use rekindle_core::device::DeviceInfo;
 use rekindle_core::model::{Model, PhotoHashes};
+use rekindle_core::task::Task;
 use serde_json::{Map, Value, json};
 
 use super::learn::{HELD_BACK, Learnt, Material};
@@ -59,7 +60,11 @@ impl Record<'_> {
             "model_sha256": sha256(&bytes),
             "recipe": trained.card.recipe,
             "result": summary,
-            "report": learnt.report,
+            "labels": dataset.labels.as_ref().map(|labels| json!({
+                "file": labels.path,
+                "sha256": labels.hash,
+            })),
+            "report": learnt.report.report(),
         });
         let manifest = serde_json::to_string_pretty(&manifest)?;
         run.write(runs::MANIFEST, manifest.as_bytes())?;
@@ -69,7 +74,7 @@ impl Record<'_> {
                 .measured
                 .as_deref()
                 .unwrap_or("nothing was held back"),
-            report: &learnt.report,
+            judged: &learnt.report,
             classes: &dataset.classes,
             facts: &summary,
             skipped: &dataset.skipped,
@@ -83,6 +88,8 @@ impl Record<'_> {
         let (model, fitted) = (self.material.model, &self.learnt.fitted);
         let classes = self.dataset.classes.clone();
         let mut trained = model.with_head(fitted.kind, fitted.head.clone(), classes);
+        trained.card.task = self.dataset.task;
+        trained.card.thresholds = self.learnt.thresholds.clone();
         trained.card.recipe = self.recipe_card()?;
         trained.card.provenance = self.provenance();
         Ok(trained)
@@ -92,8 +99,8 @@ impl Record<'_> {
     fn summary(&self, trained: &Model) -> Value {
         let (dataset, learnt) = (self.dataset, self.learnt);
         let [features_seconds, train_seconds] = self.seconds;
-        let accuracy = learnt.report.accuracy;
-        json!({
+        let accuracy = learnt.report.accuracy();
+        let mut summary = json!({
             "run": null,
             "model": null,
             "architecture": trained.card.architecture,
@@ -113,7 +120,14 @@ impl Record<'_> {
             "train_seconds": train_seconds,
             "seconds": { "features": features_seconds, "fit": learnt.fit_seconds },
             "device": self.device.name,
-        })
+        });
+        if self.dataset.task != Task::Classify {
+            summary["task"] = json!(self.dataset.task);
+            for (name, figure) in learnt.report.figures() {
+                summary[name] = figure;
+            }
+        }
+        summary
     }
 
     /// The recipe as it travels in the model file and in `recipe.toml`.
@@ -131,6 +145,12 @@ impl Record<'_> {
         }
         if model.card.small_stem {
             card.insert("small_stem".into(), json!(true));
+        }
+        if self.dataset.task != Task::Classify {
+            card.insert("task".into(), json!(self.dataset.task));
+        }
+        if let Some(column) = &args.labels.group_column {
+            card.insert("group_column".into(), json!(column));
         }
         card.insert("seed".into(), json!(args.seed()));
         card.insert("views".into(), json!(args.views));
