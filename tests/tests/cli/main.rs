@@ -4,6 +4,7 @@
 
 mod folders;
 mod interrupts;
+mod labels;
 mod networks;
 mod numbers;
 mod options;
