@@ -1,6 +1,7 @@
 //! `rekindle train`: a new head on a folder of photos.
 
 mod learn;
+mod material;
 mod record;
 mod targets;
 
@@ -24,7 +25,8 @@ use crate::models;
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{groups, options, skipped};
-use learn::{Learnt, Material, learn};
+use learn::{Learnt, learn};
+use material::Material;
 use record::Record;
 
 /// Trains and leaves a run folder behind.

@@ -6,12 +6,12 @@ use anyhow::Context as _;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::train::{
-    ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
-    MlpRecipe, Split, TrainError, cross_validate, evaluate, judge, stratified_folds,
-    stratified_split,
+    ClassWeights, Examples, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, MlpRecipe, Split,
+    TrainError, cross_validate, evaluate, judge, stratified_folds, stratified_split,
 };
 use serde_json::json;
 
+use super::material::Material;
 use super::targets;
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
 use crate::context::Context;
@@ -22,17 +22,6 @@ use crate::ui::{Unit, print_warning};
 
 /// Share of the photos that is held back unless somebody says otherwise.
 pub const HELD_BACK: f64 = 0.2;
-
-/// What a head learns from, and how it is divided.
-#[derive(Clone, Copy)]
-pub struct Material<'a> {
-    pub model: &'a Model,
-    pub cache: &'a FeatureCache,
-    pub groups: &'a Groups,
-    /// What each photo's content says: what is drawn, and in which order photos are learnt from, follows from it
-    /// and not from the files' names.
-    pub contents: &'a [u64],
-}
 
 /// A head that was trained, and how well it does on photos that it has not seen.
 pub struct Learnt {
@@ -86,7 +75,14 @@ pub fn learn(
         divide(args, dataset, material, &strata)?.by_content(material.contents, cache.labels());
     if validated.is_none() && split.valid.is_empty() && !is_said {
         print_warning(
-            "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together",
+            match is_classes {
+                true => {
+                    "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together"
+                }
+                false => {
+                    "nothing is held back to measure the model on, since too few photos do not belong together"
+                }
+            },
             Some("add photos, or judge the model by `rekindle evaluate` on others"),
         );
     }

@@ -7,7 +7,8 @@ use rekindle_core::model::{Model, PhotoHashes};
 use rekindle_core::task::Task;
 use serde_json::{Map, Value, json};
 
-use super::learn::{HELD_BACK, Learnt, Material};
+use super::learn::{HELD_BACK, Learnt};
+use super::material::Material;
 use crate::cli::TrainArgs;
 use crate::dataset::Dataset;
 use crate::hash::FileHash;

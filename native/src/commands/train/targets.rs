@@ -6,7 +6,7 @@ use rekindle_core::train::{
     Examples, Fitted, HeadRecipe, LabelTrainer, LinearRecipe, Split, TargetRows, TrainError, ridge,
 };
 
-use super::learn::Material;
+use super::material::Material;
 use crate::cli::TrainArgs;
 use crate::context::Context;
 use crate::dataset::Targets;
