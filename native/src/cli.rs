@@ -1,6 +1,7 @@
 //! The command line, as clap reads it.
 
 mod cache;
+mod labels;
 mod tune;
 
 use std::fmt::Display;
@@ -12,6 +13,8 @@ use clap_complete::Shell;
 use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
 use rekindle_core::head::MAX_HIDDEN;
+
+pub use labels::{LabelArgs, TrainLabelArgs};
 
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
@@ -276,6 +279,9 @@ pub struct TrainArgs {
     /// End with exit code 1 when the measured accuracy is below this.
     #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
+    /// What says what is on the photos, if not their folders.
+    #[command(flatten)]
+    pub labels: TrainLabelArgs,
 }
 
 impl TrainArgs {
@@ -343,6 +349,9 @@ pub struct EvaluateArgs {
     /// End with exit code 1 when the accuracy is below this.
     #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
+    /// What says what is on the photos, if not their folders.
+    #[command(flatten)]
+    pub labels: LabelArgs,
 }
 
 /// The parts of a divided folder.

@@ -4,11 +4,12 @@
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use rekindle_core::device::Preference;
+use rekindle_core::task::Task;
 use rekindle_core::tune::Tune;
 
 use crate::cli::{
-    BenchArgs, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs, KernelChoice,
-    ScheduleChoice, SummaryArgs, TierChoice, TrainArgs,
+    BenchArgs, ClassWeightChoice, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs,
+    KernelChoice, ScheduleChoice, SummaryArgs, TierChoice, TrainArgs,
 };
 use crate::ui::{ExitCode, Failure};
 
@@ -74,10 +75,22 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
             Command::Predict(_) => {
                 listed(option, &["weights", "top", "out", "strict", "max-pixels"])
             }
-            Command::Evaluate(_) => listed(
-                option,
-                &["weights", "split", "strict", "min-accuracy", "max-pixels"],
-            ),
+            Command::Evaluate(args) => match option {
+                "path-column" | "label-column" | "split-column" => {
+                    Some(Where(args.labels.labels.is_some(), "--labels"))
+                }
+                _ => listed(
+                    option,
+                    &[
+                        "weights",
+                        "split",
+                        "strict",
+                        "min-accuracy",
+                        "max-pixels",
+                        "labels",
+                    ],
+                ),
+            },
             Command::Summary(args) => summary(args, cli.global.json, option),
             Command::Diagram(args) => match option {
                 "out" => Some(Always),
@@ -153,6 +166,10 @@ fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
             args.folds.is_none(),
             "a measurement on held-out photos, without --folds",
         ),
+        "labels" => Always,
+        "path-column" | "label-column" | "split-column" | "group-column" | "task" => {
+            Where(args.labels.file.labels.is_some(), "--labels")
+        }
         "c" => Where(args.head == HeadChoice::Linear, "--head linear"),
         "hidden" => Where(args.head == HeadChoice::Mlp, "--head mlp"),
         "epochs" | "batch" | "lr" | "weight-decay" | "dropout" => Where(
@@ -186,6 +203,33 @@ fn draws(args: &TrainArgs, folder_divides: bool) -> bool {
         || args.folds.is_some()
         || args.weights.weights.as_deref() == Some("random")
         || !folder_divides
+}
+
+/// Refuses options of `train` that the task of the labels does not have.
+///
+/// # Errors
+///
+/// A usage error that names the option and what it belongs to.
+pub fn check_task(args: &TrainArgs, task: Task) -> Result<(), Failure> {
+    if task == Task::Classify {
+        return Ok(());
+    }
+    let balanced = args.class_weights == ClassWeightChoice::Auto;
+    let refused = [
+        (args.head == HeadChoice::Mlp, "--head mlp"),
+        (args.min_accuracy.is_some(), "--min-accuracy"),
+        (task == Task::Regress && balanced, "--class-weights auto"),
+    ];
+    let Some((_, option)) = refused.into_iter().find(|(given, _)| *given) else {
+        return Ok(());
+    };
+    let found = match task {
+        Task::MultiLabel => "photos have several labels here",
+        _ => "values are learnt here",
+    };
+    let message = format!("{option} does not apply here: it belongs to classes, and {found}");
+    Err(Failure::new(ExitCode::Usage, message)
+        .with_help("leave it out, or give --task classify if each label names one class"))
 }
 
 /// Refuses options of `train` that have no effect on a folder which says itself what is held back.
@@ -310,6 +354,16 @@ mod tests {
         ! train d --precision half : predict
         ! train d --precision full : predict
         ! --precision half train d : predict
+        train d --labels f --path-column p --label-column a,b --split-column s --group-column g --task regress
+        ! train d --path-column p : --labels
+        ! train d --label-column p : --labels
+        ! train d --split-column p : --labels
+        ! train d --group-column p : --labels
+        ! train d --task classify : --labels
+        evaluate m d --labels f --path-column p --label-column a,b --split-column s
+        ! evaluate m d --path-column p : --labels
+        ! evaluate m d --label-column p : --labels
+        ! evaluate m d --split-column p : --labels
         train d --device cpu --json --quiet --offline
         predict m i --max-pixels 9000000 --weights random --top 3 --out o --strict --precision half --device cpu --json
         evaluate m d --max-pixels 9000000 --weights w.pth --split val --strict --min-accuracy 0.5 --precision half --device cpu --json

@@ -13,6 +13,7 @@ mod predict;
 mod segment;
 mod serve;
 mod summary;
+mod targets;
 mod train;
 
 use crate::cli::Command;

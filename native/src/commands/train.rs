@@ -1,31 +1,37 @@
 //! `rekindle train`: a new head on a folder of photos.
 
 mod learn;
+mod material;
 mod recipe_file;
 mod record;
 pub mod resume;
+mod targets;
 mod tune;
 
 use std::path::Path;
 use std::time::Instant;
 
 use rekindle_core::device::OpenDevice;
+use rekindle_core::head::HeadStyle;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
+use rekindle_core::task::Task;
 use rekindle_core::train::FeatureCache;
 use rekindle_core::tune::{Recipe, Tune};
 
 use crate::activations::Store;
 use crate::cli::{HeadChoice, TrainArgs};
 use crate::context::Context;
-use crate::dataset::{self, Dataset, ScanOptions, scan};
+use crate::dataset::{self, Dataset, Labels, ScanOptions, scan, scan_labels};
 use crate::features::{self, Drawn, Photos};
-use crate::measured::{self, accuracy_gate, check_gate, class_table, share};
+use crate::judged::Judged;
+use crate::measured::{self, accuracy_gate, check_gate};
 use crate::models;
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{groups, options, skipped};
-use learn::{Learnt, Material, learn};
+use learn::{Learnt, learn};
+use material::Material;
 use record::Record;
 use tune::{Tuned, Work};
 
@@ -43,7 +49,15 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
         limits: context.limits,
         strict: args.strict,
     };
-    let mut dataset = scan(args.dir(), &options, &context.interrupt)?;
+    let mut dataset = match Labels::to_learn(&args.labels) {
+        None => scan(args.dir(), &options, &context.interrupt)?,
+        Some(labels) => {
+            let (dataset, notes) = scan_labels(args.dir(), &labels, &options, &context.interrupt)?;
+            notes.iter().for_each(|note| context.console.note(note));
+            dataset
+        }
+    };
+    options::check_task(args, dataset.task)?;
     options::check_folder(args, dataset.holds_some_back())?;
     introduce(&dataset, context);
     set_unused_aside(args, &mut dataset, context);
@@ -172,13 +186,15 @@ fn train(
         device.info.name,
         model.stage_parameters().iter().sum::<usize>()
     ));
+    takes_head(&model, dataset.task)?;
     let cache = extract(args, dataset, &model, context)?;
     let features_seconds = started.elapsed().as_secs_f64();
 
     let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let untrained = models::untrained(weights, &args.pictures);
-    let groups = groups::find(&cache, &contents, untrained, context);
-    let is_said = groups::introduce(&groups, dataset, args.folds.is_some(), context);
+    let alike = groups::find(&cache, &contents, untrained, context);
+    let groups = groups::with_given(&alike, dataset);
+    let is_said = groups::introduce(&alike, &groups, dataset, args.folds.is_some(), context);
     let material = Material {
         model: &model,
         cache: &cache,
@@ -227,7 +243,22 @@ fn train(
         }
         print_text(&format!("saved {}", model_path.display()))?;
     }
-    accuracy_gate(report.accuracy, args.min_accuracy)
+    accuracy_gate(report.accuracy(), args.min_accuracy)
+}
+
+/// Whether a network can put out what the task wants: SqueezeNet's last layer ends in a ReLU, and the constant that
+/// lifts its logits over it is seen by everything but a softmax.
+fn takes_head(model: &Model, task: Task) -> anyhow::Result<()> {
+    if task == Task::Classify || !matches!(model.slot().style, HeadStyle::PooledConv) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} puts out nothing below zero, so it can classify, and learn neither several labels a photo nor values",
+        model.card.architecture
+    );
+    Err(Failure::new(ExitCode::Usage, message)
+        .with_help("choose another --model, such as efficientnet_lite0")
+        .into())
 }
 
 /// The features of all photos that can be read; the others are left out of the data set.
@@ -258,14 +289,14 @@ fn extract(
 
 /// Prints what tuning added to the head alone.
 fn print_tuned(learnt: &Learnt, tuned: &Tuned) -> anyhow::Result<()> {
-    let head = learnt.report.accuracy;
+    let head = learnt.report.headline();
     let text = match (tuned.best_epoch, &tuned.report) {
-        (Some(epoch), Some(report)) => format!(
+        (Some(epoch), Some((report, _))) => format!(
             "tuned ({}): {} after epoch {epoch} of {}, the head alone {}",
             tuned.recipe.tune,
-            share(report.accuracy),
+            report.headline(),
             tuned.epochs,
-            share(head)
+            head
         ),
         (Some(epoch), None) => format!("tuned ({}): epoch {epoch} is kept", tuned.recipe.tune),
         (None, _) => format!(
@@ -273,7 +304,7 @@ fn print_tuned(learnt: &Learnt, tuned: &Tuned) -> anyhow::Result<()> {
              best epoch",
             tuned.recipe.tune,
             tuned.epochs,
-            share(head)
+            head
         ),
     };
     print_text(&text)
@@ -282,28 +313,32 @@ fn print_tuned(learnt: &Learnt, tuned: &Tuned) -> anyhow::Result<()> {
 /// Prints how well the model does, class by class and as a whole.
 fn print_result(
     learnt: &Learnt,
-    report: &Report,
+    report: &Judged,
     dataset: &Dataset,
     train_seconds: f64,
 ) -> anyhow::Result<()> {
-    let shown = rows(report);
-    print_text(&class_table(report, &dataset.classes, shown))?;
-    let held = if report.images == 1 {
-        "photo"
-    } else {
-        "photos"
+    let shown = match report {
+        Judged::Classes(report) => rows(report),
+        _ => Vec::new(),
     };
+    print_text(&report.table(&dataset.classes, shown))?;
+    let images = report.images();
+    let held = if images == 1 { "photo" } else { "photos" };
     let measured = match learnt.measured.as_deref() {
-        Some("cross-validation") => format!(" on {} {held} by cross-validation", report.images),
-        Some("held-out photos") => format!(" on {} held-out {held}", report.images),
-        Some(place) => format!(" on {} {held} of {place}", report.images),
+        Some("cross-validation") => format!(" on {images} {held} by cross-validation"),
+        Some("held-out photos") => format!(" on {images} held-out {held}"),
+        Some(place) => format!(" on {images} {held} of {place}"),
         None => ": nothing was held back to measure it on".to_owned(),
     };
     print_text(&format!(
-        "accuracy {}{measured}, trained on {} photos in {train_seconds:.1} s",
-        share(report.accuracy),
+        "{}{measured}, trained on {} photos in {train_seconds:.1} s",
+        report.headline(),
         learnt.split.train.len(),
-    ))
+    ))?;
+    match report.remark() {
+        Some(remark) => print_text(remark),
+        None => Ok(()),
+    }
 }
 
 /// The classes that a table shows: those with photos, and some of the others.
@@ -350,11 +385,17 @@ fn introduce(dataset: &Dataset, context: &Context) {
         .collect::<Vec<_>>()
         .join(", ");
     let more = if counts.len() > 12 { ", …" } else { "" };
-    context.console.note(&format!(
-        "{} photos in {} classes: {shown}{more}",
-        dataset.items.len(),
-        dataset.classes.len()
-    ));
+    let (photos, classes) = (dataset.items.len(), dataset.classes.len());
+    context.console.note(&match dataset.task {
+        Task::MultiLabel => format!("{photos} photos with {classes} labels: {shown}{more}"),
+        Task::Regress => format!(
+            "{photos} photos with values: {}",
+            dataset.classes.join(", ")
+        ),
+        Task::Classify | Task::Segment => {
+            format!("{photos} photos in {classes} classes: {shown}{more}")
+        }
+    });
     match dataset.other_files {
         0 => {}
         1 => context.console.note("1 other file is left alone"),

@@ -5,6 +5,7 @@
 mod cache;
 mod folders;
 mod interrupts;
+mod labels;
 mod networks;
 mod numbers;
 mod options;

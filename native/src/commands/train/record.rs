@@ -4,15 +4,16 @@ use std::path::PathBuf;
 
 use rekindle_core::device::DeviceInfo;
 use rekindle_core::model::{Model, PhotoHashes};
+use rekindle_core::task::Task;
 use serde_json::{Map, Value, json};
 
-use rekindle_core::metrics::classify::Report;
-
-use super::learn::{HELD_BACK, Learnt, Material};
+use super::learn::{HELD_BACK, Learnt};
+use super::material::Material;
 use super::tune::Tuned;
 use crate::cli::TrainArgs;
 use crate::dataset::Dataset;
 use crate::hash::FileHash;
+use crate::judged::Judged;
 use crate::models::{self, Origin};
 use crate::report::{self, Page};
 use crate::runs::{self, Run};
@@ -34,9 +35,17 @@ pub struct Record<'a> {
 
 impl Record<'_> {
     /// How good the model is that is left.
-    pub fn report(&self) -> &Report {
+    pub fn report(&self) -> &Judged {
         let tuned = self.tuned.and_then(|tuned| tuned.report.as_ref());
-        tuned.unwrap_or(&self.learnt.report)
+        tuned.map_or(&self.learnt.report, |(judged, _)| judged)
+    }
+
+    /// From which share on a label is put on a photo.
+    fn thresholds(&self) -> Option<&Vec<f32>> {
+        match self.tuned.and_then(|tuned| tuned.report.as_ref()) {
+            Some((_, thresholds)) => thresholds.as_ref(),
+            None => self.learnt.thresholds.as_ref(),
+        }
     }
 
     /// Writes all files. Returns the model file, and what `--json` prints.
@@ -70,7 +79,11 @@ impl Record<'_> {
             "model_sha256": sha256(&bytes),
             "recipe": trained.card.recipe,
             "result": summary,
-            "report": self.report(),
+            "labels": dataset.labels.as_ref().map(|labels| json!({
+                "file": labels.path,
+                "sha256": labels.hash,
+            })),
+            "report": self.report().report(),
         });
         let manifest = serde_json::to_string_pretty(&manifest)?;
         run.write(runs::MANIFEST, manifest.as_bytes())?;
@@ -80,7 +93,7 @@ impl Record<'_> {
                 .measured
                 .as_deref()
                 .unwrap_or("nothing was held back"),
-            report: self.report(),
+            judged: self.report(),
             classes: &dataset.classes,
             facts: &summary,
             skipped: &dataset.skipped,
@@ -97,6 +110,8 @@ impl Record<'_> {
             Some(tuned) => tuned.model.clone(),
             None => model.with_head(fitted.kind, fitted.head.clone(), classes),
         };
+        trained.card.task = self.dataset.task;
+        trained.card.thresholds = self.thresholds().cloned();
         trained.card.recipe = self.recipe_card()?;
         trained.card.provenance = self.provenance();
         Ok(trained)
@@ -106,7 +121,7 @@ impl Record<'_> {
     fn summary(&self, trained: &Model) -> Value {
         let (dataset, learnt) = (self.dataset, self.learnt);
         let [features_seconds, train_seconds] = self.seconds;
-        let accuracy = self.report().accuracy;
+        let accuracy = self.report().accuracy();
         let mut summary = json!({
             "run": null,
             "model": null,
@@ -129,7 +144,7 @@ impl Record<'_> {
             "device": self.device.name,
             "tune": "head",
             "kept": "head",
-            "accuracy_head": learnt.report.accuracy,
+            "accuracy_head": learnt.report.accuracy(),
             "epochs": 0,
         });
         if let Some(tuned) = self.tuned {
@@ -140,6 +155,12 @@ impl Record<'_> {
             summary["waited_for_photos"] = json!(tuned.waited);
             summary["stopped"] = json!(tuned.stopped);
             summary["seconds"]["tune"] = json!(tuned.seconds);
+        }
+        if self.dataset.task != Task::Classify {
+            summary["task"] = json!(self.dataset.task);
+            for (name, figure) in self.report().figures() {
+                summary[name] = figure;
+            }
         }
         summary
     }
@@ -159,6 +180,12 @@ impl Record<'_> {
         }
         if model.card.small_stem {
             card.insert("small_stem".into(), json!(true));
+        }
+        if self.dataset.task != Task::Classify {
+            card.insert("task".into(), json!(self.dataset.task));
+        }
+        if let Some(column) = &args.labels.group_column {
+            card.insert("group_column".into(), json!(column));
         }
         card.insert("seed".into(), json!(args.seed()));
         card.insert("views".into(), json!(args.views));

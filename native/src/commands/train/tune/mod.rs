@@ -8,23 +8,25 @@ use std::time::Instant;
 use rekindle_core::graph::Scratch;
 use rekindle_core::head::HeadKind;
 use rekindle_core::image::RgbImage;
-use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::{Model, whole_graph};
 use rekindle_core::network::Network;
 use rekindle_core::train::judge;
 use rekindle_core::tune::{
-    Aims, Engine as _, EpochEnd, Given, Judgement, Keep, Labels, Plan, Recipe, Shown, Stepwise,
-    Trainer, Tune, TuneError, Wanted,
+    Aims, Engine as _, EpochEnd, Given, Judgement, Keep, Labels, Loss, Plan, Recipe, Shown,
+    Stepwise, Trainer, Tune, TuneError, Wanted,
 };
 use rekindle_core::weights::{TensorSource as _, Tensors};
 use serde_json::{Value, json};
 
-use super::learn::{Learnt, Material};
+use super::learn::Learnt;
+use super::material::Material;
+use super::targets;
 use crate::activations::Store;
 use crate::cli::{ClassWeightChoice, TrainArgs};
 use crate::context::Context;
-use crate::dataset::Dataset;
+use crate::dataset::{Dataset, Targets};
 use crate::interrupt::advise;
+use crate::judged::Judged;
 use crate::runs::Run;
 use crate::ui::{ExitCode, Failure, Progress, Unit, print_text, print_warning};
 use checkpoint::Checkpoints;
@@ -52,8 +54,9 @@ pub struct Tuned {
     pub model: Model,
     /// Whether it is the tuned one, and not the head alone.
     pub is_tuned: bool,
-    /// How good it is on the photos held back; nothing where there are none, or the head alone is left.
-    pub report: Option<Report>,
+    /// How good it is on the photos held back, and the labels' thresholds; nothing where there are none, or the head
+    /// alone is left.
+    pub report: Option<(Judged, Option<Vec<f32>>)>,
     /// Epochs that were made.
     pub epochs: usize,
     /// The epoch that is left, counted from 1.
@@ -268,17 +271,44 @@ fn photos(dataset: &Dataset, learnt: &Learnt) -> Photos {
 
 /// What the photos that train are.
 fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
-    let classes = work.dataset.classes.len();
-    let rows = work.learnt.split.train.iter();
-    let labels: Vec<usize> = rows.map(|&row| work.dataset.items[row].class).collect();
-    let weights = recipe.class_weights.resolve(&labels, classes);
-    let weights = weights.map_err(|error| Failure::new(ExitCode::Usage, error))?;
+    let train = &work.learnt.split.train;
+    let (labels, weights) = match work.dataset.targets()? {
+        Targets::Classes(all) => {
+            let labels: Vec<usize> = train.iter().map(|&row| all[row]).collect();
+            let classes = work.dataset.classes.len();
+            let weights = recipe.class_weights.resolve(&labels, classes);
+            let weights = weights.map_err(|error| Failure::new(ExitCode::Usage, error))?;
+            (Labels::Classes(labels), weights)
+        }
+        Targets::Labels(all) => {
+            let rows = all.pick(train, 1);
+            (Labels::Several(rows.rows().to_vec()), vec![1.0; rows.width()])
+        }
+        Targets::Values(all) => {
+            let rows = all.pick(train, 1);
+            let counts = 1.0 / variance(rows.rows(), rows.width());
+            let labels = Labels::Values(rows.rows().to_vec(), Loss::MeanSquare);
+            (labels, vec![counts; rows.width()])
+        }
+    };
     Ok(Aims {
-        labels: Labels::Classes(labels),
-        answers: classes,
+        labels,
+        answers: weights.len(),
         weights,
         smoothing: recipe.label_smoothing,
     })
+}
+
+/// The mean variance of some columns: a loss divided by it does not depend on the values' unit.
+fn variance(rows: &[f32], width: usize) -> f64 {
+    let count = (rows.len() / width.max(1)).max(1) as f64;
+    let of = |column: usize| {
+        let values = || rows.iter().skip(column).step_by(width).map(|&value| f64::from(value));
+        let mean = values().sum::<f64>() / count;
+        values().map(|value| (value - mean).powi(2)).sum::<f64>() / count
+    };
+    let mean = (0..width).map(of).sum::<f64>() / width.max(1) as f64;
+    if mean > 0.0 { mean } else { 1.0 }
 }
 
 /// Images are mixed where they are seen; values at a cut are none.
@@ -527,31 +557,30 @@ impl Round<'_> {
     fn judge(&mut self, supply: &mut dyn Supply, progress: &Progress) -> anyhow::Result<EpochEnd> {
         let factor = self.trainer.factor();
         pollster::block_on(self.trainer.losses())?;
-        let labels = self.held_labels();
-        let report = match labels.is_empty() {
+        let report = match self.work.learnt.split.valid.is_empty() {
             true => None,
-            false => {
-                let logits = supply.answers(&self.trainer)?;
-                Some(judge(&logits, &labels, self.work.dataset.classes.len())?)
-            }
+            false => Some(self.judged(&supply.answers(&self.trainer)?)?.0),
         };
         let judgement = report.as_ref().and_then(judgement);
         let end = pollster::block_on(self.trainer.judged(judgement))?;
-        let accuracy = report.as_ref().and_then(|report| report.accuracy);
-        let log_loss = report.as_ref().and_then(|report| report.log_loss);
         let line = json!({
             "epoch": end.epoch + 1,
             "phase": end.phase + 1,
             "loss": end.loss,
-            "accuracy": accuracy,
-            "log_loss": log_loss,
+            "accuracy": report.as_ref().and_then(Judged::accuracy),
+            "score": judgement.map(|judgement| judgement.score),
+            "held_out_loss": judgement.map(|judgement| judgement.loss),
             "rate_factor": factor,
         });
         self.run.append_metrics(&line)?;
-        let measured = accuracy.map_or_else(String::new, |accuracy| {
-            format!(", held-out accuracy {}", crate::measured::share(Some(accuracy)))
+        let measured = report.as_ref().map_or_else(String::new, |report| {
+            format!(", held-out {}", report.headline())
         });
-        let best = if end.is_best && accuracy.is_some() { ", best so far" } else { "" };
+        let best = if end.is_best && report.is_some() {
+            ", best so far"
+        } else {
+            ""
+        };
         progress.aside(|| {
             self.work.context.console.note(&format!(
                 "epoch {}: loss {:.4}{measured}{best}",
@@ -574,10 +603,17 @@ impl Round<'_> {
         }
     }
 
-    /// What the photos held back are.
-    fn held_labels(&self) -> Vec<usize> {
-        let rows = self.work.learnt.split.valid.iter();
-        rows.map(|&row| self.work.dataset.items[row].class).collect()
+    /// How good answers for the photos held back are; of labels, at thresholds that are chosen on them.
+    fn judged(&self, answers: &[f32]) -> anyhow::Result<(Judged, Option<Vec<f32>>)> {
+        let held = &self.work.learnt.split.valid;
+        match self.work.dataset.targets()? {
+            Targets::Classes(all) => {
+                let labels: Vec<usize> = held.iter().map(|&row| all[row]).collect();
+                let classes = self.work.dataset.classes.len();
+                Ok((Judged::Classes(judge(answers, &labels, classes)?), None))
+            }
+            targets => targets::judge(&targets, held, answers),
+        }
     }
 
     /// The network that is left and its epoch; nothing if that is the head alone.
@@ -623,7 +659,7 @@ impl Round<'_> {
                 })
                 .collect();
             let found = self.report(&self.base.with_tensors(&mixed))?;
-            let Some(found) = found.as_ref().and_then(judgement) else {
+            let Some(found) = found.as_ref().and_then(|(judged, _)| judgement(judged)) else {
                 break;
             };
             if !best.beats(&found) {
@@ -634,20 +670,24 @@ impl Round<'_> {
     }
 
     /// How good a model is on the photos held back.
-    fn report(&self, model: &Model) -> anyhow::Result<Option<Report>> {
-        let labels = self.held_labels();
-        if labels.is_empty() {
+    fn report(&self, model: &Model) -> anyhow::Result<Option<(Judged, Option<Vec<f32>>)>> {
+        if self.work.learnt.split.valid.is_empty() {
             return Ok(None);
         }
         let logits = held_out(model, self.showing, self.work.context)?;
-        Ok(Some(judge(&logits, &labels, self.work.dataset.classes.len())?))
+        self.judged(&logits).map(Some)
     }
 }
 
-/// How good a network is, if that was measured.
-fn judgement(report: &Report) -> Option<Judgement> {
-    Some(Judgement {
-        score: report.accuracy?,
-        loss: report.log_loss?,
-    })
+/// How good a network is, if that was measured: by its accuracy, its mAP, or R².
+fn judgement(judged: &Judged) -> Option<Judgement> {
+    let (score, loss) = match judged {
+        Judged::Classes(report) => (report.accuracy?, report.log_loss?),
+        Judged::Labels { report, half } => {
+            let f1 = half.as_ref().unwrap_or(report).f1_micro;
+            (report.mean_average_precision?, -f1.unwrap_or(0.0))
+        }
+        Judged::Values(report) => (report.r2?, report.rmse?),
+    };
+    Some(Judgement { score, loss })
 }
