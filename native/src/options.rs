@@ -147,11 +147,16 @@ fn precision(command: &Command) -> Applies {
 }
 
 fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
-    if args.tuning.resume.is_some() && option != "resume" {
-        return Some(Never("a new training: one that goes on has the options it began with"));
+    match (args.tuning.resume.is_some(), option) {
+        (_, "resume") => Some(Always),
+        (false, _) => new_training(args, option),
+        (true, _) => new_training(args, option)
+            .map(|_| Never("a new training: one that goes on has the options it began with")),
     }
+}
+
+fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
     Some(match option {
-        "resume" => Always,
         "weights" => Where(
             args.tuning.tune != Tune::Scratch,
             "--tune head, last, full and gradual, which start from pretrained weights",

@@ -180,6 +180,9 @@ fn train(
         &device.device,
         context,
     )?;
+    if let Some(recipe) = &recipe {
+        tune::check(recipe, &model)?;
+    }
     context.console.note(&format!(
         "{} on {} ({} parameters frozen)",
         model.card.architecture,

@@ -12,6 +12,7 @@ mod options;
 mod pictures;
 mod segment;
 mod training;
+mod tuning;
 mod weights;
 
 use std::path::{Path, PathBuf};

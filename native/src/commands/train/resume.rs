@@ -16,14 +16,37 @@ struct Began {
     /// Where it was given.
     folder: PathBuf,
     /// What was given, the program's name first.
-    arguments: Vec<OsString>,
+    arguments: Vec<Word>,
+}
+
+/// A word of a command: text, but for the rare one that is none.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Text(String),
+    Other(OsString),
+}
+
+impl From<OsString> for Word {
+    fn from(word: OsString) -> Self {
+        word.into_string().map_or_else(Self::Other, Self::Text)
+    }
+}
+
+impl From<Word> for OsString {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Text(text) => text.into(),
+            Word::Other(word) => word,
+        }
+    }
 }
 
 /// The command that this process was given, as it is kept in the run's folder.
 pub fn command() -> anyhow::Result<String> {
     let began = Began {
         folder: std::env::current_dir().context("cannot tell the current folder")?,
-        arguments: std::env::args_os().collect(),
+        arguments: std::env::args_os().map(Word::from).collect(),
     };
     Ok(serde_json::to_string_pretty(&began)?)
 }
@@ -38,7 +61,7 @@ pub fn arguments(run: &Path) -> anyhow::Result<TrainArgs> {
         .with_context(|| format!("{} is damaged", run.join(COMMAND).display()))?;
     std::env::set_current_dir(&began.folder)
         .with_context(|| format!("cannot go to {}", began.folder.display()))?;
-    let matches = cli::command().try_get_matches_from(&began.arguments)?;
+    let matches = cli::command().try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
     match Cli::from_arg_matches(&matches)?.command {
         Command::Train(mut args) => {
             args.tuning.resume = Some(run);

@@ -94,6 +94,11 @@ pub fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
     Ok(recipe)
 }
 
+/// Refuses a recipe that does not fit the network, before the work begins.
+pub fn check(recipe: &Recipe, model: &Model) -> anyhow::Result<()> {
+    check_mixing(&Plan::new(recipe, model.graph())?)
+}
+
 /// Tunes the network.
 pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tuned> {
     let begun = Instant::now();
@@ -109,7 +114,6 @@ pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tu
     let plan = Plan::new(&recipe, base.graph())?;
     let photos = photos(dataset, learnt);
     let aims = aims(work, &recipe)?;
-    check_mixing(&plan)?;
     let graph = base
         .graph()
         .with_chance(recipe.dropout, recipe.stochastic_depth);
