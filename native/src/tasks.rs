@@ -14,6 +14,7 @@ use crate::ui::{ExitCode, Failure};
 fn bound(command: &Command) -> Option<(&str, &'static str, Task)> {
     match command {
         Command::Train(args) => Some((&args.model, "`train`", Task::Classify)),
+        Command::LrFind(args) => Some((&args.model, "`lr-find`", Task::Classify)),
         Command::Bench(args) if args.train => {
             Some((&args.model, "`bench --train`", Task::Classify))
         }

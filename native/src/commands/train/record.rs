@@ -73,6 +73,7 @@ impl Record<'_> {
             classes: &dataset.classes,
             facts: &summary,
             skipped: &dataset.skipped,
+            curves: Vec::new(),
         };
         run.write(runs::REPORT, report::html(&page).as_bytes())?;
         Ok((model_path, summary))
