@@ -24,16 +24,17 @@ pub struct Mark {
     pub y: Option<f64>,
 }
 
-/// The size in units of the picture, which is as wide as what it stands in, and 640 pixels at most. Letters of 15 units
-/// are 9 pixels high on a phone.
-const WIDTH: f64 = 640.0;
+/// The size in units of the picture, which is as wide as what it stands in, and 600 pixels at most. Letters of 15 units
+/// are 11 pixels high on a phone.
+const WIDTH: f64 = 500.0;
+const MOST_PIXELS: usize = 600;
 const LETTERS: f64 = 15.0;
 /// Width of a letter on average, in units.
 const LETTER: f64 = 0.56 * LETTERS;
-const LEFT: f64 = 72.0;
+const LEFT: f64 = 70.0;
 const RIGHT: f64 = 16.0;
 /// Height of what the lines are drawn in.
-const HEIGHT: f64 = 300.0;
+const HEIGHT: f64 = 250.0;
 const ROW: f64 = 24.0;
 /// Below what the lines are drawn in: numbers and the axis's name.
 const BELOW: f64 = 58.0;
@@ -58,7 +59,7 @@ fn style() -> String {
     }
     format!(
         "<style>.rk-curves{{color-scheme:light dark;--paper:#fff;--ink:#1a1a1a;--soft:#595959;--grid:#e3e3e3;{light}\
-         max-width:{WIDTH}px;width:100%;height:auto;background:var(--paper);font:{LETTERS}px system-ui,sans-serif}}\
+         max-width:{MOST_PIXELS}px;width:100%;height:auto;background:var(--paper);font:{LETTERS}px system-ui,sans-serif}}\
          @media(prefers-color-scheme:dark){{.rk-curves{{--paper:#1b1b1b;--ink:#f0f0f0;--soft:#b5b5b5;--grid:#3a3a3a;{dark}}}}}\
          .rk-curves text{{fill:var(--ink)}}.rk-curves .soft{{fill:var(--soft)}}</style>"
     )
@@ -77,14 +78,22 @@ pub fn svg(
 ) -> String {
     let across = |x: f64| if log_x { x.log10() } else { x };
     let is_drawn = |&(x, y): &(f64, f64)| across(x).is_finite() && y.is_finite();
-    let points = || curves.iter().flat_map(|curve| &curve.points).filter(|point| is_drawn(point));
-    let marks: Vec<&Mark> = marks.iter().filter(|mark| across(mark.x).is_finite()).collect();
+    let points = || {
+        curves
+            .iter()
+            .flat_map(|curve| &curve.points)
+            .filter(|point| is_drawn(point))
+    };
+    let marks: Vec<&Mark> = marks
+        .iter()
+        .filter(|mark| across(mark.x).is_finite())
+        .collect();
     let marked = marks.iter().map(|mark| across(mark.x));
     let xs = bounds(points().map(|point| across(point.0)).chain(marked));
     let ys = bounds(points().map(|point| point.1));
     let (x_ticks, y_ticks) = match log_x {
         true => (decades(xs), ticks(ys, 6)),
-        false => (ticks(xs, 8), ticks(ys, 6)),
+        false => (ticks(xs, 7), ticks(ys, 6)),
     };
     let ys = widened(ys, &y_ticks);
     // Decades stand within the axis.
@@ -109,7 +118,8 @@ pub fn svg(
          aria-label=\"{title}\">{}<text x=\"{LEFT}\" y=\"26\" font-size=\"{size:.1}\" font-weight=\"600\">{title}</text>",
         style(),
         title = escape(title),
-        size = (1.2 * LETTERS).min((WIDTH - LEFT - RIGHT) / (0.56 * title.chars().count().max(1) as f64)),
+        size = (1.2 * LETTERS)
+            .min((WIDTH - LEFT - RIGHT) / (0.56 * title.chars().count().max(1) as f64)),
     );
     for entry in &names {
         let (x, y) = (LEFT + entry.x, 20.0 + ROW * (entry.row as f64 + 1.4));
@@ -224,7 +234,12 @@ fn entries<'a>(curves: &'a [Curve], marks: &[&'a Mark]) -> Vec<Entry<'a>> {
             (x, row) = (0.0, row + 1);
         }
         let stroke = stroke(index);
-        entries.push(Entry { name, stroke, x, row });
+        entries.push(Entry {
+            name,
+            stroke,
+            x,
+            row,
+        });
         x += width;
     }
     entries
@@ -240,7 +255,10 @@ fn bounds(values: impl Iterator<Item = f64>) -> [f64; 2] {
         (true, wide) if wide > 1e-9 * low.abs().max(high.abs()) && wide.is_finite() => [low, high],
         (true, _) => {
             let half = (0.5 * low.abs()).clamp(0.5, f64::MAX / 4.0);
-            [low.clamp(f64::MIN / 4.0, f64::MAX / 4.0) - half, low.clamp(f64::MIN / 4.0, f64::MAX / 4.0) + half]
+            [
+                low.clamp(f64::MIN / 4.0, f64::MAX / 4.0) - half,
+                low.clamp(f64::MIN / 4.0, f64::MAX / 4.0) + half,
+            ]
         }
     }
 }
@@ -322,7 +340,10 @@ mod tests {
 
     /// The numbers of a path's points.
     fn drawn(svg: &str) -> Vec<(char, f64, f64)> {
-        let path = svg.split("<path d=\"").find(|path| path.contains("stroke-linejoin")).unwrap();
+        let path = svg
+            .split("<path d=\"")
+            .find(|path| path.contains("stroke-linejoin"))
+            .unwrap();
         let path = path.split('"').next().unwrap().trim_end_matches("h0");
         let starts: Vec<char> = path.chars().filter(|c| matches!(c, 'M' | 'L')).collect();
         let numbers = path.split(['M', 'L']).filter(|part| !part.is_empty());
@@ -350,7 +371,13 @@ mod tests {
 
     #[test]
     fn a_line_is_broken_where_there_is_no_number() {
-        let points = [(1.0, 1.0), (2.0, f64::NAN), (3.0, 2.0), (4.0, f64::INFINITY), (5.0, 1.0)];
+        let points = [
+            (1.0, 1.0),
+            (2.0, f64::NAN),
+            (3.0, 2.0),
+            (4.0, f64::INFINITY),
+            (5.0, 1.0),
+        ];
         let svg = svg("t", "x", "y", false, &[curve("a", &points)], &[]);
         let starts: Vec<char> = drawn(&svg).iter().map(|point| point.0).collect();
         assert_eq!(starts, ['M', 'M', 'M']);
@@ -373,7 +400,10 @@ mod tests {
                 let marks = [mark("<m>", 1e-3, Some(f64::NAN)), mark("n", -1.0, None)];
                 let curves = [curve("<script>", points), curve("b & \"c\"", &[])];
                 let svg = svg("<t>", "<x>", "<y>", log_x, &curves, &marks);
-                assert!(!svg.contains("NaN") && !svg.contains("inf"), "{points:?}\n{svg}");
+                assert!(
+                    !svg.contains("NaN") && !svg.contains("inf"),
+                    "{points:?}\n{svg}"
+                );
                 assert!(!svg.contains("<script>") && svg.contains("&lt;script&gt;"));
                 for raw in ["<t>", "<x>", "<y>", "<m>"] {
                     assert!(!svg.contains(raw), "{raw}");
@@ -388,10 +418,24 @@ mod tests {
         let words = |ticks: Vec<(f64, String)>| -> Vec<String> {
             ticks.into_iter().map(|tick| tick.1).collect()
         };
-        assert_eq!(words(ticks([0.13, 0.91], 6)), ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]);
-        assert_eq!(words(ticks([-0.3, 0.2], 6)), ["-0.3", "-0.2", "-0.1", "0.0", "0.1", "0.2"]);
-        assert_eq!(words(ticks([1.0, 5.0], 8)), ["1.0", "1.5", "2.0", "2.5", "3.0", "3.5", "4.0", "4.5", "5.0"]);
-        assert_eq!(words(decades([-7.0, 0.92])), ["1e-7", "1e-6", "1e-5", "1e-4", "0.001", "0.01", "0.1", "1"]);
+        assert_eq!(
+            words(ticks([0.13, 0.91], 6)),
+            ["0.0", "0.2", "0.4", "0.6", "0.8", "1.0"]
+        );
+        assert_eq!(
+            words(ticks([-0.3, 0.2], 6)),
+            ["-0.3", "-0.2", "-0.1", "0.0", "0.1", "0.2"]
+        );
+        assert_eq!(
+            words(ticks([1.0, 5.0], 8)),
+            [
+                "1.0", "1.5", "2.0", "2.5", "3.0", "3.5", "4.0", "4.5", "5.0"
+            ]
+        );
+        assert_eq!(
+            words(decades([-7.0, 0.92])),
+            ["1e-7", "1e-6", "1e-5", "1e-4", "0.001", "0.01", "0.1", "1"]
+        );
         for bounds in [[0.0, 1e-9], [-1e9, 1e9], [99.0, 101.0]] {
             let ticks = ticks(bounds, 6);
             assert!(ticks[0].0 <= bounds[0] && ticks[ticks.len() - 1].0 >= bounds[1]);
@@ -401,9 +445,16 @@ mod tests {
 
     #[test]
     fn a_legend_takes_the_rows_that_it_needs() {
-        let names = ["a long name of a curve that needs room", "another one that is not short", "third"];
+        let names = [
+            "a long name of a curve that needs room",
+            "another one that is not short",
+            "third",
+        ];
         let curves: Vec<Curve> = names.map(|name| curve(name, &[])).into();
-        let rows: Vec<usize> = entries(&curves, &[]).iter().map(|entry| entry.row).collect();
+        let rows: Vec<usize> = entries(&curves, &[])
+            .iter()
+            .map(|entry| entry.row)
+            .collect();
         assert_eq!(rows, [0, 1, 1]);
     }
 }

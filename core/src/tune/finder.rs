@@ -197,7 +197,8 @@ fn valley(losses: &[f64]) -> Option<usize> {
 /// fastai's `steep`: the first of the points behind which the loss falls most, and its slope.
 fn steepest(rates: &[f64], losses: &[f64]) -> Option<(usize, f64)> {
     let slopes = rates.windows(2).zip(losses.windows(2));
-    let slopes = slopes.map(|(rates, losses)| (losses[1] - losses[0]) / (rates[1].ln() - rates[0].ln()));
+    let slopes =
+        slopes.map(|(rates, losses)| (losses[1] - losses[0]) / (rates[1].ln() - rates[0].ln()));
     // Of equal ones the first.
     slopes
         .enumerate()
@@ -597,7 +598,9 @@ mod tests {
     fn the_curve_is_that_of_its_losses_and_few_reads_are_made() {
         for golden in goldens() {
             let losses = golden.losses.iter();
-            let losses: Vec<f32> = losses.map(|loss| loss.map_or(f32::NAN, |x| x as f32)).collect();
+            let losses: Vec<f32> = losses
+                .map(|loss| loss.map_or(f32::NAN, |x| x as f32))
+                .collect();
             let mut alone = RateCurve::new(range(golden.steps));
             losses.iter().for_each(|&loss| alone.push(loss.into()));
             let mut engine = scripted(losses);

@@ -5,6 +5,7 @@
 mod cache;
 mod folders;
 mod interrupts;
+mod lr_find;
 mod networks;
 mod numbers;
 mod options;

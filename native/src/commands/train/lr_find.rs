@@ -88,7 +88,9 @@ fn check_tune(tune: Tune) -> anyhow::Result<()> {
             "say --tune last, full or gradual; --weights random with --tune full comes close",
         ),
     };
-    Err(Failure::new(ExitCode::Usage, message).with_help(help).into())
+    Err(Failure::new(ExitCode::Usage, message)
+        .with_help(help)
+        .into())
 }
 
 /// The training of which a rate is looked for.
@@ -116,7 +118,10 @@ fn planned(args: &LrFindArgs, model: &Model) -> anyhow::Result<(Plan, Phase)> {
         recipe.augment = AugmentRecipe::named(name)?;
     }
     let plan = Plan::new(&recipe, model.graph()).map_err(|error| {
-        let help = format!("`rekindle summary {} --stages` lists its stages", args.model);
+        let help = format!(
+            "`rekindle summary {} --stages` lists its stages",
+            args.model
+        );
         Failure::new(ExitCode::Usage, error).with_help(help)
     })?;
     let phase = plan.phases.last().cloned();
@@ -164,8 +169,14 @@ impl Work<'_> {
         let base = self.model.with_head(kind, head, dataset.classes.clone());
         let plan = Plan::new(&self.plan.recipe, base.graph())?;
         let rows = &learnt.split.train;
-        let paths: Vec<PathBuf> = rows.iter().map(|&row| dataset.items[row].path.clone()).collect();
-        let keys: Vec<u64> = rows.iter().map(|&row| dataset.items[row].hash.key()).collect();
+        let paths: Vec<PathBuf> = rows
+            .iter()
+            .map(|&row| dataset.items[row].path.clone())
+            .collect();
+        let keys: Vec<u64> = rows
+            .iter()
+            .map(|&row| dataset.items[row].hash.key())
+            .collect();
         let labels = rows.iter().map(|&row| dataset.items[row].class).collect();
         let aims = Aims {
             labels: Labels::Classes(labels),
@@ -200,29 +211,36 @@ impl Work<'_> {
             },
             keep: memory::free_bytes().unwrap_or(0) / 8,
         };
-        load(&paths, showings, &options, &context.interrupt, prepare, |loader| {
-            let steps = args.steps as u64;
-            let mut progress = context.console.start("rates", Unit::Items, Some(steps));
-            while let Some(step) = finder.wanted() {
-                let (mut inputs, mut size) = (Vec::with_capacity(step.len()), None);
-                for batch in step {
-                    let crops = crops(loader, batch.len(), &paths)?;
-                    let first = crops.first();
-                    size = first.map(|crop| [crop.height() as usize, crop.width() as usize]);
-                    inputs.push(Given::images(base.batch(&crops)));
+        load(
+            &paths,
+            showings,
+            &options,
+            &context.interrupt,
+            prepare,
+            |loader| {
+                let steps = args.steps as u64;
+                let mut progress = context.console.start("rates", Unit::Items, Some(steps));
+                while let Some(step) = finder.wanted() {
+                    let (mut inputs, mut size) = (Vec::with_capacity(step.len()), None);
+                    for batch in step {
+                        let crops = crops(loader, batch.len(), &paths)?;
+                        let first = crops.first();
+                        size = first.map(|crop| [crop.height() as usize, crop.width() as usize]);
+                        inputs.push(Given::images(base.batch(&crops)));
+                    }
+                    pollster::block_on(finder.step(inputs, size))?;
+                    context.interrupt.check()?;
+                    progress.set(finder.taken() as u64, Some(steps));
+                    let curve = finder.curve();
+                    if let (Some(rate), Some(loss)) = (curve.rates.last(), curve.smoothed.last()) {
+                        progress.message(&format!("rate {rate:.1e}, loss {loss:.4}"));
+                    }
                 }
-                pollster::block_on(finder.step(inputs, size))?;
-                context.interrupt.check()?;
-                progress.set(finder.taken() as u64, Some(steps));
-                let curve = finder.curve();
-                if let (Some(rate), Some(loss)) = (curve.rates.last(), curve.smoothed.last()) {
-                    progress.message(&format!("rate {rate:.1e}, loss {loss:.4}"));
-                }
-            }
-            let curve = pollster::block_on(finder.finish())?;
-            progress.finish(&format!("rates: {}", ended(&curve)));
-            Ok(curve)
-        })
+                let curve = pollster::block_on(finder.finish())?;
+                progress.finish(&format!("rates: {}", ended(&curve)));
+                Ok(curve)
+            },
+        )
     }
 
     /// Writes the curve into the run folder and prints what it suggests.
@@ -264,7 +282,11 @@ impl Work<'_> {
         }
         let mut rows = table(&["suggestion", "rate", "loss there", "which is"]);
         let which = [
-            ("valley", valley, "two thirds into the longest fall: a rate to begin with"),
+            (
+                "valley",
+                valley,
+                "two thirds into the longest fall: a rate to begin with",
+            ),
             ("steepest", steepest, "where the loss falls most"),
         ];
         for (name, found, what) in which {
@@ -301,7 +323,10 @@ impl Work<'_> {
         }
         if let Some(grey) = args.pictures.grey {
             let value = clap::ValueEnum::to_possible_value(&grey);
-            add(format!("--grey {}", value.map_or(String::new(), |value| value.get_name().to_owned())));
+            add(format!(
+                "--grey {}",
+                value.map_or(String::new(), |value| value.get_name().to_owned())
+            ));
         }
         if args.pictures.bare {
             add("--bare".to_owned());
@@ -381,7 +406,10 @@ fn rate(rate: f64) -> String {
 
 fn ended(curve: &RateCurve) -> String {
     let steps = curve.rates.len();
-    let last = curve.rates.last().map_or_else(|| "–".to_owned(), |&last| rate(last));
+    let last = curve
+        .rates
+        .last()
+        .map_or_else(|| "–".to_owned(), |&last| rate(last));
     match curve.ended {
         Some(Ended::LossRose) => {
             format!("{steps} tried; at {last} the loss had risen to four times the best")
@@ -393,7 +421,8 @@ fn ended(curve: &RateCurve) -> String {
 
 /// A word as a shell takes it.
 fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+' | ':' | '=' | ',');
+    let is_plain =
+        |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+' | ':' | '=' | ',');
     match !word.is_empty() && word.chars().all(is_plain) {
         true => word.to_owned(),
         false => format!("'{}'", word.replace('\'', r"'\''")),
@@ -417,7 +446,9 @@ mod tests {
         let mut curve = RateCurve::new(RateRange::USUAL);
         for step in 0..100 {
             let share = f64::from(step) / 100.0;
-            curve.push(2.3 - 1.5 / (1.0 + (-14.0 * (share - 0.6)).exp()) + (60.0 * (share - 0.8)).exp());
+            curve.push(
+                2.3 - 1.5 / (1.0 + (-14.0 * (share - 0.6)).exp()) + (60.0 * (share - 0.8)).exp(),
+            );
         }
         assert_eq!(curve.ended, Some(Ended::LossRose));
         let svg = drawing(&curve, curve.valley(), curve.steepest());
