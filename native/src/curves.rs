@@ -31,7 +31,7 @@ const MOST_PIXELS: usize = 600;
 const LETTERS: f64 = 15.0;
 /// Width of a letter on average, in units.
 const LETTER: f64 = 0.56 * LETTERS;
-const LEFT: f64 = 70.0;
+const LEFT: f64 = 80.0;
 const RIGHT: f64 = 16.0;
 /// Height of what the lines are drawn in.
 const HEIGHT: f64 = 250.0;
@@ -156,7 +156,7 @@ pub fn svg(
         svg,
         "<path d=\"M{LEFT} {top}V{bottom}H{}\" fill=\"none\" stroke=\"var(--soft)\"/>\
          <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"middle\">{}</text>\
-         <text x=\"18\" y=\"{:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 18 {:.1})\">{}</text>",
+         <text x=\"16\" y=\"{:.1}\" text-anchor=\"middle\" transform=\"rotate(-90 16 {:.1})\">{}</text>",
         WIDTH - RIGHT,
         (LEFT + WIDTH - RIGHT) / 2.0,
         bottom + 46.0,

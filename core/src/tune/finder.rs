@@ -340,10 +340,10 @@ impl<'a, E: Engine> Finder<'a, E> {
         });
         self.taken += 1;
         let per_epoch = self.steps_per_epoch();
-        if self.taken % per_epoch == 0 {
+        if self.taken.is_multiple_of(per_epoch) {
             self.epoch = self.steps_of((self.taken / per_epoch) as u64);
         }
-        match self.taken % READ_EVERY == 0 || self.taken == self.curve.range.steps {
+        match self.taken.is_multiple_of(READ_EVERY) || self.taken == self.curve.range.steps {
             true => self.read().await,
             false => Ok(()),
         }

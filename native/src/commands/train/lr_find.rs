@@ -275,6 +275,20 @@ impl Work<'_> {
                 ),
             );
         }
+        // The first tenth is left out, as it is where suggestions are sought.
+        let begins = curve.smoothed.get(self.args.steps / 10);
+        if let (Some(found), Some(&begins)) = (valley, begins)
+            && found.loss >= begins
+        {
+            print_warning(
+                &format!(
+                    "at the suggested rate the loss ({:.4}) is no lower than at the beginning ({begins:.4}): the curve is \
+                     mostly chance, since the head alone fits the photos it was solved on",
+                    found.loss
+                ),
+                Some("look at lr.svg before you use the rate; the default of --tune needs none"),
+            );
+        }
         if self.context.global.json {
             figures["run"] = json!(run.folder());
             figures["files"] = json!([drawing, file]);
