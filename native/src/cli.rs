@@ -2,12 +2,15 @@
 
 mod cache;
 mod labels;
+mod lr_find;
 mod tune;
 
+use std::ffi::OsStr;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 use rekindle_core::backbone::MOST_PIXELS;
@@ -19,6 +22,7 @@ pub use labels::{LabelArgs, TrainLabelArgs};
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
 pub use cache::CacheArgs;
+pub use lr_find::LrFindArgs;
 pub use tune::{ScheduleChoice, TuneArgs};
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
@@ -58,7 +62,7 @@ pub fn command() -> clap::Command {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// Where to compute (train, predict, evaluate, compare, bench, doctor): auto, cpu, gpu, gpu:N or
+    /// Where to compute (train, lr-find, predict, evaluate, compare, bench, doctor): auto, cpu, gpu, gpu:N or
     /// software.
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     #[arg(value_parser = |text: &str| text.parse::<Preference>().map_err(|e| e.to_string()))]
@@ -83,6 +87,8 @@ pub struct Global {
 pub enum Command {
     /// Train a new head on a folder of photos, one folder a class.
     Train(TrainArgs),
+    /// Find a learning rate for a tuning: try rates from 1e-7 to 10 and draw the loss.
+    LrFind(LrFindArgs),
     /// Say what is on photos.
     Predict(PredictArgs),
     /// Measure a model on a folder of photos.
@@ -117,6 +123,7 @@ impl Command {
     pub fn limits(&self) -> Limits {
         let photos = match self {
             Self::Train(args) => args.photos,
+            Self::LrFind(args) => args.photos,
             Self::Predict(args) => args.photos,
             Self::Evaluate(args) => args.photos,
             _ => PhotoArgs::default(),
@@ -288,6 +295,19 @@ impl TrainArgs {
     /// The folder of photos.
     pub fn dir(&self) -> &Path {
         self.dir.as_deref().unwrap_or(Path::new(""))
+    }
+
+    /// A training with no option given.
+    ///
+    /// # Errors
+    ///
+    /// None that is known: clap's, should it not take a folder.
+    pub fn plain(dir: &Path) -> Result<Self, clap::Error> {
+        let words: [&OsStr; 4] = ["rekindle".as_ref(), "train".as_ref(), "--".as_ref(), dir.as_ref()];
+        match Cli::try_parse_from(words)?.command {
+            Command::Train(args) => Ok(args),
+            _ => Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
+        }
     }
 
     /// The seed, given or not.

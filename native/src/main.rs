@@ -5,6 +5,7 @@ mod activations;
 mod cli;
 mod commands;
 mod context;
+mod curves;
 mod dataset;
 mod errors;
 mod features;

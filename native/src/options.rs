@@ -72,6 +72,33 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
         "quiet" | "offline" => Some(Always),
         _ => match command {
             Command::Train(args) => train(args, option),
+            Command::LrFind(args) => match option {
+                "cache-budget" => Some(Where(
+                    !args.cache.no_cache,
+                    "an lr-find without --no-cache",
+                )),
+                _ => listed(
+                    option,
+                    &[
+                        "model",
+                        "weights",
+                        "input",
+                        "grey",
+                        "bare",
+                        "small-stem",
+                        "max-pixels",
+                        "no-cache",
+                        "tune",
+                        "batch",
+                        "steps",
+                        "seed",
+                        "augment",
+                        "out",
+                        "name",
+                        "strict",
+                    ],
+                ),
+            },
             Command::Predict(_) => {
                 listed(option, &["weights", "top", "out", "strict", "max-pixels"])
             }
@@ -112,9 +139,11 @@ fn listed(option: &str, always: &[&str]) -> Option<Applies> {
 
 fn device(command: &Command) -> Applies {
     match command {
-        Command::Train(_) | Command::Predict(_) | Command::Evaluate(_) | Command::Bench(_) => {
-            Always
-        }
+        Command::Train(_)
+        | Command::LrFind(_)
+        | Command::Predict(_)
+        | Command::Evaluate(_)
+        | Command::Bench(_) => Always,
         Command::Compare(args) => measured(args),
         Command::Doctor(DoctorArgs { tier, .. }) => Where(
             tier.is_none(),
@@ -126,7 +155,7 @@ fn device(command: &Command) -> Applies {
         | Command::Export(_)
         | Command::Serve(_)
         | Command::Completions { .. } => {
-            Never("the commands that compute: train, predict, evaluate, compare, bench, doctor")
+            Never("the commands that compute: train, lr-find, predict, evaluate, compare, bench, doctor")
         }
     }
 }
@@ -139,7 +168,7 @@ fn precision(command: &Command) -> Applies {
             args.kernels == KernelChoice::Ours,
             "--kernels ours: Burn's own keep numbers in 32 bits",
         ),
-        Command::Train(_) => {
+        Command::Train(_) | Command::LrFind(_) => {
             Never("predict, evaluate, compare and bench: training keeps numbers in 32 bits")
         }
         _ => Never("predict, evaluate, compare and bench, where a network answers"),
@@ -370,6 +399,11 @@ mod tests {
         ! evaluate m d --label-column p : --labels
         ! evaluate m d --split-column p : --labels
         train d --device cpu --json --quiet --offline
+        lr-find d -m resnet18 --weights random --input 64 --grey mean --bare --small-stem --out o --name n --device cpu
+        lr-find d --tune last:3 --batch 8 --steps 20 --seed 1 --augment flip --strict --max-pixels 9M --no-cache --json
+        lr-find d --tune gradual --cache-budget 1GB
+        ! lr-find d --no-cache --cache-budget 1GB : --no-cache
+        ! lr-find d --precision half : predict
         predict m i --max-pixels 9000000 --weights random --top 3 --out o --strict --precision half --device cpu --json
         evaluate m d --max-pixels 9000000 --weights w.pth --split val --strict --min-accuracy 0.5 --precision half --device cpu --json
         ! models --device cpu : train
@@ -473,6 +507,7 @@ mod tests {
             let line = match name {
                 "predict" => "predict m i",
                 "train" => "train d",
+                "lr-find" => "lr-find d",
                 "evaluate" => "evaluate m d",
                 "summary" | "diagram" | "compare" | "bench" => &format!("{name} m"),
                 "export" => "export m --onnx",

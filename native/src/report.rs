@@ -3,6 +3,7 @@
 use rekindle_core::metrics::classify::Report;
 use serde_json::Value;
 
+use crate::curves::escape;
 use crate::judged::Judged;
 use crate::skipped::Skipped;
 
@@ -20,6 +21,8 @@ pub struct Page<'a> {
     pub facts: &'a Value,
     /// What could not be used.
     pub skipped: &'a [Skipped],
+    /// How the training went: drawings of [`crate::curves`].
+    pub curves: Vec<String>,
 }
 
 const STYLE: &str = "\
@@ -38,6 +41,10 @@ pub fn html(page: &Page<'_>) -> String {
         Judged::Classes(report) => of_classes(page, report),
         judged => of_targets(page, judged),
     };
+    if !page.curves.is_empty() {
+        body += "<h2>Training</h2>";
+        body += &page.curves.concat();
+    }
     if !page.skipped.is_empty() {
         body += "<h2>Skipped</h2><ul>";
         for skipped in page.skipped {
@@ -155,16 +162,11 @@ fn confusion(page: &Page<'_>, report: &Report) -> String {
     table + "</table></div>"
 }
 
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
-}
-
 #[cfg(test)]
 mod tests {
     use rekindle_core::train::judge;
+
+    use crate::curves::{Curve, svg};
 
     use super::*;
 
@@ -180,9 +182,25 @@ mod tests {
             classes: &classes,
             facts: &Value::Null,
             skipped: &[],
+            curves: Vec::new(),
         };
         let html = html(&page);
         assert!(!html.contains("<script>") && html.contains("b &amp; c"));
         assert!(html.contains("100.0 %"));
+        assert!(!html.contains("Training") && !html.contains("<svg"));
+
+        let curve = Curve {
+            name: "loss <of> training".to_owned(),
+            points: vec![(1.0, 2.0), (2.0, 1.0)],
+        };
+        let drawn = svg("Loss", "epoch", "loss", false, &[curve], &[]);
+        let page = Page {
+            curves: vec![drawn.clone(), drawn],
+            ..page
+        };
+        let html = super::html(&page);
+        assert!(html.contains("<h2>Training</h2><svg"));
+        assert_eq!(html.matches("</svg>").count(), 2);
+        assert_eq!(html.matches("loss &lt;of&gt; training").count(), 2);
     }
 }

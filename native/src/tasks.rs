@@ -15,6 +15,7 @@ fn bound(command: &Command) -> Option<(&str, &'static str, &'static [Task])> {
     const CLASSIFY: &[Task] = &[Task::Classify];
     match command {
         Command::Train(args) => Some((&args.model, "`train`", CLASSIFY)),
+        Command::LrFind(args) => Some((&args.model, "`lr-find`", CLASSIFY)),
         Command::Bench(args) if args.train => Some((&args.model, "`bench --train`", CLASSIFY)),
         Command::Evaluate(args) if args.min_accuracy.is_some() => {
             Some((&args.model, "`evaluate --min-accuracy`", CLASSIFY))

@@ -6,6 +6,7 @@
 
 mod blocks;
 mod engine;
+mod finder;
 #[cfg(test)]
 mod fixture;
 mod labels;
@@ -28,6 +29,7 @@ pub use blocks::{TooFew, gradual, holding_blocks, last};
 pub use engine::{
     Descent, Draws, Engine, EngineState, Goal, Learning, Loss, WrongState,
 };
+pub use finder::{Ended, Finder, RateCurve, RateRange, Suggestion};
 pub use labels::{Aims, Labels};
 pub use mixing::{Mix, Mixing};
 pub use optimizer::{Number, Optimizer, Pace};

@@ -10,8 +10,10 @@ use thiserror::Error;
 
 use super::engine::{Descent, Draws, Engine, EngineState, WrongState};
 use super::labels::Aims;
+use super::mixing::Mix;
 use super::order;
 use super::plan::{Phase, Plan};
+use super::recipe::Recipe;
 use super::schedule::{Moment, PlateauState};
 use super::watch::{Judgement, Watch};
 use crate::device::DeviceError;
@@ -134,6 +136,69 @@ pub struct Trainer<E> {
 /// The streams of a seed, apart from those of [`crate::network::Chance`] and of the epochs' orders.
 const MIXING: u64 = 0x6d69_7869_6e67;
 
+/// The steps of an epoch, counted over all phases: the batches of each, and the examples of each batch.
+pub(super) fn steps(recipe: &Recipe, aims: &Aims, seed: u64, epoch: u64) -> Vec<Vec<Vec<Shown>>> {
+    let everyone = vec![0; aims.len()];
+    let classes = aims.classes().unwrap_or(&everyone);
+    let order = order::epoch(seed, epoch, classes, recipe.sampler);
+    let show = |&example: &usize| Shown { example, epoch };
+    let steps = order::batches(order.len(), recipe.batch).map(|range| {
+        let examples = &order[range];
+        let each = examples.len().div_ceil(recipe.accumulate).max(1);
+        let parts = examples.chunks(each);
+        parts
+            .map(|part| part.iter().map(show).collect())
+            .collect()
+    });
+    steps.collect()
+}
+
+/// What a step is made of.
+pub(super) struct Made<'a> {
+    pub recipe: &'a Recipe,
+    pub aims: &'a Aims,
+    pub seed: u64,
+    /// The number of the step's first batch.
+    pub first: u64,
+}
+
+impl Made<'_> {
+    /// Runs the batches of a step forward and back. Returns the number of the batch behind them.
+    pub fn accumulate<E: Engine>(
+        &self,
+        engine: &mut E,
+        step: &[Vec<Shown>],
+        inputs: Vec<E::Input>,
+        size: Option<[usize; 2]>,
+    ) -> u64 {
+        let examples: Vec<Vec<usize>> = step
+            .iter()
+            .map(|batch| batch.iter().map(|shown| shown.example).collect())
+            .collect();
+        let whole: Vec<&[usize]> = examples.iter().map(Vec::as_slice).collect();
+        let mut number = self.first;
+        for (batch, input) in examples.iter().zip(inputs) {
+            let mix = self.mix(number, size);
+            let goal = self.aims.goal(batch, &whole, mix.as_ref());
+            let draws = Draws {
+                seed: self.seed,
+                batch: number,
+                mix,
+            };
+            engine.accumulate(input, &goal, &draws);
+            number += 1;
+        }
+        number
+    }
+
+    /// How a batch's images are mixed, if they are.
+    fn mix(&self, batch: u64, size: Option<[usize; 2]>) -> Option<Mix> {
+        let [height, width] = size.unwrap_or([1, 1]);
+        let mut random = Random::new(self.seed).fork(MIXING).fork(batch);
+        self.recipe.mixing.draw(&mut random, height, width)
+    }
+}
+
 impl<E: Engine> Trainer<E> {
     /// Sets up a training of these examples.
     pub fn new(engine: E, plan: Plan, aims: Aims, seed: u64) -> Self {
@@ -202,27 +267,7 @@ impl<E: Engine> Trainer<E> {
     fn steps_of(&self, epoch: usize) -> Vec<Vec<Vec<Shown>>> {
         let before = self.plan.epochs_before(self.standing.position.phase);
         let epoch = (before + epoch) as u64;
-        let recipe = &self.plan.recipe;
-        let everyone = vec![0; self.aims.len()];
-        let classes = self.aims.classes().unwrap_or(&everyone);
-        let order = order::epoch(self.seed, epoch, classes, recipe.sampler);
-        let show = |&example: &usize| Shown { example, epoch };
-        let steps = order::batches(order.len(), recipe.batch).map(|range| {
-            let examples = &order[range];
-            let each = examples.len().div_ceil(recipe.accumulate).max(1);
-            let parts = examples.chunks(each);
-            parts
-                .map(|part| part.iter().map(show).collect())
-                .collect()
-        });
-        steps.collect()
-    }
-
-    /// How a batch's images are mixed, if they are.
-    fn mix(&self, batch: u64, size: Option<[usize; 2]>) -> Option<super::mixing::Mix> {
-        let [height, width] = size.unwrap_or([1, 1]);
-        let mut random = Random::new(self.seed).fork(MIXING).fork(batch);
-        self.plan.recipe.mixing.draw(&mut random, height, width)
+        steps(&self.plan.recipe, &self.aims, self.seed, epoch)
     }
 
     /// Takes the step that was [wanted](Self::wanted): `inputs` are its batches, `size` their height and width, where
@@ -238,23 +283,14 @@ impl<E: Engine> Trainer<E> {
         let Some(phase) = self.plan.phases.get(self.standing.position.phase) else {
             return;
         };
-        let examples: Vec<Vec<usize>> = batches
-            .iter()
-            .map(|batch| batch.iter().map(|shown| shown.example).collect())
-            .collect();
-        let whole: Vec<&[usize]> = examples.iter().map(Vec::as_slice).collect();
-        for (batch, input) in examples.iter().zip(inputs) {
-            let number = self.standing.position.batches;
-            let mix = self.mix(number, size);
-            let goal = self.aims.goal(batch, &whole, mix.as_ref());
-            let draws = Draws {
-                seed: self.seed,
-                batch: number,
-                mix,
-            };
-            self.engine.accumulate(input, &goal, &draws);
-            self.standing.position.batches += 1;
-        }
+        let made = Made {
+            recipe: &self.plan.recipe,
+            aims: &self.aims,
+            seed: self.seed,
+            first: self.standing.position.batches,
+        };
+        let batches = made.accumulate(&mut self.engine, &batches, inputs, size);
+        self.standing.position.batches = batches;
         let recipe = &self.plan.recipe;
         let setting = recipe
             .schedule

@@ -29,6 +29,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
             Some(run) => train::run(&train::resume::arguments(run)?, context),
             None => train::run(&args, context),
         },
+        Command::LrFind(args) => train::lr_find::run(&args, context),
         Command::Predict(args) => predict::run(&args, context),
         Command::Evaluate(args) => evaluate::run(&args, context),
         Command::Models => list::run(context),

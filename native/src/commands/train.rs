@@ -1,6 +1,7 @@
 //! `rekindle train`: a new head on a folder of photos.
 
 mod learn;
+pub mod lr_find;
 mod material;
 mod recipe_file;
 mod record;

@@ -6,6 +6,7 @@ mod cache;
 mod folders;
 mod interrupts;
 mod labels;
+mod lr_find;
 mod networks;
 mod numbers;
 mod options;

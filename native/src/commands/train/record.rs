@@ -11,6 +11,7 @@ use super::learn::{HELD_BACK, Learnt};
 use super::material::Material;
 use super::tune::Tuned;
 use crate::cli::TrainArgs;
+use crate::curves::{self, Curve};
 use crate::dataset::Dataset;
 use crate::hash::FileHash;
 use crate::judged::Judged;
@@ -97,9 +98,51 @@ impl Record<'_> {
             classes: &dataset.classes,
             facts: &summary,
             skipped: &dataset.skipped,
+            curves: self.curves(run)?,
         };
         run.write(runs::REPORT, report::html(&page).as_bytes())?;
         Ok((model_path, summary))
+    }
+
+    /// How a tuning went, epoch by epoch, as the run's metrics tell: its losses, and the figure that it is judged by.
+    fn curves(&self, run: &Run) -> anyhow::Result<Vec<String>> {
+        if self.tuned.is_none() {
+            return Ok(Vec::new());
+        }
+        let text = run.read(runs::METRICS)?.unwrap_or_default();
+        let lines = text.split(|&byte| byte == b'\n');
+        let lines = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let epochs: Vec<Value> = lines.filter(|line| line.get("epoch").is_some()).collect();
+        let curve = |name: &str, key: &str| -> Curve {
+            let points = epochs.iter();
+            let points = points.filter_map(|line| Some((line["epoch"].as_f64()?, line[key].as_f64()?)));
+            Curve {
+                name: name.to_owned(),
+                points: points.collect(),
+            }
+        };
+        let judged = match self.dataset.task {
+            Task::MultiLabel => "mAP",
+            Task::Regress => "R²",
+            Task::Classify | Task::Segment => "accuracy",
+        };
+        let losses = [curve("training", "loss"), curve("held out", "held_out_loss")];
+        let losses = match self.dataset.task {
+            Task::Classify => &losses[..],
+            // What is measured on photos held back is no loss of the same kind.
+            _ => &losses[..1],
+        };
+        Ok(vec![
+            curves::svg("Loss", "epoch", "loss", false, losses, &[]),
+            curves::svg(
+                &format!("Held-out {judged}"),
+                "epoch",
+                judged,
+                false,
+                &[curve(judged, "score")],
+                &[],
+            ),
+        ])
     }
 
     /// The network with its new head, its card filled in.

@@ -1,0 +1,163 @@
+//! Trying learning rates.
+
+use serde_json::Value;
+
+use super::{Shell, stderr, text};
+
+/// Options that make it quick.
+const SMALL: [&str; 8] = [
+    "--model",
+    "squeezenet1_1",
+    "--input",
+    "64",
+    "--steps",
+    "20",
+    "--device",
+    "cpu",
+];
+
+#[test]
+fn rates_are_tried_drawn_and_suggested() {
+    let shell = Shell::new();
+    let data = shell.two_classes("two classes", 8);
+    let more = [
+        "--batch",
+        "8",
+        "--seed",
+        "3",
+        "--augment",
+        "none",
+        "--out",
+        "found",
+    ];
+    let find = [&["lr-find", text(&data)], &SMALL[..], &more].concat();
+    let output = shell.run(&[&find[..], &["--name", "lr"]].concat());
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    let told = String::from_utf8(output.stdout).unwrap();
+    let run = shell.path("found/lr");
+    let drawing = std::fs::read_to_string(run.join("lr.svg")).unwrap();
+    assert!(drawing.contains("learning rate") && drawing.contains("prefers-color-scheme"));
+    let figures = std::fs::read_to_string(run.join("lr.json")).unwrap();
+    let figures: Value = serde_json::from_str(&figures).unwrap();
+    let count = |key: &str| figures[key].as_array().unwrap().len();
+    let steps = count("rates");
+    assert!((10..=20).contains(&steps) && count("losses") == steps && count("smoothed") == steps);
+    let rates = figures["rates"].as_array().unwrap();
+    assert_eq!(rates[0], 1e-7);
+    assert!((rates[5].as_f64().unwrap() / 1e-5 - 1.0).abs() < 1e-9);
+    // Of a few photos, no fall is certain.
+    match figures["valley"].as_f64() {
+        Some(valley) => {
+            for words in [
+                "valley",
+                "steepest",
+                "rekindle train '",
+                "--tune full --lr ",
+                "lr.svg",
+            ] {
+                assert!(told.contains(words), "{words}\n{told}");
+            }
+            let command = figures["command"].as_str().unwrap();
+            let (_, rate) = command.split_once("--lr ").unwrap();
+            let rate: f64 = rate.split(' ').next().unwrap().parse().unwrap();
+            assert!((rate / valley - 1.0).abs() < 0.05);
+            assert!(
+                command.ends_with("--batch 8 --augment none --seed 3"),
+                "{command}"
+            );
+            assert!(drawing.contains("valley: ") && drawing.contains("steepest: "));
+        }
+        None => assert!(said.contains("falls at no rate"), "{said}"),
+    }
+
+    // The same again: nothing is drawn but from the seed.
+    let json = shell.json(&[&find[..], &["--json"]].concat());
+    let [again] = &json[..] else {
+        panic!("one object: {json:?}")
+    };
+    for key in [
+        "rates", "losses", "smoothed", "valley", "steepest", "command", "ended",
+    ] {
+        assert_eq!(again[key], figures[key], "{key}");
+    }
+    for file in again["files"].as_array().unwrap() {
+        assert!(shell.path(file.as_str().unwrap()).is_file(), "{file}");
+    }
+}
+
+#[test]
+fn the_last_stages_alone_and_gradual_unfreezing_have_rates() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 6);
+    for tune in ["last:1", "gradual"] {
+        let more = ["--tune", tune, "--batch", "8", "--json", "--quiet"];
+        let found = shell.json(&[&["lr-find", text(&data)], &SMALL[..], &more].concat());
+        assert_eq!(found[0]["tune"], tune);
+        assert!(found[0]["losses"][0].as_f64().unwrap() > 0.0);
+    }
+}
+
+#[test]
+fn what_has_no_rate_is_refused_and_leaves_nothing() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 4);
+    let data = text(&data);
+    let cases: [(&[&str], i32, &[&str]); 8] = [
+        (&["--tune", "head"], 2, &["--tune head", "help:"]),
+        (&["--tune", "scratch"], 2, &["--tune scratch", "help:"]),
+        (&["--tune", "most"], 2, &["most"]),
+        (&["--tune", "last:40"], 2, &["help:"]),
+        (&["--steps", "5"], 2, &["from 10"]),
+        (&["--batch", "0"], 2, &["from 1"]),
+        (&["--augment", "wild"], 2, &["light"]),
+        (&["--name", "../x"], 2, &["../x", "help:"]),
+    ];
+    for (more, code, words) in cases {
+        let find = [
+            &["lr-find", data, "--model", "squeezenet1_1", "--input", "64"],
+            more,
+        ]
+        .concat();
+        shell.fails(&find, code, words);
+    }
+    shell.fails(&["lr-find", "nowhere"], 3, &["nowhere", "help:"]);
+    shell.fails(
+        &["lr-find", data, "--model", "fcn_resnet50"],
+        2,
+        &["lr-find"],
+    );
+    assert!(!shell.path("runs").exists());
+}
+
+#[test]
+#[cfg(unix)]
+fn stopping_it_leaves_nothing() {
+    use std::process::{Command, Stdio};
+    use std::time::{Duration, Instant};
+
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 4);
+    let mut find = shell.command(&["lr-find", text(&data), "--model", "squeezenet1_1"]);
+    find.args(["--steps", "100000", "--device", "cpu"]);
+    let child = find.stderr(Stdio::piped()).spawn().unwrap();
+    // The head has been solved: rates are tried from then on.
+    let solved = || {
+        let runs = std::fs::read_dir(shell.path("runs")).ok()?;
+        let mut runs = runs.filter_map(|run| Some(run.ok()?.path().join("metrics.jsonl")));
+        runs.next().filter(|metrics| metrics.is_file())
+    };
+    let until = Instant::now() + Duration::from_secs(60);
+    while solved().is_none() && Instant::now() < until {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(200));
+    let id = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &id]).status();
+    assert!(sent.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    let left = std::fs::read_dir(shell.path("runs")).unwrap().count();
+    assert_eq!(left, 0, "{said}");
+}
