@@ -303,7 +303,12 @@ impl TrainArgs {
     ///
     /// None that is known: clap's, should it not take a folder.
     pub fn plain(dir: &Path) -> Result<Self, clap::Error> {
-        let words: [&OsStr; 4] = ["rekindle".as_ref(), "train".as_ref(), "--".as_ref(), dir.as_ref()];
+        let words: [&OsStr; 4] = [
+            "rekindle".as_ref(),
+            "train".as_ref(),
+            "--".as_ref(),
+            dir.as_ref(),
+        ];
         match Cli::try_parse_from(words)?.command {
             Command::Train(args) => Ok(args),
             _ => Err(clap::Error::new(ErrorKind::InvalidSubcommand)),

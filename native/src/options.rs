@@ -73,10 +73,9 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
         _ => match command {
             Command::Train(args) => train(args, option),
             Command::LrFind(args) => match option {
-                "cache-budget" => Some(Where(
-                    !args.cache.no_cache,
-                    "an lr-find without --no-cache",
-                )),
+                "cache-budget" => {
+                    Some(Where(!args.cache.no_cache, "an lr-find without --no-cache"))
+                }
                 _ => listed(
                     option,
                     &[
@@ -154,9 +153,9 @@ fn device(command: &Command) -> Applies {
         | Command::Diagram(_)
         | Command::Export(_)
         | Command::Serve(_)
-        | Command::Completions { .. } => {
-            Never("the commands that compute: train, lr-find, predict, evaluate, compare, bench, doctor")
-        }
+        | Command::Completions { .. } => Never(
+            "the commands that compute: train, lr-find, predict, evaluate, compare, bench, doctor",
+        ),
     }
 }
 
@@ -191,8 +190,8 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
             "--tune head, last, full and gradual, which start from pretrained weights",
         ),
         "folds" => Where(args.tuning.tune.is_head(), "--tune head"),
-        "model" | "input" | "grey" | "bare" | "small-stem" | "head" | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels"
-        | "no-cache" => Always,
+        "model" | "input" | "grey" | "bare" | "small-stem" | "head" | "views" | "class-weights"
+        | "out" | "name" | "strict" | "min-accuracy" | "max-pixels" | "no-cache" => Always,
         "cache-budget" => Where(!args.cache.no_cache, "a training without --no-cache"),
         // Of everything that is drawn. Whether photos are held back, the folder says: `draws`.
         "seed" => Always,
@@ -213,18 +212,16 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
         "tune" => Always,
         "warmup" => Where(
             !args.tuning.tune.is_head()
-                && !matches!(
-                    args.tuning.schedule,
-                    None | Some(ScheduleChoice::OneCycle)
-                ),
+                && !matches!(args.tuning.schedule, None | Some(ScheduleChoice::OneCycle)),
             "--tune with another --schedule than one-cycle, which rises by itself",
         ),
         "optimizer" | "momentum" | "schedule" | "layer-decay" | "lr-of" | "clip" | "accumulate"
         | "label-smoothing" | "mixup" | "cutmix" | "ema" | "stochastic-depth" | "bn"
         | "freeze-bn-affine" | "balanced" | "augment" | "patience" | "keep" | "soup" | "freeze"
-        | "unfreeze" | "recipe" | "checkpoint-every" | "events" => {
-            Where(!args.tuning.tune.is_head(), "--tune last, full, gradual and scratch")
-        }
+        | "unfreeze" | "recipe" | "checkpoint-every" | "events" => Where(
+            !args.tuning.tune.is_head(),
+            "--tune last, full, gradual and scratch",
+        ),
         _ => return None,
     })
 }
@@ -379,6 +376,20 @@ mod tests {
         ! train d --weight-decay 0 : --head mlp
         ! train d --hidden 8 : --head mlp
         ! train d --dropout 0.1 : --head mlp
+        train d --tune full --epochs 3 --batch 4 --lr 0.1 --weight-decay 0 --dropout 0.1 --optimizer sgd --momentum 0.9
+        train d --tune last:3 --schedule cosine --warmup 0.1 --layer-decay 0.75 --lr-of head=1e-3 --clip 1 --accumulate 2
+        train d --tune full --label-smoothing 0.1 --mixup 0.2 --cutmix 1 --ema 0.99 --stochastic-depth 0.1 --bn train
+        train d --tune full --freeze-bn-affine --balanced --augment flip --patience 3 --keep last --soup --recipe r
+        train d --tune gradual --freeze stem --unfreeze head --checkpoint-every 5 --events
+        train --resume r
+        ! train --resume r --epochs 3 : options it began with
+        ! train --resume r --tune full : options it began with
+        ! train d --tune full --warmup 0.1 : one-cycle
+        ! train d --tune scratch --weights f : pretrained
+        ! train d --tune full --folds 3 : --tune head
+        ! train d --optimizer sgd : --tune
+        ! train d --checkpoint-every 5 : --tune
+        ! train d --events : --tune
         train d --max-pixels 9000000 --split 0.3 --seed 3 --views 2 --class-weights auto --strict --min-accuracy 0.5
         ! train d --folds 3 --split 0.3 : --folds
         train d --no-cache

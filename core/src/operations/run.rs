@@ -226,7 +226,12 @@ impl Parameter {
     }
 
     /// Numbers in PyTorch's order on a device, flat, in so many parts, as the parameter itself is kept.
-    pub(crate) fn on_device(&self, values: &[f32], parts: usize, device: &Device) -> Vec<Tensor<1>> {
+    pub(crate) fn on_device(
+        &self,
+        values: &[f32],
+        parts: usize,
+        device: &Device,
+    ) -> Vec<Tensor<1>> {
         let each = values.len() / parts;
         let chunks = values.chunks_exact(each.max(1));
         let put = |chunk: &[f32]| {

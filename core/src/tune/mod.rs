@@ -26,9 +26,7 @@ mod trainer;
 mod watch;
 
 pub use blocks::{TooFew, gradual, holding_blocks, last};
-pub use engine::{
-    Descent, Draws, Engine, EngineState, Goal, Learning, Loss, WrongState,
-};
+pub use engine::{Descent, Draws, Engine, EngineState, Goal, Learning, Loss, WrongState};
 pub use finder::{Ended, Finder, RateCurve, RateRange, Suggestion};
 pub use labels::{Aims, Labels};
 pub use mixing::{Mix, Mixing};
@@ -36,14 +34,12 @@ pub use optimizer::{Number, Optimizer, Pace};
 pub use order::Sampler;
 pub use plan::{Phase, Plan, PlanError};
 pub use rates::{Rate, Rates, RatesError};
-pub use recipe::{
-    Average, Keep, NormMode, PhaseRecipe, Recipe, RecipeError, Tune, UnknownTune,
+pub use recipe::{Average, Keep, NormMode, PhaseRecipe, Recipe, RecipeError, Tune, UnknownTune};
+pub use schedule::{
+    Anneal, Better, CycleStyle, Moment, PlateauState, Schedule, ScheduleError, Setting, Warmup,
 };
-pub use schedule::{Anneal, Better, CycleStyle, Moment, PlateauState, Schedule, ScheduleError, Setting, Warmup};
 pub use state::StateError;
 #[cfg(feature = "burn")]
 pub use stepwise::{Given, Stepwise};
-pub use trainer::{
-    EpochEnd, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted,
-};
+pub use trainer::{EpochEnd, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted};
 pub use watch::{Judgement, Watch};

@@ -103,7 +103,13 @@ fn usual(recipe: &Recipe, graph: &Graph) -> Result<Vec<Phase>, PlanError> {
     let each = from.into_iter().enumerate().map(|(index, stage)| {
         // The first phases are the shorter ones where they do not come out even, but none is empty.
         let epochs = (recipe.epochs * (index + 1) / phases - recipe.epochs * index / phases).max(1);
-        phase(recipe, graph, Freezing::before(graph, stage), epochs, recipe.lr)
+        phase(
+            recipe,
+            graph,
+            Freezing::before(graph, stage),
+            epochs,
+            recipe.lr,
+        )
     });
     each.collect()
 }
@@ -152,7 +158,9 @@ fn phase(
         }
         if is_norm && follows {
             let leaves = ["running_mean", "running_var"];
-            learning.statistics.extend(leaves.map(|leaf| layer.tensor(leaf)));
+            learning
+                .statistics
+                .extend(leaves.map(|leaf| layer.tensor(leaf)));
         }
     }
     let name = name(graph, stage);

@@ -307,11 +307,15 @@ impl Recipe {
     ///
     /// The first field whose value cannot be, with what it may be.
     pub fn check(&self) -> Result<(), RecipeError> {
-        let within = |field, value: f64, least: f64, below: f64, help| {
-            match value >= least && value < below {
-                true => Ok(()),
-                false => Err(RecipeError { field, value: value.to_string(), help }),
-            }
+        let within = |field, value: f64, least: f64, below: f64, help| match value >= least
+            && value < below
+        {
+            true => Ok(()),
+            false => Err(RecipeError {
+                field,
+                value: value.to_string(),
+                help,
+            }),
         };
         let at_least_one = |field, value: usize| match value {
             0 => Err(RecipeError {
@@ -341,17 +345,41 @@ impl Recipe {
             within("ema", average.decay, 0.0, 1.0, share)?;
         }
         if let Some(clip) = self.clip {
-            within("clip", clip, f64::MIN_POSITIVE, f64::MAX, "a number above 0")?;
+            within(
+                "clip",
+                clip,
+                f64::MIN_POSITIVE,
+                f64::MAX,
+                "a number above 0",
+            )?;
         }
         if let Some(patience) = self.patience {
             at_least_one("patience", patience)?;
         }
-        within("mixup", self.mixing.mixup, 0.0, LARGE, "a number, at least 0")?;
-        within("cutmix", self.mixing.cutmix, 0.0, LARGE, "a number, at least 0")?;
+        within(
+            "mixup",
+            self.mixing.mixup,
+            0.0,
+            LARGE,
+            "a number, at least 0",
+        )?;
+        within(
+            "cutmix",
+            self.mixing.cutmix,
+            0.0,
+            LARGE,
+            "a number, at least 0",
+        )?;
         for phase in &self.phases {
             at_least_one("phases.epochs", phase.epochs)?;
             if let Some(rate) = phase.lr {
-                within("phases.lr", rate, f64::MIN_POSITIVE, LARGE, "a number above 0")?;
+                within(
+                    "phases.lr",
+                    rate,
+                    f64::MIN_POSITIVE,
+                    LARGE,
+                    "a number above 0",
+                )?;
             }
         }
         Ok(())

@@ -59,7 +59,12 @@ impl TrainerState {
         }
         let keys: Vec<Vec<String>> = groups
             .iter()
-            .map(|(group, tensors)| tensors.keys().map(|name| format!("{group}:{name}")).collect())
+            .map(|(group, tensors)| {
+                tensors
+                    .keys()
+                    .map(|name| format!("{group}:{name}"))
+                    .collect()
+            })
             .collect();
         let mut all = StateDict::new();
         for (keys, (_, tensors)) in keys.iter().zip(&groups) {
@@ -92,7 +97,9 @@ impl TrainerState {
         let group = |group: &str| -> Result<Tensors, WeightsError> {
             let mut tensors = Tensors::new();
             for (name, view) in file.tensors() {
-                let Some(name) = name.strip_prefix(group).and_then(|name| name.strip_prefix(':'))
+                let Some(name) = name
+                    .strip_prefix(group)
+                    .and_then(|name| name.strip_prefix(':'))
                 else {
                     continue;
                 };

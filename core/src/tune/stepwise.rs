@@ -124,7 +124,12 @@ impl Stepwise {
     }
 
     /// The parts on the device of a parameter's numbers.
-    fn put(&self, parameter: &Parameter, tensors: &Tensors, key: &str) -> Result<Parts, WrongState> {
+    fn put(
+        &self,
+        parameter: &Parameter,
+        tensors: &Tensors,
+        key: &str,
+    ) -> Result<Parts, WrongState> {
         match tensors.get(key) {
             Some((shape, values)) if shape == parameter.shape() => {
                 Ok(parameter.on_device(values, parameter.parts().len(), &self.device))
@@ -270,10 +275,11 @@ impl Engine for Stepwise {
             parameters,
             statistics,
         } = learning;
-        self.network.learns(|parameter| match parameter.is_statistic() {
-            true => statistics.contains(parameter.name()),
-            false => parameters.contains(parameter.name()),
-        });
+        self.network
+            .learns(|parameter| match parameter.is_statistic() {
+                true => statistics.contains(parameter.name()),
+                false => parameters.contains(parameter.name()),
+            });
         self.slots.retain(|name, _| parameters.contains(name));
         self.steps.retain(|name, _| parameters.contains(name));
         self.gradients.clear();
@@ -396,8 +402,8 @@ impl Engine for Stepwise {
             match self.averages.get_mut(parameter.name()) {
                 Some(averages) => {
                     for (average, now) in averages.iter_mut().zip(now) {
-                        *average = mem::replace(average, nothing(&self.device))
-                            .towards(now, 1.0 - kept);
+                        *average =
+                            mem::replace(average, nothing(&self.device)).towards(now, 1.0 - kept);
                     }
                 }
                 None => _ = self.averages.insert(parameter.name().to_owned(), now),

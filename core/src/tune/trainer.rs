@@ -146,9 +146,7 @@ pub(super) fn steps(recipe: &Recipe, aims: &Aims, seed: u64, epoch: u64) -> Vec<
         let examples = &order[range];
         let each = examples.len().div_ceil(recipe.accumulate).max(1);
         let parts = examples.chunks(each);
-        parts
-            .map(|part| part.iter().map(show).collect())
-            .collect()
+        parts.map(|part| part.iter().map(show).collect()).collect()
     });
     steps.collect()
 }
@@ -376,9 +374,10 @@ impl<E: Engine> Trainer<E> {
             self.best.insert(place, tensors);
             self.best.truncate(kept);
         }
-        self.standing
-            .plateau
-            .observe(&recipe.schedule, judgement.map_or(0.0, |judgement| judgement.loss));
+        self.standing.plateau.observe(
+            &recipe.schedule,
+            judgement.map_or(0.0, |judgement| judgement.loss),
+        );
         let sum = std::mem::take(&mut self.standing.sum);
         let is_enough = recipe
             .patience

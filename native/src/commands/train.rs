@@ -133,13 +133,19 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
             "leave it out to have it chosen, or give 1",
         );
     }
-    if args.dropout.is_some_and(|share| !(0.0..1.0).contains(&share)) {
+    if args
+        .dropout
+        .is_some_and(|share| !(0.0..1.0).contains(&share))
+    {
         return usage(
             "--dropout must be at least 0 and below 1",
             "half is 0.5; 0 drops nothing",
         );
     }
-    if args.lr.is_some_and(|rate| !(rate > 0.0 && rate.is_finite())) {
+    if args
+        .lr
+        .is_some_and(|rate| !(rate > 0.0 && rate.is_finite()))
+    {
         return usage(
             "--lr must be a number above 0",
             "leave it out, or give 0.001",
@@ -152,6 +158,12 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
         return usage(
             "--weight-decay must be a number, at least 0",
             "leave it out, or give 0.01; 0 is none",
+        );
+    }
+    if args.head == HeadChoice::Mlp && args.tuning.tune.is_head() && args.batch == Some(1) {
+        return usage(
+            "--batch must be at least 2 for a two-layer head, whose batch norms learn nothing from one photo",
+            "leave it out, or give 32",
         );
     }
     check_gate(args.min_accuracy)?;
@@ -306,9 +318,7 @@ fn print_tuned(learnt: &Learnt, tuned: &Tuned) -> anyhow::Result<()> {
         (None, _) => format!(
             "tuned ({}): none of {} epochs was better than the head alone ({}), which is kept; --keep tuned keeps the \
              best epoch",
-            tuned.recipe.tune,
-            tuned.epochs,
-            head
+            tuned.recipe.tune, tuned.epochs, head
         ),
     };
     print_text(&text)

@@ -41,10 +41,16 @@ fn every_way_to_tune_leaves_a_model_that_is_not_worse_than_the_head_alone() {
     let data = shell.two_classes("data", 10);
     for how in ["last", "last:1", "full", "gradual"] {
         let name = how.replace(':', "-");
-        let arguments = train(&data, &["--tune", how, "--epochs", "2", "--name", &name, "--json"]);
+        let arguments = train(
+            &data,
+            &["--tune", how, "--epochs", "2", "--name", &name, "--json"],
+        );
         let summary = shell.json(&arguments).pop().unwrap();
         let number = |key: &str| summary[key].as_f64().unwrap();
-        assert!(number("accuracy") >= number("accuracy_head"), "{how}: {summary}");
+        assert!(
+            number("accuracy") >= number("accuracy_head"),
+            "{how}: {summary}"
+        );
         assert_eq!(summary["tune"], how);
         assert!(number("epochs") >= 2.0, "{how}: {summary}");
         assert!(["head", "tuned"].contains(&summary["kept"].as_str().unwrap()));
@@ -56,12 +62,25 @@ fn every_way_to_tune_leaves_a_model_that_is_not_worse_than_the_head_alone() {
         // What was tuned answers, and its recipe repeats it to the byte.
         let model = run.join("model.safetensors");
         let photos = data.join("fish");
-        assert!(shell.run(&["predict", text(&model), text(&photos)]).status.success());
+        assert!(
+            shell
+                .run(&["predict", text(&model), text(&photos)])
+                .status
+                .success()
+        );
     }
     let recipe = shell.path("runs/full/recipe.toml");
-    let repeated = ["--tune", "full", "--recipe", text(&recipe), "--name", "again"];
+    let repeated = [
+        "--tune",
+        "full",
+        "--recipe",
+        text(&recipe),
+        "--name",
+        "again",
+    ];
     assert!(shell.run(&train(&data, &repeated)).status.success());
-    let bytes = |run: &str| fs::read(shell.path("runs").join(run).join("model.safetensors")).unwrap();
+    let bytes =
+        |run: &str| fs::read(shell.path("runs").join(run).join("model.safetensors")).unwrap();
     assert!(bytes("full") == bytes("again"));
 }
 
@@ -69,16 +88,24 @@ fn every_way_to_tune_leaves_a_model_that_is_not_worse_than_the_head_alone() {
 fn a_network_learns_from_nothing() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 12);
-    let more = ["--tune", "scratch", "--epochs", "3", "--keep", "last", "--json"];
+    let more = [
+        "--tune", "scratch", "--epochs", "3", "--keep", "last", "--json",
+    ];
     let summary = shell.json(&train(&data, &more)).pop().unwrap();
     assert_eq!(summary["kept"], "tuned");
-    let losses: Vec<f64> = metrics(&shell, summary["run"].as_str().unwrap().trim_start_matches("runs/"))
-        .iter()
-        .filter(|line| line.get("epoch").is_some())
-        .map(|line| line["loss"].as_f64().unwrap())
-        .collect();
+    let losses: Vec<f64> = metrics(
+        &shell,
+        summary["run"].as_str().unwrap().trim_start_matches("runs/"),
+    )
+    .iter()
+    .filter(|line| line.get("epoch").is_some())
+    .map(|line| line["loss"].as_f64().unwrap())
+    .collect();
     assert_eq!(losses.len(), 3);
-    assert!(losses[0] > 0.3 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+    assert!(
+        losses[0] > 0.3 && losses.iter().all(|loss| loss.is_finite()),
+        "{losses:?}"
+    );
 }
 
 #[test]
@@ -155,7 +182,16 @@ fn a_training_that_is_killed_goes_on_to_the_same_bytes() {
 fn a_run_goes_on_with_what_it_began_with_or_not_at_all() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 8);
-    let options = ["--tune", "full", "--epochs", "50", "--name", "stopped", "--checkpoint-every", "0"];
+    let options = [
+        "--tune",
+        "full",
+        "--epochs",
+        "50",
+        "--name",
+        "stopped",
+        "--checkpoint-every",
+        "0",
+    ];
     let mut child = shell
         .command(&train(&data, &options))
         .stderr(Stdio::null())
@@ -175,8 +211,20 @@ fn a_run_goes_on_with_what_it_began_with_or_not_at_all() {
     shell.fails(&with_options, 2, &["--epochs", "the options it began with"]);
     let with_folder = [&resume[..], &["data"]].concat();
     shell.fails(&with_folder, 2, &["--resume"]);
-    shell.fails(&["train", "--resume", "data"], 2, &["no run that can go on"]);
-    fs::remove_file(fs::read_dir(data.join("fish")).unwrap().next().unwrap().unwrap().path()).unwrap();
+    shell.fails(
+        &["train", "--resume", "data"],
+        2,
+        &["no run that can go on"],
+    );
+    fs::remove_file(
+        fs::read_dir(data.join("fish"))
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path(),
+    )
+    .unwrap();
     shell.fails(&resume, 3, &["cannot go on", "photos"]);
     assert!(checkpoint.exists());
 }
@@ -221,13 +269,26 @@ fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
         (&["--tune", "full", "--freeze", "all"], &["nothing trains"]),
         (&["--tune", "full", "--lr-of", "layer9=1"], &["layer9"]),
         (&["--tune", "last:99"], &["99"]),
-        (&["--tune", "last", "--mixup", "0.2"], &["--mixup", "--tune full"]),
-        (&["--tune", "full", "--warmup", "0.1"], &["--warmup", "one-cycle"]),
-        (&["--tune", "scratch", "--weights", "random"], &["--weights"]),
+        (
+            &["--tune", "last", "--mixup", "0.2"],
+            &["--mixup", "--tune full"],
+        ),
+        (
+            &["--tune", "full", "--warmup", "0.1"],
+            &["--warmup", "one-cycle"],
+        ),
+        (
+            &["--tune", "scratch", "--weights", "random"],
+            &["--weights"],
+        ),
     ];
     for (options, words) in cases {
         shell.fails(&train(&data, options), 2, words);
-        assert!(!shell.path("runs").exists() || fs::read_dir(shell.path("runs")).unwrap().next().is_none(), "{options:?}");
+        assert!(
+            !shell.path("runs").exists()
+                || fs::read_dir(shell.path("runs")).unwrap().next().is_none(),
+            "{options:?}"
+        );
     }
     let without = ["train", text(&data), "--optimizer", "adam"];
     shell.fails(&without, 2, &["--optimizer", "--tune"]);
@@ -240,11 +301,30 @@ fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
 fn a_loss_that_is_no_number_leaves_the_last_good_network() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 8);
-    let options = ["--tune", "full", "--epochs", "3", "--lr", "1e5", "--optimizer", "sgd", "--json"];
+    let options = [
+        "--tune",
+        "full",
+        "--epochs",
+        "3",
+        "--lr",
+        "1e5",
+        "--optimizer",
+        "sgd",
+        "--json",
+    ];
     let output = shell.run(&train(&data, &options));
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(stderr(&output).contains("a lower --lr"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("a lower --lr"),
+        "{}",
+        stderr(&output)
+    );
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(summary["kept"], "head");
-    assert!(summary["stopped"].as_str().unwrap().contains("the loss became"));
+    assert!(
+        summary["stopped"]
+            .as_str()
+            .unwrap()
+            .contains("the loss became")
+    );
 }

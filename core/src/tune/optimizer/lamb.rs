@@ -35,6 +35,9 @@ pub(super) fn direction<N: Number>(
 /// without decay go as far as Adam's.
 #[cfg(feature = "burn")]
 pub(crate) fn trust(parameter: Tensor<1>, direction: Tensor<1>) -> Tensor<1> {
-    let either = parameter.clone().equal_elem(0.0).bool_or(direction.clone().equal_elem(0.0));
+    let either = parameter
+        .clone()
+        .equal_elem(0.0)
+        .bool_or(direction.clone().equal_elem(0.0));
     (parameter / direction).mask_fill(either, 1.0)
 }

@@ -14,7 +14,10 @@ pub(super) fn step<N: Number>(
     let direction = match slots {
         [] => gradient,
         [velocity, ..] => {
-            *velocity = velocity.clone().times(momentum as f32).plus(gradient.clone());
+            *velocity = velocity
+                .clone()
+                .times(momentum as f32)
+                .plus(gradient.clone());
             match nesterov {
                 true => gradient.plus(velocity.clone().times(momentum as f32)),
                 false => velocity.clone(),

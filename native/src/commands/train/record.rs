@@ -115,7 +115,8 @@ impl Record<'_> {
         let epochs: Vec<Value> = lines.filter(|line| line.get("epoch").is_some()).collect();
         let curve = |name: &str, key: &str| -> Curve {
             let points = epochs.iter();
-            let points = points.filter_map(|line| Some((line["epoch"].as_f64()?, line[key].as_f64()?)));
+            let points =
+                points.filter_map(|line| Some((line["epoch"].as_f64()?, line[key].as_f64()?)));
             Curve {
                 name: name.to_owned(),
                 points: points.collect(),
@@ -126,7 +127,10 @@ impl Record<'_> {
             Task::Regress => "R²",
             Task::Classify | Task::Segment => "accuracy",
         };
-        let losses = [curve("training", "loss"), curve("held out", "held_out_loss")];
+        let losses = [
+            curve("training", "loss"),
+            curve("held out", "held_out_loss"),
+        ];
         let losses = match self.dataset.task {
             Task::Classify => &losses[..],
             // What is measured on photos held back is no loss of the same kind.

@@ -61,7 +61,8 @@ pub fn arguments(run: &Path) -> anyhow::Result<TrainArgs> {
         .with_context(|| format!("{} is damaged", run.join(COMMAND).display()))?;
     std::env::set_current_dir(&began.folder)
         .with_context(|| format!("cannot go to {}", began.folder.display()))?;
-    let matches = cli::command().try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
+    let matches =
+        cli::command().try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
     match Cli::from_arg_matches(&matches)?.command {
         Command::Train(mut args) => {
             args.tuning.resume = Some(run);

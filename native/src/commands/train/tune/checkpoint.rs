@@ -49,11 +49,7 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Takes up the run's checkpoint, if it has one. Metrics that came after it are taken back.
-    pub fn take_up(
-        &self,
-        trainer: &mut Trainer<Stepwise>,
-        run: &mut Run,
-    ) -> anyhow::Result<bool> {
+    pub fn take_up(&self, trainer: &mut Trainer<Stepwise>, run: &mut Run) -> anyhow::Result<bool> {
         let Some(bytes) = run.read(CHECKPOINT)? else {
             run.cut_metrics(0)?;
             return Ok(false);
@@ -99,7 +95,8 @@ mod tests {
     fn what_differs_is_named() {
         let one = json!({"photos": "a", "classes": ["x", "y"], "recipe": {"lr": 1}});
         assert!(differences(&one, &one).is_empty());
-        let other = json!({"photos": "a", "classes": ["y", "x"], "device": "cpu", "recipe": {"lr": 2}});
+        let other =
+            json!({"photos": "a", "classes": ["y", "x"], "device": "cpu", "recipe": {"lr": 2}});
         assert_eq!(differences(&one, &other), ["classes", "device", "recipe"]);
     }
 }

@@ -286,7 +286,10 @@ fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
         }
         Targets::Labels(all) => {
             let rows = all.pick(train, 1);
-            (Labels::Several(rows.rows().to_vec()), vec![1.0; rows.width()])
+            (
+                Labels::Several(rows.rows().to_vec()),
+                vec![1.0; rows.width()],
+            )
         }
         Targets::Values(all) => {
             let rows = all.pick(train, 1);
@@ -307,7 +310,12 @@ fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
 fn variance(rows: &[f32], width: usize) -> f64 {
     let count = (rows.len() / width.max(1)).max(1) as f64;
     let of = |column: usize| {
-        let values = || rows.iter().skip(column).step_by(width).map(|&value| f64::from(value));
+        let values = || {
+            rows.iter()
+                .skip(column)
+                .step_by(width)
+                .map(|&value| f64::from(value))
+        };
         let mean = values().sum::<f64>() / count;
         values().map(|value| (value - mean).powi(2)).sum::<f64>() / count
     };
@@ -320,11 +328,12 @@ fn check_mixing(plan: &Plan) -> anyhow::Result<()> {
     let is_cached = plan.phases.iter().any(|phase| phase.cut != 0);
     match plan.recipe.mixing.is_on() && is_cached {
         true => {
-            let message =
-                "--mixup and --cutmix do not apply here: what stands before the first stage that trains is \
+            let message = "--mixup and --cutmix do not apply here: what stands before the first stage that trains is \
                            computed once, and images are not seen again";
             let help = "leave them out, or tune everything by --tune full";
-            Err(Failure::new(ExitCode::Usage, message).with_help(help).into())
+            Err(Failure::new(ExitCode::Usage, message)
+                .with_help(help)
+                .into())
         }
         false => Ok(()),
     }
@@ -335,7 +344,9 @@ fn count(model: &Model, names: &std::collections::BTreeSet<String>) -> usize {
     let layers = model.graph().layers().iter();
     let parameters = layers.flat_map(|layer| layer.parameters());
     let named = parameters.filter(|(name, _)| names.contains(name));
-    named.map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    named
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum()
 }
 
 fn epochs_made(trainer: &Trainer<Stepwise>) -> usize {
@@ -403,7 +414,11 @@ impl Supply for Images<'_, '_, '_> {
 
     fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>> {
         let tensors = pollster::block_on(trainer.engine().tensors(trainer.is_averaged()))?;
-        held_out(&self.base.with_tensors(&tensors), self.showing, self.context)
+        held_out(
+            &self.base.with_tensors(&tensors),
+            self.showing,
+            self.context,
+        )
     }
 }
 
@@ -501,10 +516,9 @@ impl Round<'_> {
         let context = self.work.context;
         let per_epoch = self.trainer.steps_per_epoch() as u64;
         let epochs = self.trainer.phase().map_or(0, |phase| phase.epochs) as u64;
-        let mut progress =
-            context
-                .console
-                .start("tuning", Unit::Items, Some(per_epoch * epochs));
+        let mut progress = context
+            .console
+            .start("tuning", Unit::Items, Some(per_epoch * epochs));
         let (mut told, mut images) = (Instant::now(), 0);
         loop {
             match self.trainer.wanted() {
@@ -629,7 +643,10 @@ impl Round<'_> {
         if recipe.keep == Keep::Last && !diverged {
             let engine = self.trainer.engine();
             let tensors = pollster::block_on(engine.tensors(recipe.ema.is_some()))?;
-            return Ok(Some((tensors, epochs_made(&self.trainer).saturating_sub(1))));
+            return Ok(Some((
+                tensors,
+                epochs_made(&self.trainer).saturating_sub(1),
+            )));
         }
         let Some((epoch, best, tensors)) = self.trainer.best().next() else {
             return Ok(None);

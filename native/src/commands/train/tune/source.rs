@@ -13,8 +13,8 @@ use rekindle_core::tune::{Given, Shown};
 use crate::activations::{Activations, Encoding, Rows, Store, Views};
 use crate::context::Context;
 use crate::hash::FileHash;
-use crate::photos::{DecodeOptions, LoadOptions, Loader, load};
 use crate::memory;
+use crate::photos::{DecodeOptions, LoadOptions, Loader, load};
 
 /// The photos of a tuning: those that train come first, then those held back.
 pub struct Photos {
@@ -57,10 +57,11 @@ impl Showing<'_> {
         body: impl FnOnce(&mut Loader<'_, RgbImage>) -> R,
     ) -> R {
         let showings = shown.map(|shown| (shown.example, shown.epoch));
-        let prepare = |(photo, number): (usize, u64), image: &RgbImage| match photo < self.photos.trained {
-            true => self.crop(photo, number, image),
-            false => self.preset.crop_pixels(image),
-        };
+        let prepare =
+            |(photo, number): (usize, u64), image: &RgbImage| match photo < self.photos.trained {
+                true => self.crop(photo, number, image),
+                false => self.preset.crop_pixels(image),
+            };
         let options = LoadOptions {
             decode: DecodeOptions {
                 limits: context.limits,
@@ -123,7 +124,8 @@ impl<'a> Kept<'a> {
         store: &Store,
         context: &Context,
     ) -> anyhow::Result<Self> {
-        let plan = *Activations::open(self.rows(model, value), Encoding::Half, store, context)?.plan();
+        let plan =
+            *Activations::open(self.rows(model, value), Encoding::Half, store, context)?.plan();
         let fewer = plan.reduced().views as usize;
         if fewer < self.keys.len() {
             context.console.note(&format!("values to keep: {plan}"));
@@ -221,4 +223,3 @@ impl<'a> AtCut<'a> {
         })
     }
 }
-
