@@ -56,7 +56,10 @@ fn plan(case: &Case<'_>, network: &Network) -> (Plan, BTreeMap<String, Rate>) {
         Some(all) => all.iter().any(|prefix| name.starts_with(prefix)),
     };
     let named = |wanted: &dyn Fn(&str) -> bool| -> BTreeSet<String> {
-        let names = case.tensors().into_iter().filter(|name| trains(name) && wanted(name));
+        let names = case
+            .tensors()
+            .into_iter()
+            .filter(|name| trains(name) && wanted(name));
         names.map(str::to_owned).collect()
     };
     let norm = case.get("batch_norm");
@@ -67,16 +70,26 @@ fn plan(case: &Case<'_>, network: &Network) -> (Plan, BTreeMap<String, Rate>) {
     let statistics = named(&|name| follows && is_statistic(name));
     assert_eq!(phase.learning.statistics, statistics, "{}", case.name);
     let stage = case.get("first_stage").as_str();
-    assert_eq!(stage.unwrap_or(&graph.stages()[0].name), graph.stages()[phase.stage].name);
+    assert_eq!(
+        stage.unwrap_or(&graph.stages()[0].name),
+        graph.stages()[phase.stage].name
+    );
 
     let spared = case.no_decay();
     let mut rates = phase.rates.clone();
     assert_eq!(rates.keys().cloned().collect::<BTreeSet<_>>(), parameters);
     for (name, rate) in &mut rates {
         assert_eq!(rate.decays, !spared.contains(&&name[..]), "{name}");
-        let scale = case.get("scales").get(name).map_or(1.0, |scale| scale.as_f64().unwrap());
+        let scale = case
+            .get("scales")
+            .get(name)
+            .map_or(1.0, |scale| scale.as_f64().unwrap());
         let wanted = recipe.lr * scale;
-        assert!((rate.rate - wanted).abs() < 1e-6 * wanted, "{name}: {}, {wanted}", rate.rate);
+        assert!(
+            (rate.rate - wanted).abs() < 1e-6 * wanted,
+            "{name}: {}, {wanted}",
+            rate.rate
+        );
         // PyTorch's default, which we do not offer.
         rate.decays |= case.get("decays") == "all";
     }
@@ -90,18 +103,32 @@ fn keeps_what_is_frozen(phase: &Phase, engine: &Stepwise, start: &Tensors) {
     for (name, (_, values)) in &state.tensors {
         if !learning.parameters.contains(name) && !learning.statistics.contains(name) {
             let bits = |values: &[f32]| values.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            assert_eq!(bits(values), bits(&start[name].1), "{name} is frozen and moved");
+            assert_eq!(
+                bits(values),
+                bits(&start[name].1),
+                "{name} is frozen and moved"
+            );
         }
     }
     let held = state.slots.keys().map(|key| key.split_once('/').unwrap().1);
     for name in held.chain(state.steps.keys().map(String::as_str)) {
-        assert!(learning.parameters.contains(name), "the optimiser holds something of {name}");
+        assert!(
+            learning.parameters.contains(name),
+            "the optimiser holds something of {name}"
+        );
     }
     assert_eq!(state.steps.len(), learning.parameters.len());
 }
 
 /// Holds tensors against the rows of a case; says the worst differences of numbers and of how far they moved.
-pub fn compare(told: &Told, case: &Case<'_>, found: &Tensors, start: &Tensors, averaged: bool, allowed: Allowed) -> [f64; 2] {
+pub fn compare(
+    told: &Told,
+    case: &Case<'_>,
+    found: &Tensors,
+    start: &Tensors,
+    averaged: bool,
+    allowed: Allowed,
+) -> [f64; 2] {
     let mut worst = [0.0_f64; 2];
     let square = |x: f64| x * x;
     for (name, row) in told.rows(case, averaged) {
@@ -124,13 +151,29 @@ pub fn compare(told: &Told, case: &Case<'_>, found: &Tensors, start: &Tensors, a
         }
         if moved > 0.0 {
             let error = (off / moved).sqrt();
-            assert!(error < allowed.moved, "{} {name} moved by other amounts: {error:.1e}", case.name);
+            assert!(
+                error < allowed.moved,
+                "{} {name} moved by other amounts: {error:.1e}",
+                case.name
+            );
             worst[1] = worst[1].max(error);
         }
-        let norm = values.iter().map(|&x| square(f64::from(x))).sum::<f64>().sqrt();
-        assert!((norm - row.norm).abs() < allowed.end * row.norm, "{} {name}: {norm}", case.name);
+        let norm = values
+            .iter()
+            .map(|&x| square(f64::from(x)))
+            .sum::<f64>()
+            .sqrt();
+        assert!(
+            (norm - row.norm).abs() < allowed.end * row.norm,
+            "{} {name}: {norm}",
+            case.name
+        );
         if row.moved == 0.0 {
-            assert_eq!(values, before, "{} {name} did not move in PyTorch", case.name);
+            assert_eq!(
+                values, before,
+                "{} {name} did not move in PyTorch",
+                case.name
+            );
         }
     }
     worst
@@ -157,10 +200,14 @@ pub fn follows(name: &str, device: &Device, allowed: Allowed) {
 
     // What is frozen in front is computed once for all; where it holds running statistics that must stay while those
     // behind it move, the whole network runs.
-    let frozen = (phase.cut > 0 && phase.learning.statistics.is_empty()).then(|| network.clone().answering());
+    let frozen = (phase.cut > 0 && phase.learning.statistics.is_empty())
+        .then(|| network.clone().answering());
     let mut engine = Stepwise::new(network, device);
     engine.learns(&phase.learning);
-    let (losses, norms) = (floats(case.get("losses")), floats(case.get("gradient_norms")));
+    let (losses, norms) = (
+        floats(case.get("losses")),
+        floats(case.get("gradient_norms")),
+    );
     let mut worst = [0.0_f64; 2];
     let mut batch = 0;
     for (step, setting) in settings.iter().enumerate() {
@@ -211,7 +258,10 @@ pub fn follows(name: &str, device: &Device, allowed: Allowed) {
         if let Some(average) = recipe.ema {
             let kept = average.kept(step as u64 + 1);
             let decay = floats(&case.get("ema")["decays"])[step];
-            assert!((kept - decay).abs() < 1e-6, "{name} step {step}: {kept}, timm {decay}");
+            assert!(
+                (kept - decay).abs() < 1e-6,
+                "{name} step {step}: {kept}, timm {decay}"
+            );
             engine.average(kept);
         }
     }
@@ -220,7 +270,10 @@ pub fn follows(name: &str, device: &Device, allowed: Allowed) {
     for (step, (&found, expected)) in found.iter().zip(losses).enumerate() {
         let found = f64::from(found);
         let error = (found - expected).abs() / expected;
-        assert!(error < allowed.loss, "{name} step {step}: loss {found}, PyTorch {expected}");
+        assert!(
+            error < allowed.loss,
+            "{name} step {step}: loss {found}, PyTorch {expected}"
+        );
         worst[0] = worst[0].max(error);
     }
     let end = block_on(engine.tensors(false)).unwrap();
@@ -239,5 +292,9 @@ pub fn follows(name: &str, device: &Device, allowed: Allowed) {
         apart[1],
         begun.elapsed().as_secs_f64()
     );
-    assert!(worst[1] < 10.0 * allowed.loss, "{name}: gradients' norm {:.1e}", worst[1]);
+    assert!(
+        worst[1] < 10.0 * allowed.loss,
+        "{name}: gradients' norm {:.1e}",
+        worst[1]
+    );
 }

@@ -5,7 +5,8 @@ use rekindle_core::backbone::find;
 use rekindle_core::graph::{Graph, Options};
 use rekindle_core::random::{Random, hash};
 use rekindle_core::tune::{
-    Aims, Anneal, Average, Better, CycleStyle, Labels, Loss, Mix, NormMode, Optimizer, Recipe, Schedule, Tune, Warmup,
+    Aims, Anneal, Average, Better, CycleStyle, Labels, Loss, Mix, NormMode, Optimizer, Recipe,
+    Schedule, Tune, Warmup,
 };
 use rekindle_core::weights::{Generated, Tensors, take};
 use rekindle_tests::Golden;
@@ -183,7 +184,9 @@ impl<'a> Case<'a> {
             warmup,
             optimizer: optimizer(&said["optimizer"]),
             // timm's LAMB clips by itself.
-            clip: said["clip"].as_f64().or(said["optimizer"]["max_grad_norm"].as_f64()),
+            clip: said["clip"]
+                .as_f64()
+                .or(said["optimizer"]["max_grad_norm"].as_f64()),
             label_smoothing: said["loss"]["label_smoothing"].as_f64().unwrap_or(0.0),
             bn: match said["batch_norm"]["statistics"].as_str() {
                 Some("batch") => NormMode::Train,
@@ -204,7 +207,9 @@ impl<'a> Case<'a> {
     pub fn images(&self, step: usize) -> Vec<f32> {
         let mut random = Random::new(hash(&format!("batch.{step}")));
         let count = self.batch() * 3 * self.side * self.side;
-        (0..count).map(|_| (2.0 * random.uniform() - 1.0) * 2.0).collect()
+        (0..count)
+            .map(|_| (2.0 * random.uniform() - 1.0) * 2.0)
+            .collect()
     }
 
     /// The same on a device.
@@ -259,7 +264,9 @@ impl<'a> Case<'a> {
 
     /// PyTorch's `smooth_l1_loss` is its Huber loss over beta.
     pub fn share_of_loss(&self) -> f64 {
-        self.said["loss"]["beta"].as_f64().map_or(1.0, |beta| 1.0 / beta)
+        self.said["loss"]["beta"]
+            .as_f64()
+            .map_or(1.0, |beta| 1.0 / beta)
     }
 
     /// How the images of a step are mixed.

@@ -8,9 +8,9 @@
 
 mod follow;
 mod golden;
-//RESUME
+mod resume;
 mod schedules;
-//TRAINER
+mod trainer;
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,12 @@ const ADAM: Cases = (
     ],
 );
 const OTHER_RULES: Cases = (
-    &["lamb_vit", "lamb_mobilenet", "rmsprop_mobilenet", "rmsprop_centered"],
+    &[
+        "lamb_vit",
+        "lamb_mobilenet",
+        "rmsprop_mobilenet",
+        "rmsprop_centered",
+    ],
     &["rmsprop_vit"],
 );
 const SCHEDULES: Cases = (
@@ -68,12 +73,23 @@ const BATCH_NORM: Cases = (
 );
 const LAYER_DECAY: Cases = (&["layer_decay_vit", "layer_decay_resnet18"], &[]);
 const CLIPPED_AND_ACCUMULATED: Cases = (
-    &["clip", "accumulated_unevenly", "accumulated_by_the_batch", "accumulated_and_clipped"],
+    &[
+        "clip",
+        "accumulated_unevenly",
+        "accumulated_by_the_batch",
+        "accumulated_and_clipped",
+    ],
     &["clip_adamw", "accumulated"],
 );
 const MIXED: Cases = (&["mixup_smoothed", "cutmix", "weighted_mixup"], &["mixup"]);
 const LOSSES: Cases = (
-    &["smoothed", "weighted_smoothed", "multi_label", "mse", "huber"],
+    &[
+        "smoothed",
+        "weighted_smoothed",
+        "multi_label",
+        "mse",
+        "huber",
+    ],
     &["weighted", "smooth_l1"],
 );
 const AVERAGED: Cases = (&["ema", "everything"], &[]);
@@ -178,7 +194,9 @@ fn no_case_of_the_golden_is_left_out() {
         FROZEN,
         (NOT_OURS, &[]),
     ];
-    let named = groups.iter().flat_map(|(always, at_night)| always.iter().chain(*at_night));
+    let named = groups
+        .iter()
+        .flat_map(|(always, at_night)| always.iter().chain(*at_night));
     let named: Vec<&str> = named.copied().collect();
     let told = Told::read();
     let known: BTreeSet<&str> = told.cases().collect();

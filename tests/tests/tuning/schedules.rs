@@ -27,14 +27,20 @@ pub fn settings(said: &Value, steps: usize, per_epoch: usize, lr: f64) -> Vec<Se
     assert_eq!(rates.len(), steps);
     for (step, (setting, rate)) in settings.iter().zip(rates).enumerate() {
         let found = setting.factor * lr;
-        assert!((found - rate).abs() <= 1e-6 * rate, "step {step}: {found}, PyTorch {rate}");
+        assert!(
+            (found - rate).abs() <= 1e-6 * rate,
+            "step {step}: {found}, PyTorch {rate}"
+        );
     }
     match &said["momenta"] {
         Value::Null => assert!(settings.iter().all(|setting| setting.momentum.is_none())),
         momenta => {
             for (setting, momentum) in settings.iter().zip(floats(momenta)) {
                 let found = setting.momentum.unwrap();
-                assert!((found - momentum).abs() <= 1e-6, "{found}, PyTorch {momentum}");
+                assert!(
+                    (found - momentum).abs() <= 1e-6,
+                    "{found}, PyTorch {momentum}"
+                );
             }
         }
     }
@@ -48,7 +54,12 @@ fn rates_over_many_steps_are_pytorchs_and_fastais() {
     for (name, said) in told.schedules() {
         let number = |key: &str| said[key].as_u64().unwrap() as usize;
         println!("{name}");
-        settings(said, number("steps"), number("per_epoch"), said["lr"].as_f64().unwrap());
+        settings(
+            said,
+            number("steps"),
+            number("per_epoch"),
+            said["lr"].as_f64().unwrap(),
+        );
         count += 1;
     }
     assert!(count > 10);
