@@ -32,8 +32,12 @@ pub enum Loss {
     BinaryCrossEntropy,
     /// The squared difference.
     MeanSquare,
-    /// The squared difference halved up to a distance of 1, the distance less a half beyond: PyTorch's `huber_loss`.
-    Huber,
+    /// The squared difference halved up to a distance of `delta`, `delta` times the distance less half of `delta`
+    /// beyond: PyTorch's `huber_loss`.
+    Huber {
+        /// The distance from which on it grows no faster: above 0; 1 in PyTorch where nobody says otherwise.
+        delta: f64,
+    },
 }
 
 /// What the network should say of a batch, and what that counts.

@@ -23,10 +23,10 @@ pub(super) fn of(answers: Tensor<2>, goal: &Goal) -> Tensor<1> {
             answers.clone().clamp_min(0.0) - answers * wanted + soft
         }
         Loss::MeanSquare => (answers - wanted).square(),
-        Loss::Huber => {
+        Loss::Huber { delta } => {
             let distance = (answers - wanted).abs();
-            let near = distance.clone().clamp_max(1.0);
-            near.clone().square() * 0.5 + (distance - near)
+            let near = distance.clone().clamp_max(delta);
+            near.clone().square() * 0.5 + (distance - near) * delta
         }
     };
     terms.sum() * goal.share

@@ -3,8 +3,8 @@
 #[cfg(feature = "burn")]
 use burn::tensor::Tensor;
 
-use super::adam::follow;
-use super::{Number, Pace};
+use super::adam::Moments;
+use super::{Number, Pace, Rule};
 
 /// timm's default.
 pub(super) const fn eps() -> f64 {
@@ -12,22 +12,20 @@ pub(super) const fn eps() -> f64 {
 }
 
 /// Where to: Adam's direction, and the decay.
-pub(super) fn direction<N: Number>(
-    betas: [f64; 2],
-    eps: f64,
-    pace: Pace,
-    value: N,
-    gradient: N,
-    first: &mut N,
-    second: &mut N,
-) -> N {
-    let [of_first, of_second] = follow(betas, pace, gradient, first, second);
-    let root = second.clone().root().times((1.0 / of_second.sqrt()) as f32);
-    let mean = first.clone().times((1.0 / of_first) as f32);
-    let direction = mean.over(root.and(eps as f32));
-    match pace.decay {
-        0.0 => direction,
-        decay => direction.plus(value.times(decay as f32)),
+pub(super) struct Lamb {
+    pub(super) moments: Moments,
+    pub(super) pace: Pace,
+}
+
+impl Rule<2> for Lamb {
+    #[inline(always)]
+    fn step<N: Number>(&self, value: N, gradient: N, slots: &mut [N; 2]) -> N {
+        self.moments.follow(gradient, slots);
+        let direction = self.moments.direction(1.0, slots);
+        match self.pace.decay {
+            0.0 => direction,
+            decay => direction.plus(value.times(decay as f32)),
+        }
     }
 }
 

@@ -9,8 +9,13 @@ mod lamb;
 mod number;
 mod rmsprop;
 mod sgd;
+mod sweep;
 
+use adam::Moments;
+use rmsprop::RmsProp;
 use serde::{Deserialize, Serialize};
+use sgd::Sgd;
+use sweep::Sweep;
 
 pub use number::Number;
 
@@ -219,49 +224,17 @@ impl Optimizer {
     /// One number or tensor a step further: from its value, its gradient and its slots. Of an optimiser that
     /// [measures parameters](Self::measures_parameters), what comes back first is the direction.
     pub fn step<N: Number>(&self, pace: Pace, value: N, gradient: N, slots: &mut [N]) -> N {
-        match (*self, slots) {
-            (Self::AdamW { betas, eps, .. }, [first, second]) => {
-                let value = value.times((1.0 - pace.rate * pace.decay) as f32);
-                let betas = adam::with(betas, pace);
-                adam::step(betas, eps, pace, value, gradient, first, second)
-            }
-            (Self::Adam { betas, eps, .. }, [first, second]) => {
-                let gradient = decayed(gradient, &value, pace.decay);
-                let betas = adam::with(betas, pace);
-                adam::step(betas, eps, pace, value, gradient, first, second)
-            }
-            (
-                Self::Sgd {
-                    momentum, nesterov, ..
-                },
+        self.apply(
+            pace,
+            Once {
+                value,
+                gradient,
                 slots,
-            ) => {
-                let gradient = decayed(gradient, &value, pace.decay);
-                let momentum = pace.momentum.unwrap_or(momentum);
-                sgd::step(momentum, nesterov, pace, value, gradient, slots)
-            }
-            (
-                Self::RmsProp {
-                    alpha,
-                    eps,
-                    momentum,
-                    ..
-                },
-                slots,
-            ) => {
-                let gradient = decayed(gradient, &value, pace.decay);
-                let momentum = pace.momentum.unwrap_or(momentum);
-                rmsprop::step([alpha, eps, momentum], pace, value, gradient, slots)
-            }
-            (Self::Lamb { betas, eps, .. }, [first, second]) => {
-                let betas = adam::with(betas, pace);
-                lamb::direction(betas, eps, pace, value, gradient, first, second)
-            }
-            (_, slots) => unreachable!("{} is given {} slots", self.name(), slots.len()),
-        }
+            },
+        )
     }
 
-    /// [`step`](Self::step) for all numbers of a parameter on the processor, in one pass.
+    /// [`step`](Self::step) for all numbers of a parameter on the processor, in one pass and on all cores.
     pub fn sweep(
         &self,
         pace: Pace,
@@ -269,43 +242,95 @@ impl Optimizer {
         gradients: &[f32],
         slots: &mut [&mut [f32]],
     ) {
-        let own = *self;
-        match slots {
-            [] => {
-                for (value, &gradient) in values.iter_mut().zip(gradients) {
-                    *value = own.step(pace, *value, gradient, &mut []);
+        let sweep = Sweep {
+            values,
+            gradients,
+            slots,
+        };
+        self.apply(pace, sweep);
+    }
+
+    /// Hands the rule to who applies it: what to do is decided once, not for each number.
+    fn apply<W: Work>(&self, pace: Pace, work: W) -> W::Made {
+        match *self {
+            Self::AdamW { betas, eps, .. } => {
+                let moments = Moments::new(betas, eps, pace);
+                work.with(&adam::AdamW { moments, pace })
+            }
+            Self::Adam { betas, eps, .. } => {
+                let moments = Moments::new(betas, eps, pace);
+                work.with(&adam::Adam { moments, pace })
+            }
+            Self::Lamb { betas, eps, .. } => {
+                let moments = Moments::new(betas, eps, pace);
+                work.with(&lamb::Lamb { moments, pace })
+            }
+            Self::Sgd {
+                momentum, nesterov, ..
+            } => {
+                let sgd = Sgd {
+                    momentum,
+                    nesterov,
+                    pace,
+                };
+                match self.slots() {
+                    [] => work.with::<0>(&sgd),
+                    _ => work.with::<1>(&sgd),
                 }
             }
-            [one] => {
-                for ((value, &gradient), one) in values.iter_mut().zip(gradients).zip(&mut **one) {
-                    let mut kept = [*one];
-                    *value = own.step(pace, *value, gradient, &mut kept);
-                    [*one] = kept;
+            Self::RmsProp {
+                alpha,
+                eps,
+                momentum,
+                centered,
+                ..
+            } => {
+                let rmsprop = RmsProp {
+                    alpha,
+                    eps,
+                    momentum,
+                    pace,
+                };
+                match centered {
+                    true => work.with::<3>(&rmsprop),
+                    false => work.with::<2>(&rmsprop),
                 }
             }
-            [one, two] => {
-                let kept = one.iter_mut().zip(&mut **two);
-                for ((value, &gradient), (one, two)) in values.iter_mut().zip(gradients).zip(kept) {
-                    let mut kept = [*one, *two];
-                    *value = own.step(pace, *value, gradient, &mut kept);
-                    [*one, *two] = kept;
-                }
-            }
-            [one, two, three] => {
-                let kept = one.iter_mut().zip(&mut **two).zip(&mut **three);
-                let numbers = values.iter_mut().zip(gradients).zip(kept);
-                for ((value, &gradient), ((one, two), three)) in numbers {
-                    let mut kept = [*one, *two, *three];
-                    *value = own.step(pace, *value, gradient, &mut kept);
-                    [*one, *two, *three] = kept;
-                }
-            }
-            more => unreachable!("no optimiser has {} slots", more.len()),
+        }
+    }
+}
+
+/// A rule at a step: how a number moves of which so many slots are kept.
+trait Rule<const SLOTS: usize>: Sync {
+    fn step<N: Number>(&self, value: N, gradient: N, slots: &mut [N; SLOTS]) -> N;
+}
+
+/// What is done with a rule.
+trait Work {
+    type Made;
+    fn with<const SLOTS: usize>(self, rule: &impl Rule<SLOTS>) -> Self::Made;
+}
+
+/// One number or tensor.
+struct Once<'a, N> {
+    value: N,
+    gradient: N,
+    slots: &'a mut [N],
+}
+
+impl<N: Number> Work for Once<'_, N> {
+    type Made = N;
+
+    fn with<const SLOTS: usize>(self, rule: &impl Rule<SLOTS>) -> N {
+        match self.slots.as_mut_array() {
+            Some(slots) => rule.step(self.value, self.gradient, slots),
+            None => unreachable!("a rule of {SLOTS} slots is given others"),
         }
     }
 }
 
 /// A gradient with the decay in it, as all optimisers but those with a decay of their own take it.
+#[inline(always)]
 fn decayed<N: Number>(gradient: N, value: &N, decay: f64) -> N {
     match decay {
         0.0 => gradient,

@@ -21,6 +21,7 @@ pub trait Number: Clone {
     fn root(self) -> Self;
 
     /// From here towards another, a share of the way: PyTorch's `lerp`.
+    #[inline(always)]
     fn towards(self, other: Self, share: f64) -> Self {
         self.times((1.0 - share) as f32)
             .plus(other.times(share as f32))
@@ -28,24 +29,31 @@ pub trait Number: Clone {
 }
 
 impl Number for f32 {
+    #[inline(always)]
     fn plus(self, other: Self) -> Self {
         self + other
     }
+    #[inline(always)]
     fn minus(self, other: Self) -> Self {
         self - other
     }
+    #[inline(always)]
     fn by(self, other: Self) -> Self {
         self * other
     }
+    #[inline(always)]
     fn over(self, other: Self) -> Self {
         self / other
     }
+    #[inline(always)]
     fn times(self, factor: f32) -> Self {
         self * factor
     }
+    #[inline(always)]
     fn and(self, number: f32) -> Self {
         self + number
     }
+    #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()
     }

@@ -1,6 +1,6 @@
 //! RMSprop's step.
 
-use super::{Number, Pace};
+use super::{Number, Pace, Rule, decayed};
 
 /// PyTorch's default.
 pub(super) const fn alpha() -> f64 {
@@ -8,33 +8,39 @@ pub(super) const fn alpha() -> f64 {
 }
 
 /// The slots are the mean square, the mean if it is taken off, and the velocity.
-pub(super) fn step<N: Number>(
-    [alpha, eps, momentum]: [f64; 3],
-    pace: Pace,
-    value: N,
-    gradient: N,
-    slots: &mut [N],
-) -> N {
-    let Some((square, rest)) = slots.split_first_mut() else {
-        unreachable!("RMSprop keeps mean squares")
-    };
-    let now = gradient.clone().by(gradient.clone());
-    *square = square.clone().towards(now, 1.0 - alpha);
-    let spread = match rest {
-        [mean, _] => {
-            *mean = mean.clone().towards(gradient.clone(), 1.0 - alpha);
-            let of_mean = mean.clone().by(mean.clone());
-            square.clone().minus(of_mean)
-        }
-        _ => square.clone(),
-    };
-    let scaled = gradient.over(spread.root().and(eps as f32));
-    let direction = match rest {
-        [.., velocity] => {
-            *velocity = velocity.clone().times(momentum as f32).plus(scaled);
-            velocity.clone()
-        }
-        [] => scaled,
-    };
-    value.minus(direction.times(pace.rate as f32))
+pub(super) struct RmsProp {
+    pub(super) alpha: f64,
+    pub(super) eps: f64,
+    pub(super) momentum: f64,
+    pub(super) pace: Pace,
+}
+
+impl<const SLOTS: usize> Rule<SLOTS> for RmsProp {
+    #[inline(always)]
+    fn step<N: Number>(&self, value: N, gradient: N, slots: &mut [N; SLOTS]) -> N {
+        let Some((square, rest)) = slots.split_first_mut() else {
+            unreachable!("RMSprop keeps mean squares")
+        };
+        let gradient = decayed(gradient, &value, self.pace.decay);
+        let now = gradient.clone().by(gradient.clone());
+        *square = square.clone().towards(now, 1.0 - self.alpha);
+        let spread = match rest {
+            [mean, _] => {
+                *mean = mean.clone().towards(gradient.clone(), 1.0 - self.alpha);
+                let of_mean = mean.clone().by(mean.clone());
+                square.clone().minus(of_mean)
+            }
+            _ => square.clone(),
+        };
+        let scaled = gradient.over(spread.root().and(self.eps as f32));
+        let momentum = self.pace.momentum.unwrap_or(self.momentum) as f32;
+        let direction = match rest {
+            [.., velocity] => {
+                *velocity = velocity.clone().times(momentum).plus(scaled);
+                velocity.clone()
+            }
+            [] => scaled,
+        };
+        value.minus(direction.times(self.pace.rate as f32))
+    }
 }

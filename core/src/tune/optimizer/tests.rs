@@ -94,3 +94,36 @@ fn every_name_is_an_optimizer_and_comes_back_from_a_recipe() {
     assert_eq!(short, Optimizer::ADAMW);
     assert!(serde_json::from_str::<Optimizer>(r#"{"kind":"sgd","beta":0.9}"#).is_err());
 }
+
+#[test]
+fn cores_and_blocks_change_no_bit() {
+    for name in Optimizer::NAMES {
+        let optimizer = Optimizer::named(name).unwrap();
+        let count = (1 << 17) + 77;
+        let start: Vec<f32> = (0..count).map(|i| (i % 1009) as f32 * 1e-3 - 0.5).collect();
+        let gradients: Vec<f32> = (0..count).map(|i| (i % 773) as f32 * 1e-3 - 0.4).collect();
+        let mut kept = vec![vec![0.0_f32; count]; optimizer.slots().len()];
+        let mut values = start.clone();
+        let mut alone: Vec<(f32, Vec<f32>)> =
+            start.iter().map(|&x| (x, vec![0.0; kept.len()])).collect();
+        for step in 1..=2 {
+            let pace = Pace {
+                rate: 1e-2,
+                decay: 0.1,
+                step,
+                momentum: Some(0.8),
+            };
+            let mut slots: Vec<&mut [f32]> = kept.iter_mut().map(Vec::as_mut_slice).collect();
+            optimizer.sweep(pace, &mut values, &gradients, &mut slots);
+            for ((value, slots), &gradient) in alone.iter_mut().zip(&gradients) {
+                *value = optimizer.step(pace, *value, gradient, slots);
+            }
+        }
+        for (index, (value, slots)) in alone.iter().enumerate() {
+            assert_eq!(value.to_bits(), values[index].to_bits(), "{name} {index}");
+            for (slot, kept) in slots.iter().zip(&kept) {
+                assert_eq!(slot.to_bits(), kept[index].to_bits(), "{name} {index}");
+            }
+        }
+    }
+}
