@@ -85,7 +85,7 @@ pub fn network(bytes: &[u8]) {
         Ok(graph) => {
             let classes = card.classes.len();
             let answer = match architecture.task {
-                Task::Classify => vec![classes],
+                Task::Classify | Task::MultiLabel | Task::Regress => vec![classes],
                 Task::Segment => vec![classes, side, side],
             };
             assert_eq!(graph.shape_of(graph.output()), answer);

@@ -1,6 +1,7 @@
 //! The command line, as clap reads it.
 
 mod cache;
+mod labels;
 mod lr_find;
 mod shared;
 mod tune;
@@ -15,6 +16,8 @@ use clap_complete::Shell;
 use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
 use rekindle_core::head::MAX_HIDDEN;
+
+pub use labels::{LabelArgs, TrainLabelArgs};
 
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
@@ -137,8 +140,10 @@ const MOST_VIEWS: u32 = 1_000;
 /// Arguments of `train`.
 #[derive(Debug, Args)]
 pub struct TrainArgs {
-    /// The folder: one folder of photos a class, with or without train/, val/ and test/ above them.
-    pub dir: PathBuf,
+    /// The folder: one folder of photos a class, with or without train/, val/ and test/ above them. Not needed with
+    /// --resume.
+    #[arg(required_unless_present = "resume")]
+    pub dir: Option<PathBuf>,
     /// The network to start from; see `rekindle models`.
     #[arg(long, short, default_value = "efficientnet_lite0")]
     pub model: String,
@@ -215,9 +220,17 @@ pub struct TrainArgs {
     /// End with exit code 1 when the measured accuracy is below this.
     #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
+    /// What says what is on the photos, if not their folders.
+    #[command(flatten)]
+    pub labels: TrainLabelArgs,
 }
 
 impl TrainArgs {
+    /// The folder of photos.
+    pub fn dir(&self) -> &Path {
+        self.dir.as_deref().unwrap_or(Path::new(""))
+    }
+
     /// A training with no option given.
     ///
     /// # Errors
@@ -290,6 +303,9 @@ pub struct EvaluateArgs {
     /// End with exit code 1 when the accuracy is below this.
     #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
+    /// What says what is on the photos, if not their folders.
+    #[command(flatten)]
+    pub labels: LabelArgs,
 }
 
 /// The parts of a divided folder.

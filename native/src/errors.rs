@@ -10,6 +10,7 @@ use rekindle_core::model::{Cause, ModelError};
 use rekindle_core::parts::UnknownPart;
 use rekindle_core::task::Task;
 use rekindle_core::train::TrainError;
+use rekindle_core::tune::{PlanError, RecipeError, StateError, TuneError};
 
 use crate::dataset::DatasetError;
 use crate::fetch::FetchError;
@@ -81,6 +82,28 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
         let help = "`rekindle summary NETWORK --stages` lists the stages, `--parameters` the names \
                     that a part can begin with or a pattern can fit";
         Some((ExitCode::Usage, Some(help.into())))
+    } else if let Some(error) = error.downcast_ref::<PlanError>() {
+        let help = match error {
+            PlanError::Part(_) | PlanError::Rates(_) => {
+                "`rekindle summary NETWORK --parameters` lists the names that a part can begin with"
+            }
+            PlanError::Stages(_) => "`rekindle summary NETWORK --stages` lists them",
+            _ => "change it, or leave it out",
+        };
+        Some((ExitCode::Usage, Some(help.into())))
+    } else if error.is::<RecipeError>() {
+        let help = "change it, or leave it out: what is usual is in docs/fine-tuning.md";
+        Some((ExitCode::Usage, Some(help.into())))
+    } else if let Some(error) = error.downcast_ref::<StateError>() {
+        Some(match error {
+            StateError::Weights(_) | StateError::NoStanding | StateError::Damaged(_) => (
+                ExitCode::Data,
+                Some("the checkpoint is damaged: begin the run anew".into()),
+            ),
+        })
+    } else if let Some(TuneError::State(_)) = error.downcast_ref::<TuneError>() {
+        let help = "the checkpoint is of another training: begin the run anew";
+        Some((ExitCode::Data, Some(help.into())))
     } else if error.is::<OnnxError>() {
         let help = "export a smaller network: `rekindle models` lists their sizes";
         Some((ExitCode::Data, Some(help.into())))

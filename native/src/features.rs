@@ -155,7 +155,32 @@ pub fn predict(
     top: usize,
     skipped: usize,
     context: &Context,
-    mut tell: impl FnMut(usize, Result<Vec<Prediction>, PhotoError>) -> anyhow::Result<()>,
+    tell: impl FnMut(usize, Result<Vec<Prediction>, PhotoError>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let ask = |crops: &[RgbImage]| pollster::block_on(model.predict(crops, top));
+    answers(model, paths, skipped, context, ask, tell)
+}
+
+/// The same with what the network puts out: logits of labels, or values.
+pub fn outputs(
+    model: &Model,
+    paths: &[PathBuf],
+    skipped: usize,
+    context: &Context,
+    tell: impl FnMut(usize, Result<Vec<f32>, PhotoError>) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let ask = |crops: &[RgbImage]| pollster::block_on(model.logits(crops));
+    answers(model, paths, skipped, context, ask, tell)
+}
+
+/// Asks about photos, and hands each answer on in their order.
+fn answers<T>(
+    model: &Model,
+    paths: &[PathBuf],
+    skipped: usize,
+    context: &Context,
+    ask: impl Fn(&[RgbImage]) -> Result<Vec<T>, DeviceError>,
+    mut tell: impl FnMut(usize, Result<T, PhotoError>) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     // What is known of photos behind one that is not answered yet.
     let (mut early, mut next) = (BTreeMap::new(), 0);
@@ -164,8 +189,8 @@ pub fn predict(
         match step {
             Step::Unreadable(photo, error) => _ = early.insert(photo, Err(error)),
             Step::Batch(photos, crops) => {
-                let answers = pollster::block_on(model.predict(crops, top));
-                let answers = answers.map_err(|error| unanswered(error, model, paths, photos))?;
+                let answers =
+                    ask(crops).map_err(|error| unanswered(error, model, paths, photos))?;
                 early.extend(photos.iter().copied().zip(answers.into_iter().map(Ok)));
             }
         }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use rekindle_core::task::Task;
 use rekindle_core::train::{FeatureCache, GroupCounts, Groups, stratified_folds};
 
 use crate::context::Context;
@@ -23,13 +24,15 @@ pub fn check_folds(folds: usize, dataset: &Dataset) -> Result<(), Failure> {
             "use no more folds than there are photos, 5 or 10 as a rule",
         );
     }
+    let is_classes = dataset.task == Task::Classify;
     // Each fold is answered by a head that has seen the others, two classes of them at least.
-    if dataset
-        .counts()
-        .iter()
-        .filter(|count| count.total() >= 2)
-        .count()
-        < 2
+    if is_classes
+        && dataset
+            .counts()
+            .iter()
+            .filter(|count| count.total() >= 2)
+            .count()
+            < 2
     {
         return usage(
             "--folds needs two classes with two photos or more".to_owned(),
@@ -40,9 +43,22 @@ pub fn check_folds(folds: usize, dataset: &Dataset) -> Result<(), Failure> {
     let mut first = HashMap::new();
     let originals = dataset.items.iter().enumerate();
     let originals = originals.map(|(at, item)| *first.entry(item.hash).or_insert(at));
-    let groups: Vec<usize> = originals.collect();
-    let labels: Vec<usize> = dataset.items.iter().map(|item| item.class).collect();
-    match stratified_folds(&labels, &groups, None, dataset.classes.len(), folds, 0) {
+    let copies: Vec<Option<usize>> = originals.map(Some).collect();
+    let groups = Groups::alone(photos).joined_with(&copies);
+    let groups = with_given(&groups, dataset);
+    let labels: Vec<usize> = match is_classes {
+        true => dataset.items.iter().map(|item| item.class).collect(),
+        // Strata that may be made otherwise later.
+        false => vec![0; photos],
+    };
+    match stratified_folds(
+        &labels,
+        groups.of(),
+        None,
+        dataset.classes.len().max(1),
+        folds,
+        0,
+    ) {
         Ok(_) => Ok(()),
         Err(error) => usage(
             format!("--folds {folds}: {error}"),
@@ -83,10 +99,22 @@ pub fn find(
     copies
 }
 
+/// The same groups, joined with those that a file of labels gives.
+pub fn with_given(groups: &Groups, dataset: &Dataset) -> Groups {
+    let given: Vec<Option<usize>> = dataset.items.iter().map(|item| item.group).collect();
+    groups.clone().joined_with(&given)
+}
+
 /// Says how many photos belong together, and what follows from it: photos that lie in two classes or on both
 /// sides of the folder's own split, and classes that cannot be measured. Returns whether it was said that nothing
-/// can be.
-pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &Context) -> bool {
+/// can be. `alike` are the groups of photos that look the same, before groups that were given joined them.
+pub fn introduce(
+    alike: &Groups,
+    groups: &Groups,
+    dataset: &Dataset,
+    has_folds: bool,
+    context: &Context,
+) -> bool {
     let own_parts = dataset.is_divided() && !has_folds;
     if let Some(line) = summary(groups.counts(), own_parts) {
         context.console.note(&line);
@@ -98,7 +126,9 @@ pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &
         format!("{photo} is like {other}")
     };
     // Copies of the same bytes have been warned about before a network was loaded.
-    let of_two_classes = groups.torn(|a, b| unlike(a, b) && items[a].class != items[b].class);
+    let is_classes = dataset.task == Task::Classify;
+    let of_two_classes =
+        alike.torn(|a, b| is_classes && unlike(a, b) && items[a].class != items[b].class);
     if !of_two_classes.is_empty() {
         print_warning(
             &format!(
@@ -112,7 +142,7 @@ pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &
         );
     }
     if own_parts {
-        let torn = groups.torn(|a, b| unlike(a, b) && items[a].split != items[b].split);
+        let torn = alike.torn(|a, b| unlike(a, b) && items[a].split != items[b].split);
         if !torn.is_empty() {
             print_warning(
                 &format!(
@@ -126,6 +156,16 @@ pub fn introduce(groups: &Groups, dataset: &Dataset, has_folds: bool, context: &
             );
         }
         return false;
+    }
+    if !is_classes {
+        let is_nothing = groups.of().iter().all(|&group| group == 0);
+        if is_nothing {
+            print_warning(
+                "all photos belong together, so nothing is held back to measure the model on",
+                Some("add photos taken at another time or place"),
+            );
+        }
+        return is_nothing;
     }
     let labels: Vec<usize> = items.iter().map(|item| item.class).collect();
     let counts = groups.of_classes(&labels, dataset.classes.len());
@@ -183,6 +223,10 @@ fn summary(counts: GroupCounts, own_parts: bool) -> Option<String> {
         (counts.copies, ["copy", "copies"]),
         (counts.near_copies, ["near copy", "near copies"]),
         (counts.in_bursts, ["of a burst", "of bursts"]),
+        (
+            counts.given,
+            ["by its given group", "by their given groups"],
+        ),
     ];
     let kinds: Vec<String> = kinds
         .iter()
@@ -224,6 +268,7 @@ mod tests {
             copies: 2,
             near_copies: 0,
             in_bursts: 12,
+            given: 0,
         };
         assert_eq!(
             summary(counts, false).as_deref(),
@@ -275,6 +320,7 @@ mod tests {
             copies: 1,
             near_copies: 1,
             in_bursts: 1,
+            given: 0,
         };
         let line = summary(counts, false).unwrap();
         assert!(

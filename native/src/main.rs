@@ -16,6 +16,7 @@ mod groups;
 mod hash;
 mod inspected;
 mod interrupt;
+mod judged;
 mod measured;
 mod memory;
 mod models;

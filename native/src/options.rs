@@ -4,10 +4,12 @@
 use clap::ArgMatches;
 use clap::parser::ValueSource;
 use rekindle_core::device::Preference;
+use rekindle_core::task::Task;
+use rekindle_core::tune::Tune;
 
 use crate::cli::{
-    BenchArgs, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs, KernelChoice,
-    ScheduleChoice, SummaryArgs, TierChoice, TrainArgs,
+    BenchArgs, ClassWeightChoice, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs,
+    KernelChoice, ScheduleChoice, SummaryArgs, TierChoice, TrainArgs,
 };
 use crate::ui::{ExitCode, Failure};
 
@@ -100,10 +102,22 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
             Command::Predict(_) => {
                 listed(option, &["weights", "top", "out", "strict", "max-pixels"])
             }
-            Command::Evaluate(_) => listed(
-                option,
-                &["weights", "split", "strict", "min-accuracy", "max-pixels"],
-            ),
+            Command::Evaluate(args) => match option {
+                "path-column" | "label-column" | "split-column" => {
+                    Some(Where(args.labels.labels.is_some(), "--labels"))
+                }
+                _ => listed(
+                    option,
+                    &[
+                        "weights",
+                        "split",
+                        "strict",
+                        "min-accuracy",
+                        "max-pixels",
+                        "labels",
+                    ],
+                ),
+            },
             Command::Summary(args) => summary(args, cli.global.json, option),
             Command::Diagram(args) => match option {
                 "out" => Some(Always),
@@ -162,9 +176,22 @@ fn precision(command: &Command) -> Applies {
 }
 
 fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
+    match (args.tuning.resume.is_some(), option) {
+        (_, "resume") => Some(Always),
+        (false, _) => new_training(args, option),
+        (true, _) => new_training(args, option)
+            .map(|_| Never("a new training: one that goes on has the options it began with")),
+    }
+}
+
+fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
     Some(match option {
-        "model" | "weights" | "input" | "grey" | "bare" | "small-stem" | "head" | "folds"
-        | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels"
+        "weights" => Where(
+            args.tuning.tune != Tune::Scratch,
+            "--tune head, last, full and gradual, which start from pretrained weights",
+        ),
+        "folds" => Where(args.tuning.tune.is_head(), "--tune head"),
+        "model" | "input" | "grey" | "bare" | "small-stem" | "head" | "views" | "class-weights" | "out" | "name" | "strict" | "min-accuracy" | "max-pixels"
         | "no-cache" => Always,
         "cache-budget" => Where(!args.cache.no_cache, "a training without --no-cache"),
         // Of everything that is drawn. Whether photos are held back, the folder says: `draws`.
@@ -173,6 +200,10 @@ fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
             args.folds.is_none(),
             "a measurement on held-out photos, without --folds",
         ),
+        "labels" => Always,
+        "path-column" | "label-column" | "split-column" | "group-column" | "task" => {
+            Where(args.labels.file.labels.is_some(), "--labels")
+        }
         "c" => Where(args.head == HeadChoice::Linear, "--head linear"),
         "hidden" => Where(args.head == HeadChoice::Mlp, "--head mlp"),
         "epochs" | "batch" | "lr" | "weight-decay" | "dropout" => Where(
@@ -206,6 +237,33 @@ fn draws(args: &TrainArgs, folder_divides: bool) -> bool {
         || args.folds.is_some()
         || args.weights.weights.as_deref() == Some("random")
         || !folder_divides
+}
+
+/// Refuses options of `train` that the task of the labels does not have.
+///
+/// # Errors
+///
+/// A usage error that names the option and what it belongs to.
+pub fn check_task(args: &TrainArgs, task: Task) -> Result<(), Failure> {
+    if task == Task::Classify {
+        return Ok(());
+    }
+    let balanced = args.class_weights == ClassWeightChoice::Auto;
+    let refused = [
+        (args.head == HeadChoice::Mlp, "--head mlp"),
+        (args.min_accuracy.is_some(), "--min-accuracy"),
+        (task == Task::Regress && balanced, "--class-weights auto"),
+    ];
+    let Some((_, option)) = refused.into_iter().find(|(given, _)| *given) else {
+        return Ok(());
+    };
+    let found = match task {
+        Task::MultiLabel => "photos have several labels here",
+        _ => "values are learnt here",
+    };
+    let message = format!("{option} does not apply here: it belongs to classes, and {found}");
+    Err(Failure::new(ExitCode::Usage, message)
+        .with_help("leave it out, or give --task classify if each label names one class"))
 }
 
 /// Refuses options of `train` that have no effect on a folder which says itself what is held back.
@@ -330,6 +388,16 @@ mod tests {
         ! train d --precision half : predict
         ! train d --precision full : predict
         ! --precision half train d : predict
+        train d --labels f --path-column p --label-column a,b --split-column s --group-column g --task regress
+        ! train d --path-column p : --labels
+        ! train d --label-column p : --labels
+        ! train d --split-column p : --labels
+        ! train d --group-column p : --labels
+        ! train d --task classify : --labels
+        evaluate m d --labels f --path-column p --label-column a,b --split-column s
+        ! evaluate m d --path-column p : --labels
+        ! evaluate m d --label-column p : --labels
+        ! evaluate m d --split-column p : --labels
         train d --device cpu --json --quiet --offline
         lr-find d -m resnet18 --weights random --input 64 --grey mean --bare --small-stem --out o --name n --device cpu
         lr-find d --tune last:3 --batch 8 --steps 20 --seed 1 --augment flip --strict --max-pixels 9M --no-cache --json

@@ -4,6 +4,7 @@ use rekindle_core::metrics::classify::Report;
 use serde_json::Value;
 
 use crate::curves::escape;
+use crate::judged::Judged;
 use crate::skipped::Skipped;
 
 /// What the report shows.
@@ -13,7 +14,7 @@ pub struct Page<'a> {
     /// What the figures were measured on.
     pub measured: &'a str,
     /// The figures.
-    pub report: &'a Report,
+    pub judged: &'a Judged,
     /// The names of the classes.
     pub classes: &'a [String],
     /// Everything else worth keeping, as the command prints it.
@@ -36,7 +37,33 @@ th:first-child,td:first-child{text-align:left}tr{border-bottom:1px solid #8884}\
 
 /// The whole page.
 pub fn html(page: &Page<'_>) -> String {
-    let report = page.report;
+    let mut body = match page.judged {
+        Judged::Classes(report) => of_classes(page, report),
+        judged => of_targets(page, judged),
+    };
+    if !page.curves.is_empty() {
+        body += "<h2>Training</h2>";
+        body += &page.curves.concat();
+    }
+    if !page.skipped.is_empty() {
+        body += "<h2>Skipped</h2><ul>";
+        for skipped in page.skipped {
+            body += &format!("<li>{}: {}", escape(&skipped.path), escape(&skipped.reason));
+        }
+        body += "</ul>";
+    }
+    let facts = serde_json::to_string_pretty(page.facts).unwrap_or_default();
+    format!(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width\"><title>{}</title><style>{STYLE}</style>\
+         {body}<h2>Run</h2><pre>{}</pre></html>\n",
+        escape(&page.title),
+        escape(&facts)
+    )
+}
+
+/// The figures of a classifier.
+fn of_classes(page: &Page<'_>, report: &Report) -> String {
     let share = |value: Option<f64>| {
         value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value))
     };
@@ -67,30 +94,39 @@ pub fn html(page: &Page<'_>) -> String {
         );
     }
     body += "</table></div>";
-    body += &confusion(page);
-    if !page.curves.is_empty() {
-        body += "<h2>Training</h2>";
-        body += &page.curves.concat();
-    }
-    if !page.skipped.is_empty() {
-        body += "<h2>Skipped</h2><ul>";
-        for skipped in page.skipped {
-            body += &format!("<li>{}: {}", escape(&skipped.path), escape(&skipped.reason));
-        }
-        body += "</ul>";
-    }
-    let facts = serde_json::to_string_pretty(page.facts).unwrap_or_default();
-    format!(
-        "<!doctype html><html lang=en><meta charset=utf-8>\
-         <meta name=viewport content=\"width=device-width\"><title>{}</title><style>{STYLE}</style>\
-         {body}<h2>Run</h2><pre>{}</pre></html>\n",
+    body += &confusion(page, report);
+    body
+}
+
+/// The figures of labels or values.
+fn of_targets(page: &Page<'_>, judged: &Judged) -> String {
+    let mut body = format!(
+        "<h1>{}</h1><p class=big>{}</p><p>on {} photos ({})</p>",
         escape(&page.title),
-        escape(&facts)
-    )
+        escape(&judged.headline()),
+        judged.images(),
+        escape(page.measured),
+    );
+    if let Some(remark) = judged.remark() {
+        body += &format!("<p>{}</p>", escape(remark));
+    }
+    let (head, rows) = judged.rows(page.classes);
+    let cells = |cells: &[String], tag: &str| -> String {
+        cells
+            .iter()
+            .map(|cell| format!("<{tag}>{}", escape(cell)))
+            .collect()
+    };
+    let head: Vec<String> = head.into_iter().map(str::to_owned).collect();
+    body += &format!("<div class=scroll><table><tr>{}", cells(&head, "th"));
+    for row in rows {
+        body += &format!("<tr>{}", cells(&row, "td"));
+    }
+    body + "</table></div>"
 }
 
 /// Rows are true classes, columns what they were taken for.
-fn confusion(page: &Page<'_>) -> String {
+fn confusion(page: &Page<'_>, report: &Report) -> String {
     let mut table = String::from(
         "<h2>Confusions</h2><p>Rows are the true classes, columns what they were taken for.</p>\
          <div class=scroll><table class=matrix><tr><th>",
@@ -98,12 +134,7 @@ fn confusion(page: &Page<'_>) -> String {
     for class in page.classes {
         table += &format!("<th>{}", escape(class));
     }
-    for (row, (class, counts)) in page
-        .classes
-        .iter()
-        .zip(page.report.confusion.rows())
-        .enumerate()
-    {
+    for (row, (class, counts)) in page.classes.iter().zip(report.confusion.rows()).enumerate() {
         let total: usize = counts.iter().sum();
         table += &format!("<tr><th>{}", escape(class));
         for (column, &count) in counts.iter().enumerate() {
@@ -143,10 +174,11 @@ mod tests {
     fn names_from_folders_cannot_inject_markup() {
         let classes = ["<script>alert(1)</script>".to_owned(), "b & c".to_owned()];
         let report = judge(&[1.0, 0.0, 0.0, 1.0], &[0, 1], 2).unwrap();
+        let judged = Judged::Classes(report);
         let page = Page {
             title: "a <b> model".to_owned(),
             measured: "held-out photos",
-            report: &report,
+            judged: &judged,
             classes: &classes,
             facts: &Value::Null,
             skipped: &[],

@@ -26,6 +26,10 @@ pub const MANIFEST: &str = "manifest.json";
 pub const METRICS: &str = "metrics.jsonl";
 /// The trained model.
 pub const MODEL: &str = "model.safetensors";
+/// Where a tuning stands, as long as it is not finished.
+pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// The command that began the run, for whoever goes on with it.
+pub const COMMAND: &str = "command.json";
 /// The report for people.
 pub const REPORT: &str = "report.html";
 
@@ -55,6 +59,12 @@ pub enum RunError {
     /// Another process is working in the folder.
     #[error("another process is using this run: {}", .0.display())]
     InUse(PathBuf),
+    /// No run began there.
+    #[error("no run that can go on is here: {}", .0.display())]
+    NoRun(PathBuf),
+    /// The run has ended.
+    #[error("this run is finished: {}", .0.display())]
+    Finished(PathBuf),
     /// All names are taken.
     #[error("there are too many runs of this name: {}", .0.display())]
     TooMany(PathBuf),
@@ -64,7 +74,7 @@ impl RunError {
     /// How the program should end.
     pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::BadName(_) => ExitCode::Usage,
+            Self::BadName(_) | Self::NoRun(_) | Self::Finished(_) => ExitCode::Usage,
             _ => ExitCode::Io,
         }
     }
@@ -80,6 +90,11 @@ impl RunError {
             }
             Self::Write(error) => error.help(),
             Self::InUse(_) => "wait until it is done, or give the run another --name".into(),
+            Self::NoRun(_) => {
+                "give the folder of a run that was stopped, such as runs/NAME; it holds command.json"
+                    .into()
+            }
+            Self::Finished(_) => "its model is there; train anew for another".into(),
             Self::TooMany(_) => "give the run another --name, or delete old runs".into(),
         }
     }
@@ -121,6 +136,7 @@ pub struct Run {
     folder: PathBuf,
     metrics: Option<File>,
     lock: File,
+    is_resumed: bool,
     /// Ctrl-C takes it back as long as it has no model.
     _unfinished: Unfinished,
 }
@@ -159,6 +175,7 @@ impl Run {
                         folder,
                         metrics: None,
                         lock,
+                        is_resumed: false,
                         _unfinished: Unfinished::new(move || {
                             let _ = fs::remove_file(of_undo.join(LOCK));
                             remove_if_unfinished(&of_undo);
@@ -170,6 +187,70 @@ impl Run {
             }
         }
         Err(RunError::TooMany(root.join(name)))
+    }
+
+    /// Opens the folder of a run that was stopped, to go on with it.
+    ///
+    /// # Errors
+    /// [`RunError::NoRun`] if none began there, [`RunError::Finished`] if it has its model, [`RunError::InUse`] while
+    /// another process works on it.
+    pub fn resume(folder: &Path) -> Result<Self, RunError> {
+        if !folder.join(COMMAND).is_file() {
+            return Err(RunError::NoRun(folder.to_owned()));
+        }
+        let lock = lock(folder)?;
+        if folder.join(MODEL).exists() {
+            return Err(RunError::Finished(folder.to_owned()));
+        }
+        let name = folder.file_name().unwrap_or_default();
+        let of_undo = folder.to_owned();
+        Ok(Self {
+            name: name.to_string_lossy().into_owned(),
+            folder: folder.to_owned(),
+            metrics: None,
+            lock,
+            is_resumed: true,
+            _unfinished: Unfinished::new(move || _ = fs::remove_file(of_undo.join(LOCK))),
+        })
+    }
+
+    /// Whether it goes on with what was stopped.
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// Reads a whole file of the run; nothing if it has none of the name.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read(&self, file: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.folder.join(file)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a file of the run that has served its purpose.
+    pub fn remove(&self, file: &str) {
+        let _ = fs::remove_file(self.folder.join(file));
+    }
+
+    /// Bytes of [`METRICS`].
+    pub fn metrics_length(&self) -> u64 {
+        fs::metadata(self.folder.join(METRICS)).map_or(0, |metadata| metadata.len())
+    }
+
+    /// Takes back what was appended to [`METRICS`] beyond so many bytes.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn cut_metrics(&mut self, length: u64) -> io::Result<()> {
+        if self.metrics_length() > length {
+            let path = self.folder.join(METRICS);
+            OpenOptions::new().write(true).open(path)?.set_len(length)?;
+        }
+        Ok(())
     }
 
     /// The name of the folder, which may carry a number the user did not give.
@@ -212,8 +293,13 @@ impl Run {
 }
 
 fn remove_if_unfinished(folder: &Path) {
+    // What can go on is kept.
+    if folder.join(CHECKPOINT).exists() {
+        return;
+    }
     if !folder.join(MODEL).exists() {
         let _ = fs::remove_file(folder.join(METRICS));
+        let _ = fs::remove_file(folder.join(COMMAND));
     }
     // Fails, as it should, if anything is in it.
     let _ = fs::remove_dir(folder);

@@ -9,21 +9,30 @@ use crate::cli::Command;
 use crate::models;
 use crate::ui::{ExitCode, Failure};
 
-/// What the command line asks for that only networks of one task do: the network, in the user's words; what is asked
-/// for; the task.
-fn bound(command: &Command) -> Option<(&str, &'static str, Task)> {
+/// What the command line asks for that only networks of some tasks do: the network, in the user's words; what is asked
+/// for; the tasks, of which a message names the first.
+fn bound(command: &Command) -> Option<(&str, &'static str, &'static [Task])> {
+    const CLASSIFY: &[Task] = &[Task::Classify];
     match command {
-        Command::Train(args) => Some((&args.model, "`train`", Task::Classify)),
-        Command::LrFind(args) => Some((&args.model, "`lr-find`", Task::Classify)),
-        Command::Bench(args) if args.train => {
-            Some((&args.model, "`bench --train`", Task::Classify))
+        Command::Train(args) => Some((&args.model, "`train`", CLASSIFY)),
+        Command::LrFind(args) => Some((&args.model, "`lr-find`", CLASSIFY)),
+        Command::Bench(args) if args.train => Some((&args.model, "`bench --train`", CLASSIFY)),
+        Command::Evaluate(args) if args.min_accuracy.is_some() => {
+            Some((&args.model, "`evaluate --min-accuracy`", CLASSIFY))
         }
         Command::Predict(args) if args.out.is_some() => {
-            Some((&args.model, "`predict --out`", Task::Segment))
+            Some((&args.model, "`predict --out`", &[Task::Segment]))
         }
-        Command::Evaluate(args) if args.min_accuracy.is_some() => {
-            Some((&args.model, "`evaluate --min-accuracy`", Task::Classify))
-        }
+        Command::Predict(args) if args.top.is_some() => Some((
+            &args.model,
+            "`predict --top`",
+            &[Task::Classify, Task::MultiLabel, Task::Segment],
+        )),
+        Command::Evaluate(args) if args.labels.labels.is_some() => Some((
+            &args.model,
+            "`evaluate --labels`",
+            &[Task::Classify, Task::MultiLabel, Task::Regress],
+        )),
         // All tasks have the others. What there is for each is told apart where it is done.
         Command::Bench(_)
         | Command::Predict(_)
@@ -61,7 +70,10 @@ pub fn check(command: &Command) -> Result<(), Failure> {
     let Some(found) = of(network) else {
         return Ok(());
     };
-    found.must_be(wanted, work, network).map_err(|error| {
+    if wanted.contains(&found) {
+        return Ok(());
+    }
+    found.must_be(wanted[0], work, network).map_err(|error| {
         let help = match work.contains("--") {
             true => "leave the option out: `rekindle models` says what each network is for",
             false => "take another network: `rekindle models` says what each is for",

@@ -13,6 +13,10 @@ pub enum Task {
     /// One class for the whole photo.
     #[default]
     Classify,
+    /// Any number of labels for the whole photo, each of which stands by itself.
+    MultiLabel,
+    /// Numbers for the whole photo, such as a weight or an age.
+    Regress,
     /// One class for each pixel.
     Segment,
 }
@@ -36,12 +40,19 @@ impl WrongTask {
 
 impl Task {
     /// Every task there is.
-    pub const ALL: [Self; 2] = [Self::Classify, Self::Segment];
+    pub const ALL: [Self; 4] = [
+        Self::Classify,
+        Self::MultiLabel,
+        Self::Regress,
+        Self::Segment,
+    ];
 
     /// The word for it in files and tables.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Classify => "classify",
+            Self::MultiLabel => "multilabel",
+            Self::Regress => "regress",
             Self::Segment => "segment",
         }
     }
@@ -54,9 +65,18 @@ impl Task {
     /// The most classes that a network of this task may have, if there is a bound.
     pub const fn most_classes(self) -> Option<usize> {
         match self {
-            Self::Classify => None,
+            Self::Classify | Self::MultiLabel | Self::Regress => None,
             // A pixel of a mask is a byte, one value of which means "no class".
             Self::Segment => Some(255),
+        }
+    }
+
+    /// The task of the published networks that can be given a head for this one: a linear head on a classifier's
+    /// features may put out logits of labels, or values, as well.
+    pub const fn of_network(self) -> Self {
+        match self {
+            Self::Classify | Self::MultiLabel | Self::Regress => Self::Classify,
+            Self::Segment => Self::Segment,
         }
     }
 
@@ -79,9 +99,11 @@ impl Task {
     }
 
     /// What several networks do.
-    const fn work(self) -> &'static str {
+    pub(crate) const fn work(self) -> &'static str {
         match self {
             Self::Classify => "classify photos",
+            Self::MultiLabel => "put several labels on photos",
+            Self::Regress => "estimate values of photos",
             Self::Segment => "segment photos",
         }
     }
@@ -90,6 +112,8 @@ impl Task {
     const fn habit(self) -> &'static str {
         match self {
             Self::Classify => "classifies them",
+            Self::MultiLabel => "puts several labels on them",
+            Self::Regress => "estimates values of them",
             Self::Segment => "segments them",
         }
     }
@@ -123,6 +147,10 @@ mod tests {
         assert_eq!(
             asked(Task::Segment).unwrap_err().to_string(),
             "training a new head is for networks that classify photos, and fcn_resnet50 segments them"
+        );
+        assert_eq!(
+            asked(Task::MultiLabel).unwrap_err().to_string(),
+            "training a new head is for networks that classify photos, and fcn_resnet50 puts several labels on them"
         );
     }
 }

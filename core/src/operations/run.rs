@@ -28,6 +28,31 @@ impl Batch {
         }
     }
 
+    /// A value of this shape (without the batch) for the images whose numbers these are, row-major, on a device.
+    ///
+    /// # Panics
+    ///
+    /// When the shape has no one, two or three axes, or there are not as many numbers.
+    pub fn of_rows(values: Vec<f32>, shape: &[usize], device: &Device) -> Self {
+        let each: usize = shape.iter().product();
+        let count = values.len() / each.max(1);
+        match *shape {
+            [a, b, c] => Self::Maps(Tensor::from_data(
+                TensorData::new(values, [count, a, b, c]),
+                device,
+            )),
+            [a, b] => Self::Tokens(Tensor::from_data(
+                TensorData::new(values, [count, a, b]),
+                device,
+            )),
+            [a] => Self::Features(Tensor::from_data(
+                TensorData::new(values, [count, a]),
+                device,
+            )),
+            _ => panic!("values have one to three axes, and these {shape:?}"),
+        }
+    }
+
     /// All values in row-major order, as a flat tensor.
     pub fn flatten(self) -> Tensor<1> {
         match self {

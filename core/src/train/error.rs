@@ -5,6 +5,7 @@ use thiserror::Error;
 use super::logistic::LogisticError;
 #[cfg(feature = "burn")]
 use super::mlp::MlpError;
+use super::ridge::RidgeError;
 use super::split::SplitError;
 use crate::device::DeviceError;
 
@@ -18,6 +19,9 @@ pub enum TrainError {
     #[cfg(feature = "burn")]
     #[error(transparent)]
     Mlp(#[from] MlpError),
+    /// The trouble of regressing values.
+    #[error(transparent)]
+    Ridge(#[from] RidgeError),
     /// The images cannot be split that way.
     #[error(transparent)]
     Split(#[from] SplitError),

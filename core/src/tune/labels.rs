@@ -21,7 +21,7 @@ pub struct Aims {
     pub labels: Labels,
     /// Classes, or values of each example.
     pub answers: usize,
-    /// What each class counts.
+    /// What each class counts; of values, the first says what all of them count, which makes up for their unit.
     pub weights: Vec<f64>,
     /// The share of certainty that is spread over all classes.
     pub smoothing: f64,
@@ -81,7 +81,10 @@ impl Aims {
                 (Loss::CrossEntropy, weights.sum())
             }
             Labels::Several(_) => (Loss::BinaryCrossEntropy, (images * answers) as f64),
-            Labels::Values(_, loss) => (*loss, (images * answers) as f64),
+            Labels::Values(_, loss) => {
+                let counts = self.weights.first().copied().unwrap_or(1.0);
+                (*loss, (images * answers) as f64 / counts)
+            }
         };
         Goal {
             loss,

@@ -8,6 +8,7 @@ use super::blocks::{self, TooFew};
 use super::engine::Learning;
 use super::rates::{Rate, RatesError};
 use super::recipe::{PhaseRecipe, Recipe, RecipeError, Tune};
+use super::schedule::ScheduleError;
 use crate::graph::{Graph, LayerId, LayerKind};
 use crate::parts::{Freezing, UnknownPart};
 
@@ -17,6 +18,9 @@ pub enum PlanError {
     /// A value that no network can be trained by.
     #[error(transparent)]
     Recipe(#[from] RecipeError),
+    /// A schedule that leaves steps without a rate.
+    #[error(transparent)]
+    Schedule(#[from] ScheduleError),
     /// A part that the network does not have.
     #[error(transparent)]
     Part(#[from] UnknownPart),
@@ -65,6 +69,7 @@ impl Plan {
     /// When they do not fit.
     pub fn new(recipe: &Recipe, graph: &Graph) -> Result<Self, PlanError> {
         recipe.check()?;
+        recipe.schedule.check(recipe.warmup)?;
         let phases = match recipe.phases.is_empty() {
             true => usual(recipe, graph)?,
             false => listed(recipe, graph)?,

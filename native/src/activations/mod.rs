@@ -6,8 +6,6 @@
 //! shelves and the budget that they share. Nothing here is needed: a cache that is damaged, deleted, full or in use by
 //! another process costs time and nothing else.
 
-#![cfg_attr(not(test), allow(dead_code))] // values in the midst of a network are for training its last stages
-
 mod codec;
 mod extract;
 mod key;

@@ -54,6 +54,7 @@ impl Plan {
     }
 
     /// Whether not even one view of each photo is kept: what finds no room is computed anew whenever it is needed.
+    #[cfg(test)]
     pub fn recomputes(&self) -> bool {
         self.fitting == 0 && self.views > 0
     }

@@ -146,11 +146,13 @@ impl Shelf {
     }
 
     /// How many rows there are.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.index.len()
     }
 
     /// Whether there are none.
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.index.is_empty()
     }
@@ -166,6 +168,7 @@ impl Shelf {
     }
 
     /// Whether this process puts rows on the disk.
+    #[cfg(test)]
     pub fn writes(&self) -> bool {
         self.writer().is_some()
     }

@@ -133,6 +133,7 @@ impl Store {
     }
 
     /// Bytes that all shelves take now.
+    #[cfg(test)]
     pub fn held(&self) -> u64 {
         self.folder.as_deref().map_or(0, held)
     }

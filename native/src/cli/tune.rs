@@ -95,6 +95,10 @@ pub struct TuneArgs {
     /// Seconds between checkpoints; there is one at each epoch's end, too.
     #[arg(long, value_name = "SECONDS", value_parser = number("60"))]
     pub checkpoint_every: Option<f64>,
+    /// Go on with a run that was stopped, from its last checkpoint, with the options it began with: no other option of
+    /// `train` is given.
+    #[arg(long, value_name = "RUN", conflicts_with = "dir")]
+    pub resume: Option<PathBuf>,
     /// Print what happens as JSON lines on stdout while it happens.
     #[arg(long)]
     pub events: bool,

@@ -12,10 +12,10 @@ use rekindle_core::task::Task;
 use rekindle_core::train::judge;
 use serde_json::json;
 
-use super::segment;
+use super::{segment, targets};
 use crate::cli::{EvaluateArgs, PartChoice};
 use crate::context::Context;
-use crate::dataset::{self, Dataset, ScanOptions, Split, Wanted, nfc};
+use crate::dataset::{self, Dataset, Labels, ScanOptions, Split, Wanted, nfc};
 use crate::features;
 use crate::measured::{accuracy_gate, check_gate, class_table, share, tell};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
@@ -46,8 +46,22 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         Some(PartChoice::All) => Wanted::All,
     };
     let device = context.open_device()?;
+    let options = ScanOptions {
+        limits: context.limits,
+        strict: args.strict,
+    };
     let classes = || -> anyhow::Result<Vec<String>> {
-        Ok(dataset::classes_of(&args.dir, &context.interrupt)?)
+        match Labels::to_measure(&args.labels, Task::Classify, &[], Wanted::All) {
+            None => Ok(dataset::classes_of(&args.dir, &context.interrupt)?),
+            Some(labels) => {
+                let interrupt = &context.interrupt;
+                Ok(
+                    dataset::scan_labels(&args.dir, &labels, &options, interrupt)?
+                        .0
+                        .classes,
+                )
+            }
+        }
     };
     // Folders of masks do not name the classes.
     let is_named = find(&args.model).is_ok_and(|network| network.task == Task::Classify);
@@ -62,18 +76,24 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         return segment::evaluate::run(args, wanted, &model, context);
     }
     let vocabulary = Vocabulary::of(&model.card.classes);
-    let options = ScanOptions {
-        limits: context.limits,
-        strict: args.strict,
-    };
     let known = |name: &str| !vocabulary.places(name).is_empty();
-    let mut dataset = dataset::scan_to_measure(
-        &args.dir,
-        &options,
-        wanted,
-        Some(&known),
-        &context.interrupt,
-    )?;
+    let (task, classes) = (model.card.task, &model.card.classes);
+    let mut dataset = match Labels::to_measure(&args.labels, task, classes, wanted) {
+        Some(labels) => {
+            let interrupt = &context.interrupt;
+            let (dataset, notes) = dataset::scan_labels(&args.dir, &labels, &options, interrupt)?;
+            notes.iter().for_each(|note| context.console.note(note));
+            dataset
+        }
+        None if task != Task::Classify => return Err(needs_labels(&model).into()),
+        None => dataset::scan_to_measure(
+            &args.dir,
+            &options,
+            wanted,
+            Some(&known),
+            &context.interrupt,
+        )?,
+    };
     if args.split == Some(PartChoice::All) && dataset.parts.is_empty() {
         return Err(Failure::new(
             ExitCode::Usage,
@@ -83,7 +103,6 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         .into());
     }
     introduce(args, &dataset, context);
-    let places = vocabulary.places_of_classes(&dataset, &args.dir)?;
     let trained_on = trained_on(&model, &args.model);
     let is_own =
         !matches!(model.card.head, HeadKind::Original) || model.card.classes != imagenet_classes();
@@ -93,8 +112,11 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
             .note("the model does not tell which photos it was trained on");
     }
     let seen = trained_on.map(|photos| warn_of_trained_photos(&photos, &dataset));
+    if task != Task::Classify {
+        return targets::evaluate::run(args, &model, &mut dataset, seen, context);
+    }
+    let places = vocabulary.places_of_classes(&dataset, &args.dir)?;
 
-    let classes = &model.card.classes;
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
     let (mut labels, mut logits, mut failed) = (Vec::new(), Vec::new(), Vec::new());
     let before = dataset.skipped.len();
@@ -153,6 +175,18 @@ pub fn run(args: &EvaluateArgs, context: &Context) -> anyhow::Result<ExitCode> {
         ))?;
     }
     accuracy_gate(report.accuracy, args.min_accuracy)
+}
+
+/// What is said where class folders cannot tell what a model is to be measured by.
+fn needs_labels(model: &Model) -> Failure {
+    let what = match model.card.task {
+        Task::MultiLabel => {
+            "the model puts several labels on photos, which class folders do not tell"
+        }
+        _ => "the model estimates values of photos, which class folders do not tell",
+    };
+    Failure::new(ExitCode::Usage, what)
+        .with_help("name a CSV or JSONL file of paths and labels by --labels FILE")
 }
 
 fn photos(count: usize) -> String {

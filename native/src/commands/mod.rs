@@ -13,6 +13,7 @@ mod predict;
 mod segment;
 mod serve;
 mod summary;
+mod targets;
 mod train;
 
 use crate::cli::Command;
@@ -24,7 +25,10 @@ use crate::ui::ExitCode;
 pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
     tasks::check(&command)?;
     match command {
-        Command::Train(args) => train::run(&args, context),
+        Command::Train(args) => match &args.tuning.resume {
+            Some(run) => train::run(&train::resume::arguments(run)?, context),
+            None => train::run(&args, context),
+        },
         Command::LrFind(args) => train::lr_find::run(&args, context),
         Command::Predict(args) => predict::run(&args, context),
         Command::Evaluate(args) => evaluate::run(&args, context),

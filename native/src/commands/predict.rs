@@ -9,7 +9,7 @@ use rekindle_core::postprocess::Prediction;
 use rekindle_core::task::Task;
 use serde::Serialize;
 
-use super::segment;
+use super::{segment, targets};
 use crate::cli::PredictArgs;
 use crate::context::Context;
 use crate::features;
@@ -94,6 +94,9 @@ pub fn run(args: &PredictArgs, context: &Context) -> anyhow::Result<ExitCode> {
                     Err(error) => tell(photo, Err(error)),
                 },
             )
+        }
+        Task::MultiLabel | Task::Regress => {
+            targets::predict::run(args, &model, &paths, before, context, &mut tell)
         }
         Task::Segment => segment::predict::run(args, &model, &paths, before, context, &mut tell),
     };

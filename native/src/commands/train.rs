@@ -2,40 +2,63 @@
 
 mod learn;
 pub mod lr_find;
+mod material;
+mod recipe_file;
 mod record;
+pub mod resume;
+mod targets;
+mod tune;
 
 use std::path::Path;
 use std::time::Instant;
 
 use rekindle_core::device::OpenDevice;
+use rekindle_core::head::HeadStyle;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
+use rekindle_core::task::Task;
 use rekindle_core::train::FeatureCache;
+use rekindle_core::tune::{Recipe, Tune};
 
 use crate::activations::Store;
 use crate::cli::{HeadChoice, TrainArgs};
 use crate::context::Context;
-use crate::dataset::{self, Dataset, ScanOptions, scan};
+use crate::dataset::{self, Dataset, Labels, ScanOptions, scan, scan_labels};
 use crate::features::{self, Drawn, Photos};
-use crate::measured::{self, accuracy_gate, check_gate, class_table, share};
+use crate::judged::Judged;
+use crate::measured::{self, accuracy_gate, check_gate};
 use crate::models;
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{groups, options, skipped};
-use learn::{Learnt, Material, learn};
+use learn::{Learnt, learn};
+use material::Material;
 use record::Record;
+use tune::{Tuned, Work};
 
 /// Trains and leaves a run folder behind.
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     check(args)?;
-    dataset::check_root(&args.dir)?;
+    dataset::check_root(args.dir())?;
+    let recipe = match args.tuning.tune.is_head() {
+        true => None,
+        false => Some(tune::recipe(args)?),
+    };
     let device = context.open_device()?;
     let options = ScanOptions {
         limits: context.limits,
         strict: args.strict,
     };
-    let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
+    let mut dataset = match Labels::to_learn(&args.labels) {
+        None => scan(args.dir(), &options, &context.interrupt)?,
+        Some(labels) => {
+            let (dataset, notes) = scan_labels(args.dir(), &labels, &options, &context.interrupt)?;
+            notes.iter().for_each(|note| context.console.note(note));
+            dataset
+        }
+    };
+    options::check_task(args, dataset.task)?;
     options::check_folder(args, dataset.holds_some_back())?;
     introduce(&dataset, context);
     set_unused_aside(args, &mut dataset, context);
@@ -44,18 +67,32 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
     }
 
     // The run folder first: a disk that cannot be written to is found out before the work.
-    let head_name = if args.head == HeadChoice::Mlp {
-        "mlp"
-    } else {
-        "linear"
+    let head_name = match (args.tuning.tune, args.head) {
+        (Tune::Head, HeadChoice::Mlp) => "mlp".to_owned(),
+        (Tune::Head, HeadChoice::Linear) => "linear".to_owned(),
+        (tune, _) => tune.to_string().replace(':', "-"),
     };
     let now = jiff::Zoned::now().datetime();
     let name = args
         .name
         .clone()
-        .unwrap_or_else(|| runs::default_name(&now, &args.model, head_name));
-    let mut run = Run::create(&args.out, &name)?;
-    let outcome = train(args, &mut dataset, &device, &mut run, started, context);
+        .unwrap_or_else(|| runs::default_name(&now, &args.model, &head_name));
+    let mut run = match &args.tuning.resume {
+        Some(folder) => Run::resume(folder)?,
+        None => Run::create(&args.out, &name)?,
+    };
+    if recipe.is_some() && !run.is_resumed() {
+        run.write(runs::COMMAND, resume::command()?.as_bytes())?;
+    }
+    let outcome = train(
+        args,
+        recipe,
+        &mut dataset,
+        &device,
+        &mut run,
+        started,
+        context,
+    );
     if outcome.is_err() {
         run.discard_if_unfinished();
     }
@@ -125,13 +162,17 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
 /// Trains in an open run folder.
 fn train(
     args: &TrainArgs,
+    recipe: Option<Recipe>,
     dataset: &mut Dataset,
     device: &OpenDevice,
     run: &mut Run,
     started: Instant,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
-    let weights = args.weights.weights.as_deref();
+    let weights = match args.tuning.tune {
+        Tune::Scratch => Some("random"),
+        _ => args.weights.weights.as_deref(),
+    };
     let (model, origin) = models::pretrained(
         &args.model,
         weights,
@@ -140,19 +181,24 @@ fn train(
         &device.device,
         context,
     )?;
+    if let Some(recipe) = &recipe {
+        tune::check(recipe, &model)?;
+    }
     context.console.note(&format!(
         "{} on {} ({} parameters frozen)",
         model.card.architecture,
         device.info.name,
         model.stage_parameters().iter().sum::<usize>()
     ));
+    takes_head(&model, dataset.task)?;
     let cache = extract(args, dataset, &model, context)?;
     let features_seconds = started.elapsed().as_secs_f64();
 
     let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let untrained = models::untrained(weights, &args.pictures);
-    let groups = groups::find(&cache, &contents, untrained, context);
-    let is_said = groups::introduce(&groups, dataset, args.folds.is_some(), context);
+    let alike = groups::find(&cache, &contents, untrained, context);
+    let groups = groups::with_given(&alike, dataset);
+    let is_said = groups::introduce(&alike, &groups, dataset, args.folds.is_some(), context);
     let material = Material {
         model: &model,
         cache: &cache,
@@ -160,7 +206,22 @@ fn train(
         contents: &contents,
     };
     let learnt = learn(args, dataset, material, run, is_said, context)?;
-    let train_seconds = (learnt.finished - started).as_secs_f64();
+    let tuned = match recipe {
+        Some(recipe) => {
+            let work = Work {
+                args,
+                dataset,
+                material,
+                learnt: &learnt,
+                device: &device.info.name,
+                context,
+            };
+            Some(tune::tune(&work, recipe, run)?)
+        }
+        None => None,
+    };
+    let finished = tuned.as_ref().map_or(learnt.finished, |_| Instant::now());
+    let train_seconds = (finished - started).as_secs_f64();
 
     // What is known goes into the model file and into the run folder. Ctrl-C comes too late to throw it away.
     let _hold = context.interrupt.hold();
@@ -171,16 +232,37 @@ fn train(
         origin: &origin,
         material,
         learnt: &learnt,
+        tuned: tuned.as_ref(),
         seconds: [features_seconds, train_seconds],
     };
     let (model_path, summary) = record.write(run)?;
+    run.remove(runs::CHECKPOINT);
+    let report = record.report();
     if context.global.json {
         print_json(&summary)?;
     } else {
-        print_result(&learnt, dataset, train_seconds)?;
+        print_result(&learnt, report, dataset, train_seconds)?;
+        if let Some(tuned) = &tuned {
+            print_tuned(&learnt, tuned)?;
+        }
         print_text(&format!("saved {}", model_path.display()))?;
     }
-    accuracy_gate(learnt.report.accuracy, args.min_accuracy)
+    accuracy_gate(report.accuracy(), args.min_accuracy)
+}
+
+/// Whether a network can put out what the task wants: SqueezeNet's last layer ends in a ReLU, and the constant that
+/// lifts its logits over it is seen by everything but a softmax.
+fn takes_head(model: &Model, task: Task) -> anyhow::Result<()> {
+    if task == Task::Classify || !matches!(model.slot().style, HeadStyle::PooledConv) {
+        return Ok(());
+    }
+    let message = format!(
+        "{} puts out nothing below zero, so it can classify, and learn neither several labels a photo nor values",
+        model.card.architecture
+    );
+    Err(Failure::new(ExitCode::Usage, message)
+        .with_help("choose another --model, such as efficientnet_lite0")
+        .into())
 }
 
 /// The features of all photos that can be read; the others are left out of the data set.
@@ -209,27 +291,58 @@ fn extract(
     Ok(cache)
 }
 
-/// Prints how well the head does, class by class and as a whole.
-fn print_result(learnt: &Learnt, dataset: &Dataset, train_seconds: f64) -> anyhow::Result<()> {
-    let report = &learnt.report;
-    let shown = rows(report);
-    print_text(&class_table(report, &dataset.classes, shown))?;
-    let held = if report.images == 1 {
-        "photo"
-    } else {
-        "photos"
+/// Prints what tuning added to the head alone.
+fn print_tuned(learnt: &Learnt, tuned: &Tuned) -> anyhow::Result<()> {
+    let head = learnt.report.headline();
+    let text = match (tuned.best_epoch, &tuned.report) {
+        (Some(epoch), Some((report, _))) => format!(
+            "tuned ({}): {} after epoch {epoch} of {}, the head alone {}",
+            tuned.recipe.tune,
+            report.headline(),
+            tuned.epochs,
+            head
+        ),
+        (Some(epoch), None) => format!("tuned ({}): epoch {epoch} is kept", tuned.recipe.tune),
+        (None, _) => format!(
+            "tuned ({}): none of {} epochs was better than the head alone ({}), which is kept; --keep tuned keeps the \
+             best epoch",
+            tuned.recipe.tune,
+            tuned.epochs,
+            head
+        ),
     };
+    print_text(&text)
+}
+
+/// Prints how well the model does, class by class and as a whole.
+fn print_result(
+    learnt: &Learnt,
+    report: &Judged,
+    dataset: &Dataset,
+    train_seconds: f64,
+) -> anyhow::Result<()> {
+    let shown = match report {
+        Judged::Classes(report) => rows(report),
+        _ => Vec::new(),
+    };
+    print_text(&report.table(&dataset.classes, shown))?;
+    let images = report.images();
+    let held = if images == 1 { "photo" } else { "photos" };
     let measured = match learnt.measured.as_deref() {
-        Some("cross-validation") => format!(" on {} {held} by cross-validation", report.images),
-        Some("held-out photos") => format!(" on {} held-out {held}", report.images),
-        Some(place) => format!(" on {} {held} of {place}", report.images),
+        Some("cross-validation") => format!(" on {images} {held} by cross-validation"),
+        Some("held-out photos") => format!(" on {images} held-out {held}"),
+        Some(place) => format!(" on {images} {held} of {place}"),
         None => ": nothing was held back to measure it on".to_owned(),
     };
     print_text(&format!(
-        "accuracy {}{measured}, trained on {} photos in {train_seconds:.1} s",
-        share(report.accuracy),
+        "{}{measured}, trained on {} photos in {train_seconds:.1} s",
+        report.headline(),
         learnt.split.train.len(),
-    ))
+    ))?;
+    match report.remark() {
+        Some(remark) => print_text(remark),
+        None => Ok(()),
+    }
 }
 
 /// The classes that a table shows: those with photos, and some of the others.
@@ -259,7 +372,7 @@ fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) 
     };
     context.console.note(&format!(
         "{place} ({photos}) is not used here: `rekindle evaluate MODEL {}` measures on it",
-        args.dir.display()
+        args.dir().display()
     ));
 }
 
@@ -276,11 +389,17 @@ fn introduce(dataset: &Dataset, context: &Context) {
         .collect::<Vec<_>>()
         .join(", ");
     let more = if counts.len() > 12 { ", …" } else { "" };
-    context.console.note(&format!(
-        "{} photos in {} classes: {shown}{more}",
-        dataset.items.len(),
-        dataset.classes.len()
-    ));
+    let (photos, classes) = (dataset.items.len(), dataset.classes.len());
+    context.console.note(&match dataset.task {
+        Task::MultiLabel => format!("{photos} photos with {classes} labels: {shown}{more}"),
+        Task::Regress => format!(
+            "{photos} photos with values: {}",
+            dataset.classes.join(", ")
+        ),
+        Task::Classify | Task::Segment => {
+            format!("{photos} photos in {classes} classes: {shown}{more}")
+        }
+    });
     match dataset.other_files {
         0 => {}
         1 => context.console.note("1 other file is left alone"),

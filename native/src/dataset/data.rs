@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use rekindle_core::task::Task;
+use rekindle_core::train::{TargetError, TargetRows};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
@@ -14,18 +16,43 @@ use crate::photos::PhotoError;
 use crate::skipped::Skipped;
 
 /// One usable photo.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Item {
     /// Where it is.
     pub path: PathBuf,
     /// Its place under the data set's folder, with `/` between components.
     pub relative: String,
-    /// Index into [`Dataset::classes`].
+    /// Index into [`Dataset::classes`]; of photos with labels or values, the stratum by which they are divided evenly.
     pub class: usize,
+    /// For each of [`Dataset::classes`], 1 if the photo has that label and 0 if not, or its value. Empty of photos
+    /// that have one class.
+    pub target: Vec<f32>,
+    /// The group that a file of labels puts it in, by number.
+    pub group: Option<usize>,
     /// The part its folder puts it in; nothing if the data set is not divided.
     pub split: Option<Split>,
     /// SHA-256 of the file.
     pub hash: FileHash,
+}
+
+/// A file that says what is on photos.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LabelFile {
+    /// The file.
+    pub path: PathBuf,
+    /// SHA-256 of its bytes.
+    pub hash: Option<FileHash>,
+}
+
+/// What a network is to put out for the photos of a data set, in the order of [`Dataset::items`].
+#[derive(Debug, Clone, PartialEq)]
+pub enum Targets {
+    /// One class each, an index into [`Dataset::classes`].
+    Classes(Vec<usize>),
+    /// For every label whether the photo has it: 1 or 0.
+    Labels(TargetRows),
+    /// Values.
+    Values(TargetRows),
 }
 
 /// How many photos of a class there are.
@@ -53,7 +80,11 @@ impl ClassCount {
 pub struct Dataset {
     /// The folder.
     pub root: PathBuf,
-    /// Names of the classes, sorted.
+    /// What is to be learnt of its photos.
+    pub task: Task,
+    /// The file that says what is on them; nothing if their folders do.
+    pub labels: Option<LabelFile>,
+    /// Names of the classes or labels, sorted, or of the values.
     pub classes: Vec<String>,
     /// The photos, sorted by their place under the folder.
     pub items: Vec<Item>,
@@ -73,8 +104,11 @@ pub struct Dataset {
 }
 
 impl Dataset {
-    /// How many photos each class has, in the order of [`Dataset::classes`].
+    /// How many photos each class or label has; values have no counts. In the order of [`Dataset::classes`].
     pub fn counts(&self) -> Vec<ClassCount> {
+        if self.task == Task::Regress {
+            return Vec::new();
+        }
         let empty = |class: &String| ClassCount {
             class: class.clone(),
             train: 0,
@@ -83,14 +117,45 @@ impl Dataset {
         };
         let mut counts: Vec<_> = self.classes.iter().map(empty).collect();
         for item in &self.items {
-            let count = &mut counts[item.class];
-            *match item.split {
-                None | Some(Split::Train) => &mut count.train,
-                Some(Split::Val) => &mut count.val,
-                Some(Split::Test) => &mut count.test,
-            } += 1;
+            let of_class = [item.class];
+            let has = |label: &usize| item.target[*label] > 0.5;
+            let labels: Vec<usize> = (0..item.target.len()).filter(has).collect();
+            let own = match self.task {
+                Task::MultiLabel => &labels[..],
+                _ => &of_class[..],
+            };
+            for &class in own {
+                let count = &mut counts[class];
+                *match item.split {
+                    None | Some(Split::Train) => &mut count.train,
+                    Some(Split::Val) => &mut count.val,
+                    Some(Split::Test) => &mut count.test,
+                } += 1;
+            }
         }
         counts
+    }
+
+    /// What a network is to put out for each photo.
+    ///
+    /// # Errors
+    ///
+    /// Never of a data set that was read: its photos have as many labels or values as there are names.
+    pub fn targets(&self) -> Result<Targets, TargetError> {
+        let rows = || {
+            let rows = self
+                .items
+                .iter()
+                .flat_map(|item| item.target.iter().copied());
+            TargetRows::new(self.classes.len(), rows.collect())
+        };
+        Ok(match self.task {
+            Task::MultiLabel => Targets::Labels(rows()?),
+            Task::Regress => Targets::Values(rows()?),
+            Task::Classify | Task::Segment => {
+                Targets::Classes(self.items.iter().map(|item| item.class).collect())
+            }
+        })
     }
 
     /// Whether the folders divide the photos into parts.
@@ -141,6 +206,20 @@ impl Dataset {
             hasher.update((item.relative.len() as u64).to_le_bytes());
             hasher.update(item.relative.as_bytes());
             hasher.update(item.hash.0);
+            // Folders say in a photo's place what is on it.
+            if self.labels.is_some() {
+                match self.task {
+                    Task::Classify => {
+                        let class = &self.classes[item.class];
+                        hasher.update((class.len() as u64).to_le_bytes());
+                        hasher.update(class.as_bytes());
+                    }
+                    _ => item
+                        .target
+                        .iter()
+                        .for_each(|value| hasher.update(value.to_le_bytes())),
+                }
+            }
         }
         FileHash(hasher.finalize().into())
     }
@@ -198,7 +277,7 @@ impl Dataset {
                 skipped: self.skipped.clone(),
             });
         }
-        if self.measured.is_some() {
+        if self.measured.is_some() || self.task != Task::Classify {
             return Ok(());
         }
         let skipped_of = |classes: &[String]| -> Vec<Skipped> {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use rayon::prelude::*;
+use rekindle_core::task::Task;
 
 use super::data::{Dataset, Item};
 use super::error::DatasetError;
@@ -38,12 +39,14 @@ pub enum Wanted {
     All,
 }
 
-/// A file found in a class folder.
-struct Found {
-    path: PathBuf,
-    relative: String,
-    class: usize,
-    split: Option<Split>,
+/// A file found in a class folder, or by its path in a file of labels; see [`Item`].
+pub(super) struct Found {
+    pub path: PathBuf,
+    pub relative: String,
+    pub class: usize,
+    pub target: Vec<f32>,
+    pub group: Option<usize>,
+    pub split: Option<Split>,
 }
 
 /// Understands the folder `root` as a data set to learn from.
@@ -281,6 +284,8 @@ impl<'a> Scan<'a> {
                 relative: relative(self.root, &path),
                 path,
                 class,
+                target: Vec::new(),
+                group: None,
                 split: folder.split,
             }));
         }
@@ -288,7 +293,7 @@ impl<'a> Scan<'a> {
         if parts.is_empty() && measured.is_none() {
             remarks.extend(nested(&folders, &found, self.root));
         }
-        let items = self.hashed(found, &mut skipped)?;
+        let items = hashed(found, self.options, self.interrupt, &mut skipped)?;
         // A folder that vanishes while it is read looks like many missing files; say what really
         // happened.
         if !self.root.is_dir() {
@@ -297,6 +302,8 @@ impl<'a> Scan<'a> {
         skipped.sort_by(|a, b| a.path.cmp(&b.path));
         let dataset = Dataset {
             root: self.root.to_owned(),
+            task: Task::Classify,
+            labels: None,
             classes,
             items,
             skipped,
@@ -310,37 +317,40 @@ impl<'a> Scan<'a> {
         dataset.check()?;
         Ok(dataset)
     }
+}
 
-    /// Hashes the photos on all cores; those that cannot be used are skipped.
-    fn hashed(
-        &self,
-        found: Vec<Found>,
-        skipped: &mut Vec<Skipped>,
-    ) -> Result<Vec<Item>, DatasetError> {
-        let hashed: Vec<_> = found
-            .into_par_iter()
-            .map(|found| {
-                let hash = examine(&found.path, &self.options.limits, self.interrupt)?;
-                Ok((found, hash))
-            })
-            .collect::<Result<_, DatasetError>>()?;
-        let mut items = Vec::with_capacity(hashed.len());
-        for (found, hash) in hashed {
-            match hash {
-                Ok(hash) => items.push(Item {
-                    path: found.path,
-                    relative: found.relative,
-                    class: found.class,
-                    split: found.split,
-                    hash,
-                }),
-                Err(problem) => {
-                    skipped.push(Skipped::new(found.relative, &problem).of_class(found.class));
-                }
+/// Hashes the photos on all cores; those that cannot be used are skipped.
+pub(super) fn hashed(
+    found: Vec<Found>,
+    options: &ScanOptions,
+    interrupt: &Interrupt,
+    skipped: &mut Vec<Skipped>,
+) -> Result<Vec<Item>, DatasetError> {
+    let hashed: Vec<_> = found
+        .into_par_iter()
+        .map(|found| {
+            let hash = examine(&found.path, &options.limits, interrupt)?;
+            Ok((found, hash))
+        })
+        .collect::<Result<_, DatasetError>>()?;
+    let mut items = Vec::with_capacity(hashed.len());
+    for (found, hash) in hashed {
+        match hash {
+            Ok(hash) => items.push(Item {
+                path: found.path,
+                relative: found.relative,
+                class: found.class,
+                target: found.target,
+                group: found.group,
+                split: found.split,
+                hash,
+            }),
+            Err(problem) => {
+                skipped.push(Skipped::new(found.relative, &problem).of_class(found.class));
             }
         }
-        Ok(items)
     }
+    Ok(items)
 }
 
 /// What is said where no class folder holds any photo itself: then the classes may lie further down, the more so

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
+use rekindle_core::task::Task;
 use serde::Serialize;
 
 use super::data::{ClassCount, Dataset, Item};
@@ -183,6 +184,9 @@ impl Dataset {
     /// What is worth a warning, the gravest first.
     pub fn warnings(&self) -> Vec<Warning> {
         let mut warnings = self.copies();
+        if self.task != Task::Classify {
+            return warnings;
+        }
         let counts = self.counts();
         let by_train = |count: &&ClassCount| count.train;
         let (least, most) = (
@@ -245,7 +249,7 @@ impl Dataset {
                 continue;
             };
             let pair = [item.relative.clone(), original.relative.clone()];
-            if item.class != original.class {
+            if self.task == Task::Classify && item.class != original.class {
                 labels.push(pair);
             } else if item.split != original.split {
                 leaks.push(pair);

@@ -12,6 +12,7 @@ use rekindle_core::compiled::Precision;
 use rekindle_core::device::{Device, DeviceError};
 use rekindle_core::graph::Scratch;
 use rekindle_core::model::{Contents, Model, ModelCard, ModelError, Purpose};
+use rekindle_core::task::Task;
 use rekindle_core::weights::{WeightFile, WeightsError};
 use serde_json::json;
 
@@ -244,9 +245,15 @@ pub fn unanswered(
 /// The words by which a model is introduced.
 pub fn title(card: &ModelCard) -> String {
     format!(
-        "{} with a {} head, {} classes",
+        "{} with a {} head, {} {}",
         card.architecture,
         card.head.name(),
-        card.classes.len()
+        card.classes.len(),
+        match (card.task, card.classes.len()) {
+            (Task::MultiLabel, _) => "labels",
+            (Task::Regress, 1) => "value",
+            (Task::Regress, _) => "values",
+            _ => "classes",
+        }
     )
 }

@@ -219,8 +219,8 @@ impl Architecture {
     pub fn macs(&self) -> u64 {
         let graph = self.published_whole_graph();
         match self.task {
-            Task::Classify => graph.macs(),
             Task::Segment => graph.nodes().iter().map(|node| graph.node_macs(node)).sum(),
+            Task::Classify | Task::MultiLabel | Task::Regress => graph.macs(),
         }
     }
 

@@ -25,8 +25,12 @@ pub struct ModelCard {
     /// What it answers about a photo.
     #[serde(default, skip_serializing_if = "Task::is_classify")]
     pub task: Task,
-    /// The names of the classes, in the order of the logits.
+    /// The names of the classes, of the labels, or of the values, in the order in which the network puts them out.
     pub classes: Vec<String>,
+    /// Networks that put several labels on photos: the probability from which each label is one of a photo's,
+    /// where it is not ½ for all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thresholds: Option<Vec<f32>>,
     /// How photos are prepared.
     pub preset: Preset,
     /// How the channels of pictures meet the network.
@@ -60,6 +64,7 @@ impl ModelCard {
             architecture: architecture.name.to_owned(),
             task: architecture.task,
             classes: weights.classes.names(),
+            thresholds: None,
             preset: weights.preset,
             channels: Channels::Rgb,
             small_stem: false,
@@ -114,12 +119,13 @@ impl ModelCard {
                 self.classes.len()
             ));
         }
-        if self.task == Task::Classify && self.preset.crop().is_none() {
-            return Err(
-                "its preset has no `crop`, and networks that classify photos see squares"
-                    .to_owned(),
-            );
+        if self.task.of_network() == Task::Classify && self.preset.crop().is_none() {
+            return Err(format!(
+                "its preset has no `crop`, and networks that {} see squares",
+                self.task.work()
+            ));
         }
+        self.check_outputs()?;
         if self.task == Task::Segment && self.head != HeadKind::Original {
             return Err(format!(
                 "its head is of the kind '{}', and networks that segment photos have their own",
@@ -145,6 +151,56 @@ impl ModelCard {
                 config.dropout
             )),
             _ => Ok(()),
+        }
+    }
+
+    /// What the task asks of the head and of what it puts out.
+    fn check_outputs(&self) -> Result<(), String> {
+        let work = self.task.work();
+        if matches!(self.task, Task::MultiLabel | Task::Regress) {
+            match self.head {
+                HeadKind::Original => {
+                    return Err(format!(
+                        "its head is a published classifier's, and networks that {work} have their own"
+                    ));
+                }
+                // A softmax does not see a constant that all logits share; anything else does.
+                HeadKind::Linear { lift } if lift != 0.0 => {
+                    return Err(format!(
+                        "the head's lift is {lift}, and networks that {work} have none"
+                    ));
+                }
+                _ => {}
+            }
+        }
+        let Some(thresholds) = &self.thresholds else {
+            return Ok(());
+        };
+        if self.task != Task::MultiLabel {
+            return Err(format!(
+                "it has thresholds of labels, and networks that {work} have none"
+            ));
+        }
+        if thresholds.len() != self.classes.len() {
+            return Err(format!(
+                "it has {} thresholds for {} labels",
+                thresholds.len(),
+                self.classes.len()
+            ));
+        }
+        match thresholds.iter().find(|at| !(0.0..=1.0).contains(*at)) {
+            Some(at) => Err(format!(
+                "a label's threshold is {at}; it must lie between 0 and 1"
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The probability from which each label is one of a photo's, where several labels are put on photos.
+    pub fn label_thresholds(&self) -> Vec<f32> {
+        match &self.thresholds {
+            Some(thresholds) => thresholds.clone(),
+            None => vec![0.5; self.classes.len()],
         }
     }
 
@@ -254,6 +310,54 @@ mod tests {
             told(|card| _ = card.insert("task".to_owned(), json!("classify"))),
             ""
         );
+    }
+
+    #[test]
+    fn labels_have_a_threshold_each_and_values_are_put_out_as_they_are() {
+        let of = |task: &'static str, more: Value| {
+            told(|card| {
+                card.insert("task".to_owned(), json!(task));
+                card.insert("classes".to_owned(), json!(["a", "b"]));
+                card.insert("head".to_owned(), json!({"kind": "linear", "lift": 0.0}));
+                if let Value::Object(more) = more {
+                    card.extend(more);
+                }
+            })
+        };
+        assert_eq!(of("multilabel", json!({})), "");
+        assert_eq!(of("multilabel", json!({"thresholds": [0.25, 1.0]})), "");
+        assert_eq!(of("regress", json!({})), "");
+        let lifted = json!({"head": {"kind": "linear", "lift": 3.0}});
+        let original = json!({"head": {"kind": "original"}});
+        for (task, more, words) in [
+            (
+                "multilabel",
+                json!({"thresholds": [0.5]}),
+                "1 thresholds for 2 labels",
+            ),
+            (
+                "multilabel",
+                json!({"thresholds": [0.5, 1.5]}),
+                "threshold is 1.5",
+            ),
+            ("multilabel", json!({"thresholds": [0.5, null]}), "damaged"),
+            (
+                "regress",
+                json!({"thresholds": [0.5, 0.5]}),
+                "estimate values of photos have none",
+            ),
+            (
+                "classify",
+                json!({"thresholds": [0.5, 0.5]}),
+                "classify photos have none",
+            ),
+            ("regress", lifted.clone(), "lift is 3"),
+            ("multilabel", lifted, "lift is 3"),
+            ("regress", original, "a published classifier's"),
+        ] {
+            let told = of(task, more);
+            assert!(told.contains("damaged") && told.contains(words), "{told}");
+        }
     }
 
     #[test]

@@ -246,7 +246,7 @@ impl Contents {
         card: &ModelCard,
         source: impl FnOnce(&Graph) -> Result<S, WeightsError>,
     ) -> Result<(Self, S), ModelError> {
-        if card.task != architecture.task {
+        if card.task.of_network() != architecture.task {
             return Err(ModelError::Card(format!(
                 "it is for the task '{}', and the task of {} is '{}'",
                 card.task, architecture.name, architecture.task
@@ -331,7 +331,8 @@ impl Contents {
         &self.head
     }
 
-    /// The same backbone under a new head for these classes. What photos the head was trained on is for the
+    /// The same backbone under a new head for these classes, which is to classify: whoever solved it for another task
+    /// says so in the card. What photos the head was trained on is for the
     /// caller to say.
     ///
     /// # Panics
@@ -339,8 +340,10 @@ impl Contents {
     /// When the head's tensors are not those of such a head in this network.
     pub fn with_head(&self, kind: HeadKind, head: Tensors, classes: Vec<String>) -> Self {
         let card = ModelCard {
+            task: self.architecture.task,
             head: kind,
             classes,
+            thresholds: None,
             trained_on: None,
             ..self.card.clone()
         };

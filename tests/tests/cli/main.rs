@@ -5,6 +5,7 @@
 mod cache;
 mod folders;
 mod interrupts;
+mod labels;
 mod lr_find;
 mod networks;
 mod numbers;
@@ -12,6 +13,7 @@ mod options;
 mod pictures;
 mod segment;
 mod training;
+mod tuning;
 mod weights;
 
 use std::path::{Path, PathBuf};

@@ -85,7 +85,7 @@ fn single_tensors_are_frozen_by_patterns() {
     let shell = Shell::new();
     let arguments = ["summary", "resnet18", "--freeze", "all", "--json"];
     let arguments = [&arguments[..], &["--unfreeze", "layer4.*.bias,fc"]].concat();
-    let summary = shell.json(&arguments);
+    let summary = shell.json(&arguments).remove(0);
     // Five batch norms of 512 channels, and the classifier.
     assert_eq!(summary["summary"]["trainable_params"], 5 * 512 + 513_000);
     let parameters = summary["parameters"].as_array().unwrap();

@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use rekindle_networks::sorting::sorted;
 use serde::Serialize;
 
+use super::joined::Joined;
+
 /// Photos in groups that no split may tear apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Groups {
@@ -27,6 +29,8 @@ pub struct GroupCounts {
     pub near_copies: usize,
     /// Photos that belong to others of one recording, and are neither.
     pub in_bursts: usize,
+    /// Photos that belong to others because somebody said so, and are none of these.
+    pub given: usize,
 }
 
 impl Groups {
@@ -50,6 +54,11 @@ impl Groups {
         held.values().any(|&classes| classes > 1)
     }
 
+    /// Photos none of which belongs to another.
+    pub fn alone(photos: usize) -> Self {
+        Self::new((0..photos).collect(), 0, 0, 0)
+    }
+
     /// Photos by the first of their group, and why how many were joined to another.
     pub(super) fn new(of: Vec<usize>, copies: usize, near_copies: usize, in_bursts: usize) -> Self {
         let mut sizes = vec![0_usize; of.len()];
@@ -62,8 +71,31 @@ impl Groups {
             copies,
             near_copies,
             in_bursts,
+            given: 0,
         };
         Self { of, counts }
+    }
+
+    /// The same groups, joined where `given` says that photos belong together: photos of one number do; those
+    /// without a number stay as they are.
+    #[must_use]
+    pub fn joined_with(self, given: &[Option<usize>]) -> Self {
+        let counts = self.counts;
+        let mut joined = Joined::new(self.of.len());
+        for (photo, &group) in self.of.iter().enumerate() {
+            joined.join(photo, group);
+        }
+        let mut first: HashMap<usize, usize> = HashMap::new();
+        let mut more = 0;
+        for (photo, group) in given.iter().enumerate().take(self.of.len()) {
+            let Some(group) = group else { continue };
+            let other = *first.entry(*group).or_insert(photo);
+            more += usize::from(joined.join(photo, other));
+        }
+        let of = (0..self.of.len()).map(|photo| joined.root(photo)).collect();
+        let mut groups = Self::new(of, counts.copies, counts.near_copies, counts.in_bursts);
+        groups.counts.given = more;
+        groups
     }
 
     /// The group of each photo: the number of its first photo.

@@ -293,3 +293,15 @@ fn where_features_are_no_measure_only_copies_are_found() {
     );
     assert!(!one_each.are_mixed(&by_halves));
 }
+
+#[test]
+fn given_groups_join_those_that_are_found() {
+    // Photos 0 and 2 are copies; 2 and 3 are said to be of one animal, and 4 and 5 of another.
+    let found = Groups::new(vec![0, 1, 0, 3, 4, 5], 1, 0, 0);
+    let given = [None, None, Some(7), Some(7), Some(9), Some(9)];
+    let joined = found.joined_with(&given);
+    assert_eq!(joined.of(), [0, 1, 0, 0, 4, 4]);
+    let counts = joined.counts();
+    assert_eq!((counts.groups, counts.photos, counts.largest), (2, 5, 3));
+    assert_eq!((counts.copies, counts.given), (1, 2));
+}

@@ -7,31 +7,22 @@ use rekindle_core::head::MlpConfig;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::train::{
-    ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
-    MlpRecipe, Split, TrainError, cross_validate, evaluate, judge, stratified_folds,
-    stratified_split,
+    ClassWeights, Examples, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, MlpRecipe, Split,
+    TrainError, cross_validate, evaluate, judge, stratified_folds, stratified_split,
 };
 use serde_json::json;
 
+use super::material::Material;
+use super::targets;
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
 use crate::context::Context;
 use crate::dataset::{self, Dataset, Item};
+use crate::judged::Judged;
 use crate::runs::Run;
 use crate::ui::{Unit, print_warning};
 
 /// Share of the photos that is held back unless somebody says otherwise.
 pub const HELD_BACK: f64 = 0.2;
-
-/// What a head learns from, and how it is divided.
-#[derive(Clone, Copy)]
-pub struct Material<'a> {
-    pub model: &'a Model,
-    pub cache: &'a FeatureCache,
-    pub groups: &'a Groups,
-    /// What each photo's content says: what is drawn, and in which order photos are learnt from, follows from it
-    /// and not from the files' names.
-    pub contents: &'a [u64],
-}
 
 /// A head that was trained, and how well it does on photos that it has not seen.
 pub struct Learnt {
@@ -41,7 +32,9 @@ pub struct Learnt {
     pub fitted: Fitted,
     /// What the figures are measured on, as `--json` names it; nothing if there is nothing to measure on.
     pub measured: Option<String>,
-    pub report: Report,
+    pub report: Judged,
+    /// Of labels: from which probability each is one of a photo's, where that was chosen on photos held back.
+    pub thresholds: Option<Vec<f32>>,
     /// When it was trained, before it was measured.
     pub finished: Instant,
     /// What training it took.
@@ -60,31 +53,62 @@ pub fn learn(
     let Material { model, cache, .. } = material;
     let recipe = recipe(args);
     let classes = dataset.classes.len();
+    let wanted = dataset.targets()?;
+    let is_classes = targets::rows(&wanted).is_none();
+    let strata = targets::strata(&wanted, material.groups.of(), classes);
     let validated = match args.folds {
-        Some(folds) => Some(cross_validated(
-            args, folds, &recipe, material, classes, context,
-        )?),
+        Some(folds) => {
+            let splits = folded(args, folds, material, &strata)?;
+            Some(match is_classes {
+                true => {
+                    let report =
+                        cross_validated(args, &splits, &recipe, material, classes, context)?;
+                    (Judged::Classes(report), None)
+                }
+                false => {
+                    targets::cross_validated(args, &recipe, material, &wanted, &splits, context)?
+                }
+            })
+        }
         None => None,
     };
-    let split = divide(args, dataset, material)?.by_content(material.contents, cache.labels());
+    let split =
+        divide(args, dataset, material, &strata)?.by_content(material.contents, cache.labels());
     if validated.is_none() && split.valid.is_empty() && !is_said {
         print_warning(
-            "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together",
+            match is_classes {
+                true => {
+                    "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together"
+                }
+                false => {
+                    "nothing is held back to measure the model on, since too few photos do not belong together"
+                }
+            },
             Some("add photos, or judge the model by `rekindle evaluate` on others"),
         );
     }
     let measured = measured_on(validated.is_some(), &split, dataset);
     let fitting = Instant::now();
-    let examples = cache.all_views(&split.train);
-    let fitted = fit(&recipe, examples, classes, model, args.seed(), run, context)?;
+    let fitted = match is_classes {
+        true => {
+            let examples = cache.all_views(&split.train);
+            fit(&recipe, examples, classes, model, args.seed(), run, context)?
+        }
+        false => targets::fit(&recipe, material, &wanted, &split.train, context)?,
+    };
     let finished = Instant::now();
-    let report = match validated {
-        Some(report) => report,
+    let (report, thresholds) = match validated {
+        Some(judged) => judged,
+        None if !is_classes => {
+            let answers = targets::answers(&fitted, material, &split.valid);
+            targets::judge(&wanted, &split.valid, &answers)?
+        }
         None => {
             let examples = cache.plain(&split.valid);
             let logits =
                 pollster::block_on(evaluate(&fitted, &examples, model.slot(), model.device()))?;
-            judge(&logits, &examples.labels, classes)?
+            let report = judge(&logits, &examples.labels, classes)?;
+            (Judged::Classes(report), None)
         }
     };
     Ok(Learnt {
@@ -93,6 +117,7 @@ pub fn learn(
         fitted,
         measured,
         report,
+        thresholds,
         finished,
         fit_seconds: (finished - fitting).as_secs_f64(),
     })
@@ -130,7 +155,7 @@ fn recipe(args: &TrainArgs) -> HeadRecipe {
 /// The report of heads each of which has not seen the photos that it is asked about.
 fn cross_validated(
     args: &TrainArgs,
-    folds: usize,
+    splits: &[Split],
     recipe: &HeadRecipe,
     material: Material<'_>,
     classes: usize,
@@ -138,28 +163,18 @@ fn cross_validated(
 ) -> anyhow::Result<Report> {
     let mut progress = context
         .console
-        .start("folds", Unit::Items, Some(folds as u64));
+        .start("folds", Unit::Items, Some(splits.len() as u64));
     let model = material.model;
     let (slot, device, seed) = (model.slot(), model.device(), args.seed());
     let answer = async |train, valid: &Examples| {
         let fitted = rekindle_core::train::fit(recipe, train, classes, slot, seed, device).await?;
         evaluate(&fitted, valid, slot, device).await
     };
-    let Material {
-        cache,
-        groups,
-        contents,
-        ..
-    } = material;
-    let labels = cache.labels();
-    let splits = stratified_folds(labels, groups.of(), Some(contents), classes, folds, seed)
-        .map_err(TrainError::from)?;
-    let by_content = |split: Split| split.by_content(contents, labels);
-    let splits: Vec<_> = splits.into_iter().map(by_content).collect();
+    let cache = material.cache;
     let held_out = pollster::block_on(cross_validate::<TrainError>(
         cache,
         classes,
-        &splits,
+        splits,
         answer,
         |_| {
             progress.advance();
@@ -172,8 +187,33 @@ fn cross_validated(
     Ok(judge(&held_out.logits, &labels, classes)?)
 }
 
+/// The folds of a cross-validation, by the stratum of each photo.
+fn folded(
+    args: &TrainArgs,
+    folds: usize,
+    material: Material<'_>,
+    (strata, count): &(Vec<usize>, usize),
+) -> anyhow::Result<Vec<Split>> {
+    let Material {
+        cache,
+        groups,
+        contents,
+        ..
+    } = material;
+    let (groups, keys) = (groups.of(), Some(contents));
+    let splits = stratified_folds(strata, groups, keys, *count, folds, args.seed());
+    let splits = splits.map_err(TrainError::from)?.into_iter();
+    let by_content = |split: Split| split.by_content(contents, cache.labels());
+    Ok(splits.map(by_content).collect())
+}
+
 /// Which photos train and which are held back. With cross-validation all of them train.
-fn divide(args: &TrainArgs, dataset: &Dataset, material: Material<'_>) -> anyhow::Result<Split> {
+fn divide(
+    args: &TrainArgs,
+    dataset: &Dataset,
+    material: Material<'_>,
+    (strata, count): &(Vec<usize>, usize),
+) -> anyhow::Result<Split> {
     let Material {
         cache,
         groups,
@@ -193,13 +233,12 @@ fn divide(args: &TrainArgs, dataset: &Dataset, material: Material<'_>) -> anyhow
     if !valid.is_empty() {
         return Ok(Split { train, valid });
     }
-    let classes = dataset.classes.len();
     let share = args.split.unwrap_or(HELD_BACK);
     let split = stratified_split(
-        cache.labels(),
+        strata,
         groups.of(),
         Some(contents),
-        classes,
+        *count,
         share,
         args.seed(),
     );

@@ -13,7 +13,8 @@ use rekindle_core::tune::{
 };
 use serde_json::json;
 
-use super::learn::{Learnt, Material, learn};
+use super::learn::{Learnt, learn};
+use super::material::Material;
 use super::{check, extract, introduce, set_unused_aside};
 use crate::cli::{LrFindArgs, TrainArgs};
 use crate::context::Context;

@@ -4,12 +4,17 @@ use std::path::PathBuf;
 
 use rekindle_core::device::DeviceInfo;
 use rekindle_core::model::{Model, PhotoHashes};
+use rekindle_core::task::Task;
 use serde_json::{Map, Value, json};
 
-use super::learn::{HELD_BACK, Learnt, Material};
+use super::learn::{HELD_BACK, Learnt};
+use super::material::Material;
+use super::tune::Tuned;
 use crate::cli::TrainArgs;
+use crate::curves::{self, Curve};
 use crate::dataset::Dataset;
 use crate::hash::FileHash;
+use crate::judged::Judged;
 use crate::models::{self, Origin};
 use crate::report::{self, Page};
 use crate::runs::{self, Run};
@@ -23,11 +28,27 @@ pub struct Record<'a> {
     pub origin: &'a Origin,
     pub material: Material<'a>,
     pub learnt: &'a Learnt,
+    /// What came of tuning more than the head, if that was asked for.
+    pub tuned: Option<&'a Tuned>,
     /// Until the features were there, and until the head was.
     pub seconds: [f64; 2],
 }
 
 impl Record<'_> {
+    /// How good the model is that is left.
+    pub fn report(&self) -> &Judged {
+        let tuned = self.tuned.and_then(|tuned| tuned.report.as_ref());
+        tuned.map_or(&self.learnt.report, |(judged, _)| judged)
+    }
+
+    /// From which share on a label is put on a photo.
+    fn thresholds(&self) -> Option<&Vec<f32>> {
+        match self.tuned.and_then(|tuned| tuned.report.as_ref()) {
+            Some((_, thresholds)) => thresholds.as_ref(),
+            None => self.learnt.thresholds.as_ref(),
+        }
+    }
+
     /// Writes all files. Returns the model file, and what `--json` prints.
     pub fn write(&self, run: &mut Run) -> anyhow::Result<(PathBuf, Value)> {
         let (args, dataset, learnt) = (self.args, self.dataset, self.learnt);
@@ -59,7 +80,11 @@ impl Record<'_> {
             "model_sha256": sha256(&bytes),
             "recipe": trained.card.recipe,
             "result": summary,
-            "report": learnt.report,
+            "labels": dataset.labels.as_ref().map(|labels| json!({
+                "file": labels.path,
+                "sha256": labels.hash,
+            })),
+            "report": self.report().report(),
         });
         let manifest = serde_json::to_string_pretty(&manifest)?;
         run.write(runs::MANIFEST, manifest.as_bytes())?;
@@ -69,21 +94,67 @@ impl Record<'_> {
                 .measured
                 .as_deref()
                 .unwrap_or("nothing was held back"),
-            report: &learnt.report,
+            judged: self.report(),
             classes: &dataset.classes,
             facts: &summary,
             skipped: &dataset.skipped,
-            curves: Vec::new(),
+            curves: self.curves(run)?,
         };
         run.write(runs::REPORT, report::html(&page).as_bytes())?;
         Ok((model_path, summary))
+    }
+
+    /// How a tuning went, epoch by epoch, as the run's metrics tell: its losses, and the figure that it is judged by.
+    fn curves(&self, run: &Run) -> anyhow::Result<Vec<String>> {
+        if self.tuned.is_none() {
+            return Ok(Vec::new());
+        }
+        let text = run.read(runs::METRICS)?.unwrap_or_default();
+        let lines = text.split(|&byte| byte == b'\n');
+        let lines = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+        let epochs: Vec<Value> = lines.filter(|line| line.get("epoch").is_some()).collect();
+        let curve = |name: &str, key: &str| -> Curve {
+            let points = epochs.iter();
+            let points = points.filter_map(|line| Some((line["epoch"].as_f64()?, line[key].as_f64()?)));
+            Curve {
+                name: name.to_owned(),
+                points: points.collect(),
+            }
+        };
+        let judged = match self.dataset.task {
+            Task::MultiLabel => "mAP",
+            Task::Regress => "R²",
+            Task::Classify | Task::Segment => "accuracy",
+        };
+        let losses = [curve("training", "loss"), curve("held out", "held_out_loss")];
+        let losses = match self.dataset.task {
+            Task::Classify => &losses[..],
+            // What is measured on photos held back is no loss of the same kind.
+            _ => &losses[..1],
+        };
+        Ok(vec![
+            curves::svg("Loss", "epoch", "loss", false, losses, &[]),
+            curves::svg(
+                &format!("Held-out {judged}"),
+                "epoch",
+                judged,
+                false,
+                &[curve(judged, "score")],
+                &[],
+            ),
+        ])
     }
 
     /// The network with its new head, its card filled in.
     fn model(&self) -> anyhow::Result<Model> {
         let (model, fitted) = (self.material.model, &self.learnt.fitted);
         let classes = self.dataset.classes.clone();
-        let mut trained = model.with_head(fitted.kind, fitted.head.clone(), classes);
+        let mut trained = match self.tuned {
+            Some(tuned) => tuned.model.clone(),
+            None => model.with_head(fitted.kind, fitted.head.clone(), classes),
+        };
+        trained.card.task = self.dataset.task;
+        trained.card.thresholds = self.thresholds().cloned();
         trained.card.recipe = self.recipe_card()?;
         trained.card.provenance = self.provenance();
         Ok(trained)
@@ -93,8 +164,8 @@ impl Record<'_> {
     fn summary(&self, trained: &Model) -> Value {
         let (dataset, learnt) = (self.dataset, self.learnt);
         let [features_seconds, train_seconds] = self.seconds;
-        let accuracy = learnt.report.accuracy;
-        json!({
+        let accuracy = self.report().accuracy();
+        let mut summary = json!({
             "run": null,
             "model": null,
             "architecture": trained.card.architecture,
@@ -114,7 +185,27 @@ impl Record<'_> {
             "train_seconds": train_seconds,
             "seconds": { "features": features_seconds, "fit": learnt.fit_seconds },
             "device": self.device.name,
-        })
+            "tune": "head",
+            "kept": "head",
+            "accuracy_head": learnt.report.accuracy(),
+            "epochs": 0,
+        });
+        if let Some(tuned) = self.tuned {
+            summary["tune"] = json!(tuned.recipe.tune);
+            summary["kept"] = json!(if tuned.is_tuned { "tuned" } else { "head" });
+            summary["epochs"] = json!(tuned.epochs);
+            summary["best_epoch"] = json!(tuned.best_epoch);
+            summary["waited_for_photos"] = json!(tuned.waited);
+            summary["stopped"] = json!(tuned.stopped);
+            summary["seconds"]["tune"] = json!(tuned.seconds);
+        }
+        if self.dataset.task != Task::Classify {
+            summary["task"] = json!(self.dataset.task);
+            for (name, figure) in self.report().figures() {
+                summary[name] = figure;
+            }
+        }
+        summary
     }
 
     /// The recipe as it travels in the model file and in `recipe.toml`.
@@ -133,6 +224,12 @@ impl Record<'_> {
         if model.card.small_stem {
             card.insert("small_stem".into(), json!(true));
         }
+        if self.dataset.task != Task::Classify {
+            card.insert("task".into(), json!(self.dataset.task));
+        }
+        if let Some(column) = &args.labels.group_column {
+            card.insert("group_column".into(), json!(column));
+        }
         card.insert("seed".into(), json!(args.seed()));
         card.insert("views".into(), json!(args.views));
         match args.folds {
@@ -145,11 +242,13 @@ impl Record<'_> {
             }
         };
         let mut head = serde_json::to_value(&self.learnt.recipe)?;
-        // TOML has no null: what was left to the program is simply not there.
-        if let Value::Object(fields) = &mut head {
-            fields.retain(|_, value| !value.is_null());
-        }
+        leave_out_nulls(&mut head);
         card.insert("head".into(), head);
+        if let Some(tuned) = self.tuned {
+            let mut tuning = serde_json::to_value(&tuned.recipe)?;
+            leave_out_nulls(&mut tuning);
+            card.insert("tuning".into(), tuning);
+        }
         Ok(card)
     }
 
@@ -161,6 +260,14 @@ impl Record<'_> {
         let hash = self.dataset.data_hash().to_string();
         provenance.insert("data_sha256".into(), json!(hash));
         provenance
+    }
+}
+
+/// TOML has no null: what was left to the program is simply not there.
+fn leave_out_nulls(value: &mut Value) {
+    if let Value::Object(fields) = value {
+        fields.retain(|_, value| !value.is_null());
+        fields.values_mut().for_each(leave_out_nulls);
     }
 }
 

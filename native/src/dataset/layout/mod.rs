@@ -9,6 +9,7 @@ mod reader;
 mod remark;
 
 pub use found::{ClassFolder, Known, Layout, Unlabelled, class_names, nfc, relative};
+pub(super) use parts::{Part, part_of};
 pub use reader::Reader;
 pub use remark::Remark;
 

@@ -1,0 +1,4 @@
+//! What commands do with networks that put several labels on photos, or estimate values of them.
+
+pub mod evaluate;
+pub mod predict;

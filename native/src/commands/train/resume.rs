@@ -1,0 +1,72 @@
+//! Going on with a run that was stopped: by the command that began it.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::FromArgMatches as _;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::{self, Cli, Command, TrainArgs};
+use crate::runs::{COMMAND, RunError};
+
+/// The command that began a run.
+#[derive(Serialize, Deserialize)]
+struct Began {
+    /// Where it was given.
+    folder: PathBuf,
+    /// What was given, the program's name first.
+    arguments: Vec<Word>,
+}
+
+/// A word of a command: text, but for the rare one that is none.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum Word {
+    Text(String),
+    Other(OsString),
+}
+
+impl From<OsString> for Word {
+    fn from(word: OsString) -> Self {
+        word.into_string().map_or_else(Self::Other, Self::Text)
+    }
+}
+
+impl From<Word> for OsString {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Text(text) => text.into(),
+            Word::Other(word) => word,
+        }
+    }
+}
+
+/// The command that this process was given, as it is kept in the run's folder.
+pub fn command() -> anyhow::Result<String> {
+    let began = Began {
+        folder: std::env::current_dir().context("cannot tell the current folder")?,
+        arguments: std::env::args_os().map(Word::from).collect(),
+    };
+    Ok(serde_json::to_string_pretty(&began)?)
+}
+
+/// The arguments that a run began with, to go on with it. From now on this process is in the folder where that was,
+/// so that what was said of files means the same.
+pub fn arguments(run: &Path) -> anyhow::Result<TrainArgs> {
+    let no_run = || RunError::NoRun(run.to_owned());
+    let run = run.canonicalize().map_err(|_| no_run())?;
+    let text = std::fs::read_to_string(run.join(COMMAND)).map_err(|_| no_run())?;
+    let began: Began = serde_json::from_str(&text)
+        .with_context(|| format!("{} is damaged", run.join(COMMAND).display()))?;
+    std::env::set_current_dir(&began.folder)
+        .with_context(|| format!("cannot go to {}", began.folder.display()))?;
+    let matches = cli::command().try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
+    match Cli::from_arg_matches(&matches)?.command {
+        Command::Train(mut args) => {
+            args.tuning.resume = Some(run);
+            Ok(args)
+        }
+        _ => Err(no_run().into()),
+    }
+}

@@ -1,0 +1,105 @@
+//! Where a tuning stands, in its run folder: written whole or not at all, and taken up only by the same training.
+
+use std::time::{Duration, Instant};
+
+use rekindle_core::tune::{Stepwise, Trainer, TrainerState};
+use serde_json::Value;
+
+use crate::runs::{CHECKPOINT, Run};
+use crate::ui::{ExitCode, Failure};
+
+/// Writes checkpoints of a training every so often.
+pub struct Checkpoints<'a> {
+    /// What the training is of: a checkpoint of another one is not taken up.
+    identity: &'a Value,
+    every: Duration,
+    last: Instant,
+}
+
+/// Seconds between two checkpoints where nobody says otherwise.
+pub const USUAL_SECONDS: f64 = 60.0;
+
+impl<'a> Checkpoints<'a> {
+    pub fn new(identity: &'a Value, seconds: Option<f64>) -> Self {
+        Self {
+            identity,
+            every: Duration::from_secs_f64(seconds.unwrap_or(USUAL_SECONDS)),
+            last: Instant::now(),
+        }
+    }
+
+    /// Writes one if it is time.
+    pub fn perhaps(&mut self, trainer: &mut Trainer<Stepwise>, run: &Run) -> anyhow::Result<()> {
+        match self.last.elapsed() >= self.every {
+            true => self.write(trainer, run),
+            false => Ok(()),
+        }
+    }
+
+    /// Writes one.
+    pub fn write(&mut self, trainer: &mut Trainer<Stepwise>, run: &Run) -> anyhow::Result<()> {
+        let state = pollster::block_on(trainer.state())?;
+        let note = serde_json::json!({
+            "identity": self.identity,
+            "metrics": run.metrics_length(),
+        });
+        run.write(CHECKPOINT, &state.to_bytes(note)?)?;
+        self.last = Instant::now();
+        Ok(())
+    }
+
+    /// Takes up the run's checkpoint, if it has one. Metrics that came after it are taken back.
+    pub fn take_up(
+        &self,
+        trainer: &mut Trainer<Stepwise>,
+        run: &mut Run,
+    ) -> anyhow::Result<bool> {
+        let Some(bytes) = run.read(CHECKPOINT)? else {
+            run.cut_metrics(0)?;
+            return Ok(false);
+        };
+        let (state, note) = TrainerState::from_bytes(&bytes)?;
+        let differs = differences(&note["identity"], self.identity);
+        if !differs.is_empty() {
+            let message = format!(
+                "this run cannot go on: {} changed since it was stopped",
+                differs.join(", ")
+            );
+            let failure = Failure::new(ExitCode::Data, message)
+                .with_help("put back what changed, or begin a new run");
+            return Err(failure.into());
+        }
+        trainer.restore(state)?;
+        run.cut_metrics(note["metrics"].as_u64().unwrap_or(0))?;
+        Ok(true)
+    }
+}
+
+/// The names of what differs between two objects.
+fn differences(one: &Value, other: &Value) -> Vec<String> {
+    let names = |value: &Value| -> Vec<String> {
+        let fields = value.as_object();
+        fields.map_or_else(Vec::new, |fields| fields.keys().cloned().collect())
+    };
+    let mut all = names(one);
+    all.extend(names(other));
+    all.sort();
+    all.dedup();
+    all.retain(|name| one.get(name) != other.get(name));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_differs_is_named() {
+        let one = json!({"photos": "a", "classes": ["x", "y"], "recipe": {"lr": 1}});
+        assert!(differences(&one, &one).is_empty());
+        let other = json!({"photos": "a", "classes": ["y", "x"], "device": "cpu", "recipe": {"lr": 2}});
+        assert_eq!(differences(&one, &other), ["classes", "device", "recipe"]);
+    }
+}

@@ -1,0 +1,224 @@
+//! Where a tuning's batches come from: photos decoded and changed at random ahead of it, or values at a cut that were
+//! computed once.
+
+use std::path::PathBuf;
+
+use rekindle_core::image::RgbImage;
+use rekindle_core::model::Model;
+use rekindle_core::network::Batch;
+use rekindle_core::preprocess::{AugmentRecipe, Preset};
+use rekindle_core::random::hash;
+use rekindle_core::tune::{Given, Shown};
+
+use crate::activations::{Activations, Encoding, Rows, Store, Views};
+use crate::context::Context;
+use crate::hash::FileHash;
+use crate::photos::{DecodeOptions, LoadOptions, Loader, load};
+use crate::memory;
+
+/// The photos of a tuning: those that train come first, then those held back.
+pub struct Photos {
+    pub paths: Vec<PathBuf>,
+    pub contents: Vec<FileHash>,
+    /// How many train.
+    pub trained: usize,
+}
+
+/// How photos are shown to a network.
+#[derive(Clone, Copy)]
+pub struct Showing<'a> {
+    pub photos: &'a Photos,
+    pub preset: Preset,
+    pub augment: &'a AugmentRecipe,
+    pub seed: u64,
+}
+
+impl Showing<'_> {
+    /// A photo as it is shown the so many'th time.
+    fn crop(&self, photo: usize, number: u64, image: &RgbImage) -> RgbImage {
+        let size = [image.width(), image.height()];
+        let key = self.photos.contents[photo].key();
+        let drawn = self
+            .augment
+            .draw(&self.preset, size, self.seed, key, number);
+        self.preset.drawn_pixels(image, &drawn)
+    }
+
+    /// Whether every showing of a photo is the same.
+    fn is_plain(&self) -> bool {
+        *self.augment == AugmentRecipe::default()
+    }
+
+    /// Photos decoded ahead while `body` takes them: those of some steps, in order, each as its epoch shows it.
+    pub fn load<R>(
+        &self,
+        shown: impl Iterator<Item = Shown> + Send,
+        context: &Context,
+        body: impl FnOnce(&mut Loader<'_, RgbImage>) -> R,
+    ) -> R {
+        let showings = shown.map(|shown| (shown.example, shown.epoch));
+        let prepare = |(photo, number): (usize, u64), image: &RgbImage| match photo < self.photos.trained {
+            true => self.crop(photo, number, image),
+            false => self.preset.crop_pixels(image),
+        };
+        let options = LoadOptions {
+            decode: DecodeOptions {
+                limits: context.limits,
+                ..DecodeOptions::default()
+            },
+            // Small photos are decoded once.
+            keep: memory::free_bytes().unwrap_or(0) / 8,
+        };
+        let paths = &self.photos.paths;
+        load(paths, showings, &options, &context.interrupt, prepare, body)
+    }
+}
+
+/// The next photos of a loader, as the network takes them.
+pub fn next(
+    loader: &mut Loader<'_, RgbImage>,
+    count: usize,
+    photos: &Photos,
+) -> anyhow::Result<Vec<RgbImage>> {
+    let mut crops = Vec::with_capacity(count);
+    for _ in 0..count {
+        match loader.next()? {
+            Some((_, Ok(crop))) => crops.push(crop),
+            Some(((photo, _), Err(error))) => {
+                let path = photos.paths[photo].display();
+                return Err(anyhow::Error::new(error)
+                    .context(format!("{path} could be read before, and now it cannot")));
+            }
+            None => break,
+        }
+    }
+    Ok(crops)
+}
+
+/// The views of photos of which values are kept: `count` random ones of each that trains, the plain one of each held
+/// back.
+pub struct Kept<'a> {
+    showing: Showing<'a>,
+    /// What each view follows from, but for the photo.
+    keys: Vec<u64>,
+}
+
+impl<'a> Kept<'a> {
+    pub fn new(showing: Showing<'a>, count: usize) -> Self {
+        let text = serde_json::to_string(showing.augment).unwrap_or_default();
+        let key = |view: usize| hash(&format!("{text} seed {} view {view}", showing.seed));
+        // Where nothing is drawn there is one view.
+        let count = if showing.is_plain() { 1 } else { count };
+        Self {
+            showing,
+            keys: (0..count).map(key).collect(),
+        }
+    }
+
+    /// The same with no more views than there is room for; what finds none even so is computed anew each time.
+    pub fn within(
+        mut self,
+        model: &Model,
+        value: usize,
+        store: &Store,
+        context: &Context,
+    ) -> anyhow::Result<Self> {
+        let plan = *Activations::open(self.rows(model, value), Encoding::Half, store, context)?.plan();
+        let fewer = plan.reduced().views as usize;
+        if fewer < self.keys.len() {
+            context.console.note(&format!("values to keep: {plan}"));
+            self.keys.truncate(fewer.max(1));
+        }
+        Ok(self)
+    }
+
+    fn rows<'r>(&'r self, model: &'r Model, value: usize) -> Rows<'r> {
+        let photos = self.showing.photos;
+        Rows {
+            model,
+            value,
+            paths: &photos.paths,
+            contents: &photos.contents,
+            views: self,
+        }
+    }
+}
+
+/// The key of the view that shows a photo as at prediction.
+const PLAIN: u64 = 0;
+
+impl Views for Kept<'_> {
+    fn keys(&self, photo: usize) -> Vec<u64> {
+        match photo < self.showing.photos.trained && !self.showing.is_plain() {
+            true => self.keys.clone(),
+            false => vec![PLAIN],
+        }
+    }
+
+    fn crops(&self, photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<RgbImage> {
+        let is_plain = photo >= self.showing.photos.trained || self.showing.is_plain();
+        let crop = |&view: &usize| match is_plain {
+            true => self.showing.preset.crop_pixels(image),
+            false => self.showing.crop(photo, view as u64, image),
+        };
+        wanted.iter().map(crop).collect()
+    }
+}
+
+/// Values at a cut, of all photos.
+pub struct AtCut<'a> {
+    activations: Activations<'a>,
+    model: &'a Model,
+    value: usize,
+    views: &'a Kept<'a>,
+}
+
+impl<'a> AtCut<'a> {
+    /// Computes and keeps what is not there yet.
+    pub fn open(
+        model: &'a Model,
+        value: usize,
+        views: &'a Kept<'a>,
+        store: &Store,
+        context: &'a Context,
+    ) -> anyhow::Result<Self> {
+        let photos = views.showing.photos;
+        let rows = views.rows(model, value);
+        let mut activations = Activations::open(rows, Encoding::Half, store, context)?;
+        context
+            .console
+            .note(&format!("values to keep: {}", activations.plan()));
+        let filled = activations.fill("values", 0)?;
+        if let Some((photo, error)) = filled.unreadable.into_iter().next() {
+            let path = photos.paths[photo].display();
+            return Err(anyhow::Error::new(error)
+                .context(format!("{path} could be read before, and now it cannot")));
+        }
+        Ok(Self {
+            activations,
+            model,
+            value,
+            views,
+        })
+    }
+
+    /// The values of photos in their views, as the network takes them.
+    pub fn given(&mut self, shown: &[Shown]) -> anyhow::Result<Given> {
+        let view = |photo: usize, epoch: u64| match photo < self.views.showing.photos.trained {
+            true => epoch as usize % self.views.keys.len(),
+            false => 0,
+        };
+        let wanted: Vec<_> = shown
+            .iter()
+            .map(|shown| (shown.example, view(shown.example, shown.epoch)))
+            .collect();
+        let values = self.activations.rows(&wanted)?;
+        let shape = self.model.graph().shape_of(self.value);
+        let batch = Batch::of_rows(values, shape, self.model.device());
+        Ok(Given {
+            value: self.value,
+            batch,
+        })
+    }
+}
+

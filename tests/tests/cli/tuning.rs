@@ -1,0 +1,250 @@
+//! Fine-tuning end to end: every way to tune, runs that are killed and go on, and what is refused.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::{Shell, stderr, text};
+
+/// A training of two classes by the smallest network, at a size that takes seconds.
+const SMALL: [&str; 8] = [
+    "--model",
+    "squeezenet1_1",
+    "--input",
+    "64",
+    "--device",
+    "cpu",
+    "--batch",
+    "8",
+];
+
+fn train<'a>(data: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["train", text(data)];
+    arguments.extend(SMALL);
+    arguments.extend(more);
+    arguments
+}
+
+fn metrics(shell: &Shell, run: &str) -> Vec<Value> {
+    let text = fs::read_to_string(shell.path("runs").join(run).join("metrics.jsonl")).unwrap();
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn every_way_to_tune_leaves_a_model_that_is_not_worse_than_the_head_alone() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 10);
+    for how in ["last", "last:1", "full", "gradual"] {
+        let name = how.replace(':', "-");
+        let arguments = train(&data, &["--tune", how, "--epochs", "2", "--name", &name, "--json"]);
+        let summary = shell.json(&arguments).pop().unwrap();
+        let number = |key: &str| summary[key].as_f64().unwrap();
+        assert!(number("accuracy") >= number("accuracy_head"), "{how}: {summary}");
+        assert_eq!(summary["tune"], how);
+        assert!(number("epochs") >= 2.0, "{how}: {summary}");
+        assert!(["head", "tuned"].contains(&summary["kept"].as_str().unwrap()));
+        let epochs = metrics(&shell, &name);
+        let epochs = epochs.iter().filter(|line| line.get("epoch").is_some());
+        assert_eq!(epochs.count() as f64, number("epochs"), "{how}");
+        let run = shell.path("runs").join(&name);
+        assert!(!run.join("checkpoint.safetensors").exists(), "{how}");
+        // What was tuned answers, and its recipe repeats it to the byte.
+        let model = run.join("model.safetensors");
+        let photos = data.join("fish");
+        assert!(shell.run(&["predict", text(&model), text(&photos)]).status.success());
+    }
+    let recipe = shell.path("runs/full/recipe.toml");
+    let repeated = ["--tune", "full", "--recipe", text(&recipe), "--name", "again"];
+    assert!(shell.run(&train(&data, &repeated)).status.success());
+    let bytes = |run: &str| fs::read(shell.path("runs").join(run).join("model.safetensors")).unwrap();
+    assert!(bytes("full") == bytes("again"));
+}
+
+#[test]
+fn a_network_learns_from_nothing() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 12);
+    let more = ["--tune", "scratch", "--epochs", "3", "--keep", "last", "--json"];
+    let summary = shell.json(&train(&data, &more)).pop().unwrap();
+    assert_eq!(summary["kept"], "tuned");
+    let losses: Vec<f64> = metrics(&shell, summary["run"].as_str().unwrap().trim_start_matches("runs/"))
+        .iter()
+        .filter(|line| line.get("epoch").is_some())
+        .map(|line| line["loss"].as_f64().unwrap())
+        .collect();
+    assert_eq!(losses.len(), 3);
+    assert!(losses[0] > 0.3 && losses.iter().all(|loss| loss.is_finite()), "{losses:?}");
+}
+
+#[test]
+fn a_training_that_is_killed_goes_on_to_the_same_bytes() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 10);
+    let options = [
+        "--tune",
+        "gradual",
+        "--epochs",
+        "3",
+        "--ema",
+        "0.9",
+        "--accumulate",
+        "2",
+        "--keep",
+        "tuned",
+        "--checkpoint-every",
+        "0",
+        "--name",
+    ];
+    let whole = [&options[..], &["whole"]].concat();
+    let begun = Instant::now();
+    assert!(shell.run(&train(&data, &whole)).status.success());
+    let whole_time = begun.elapsed();
+    let bytes = |run: &str, file: &str| fs::read(shell.path("runs").join(run).join(file)).unwrap();
+
+    let killed = [&options[..], &["killed"]].concat();
+    let mut arguments = train(&data, &killed);
+    let run = shell.path("runs/killed");
+    let mut kills = 0;
+    // Later and later, so that it comes to its end even where a machine is slow.
+    for share in 1.. {
+        let mut child = shell
+            .command(&arguments)
+            .stderr(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let limit = whole_time * share / 6;
+        let begun = Instant::now();
+        let ended = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if begun.elapsed() > limit => break None,
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        match ended {
+            Some(status) => {
+                assert!(status.success());
+                break;
+            }
+            None => {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                kills += 1;
+            }
+        }
+        if run.join("command.json").exists() {
+            arguments = vec!["train", "--resume", "runs/killed"];
+        }
+    }
+    println!("killed {kills} times");
+    assert!(kills > 0);
+    for file in ["model.safetensors", "metrics.jsonl"] {
+        assert!(bytes("whole", file) == bytes("killed", file), "{file}");
+    }
+    let finished = ["train", "--resume", "runs/killed"];
+    shell.fails(&finished, 2, &["this run is finished"]);
+}
+
+#[test]
+fn a_run_goes_on_with_what_it_began_with_or_not_at_all() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    let options = ["--tune", "full", "--epochs", "50", "--name", "stopped", "--checkpoint-every", "0"];
+    let mut child = shell
+        .command(&train(&data, &options))
+        .stderr(Stdio::null())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let checkpoint = shell.path("runs/stopped/checkpoint.safetensors");
+    while !checkpoint.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let resume = ["train", "--resume", "runs/stopped"];
+    shell.fails(&resume, 5, &["another process is using this run"]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+
+    let with_options = [&resume[..], &["--epochs", "3"]].concat();
+    shell.fails(&with_options, 2, &["--epochs", "the options it began with"]);
+    let with_folder = [&resume[..], &["data"]].concat();
+    shell.fails(&with_folder, 2, &["--resume"]);
+    shell.fails(&["train", "--resume", "data"], 2, &["no run that can go on"]);
+    fs::remove_file(fs::read_dir(data.join("fish")).unwrap().next().unwrap().unwrap().path()).unwrap();
+    shell.fails(&resume, 3, &["cannot go on", "photos"]);
+    assert!(checkpoint.exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn an_interrupt_keeps_what_was_done_and_says_how_to_go_on() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    let options = ["--tune", "full", "--epochs", "50", "--name", "stopped"];
+    let child = shell
+        .command(&train(&data, &options))
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let checkpoint = shell.path("runs/stopped/checkpoint.safetensors");
+    while !checkpoint.exists() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let interrupt = std::process::Command::new("kill")
+        .args(["-INT", &child.id().to_string()])
+        .status();
+    assert!(interrupt.unwrap().success());
+    let output = child.wait_with_output().unwrap();
+    let said = stderr(&output);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert!(said.contains("train --resume runs/stopped"), "{said}");
+    assert!(checkpoint.exists());
+}
+
+#[test]
+fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 6);
+    let cases: [(&[&str], &[&str]); 11] = [
+        (&["--tune", "most"], &["head, last, last:N"]),
+        (&["--tune", "last:0"], &["last:N"]),
+        (&["--tune", "full", "--lr", "-1"], &["--lr"]),
+        (&["--tune", "full", "--ema", "1"], &["ema", "below 1"]),
+        (&["--tune", "full", "--freeze", "layer9"], &["layer9"]),
+        (&["--tune", "full", "--freeze", "all"], &["nothing trains"]),
+        (&["--tune", "full", "--lr-of", "layer9=1"], &["layer9"]),
+        (&["--tune", "last:99"], &["99"]),
+        (&["--tune", "last", "--mixup", "0.2"], &["--mixup", "--tune full"]),
+        (&["--tune", "full", "--warmup", "0.1"], &["--warmup", "one-cycle"]),
+        (&["--tune", "scratch", "--weights", "random"], &["--weights"]),
+    ];
+    for (options, words) in cases {
+        shell.fails(&train(&data, options), 2, words);
+        assert!(!shell.path("runs").exists() || fs::read_dir(shell.path("runs")).unwrap().next().is_none(), "{options:?}");
+    }
+    let without = ["train", text(&data), "--optimizer", "adam"];
+    shell.fails(&without, 2, &["--optimizer", "--tune"]);
+    fs::write(shell.path("r.toml"), "learning_rate = 1").unwrap();
+    let recipe = ["--tune", "full", "--recipe", "r.toml"];
+    shell.fails(&train(&data, &recipe), 2, &["r.toml", "learning_rate"]);
+}
+
+#[test]
+fn a_loss_that_is_no_number_leaves_the_last_good_network() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    let options = ["--tune", "full", "--epochs", "3", "--lr", "1e5", "--optimizer", "sgd", "--json"];
+    let output = shell.run(&train(&data, &options));
+    assert!(output.status.success(), "{}", stderr(&output));
+    assert!(stderr(&output).contains("a lower --lr"), "{}", stderr(&output));
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["kept"], "head");
+    assert!(summary["stopped"].as_str().unwrap().contains("the loss became"));
+}
