@@ -3,12 +3,12 @@
 mod cache;
 mod labels;
 mod lr_find;
+mod shared;
 mod tune;
+mod values;
 
 use std::ffi::OsStr;
-use std::fmt::Display;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -23,7 +23,9 @@ use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
 pub use cache::CacheArgs;
 pub use lr_find::LrFindArgs;
+pub use shared::{GreyChoice, PhotoArgs, PictureArgs, WeightArgs};
 pub use tune::{ScheduleChoice, TuneArgs};
+use values::{MANY, MOST_IMAGES, count, number};
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
 #[derive(Debug, Parser)]
@@ -130,74 +132,6 @@ impl Command {
         };
         Limits::with_max_pixels(photos.max_pixels)
     }
-}
-
-/// Which pretrained weights to start from.
-#[derive(Debug, Clone, Args)]
-pub struct WeightArgs {
-    /// Weights for the network: a name such as IMAGENET1K_V2, a .pth or .safetensors file, or
-    /// `random` for none. FILE#KEY takes one of several dictionaries in a file, such as
-    /// `checkpoint.pth#state_dict_ema`. The network's default weights when not given.
-    #[arg(long, value_name = "WEIGHTS")]
-    pub weights: Option<String>,
-}
-
-/// Which photos are read.
-#[derive(Debug, Clone, Copy, Default, Args)]
-pub struct PhotoArgs {
-    /// Most pixels that a photo may have, as 400000000 or 400M, however much memory that takes. When not
-    /// given, memory is the limit: 2 GiB to decode a photo, enough for a phone's 200 megapixels.
-    #[arg(long, value_name = "N", value_parser = parse_pixels)]
-    pub max_pixels: Option<u64>,
-}
-
-/// `400000000`, or `400M` for as many million.
-fn parse_pixels(text: &str) -> Result<u64, String> {
-    let (digits, unit) = match text.strip_suffix(['M', 'm']) {
-        Some(digits) => (digits, 1_000_000),
-        None => (text, 1),
-    };
-    let pixels = digits.parse::<u64>().ok().and_then(|n| n.checked_mul(unit));
-    match pixels {
-        None | Some(0) => {
-            Err("it must be a number of pixels above 0, as 400000000 or 400M".to_owned())
-        }
-        Some(pixels) => Ok(pixels),
-    }
-}
-
-/// What a network is given, where that is not what it was trained on.
-#[derive(Debug, Clone, Default, Args)]
-pub struct PictureArgs {
-    /// Side of the square the network sees, in pixels; what its weights were trained on when not
-    /// given. Transformers' positions are resampled.
-    #[arg(long, value_name = "SIDE", value_parser = parse_side)]
-    pub input: Option<u32>,
-    /// Take the photos in grey, and how: repeat (three times over), mean or luminance (the first
-    /// convolution's kernels become one), adapter (a convolution in front makes three of one).
-    #[arg(long, value_enum, value_name = "WAY")]
-    pub grey: Option<GreyChoice>,
-    /// Leave out the hidden layers between the features and the classifier (AlexNet, VGG, MobileNetV3,
-    /// MaxViT).
-    #[arg(long)]
-    pub bare: bool,
-    /// Keep the resolution at the network's beginning, for pictures of some 32 pixels (He et al.'s
-    /// CIFAR layout); networks whose first kernel is larger than 3×3 then start untrained.
-    #[arg(long)]
-    pub small_stem: bool,
-}
-
-/// The ways to take grey pictures.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum GreyChoice {
-    /// Three times over.
-    Repeat,
-    /// The mean of the first convolution's kernels.
-    Mean,
-    /// Their sum, weighed as the eye weighs colours.
-    Luminance,
-    /// A 1×1 convolution from one channel to three in front of the network.
-    Adapter,
 }
 
 /// Augmented views of a photo, at most: the crops of one photo are in memory together.
@@ -480,40 +414,8 @@ pub struct CompareArgs {
     pub runs: usize,
 }
 
-/// Most things of a kind that are counted one after the other: what takes years is a slip of the finger.
-const MANY: usize = 1_000_000;
-
 /// Most classes that a head is looked at with.
 const MOST_CLASSES: usize = 65_536;
-
-/// Most images that go through a network together: no memory holds the maps of more.
-const MOST_IMAGES: usize = 8192;
-
-/// A count within bounds: nothing is not worth asking for, and for too much memory would be asked which no machine
-/// has.
-fn count<N: FromStr + PartialOrd + Display + Copy>(
-    least: N,
-    most: N,
-) -> impl Fn(&str) -> Result<N, String> + Clone {
-    move |text: &str| match text.parse() {
-        Ok(count) if (least..=most).contains(&count) => Ok(count),
-        _ => Err(format!("it must be a whole number from {least} to {most}")),
-    }
-}
-
-/// A number, whatever its bounds: whoever uses it says them.
-fn number(such_as: &'static str) -> impl Fn(&str) -> Result<f64, String> + Clone {
-    move |text: &str| {
-        let number = text.parse();
-        number.map_err(|_| format!("it must be a number, such as {such_as}"))
-    }
-}
-
-/// A side in pixels, whatever the network can take.
-fn parse_side(text: &str) -> Result<u32, String> {
-    let side = text.parse();
-    side.map_err(|_| "it must be a whole number of pixels, such as 224".to_owned())
-}
 
 /// `32`, or `32x48` for 32 rows of 48 pixels.
 fn parse_size(text: &str) -> Result<[usize; 2], String> {

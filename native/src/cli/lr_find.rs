@@ -7,7 +7,9 @@ use clap::builder::PossibleValuesParser;
 use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::tune::{RateRange, Tune};
 
-use super::{CacheArgs, MANY, MOST_IMAGES, PhotoArgs, PictureArgs, WeightArgs, count};
+use super::cache::CacheArgs;
+use super::shared::{PhotoArgs, PictureArgs, WeightArgs};
+use super::values::{MANY, MOST_IMAGES, count};
 use crate::runs::RUNS_FOLDER;
 
 /// Arguments of `lr-find`.

@@ -8,7 +8,7 @@ use rekindle_core::tune::{
     Average, Better, Keep, NormMode, Optimizer, Recipe, Sampler, Schedule, Tune, Warmup,
 };
 
-use super::number;
+use super::values::{MANY, count, number};
 
 /// How more than the head is tuned.
 #[derive(Debug, Clone, Args)]
@@ -43,7 +43,7 @@ pub struct TuneArgs {
     #[arg(long, value_name = "NORM", value_parser = number("1"))]
     pub clip: Option<f64>,
     /// In how many parts the photos of a step go through the network, to save memory.
-    #[arg(long, value_name = "PARTS", value_parser = super::count(1, super::MANY))]
+    #[arg(long, value_name = "PARTS", value_parser = count(1, MANY))]
     pub accumulate: Option<usize>,
     /// The share of certainty that is spread over all classes.
     #[arg(long, value_name = "SHARE", value_parser = number("0.1"))]
@@ -74,7 +74,7 @@ pub struct TuneArgs {
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(AugmentRecipe::NAMES))]
     pub augment: Option<String>,
     /// End a phase after so many epochs without a better one.
-    #[arg(long, value_name = "EPOCHS", value_parser = super::count(1, super::MANY))]
+    #[arg(long, value_name = "EPOCHS", value_parser = count(1, MANY))]
     pub patience: Option<usize>,
     /// Which network is left: best (of the head alone and all epochs), tuned (the best epoch, even if the head alone
     /// was better), or last.

@@ -1,29 +1,28 @@
 //! `rekindle lr-find`: which learning rate a tuning may have, by trying them.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
 
-use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::network::Network;
 use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::tune::{
-    Aims, Ended, Finder, Given, Labels, Phase, Plan, RateCurve, RateRange, Recipe, Stepwise,
+    Aims, Ended, Finder, Given, Labels, Phase, Plan, RateCurve, RateRange, Recipe, Shown, Stepwise,
     Suggestion, Tune,
 };
 use serde_json::json;
 
 use super::learn::{Learnt, learn};
 use super::material::Material;
+use super::tune::source::{self, AtCut, Kept, Photos, Showing};
 use super::{check, extract, introduce, set_unused_aside};
+use crate::activations::Store;
 use crate::cli::{LrFindArgs, TrainArgs};
 use crate::context::Context;
 use crate::curves::{self, Curve, Mark};
 use crate::dataset::{self, Dataset, ScanOptions, scan};
-use crate::photos::{DecodeOptions, LoadOptions, Loader, load};
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, print_warning, table};
-use crate::{groups, memory, models};
+use crate::{groups, models};
 
 /// The curve for people.
 const DRAWING: &str = "lr.svg";
@@ -169,18 +168,15 @@ impl Work<'_> {
         let (kind, head) = (fitted.kind, fitted.head.clone());
         let base = self.model.with_head(kind, head, dataset.classes.clone());
         let plan = Plan::new(&self.plan.recipe, base.graph())?;
-        let rows = &learnt.split.train;
-        let paths: Vec<PathBuf> = rows
-            .iter()
-            .map(|&row| dataset.items[row].path.clone())
-            .collect();
-        let keys: Vec<u64> = rows
-            .iter()
-            .map(|&row| dataset.items[row].hash.key())
-            .collect();
-        let labels = rows.iter().map(|&row| dataset.items[row].class).collect();
+        let rows = learnt.split.train.iter();
+        let items = || rows.clone().map(|&row| &dataset.items[row]);
+        let photos = Photos {
+            paths: items().map(|item| item.path.clone()).collect(),
+            contents: items().map(|item| item.hash).collect(),
+            trained: rows.len(),
+        };
         let aims = Aims {
-            labels: Labels::Classes(labels),
+            labels: Labels::Classes(items().map(|item| item.class).collect()),
             answers: dataset.classes.len(),
             weights: vec![1.0; dataset.classes.len()],
             smoothing: plan.recipe.label_smoothing,
@@ -194,54 +190,65 @@ impl Work<'_> {
         let seed = self.training.seed();
         let last = plan.phases.len() - 1;
         let begun = Finder::begin(&mut engine, &plan, last, aims, seed, range);
-        let mut finder = pollster::block_on(begun)?;
+        let finder = pollster::block_on(begun)?;
 
-        let ahead: Vec<_> = finder.ahead().flatten().flatten().collect();
-        let showings = ahead.iter().map(|shown| (shown.example, shown.epoch));
-        let preset = base.card.preset;
-        let augment = &plan.recipe.augment;
-        let prepare = |(photo, number): (usize, u64), image: &RgbImage| {
-            let size = [image.width(), image.height()];
-            let drawn = augment.draw(&preset, size, seed, keys[photo], number);
-            preset.drawn_pixels(image, &drawn)
+        let showing = Showing {
+            photos: &photos,
+            preset: base.card.preset,
+            augment: &plan.recipe.augment,
+            seed,
         };
-        let options = LoadOptions {
-            decode: DecodeOptions {
-                limits: context.limits,
-                ..DecodeOptions::default()
-            },
-            keep: memory::free_bytes().unwrap_or(0) / 8,
-        };
-        load(
-            &paths,
-            showings,
-            &options,
-            &context.interrupt,
-            prepare,
-            |loader| {
-                let steps = args.steps as u64;
-                let mut progress = context.console.start("rates", Unit::Items, Some(steps));
-                while let Some(step) = finder.wanted() {
-                    let (mut inputs, mut size) = (Vec::with_capacity(step.len()), None);
+        let ahead: Vec<Shown> = finder.ahead().flatten().flatten().collect();
+        match plan.phases[last].cut {
+            0 => showing.load(ahead.into_iter(), context, |loader| {
+                self.steps(finder, |step| {
+                    let (mut given, mut size) = (Vec::with_capacity(step.len()), None);
                     for batch in step {
-                        let crops = crops(loader, batch.len(), &paths)?;
+                        let crops = source::next(loader, batch.len(), &photos)?;
                         let first = crops.first();
                         size = first.map(|crop| [crop.height() as usize, crop.width() as usize]);
-                        inputs.push(Given::images(base.batch(&crops)));
+                        given.push(Given::images(base.batch(&crops)));
                     }
-                    pollster::block_on(finder.step(inputs, size))?;
-                    context.interrupt.check()?;
-                    progress.set(finder.taken() as u64, Some(steps));
-                    let curve = finder.curve();
-                    if let (Some(rate), Some(loss)) = (curve.rates.last(), curve.smoothed.last()) {
-                        progress.message(&format!("rate {rate:.1e}, loss {loss:.4}"));
-                    }
-                }
-                let curve = pollster::block_on(finder.finish())?;
-                progress.finish(&format!("rates: {}", ended(&curve)));
-                Ok(curve)
-            },
-        )
+                    Ok((given, size))
+                })
+            }),
+            // What lies before the cut is computed once for each view, by the compiled network.
+            cut => {
+                let epochs = ahead.last().map_or(1, |shown| shown.epoch as usize + 1);
+                let store = Store::chosen(args.cache.no_cache, args.cache.cache_budget);
+                let kept = Kept::new(showing, plan.recipe.views.min(epochs));
+                let kept = kept.within(&base, cut, &store, context)?;
+                let mut at_cut = AtCut::open(&base, cut, &kept, &store, context)?;
+                self.steps(finder, |step| {
+                    let given = step.iter().map(|batch| at_cut.given(batch));
+                    Ok((given.collect::<anyhow::Result<_>>()?, None))
+                })
+            }
+        }
+    }
+
+    /// All steps of the test, with what `supply` brings for each: its batches, and the height and width of images.
+    fn steps(
+        &self,
+        mut finder: Finder<'_, Stepwise>,
+        mut supply: impl FnMut(&[Vec<Shown>]) -> anyhow::Result<(Vec<Given>, Option<[usize; 2]>)>,
+    ) -> anyhow::Result<RateCurve> {
+        let context = self.context;
+        let steps = self.args.steps as u64;
+        let mut progress = context.console.start("rates", Unit::Items, Some(steps));
+        while let Some(step) = finder.wanted() {
+            let (given, size) = supply(step)?;
+            pollster::block_on(finder.step(given, size))?;
+            context.interrupt.check()?;
+            progress.set(finder.taken() as u64, Some(steps));
+            let curve = finder.curve();
+            if let (Some(rate), Some(loss)) = (curve.rates.last(), curve.smoothed.last()) {
+                progress.message(&format!("rate {rate:.1e}, loss {loss:.4}"));
+            }
+        }
+        let curve = pollster::block_on(finder.finish())?;
+        progress.finish(&format!("rates: {}", ended(&curve)));
+        Ok(curve)
     }
 
     /// Writes the curve into the run folder and prints what it suggests.
@@ -361,27 +368,6 @@ impl Work<'_> {
         }
         command
     }
-}
-
-/// The next photos of a loader, as the network takes them.
-fn crops(
-    loader: &mut Loader<'_, RgbImage>,
-    count: usize,
-    paths: &[PathBuf],
-) -> anyhow::Result<Vec<RgbImage>> {
-    let mut crops = Vec::with_capacity(count);
-    while crops.len() < count {
-        match loader.next()? {
-            Some((_, Ok(crop))) => crops.push(crop),
-            Some(((photo, _), Err(error))) => {
-                let path = paths[photo].display();
-                return Err(anyhow::Error::new(error)
-                    .context(format!("{path} could be read before, and now it cannot")));
-            }
-            None => break,
-        }
-    }
-    Ok(crops)
 }
 
 /// The smoothed loss over the rate, as far as it is looked at, and what is suggested.

@@ -1,7 +1,7 @@
 //! Tuning more of the network than its head, from the head's optimum on.
 
 mod checkpoint;
-mod source;
+pub mod source;
 
 use std::time::Instant;
 
