@@ -20,6 +20,7 @@
 
 #[cfg(feature = "burn")]
 mod binding;
+mod class_weights;
 pub mod compiled;
 pub mod device;
 #[cfg(feature = "burn")]

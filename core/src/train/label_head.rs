@@ -1,6 +1,5 @@
 //! A linear head for several labels, solved to the optimum: a logistic regression for each label by itself.
 
-use super::class_weights::ClassWeights;
 use super::features::Examples;
 use super::linear;
 use super::logistic::{
@@ -8,6 +7,7 @@ use super::logistic::{
 };
 use super::recipe::LinearRecipe;
 use super::targets::TargetRows;
+use crate::class_weights::ClassWeights;
 
 /// How far from zero the logit of a label is put that all images have, or none: what can be learnt from them says
 /// nothing else. The probability is then within `exp(-30) ≈ 1e-13` of 1 or 0.

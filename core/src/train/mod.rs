@@ -6,7 +6,6 @@
 //! `HeadTrainer` is the state machine over both: no clock, no files, every read async. Shells own
 //! loops, progress and signals.
 
-mod class_weights;
 mod error;
 mod features;
 mod fitted;
@@ -25,7 +24,7 @@ mod split;
 mod targets;
 mod validate;
 
-pub use class_weights::{ClassWeightError, ClassWeights};
+pub use crate::class_weights::{ClassWeightError, ClassWeights};
 pub use error::TrainError;
 pub use features::{Examples, FeatureCache, FeatureError};
 pub use fitted::Fitted;

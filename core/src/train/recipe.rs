@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::class_weights::ClassWeights;
+use crate::class_weights::ClassWeights;
 use crate::head::MlpConfig;
 
 /// A head and the way to train it.

@@ -9,7 +9,7 @@ mod groups;
 use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_networks::graph::{Graph, LayerId, LayerKind, LayerSpec, Op, RelativeBias};
-use rekindle_networks::parts::{ADAPTER, UnknownPart, meant};
+use rekindle_networks::parts::{UnknownPart, meant};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -200,11 +200,6 @@ fn geometric_by_stage(graph: &Graph, low: f64, high: f64) -> Vec<f64> {
         _ => low * (high / low).powf(group as f64 / head as f64),
     };
     groups.into_iter().map(rate).collect()
-}
-
-/// Whether a layer is the adapter in front of the network.
-fn is_adapter(layer: &LayerSpec) -> bool {
-    layer.name.split('.').next() == Some(ADAPTER)
 }
 
 fn decays(layer: &LayerSpec, tensor: &str) -> bool {

@@ -10,8 +10,8 @@ use super::optimizer::Optimizer;
 use super::order::Sampler;
 use super::rates::Rates;
 use super::schedule::{Schedule, Warmup};
+use crate::class_weights::ClassWeights;
 use crate::preprocess::AugmentRecipe;
-use crate::train::ClassWeights;
 
 /// How much of a network is tuned.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -261,14 +261,14 @@ impl Recipe {
     /// What is done where nobody says otherwise.
     pub fn of(tune: Tune) -> Self {
         let (epochs, lr) = match tune {
-            Tune::Head | Tune::Last(_) => (6, 2e-4),
+            Tune::Head | Tune::Last(_) => (6, 5e-4),
             Tune::Full => (5, 5e-4),
             Tune::Gradual => (6, 5e-4),
             Tune::Scratch => (30, 1e-3),
         };
         let augment = match tune {
             Tune::Scratch => AugmentRecipe::standard(),
-            _ => AugmentRecipe::light(),
+            _ => AugmentRecipe::flip(),
         };
         Self {
             tune,

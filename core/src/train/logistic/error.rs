@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::train::class_weights::ClassWeightError;
+use crate::class_weights::ClassWeightError;
 
 /// Why a regression cannot be set up or solved.
 #[derive(Clone, Debug, PartialEq, Error)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::train::class_weights::ClassWeights;
+use crate::class_weights::ClassWeights;
 
 /// What the penalty takes for the size of a feature.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

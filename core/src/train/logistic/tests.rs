@@ -4,8 +4,8 @@ use super::newton::Newton;
 use super::solver::objective;
 use super::space::Space;
 use super::*;
+use crate::class_weights::ClassWeights;
 use crate::random::Random;
-use crate::train::class_weights::ClassWeights;
 
 /// Features with unlike scales and offsets, and labels that depend on them.
 fn data(images: usize, dim: usize, classes: usize, seed: u64) -> (Vec<f32>, Vec<usize>) {

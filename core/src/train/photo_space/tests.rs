@@ -1,6 +1,6 @@
 use super::*;
+use crate::class_weights::ClassWeights;
 use crate::random::Random;
-use crate::train::class_weights::ClassWeights;
 use crate::train::linear::options;
 use crate::train::logistic::{LinearSolution, LogisticError, LogisticProblem, LogisticSolver};
 use crate::train::recipe::LinearRecipe;

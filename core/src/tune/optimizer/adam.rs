@@ -1,6 +1,7 @@
 //! Adam's step, which AdamW shares.
 
-use super::{Number, Pace, Rule, decayed};
+use super::number::Number;
+use super::rule::{Pace, Rule, decayed};
 
 /// PyTorch's defaults.
 pub(super) const fn betas() -> [f64; 2] {

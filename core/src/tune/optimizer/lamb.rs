@@ -4,7 +4,8 @@
 use burn::tensor::Tensor;
 
 use super::adam::Moments;
-use super::{Number, Pace, Rule};
+use super::number::Number;
+use super::rule::{Pace, Rule};
 
 /// timm's default.
 pub(super) const fn eps() -> f64 {

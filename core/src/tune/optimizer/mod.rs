@@ -8,16 +8,19 @@ mod adam;
 mod lamb;
 mod number;
 mod rmsprop;
+mod rule;
 mod sgd;
 mod sweep;
 
 use adam::Moments;
 use rmsprop::RmsProp;
+use rule::{Rule, Work};
 use serde::{Deserialize, Serialize};
 use sgd::Sgd;
 use sweep::Sweep;
 
 pub use number::Number;
+pub use rule::Pace;
 
 /// An optimiser and its settings. What is left out has the value that PyTorch gives it, LAMB's timm.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -92,19 +95,6 @@ pub enum Optimizer {
         #[serde(default = "adam::decoupled_decay")]
         weight_decay: f64,
     },
-}
-
-/// What a step needs to know of one parameter.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pace {
-    /// The learning rate.
-    pub rate: f64,
-    /// The weight decay: the optimiser's, or 0.
-    pub decay: f64,
-    /// The steps that the parameter has taken, this one counted.
-    pub step: u64,
-    /// The momentum, or the first of the betas, where a schedule changes it.
-    pub momentum: Option<f64>,
 }
 
 impl Optimizer {
@@ -300,17 +290,6 @@ impl Optimizer {
     }
 }
 
-/// A rule at a step: how a number moves of which so many slots are kept.
-trait Rule<const SLOTS: usize>: Sync {
-    fn step<N: Number>(&self, value: N, gradient: N, slots: &mut [N; SLOTS]) -> N;
-}
-
-/// What is done with a rule.
-trait Work {
-    type Made;
-    fn with<const SLOTS: usize>(self, rule: &impl Rule<SLOTS>) -> Self::Made;
-}
-
 /// One number or tensor.
 struct Once<'a, N> {
     value: N,
@@ -326,15 +305,6 @@ impl<N: Number> Work for Once<'_, N> {
             Some(slots) => rule.step(self.value, self.gradient, slots),
             None => unreachable!("a rule of {SLOTS} slots is given others"),
         }
-    }
-}
-
-/// A gradient with the decay in it, as all optimisers but those with a decay of their own take it.
-#[inline(always)]
-fn decayed<N: Number>(gradient: N, value: &N, decay: f64) -> N {
-    match decay {
-        0.0 => gradient,
-        decay => gradient.plus(value.clone().times(decay as f32)),
     }
 }
 

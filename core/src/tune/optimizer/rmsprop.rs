@@ -1,6 +1,7 @@
 //! RMSprop's step.
 
-use super::{Number, Pace, Rule, decayed};
+use super::number::Number;
+use super::rule::{Pace, Rule, decayed};
 
 /// PyTorch's default.
 pub(super) const fn alpha() -> f64 {

@@ -1,6 +1,7 @@
 //! Stochastic gradient descent's step.
 
-use super::{Number, Pace, Rule, decayed};
+use super::number::Number;
+use super::rule::{Pace, Rule, decayed};
 
 /// With gradient `g` and momentum `μ`: `v ← μ·v + g`, `w ← w − rate·v`; Nesterov moves by `g + μ·v` instead. Without
 /// momentum there is no slot for `v`, which is then `g`.

@@ -3,7 +3,7 @@
 use std::array;
 use std::sync::{Mutex, PoisonError};
 
-use super::{Rule, Work};
+use super::rule::{Rule, Work};
 
 /// All numbers of a parameter, their gradients and their slots.
 pub(super) struct Sweep<'a, 'b> {

@@ -6,9 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use rekindle_networks::graph::{Graph, LayerId, LayerKind, Op};
+use rekindle_networks::graph::{Graph, LayerId, LayerKind, LayerSpec, Op};
+use rekindle_networks::parts::ADAPTER;
 
-use super::is_adapter;
 use crate::tune::blocks::{holding_blocks, mixes_places};
 
 /// The group of each layer by stages: one for each that holds blocks, and the head.
@@ -255,4 +255,9 @@ fn ends_in_pool(graph: &Graph, sight: &Sight<'_>, layers: &[usize]) -> bool {
     let last = layers.iter().filter_map(|&layer| sight.first[layer]).max();
     let next = last.and_then(|last| graph.nodes().get(last + 1));
     next.is_some_and(|node| matches!(node.op, Op::AvgPool(_) | Op::MaxPool(_)))
+}
+
+/// Whether a layer is the adapter in front of the network.
+pub(super) fn is_adapter(layer: &LayerSpec) -> bool {
+    layer.name.split('.').next() == Some(ADAPTER)
 }

@@ -99,6 +99,14 @@ impl AugmentRecipe {
         }
     }
 
+    /// The recipe called `flip`.
+    pub fn flip() -> Self {
+        Self {
+            flip: 0.5,
+            ..Self::default()
+        }
+    }
+
     /// The recipe called `light`.
     pub fn light() -> Self {
         Self::cropped(RandomCrop {
@@ -125,10 +133,7 @@ impl AugmentRecipe {
         };
         Ok(match name {
             "none" => Self::default(),
-            "flip" => Self {
-                flip: 0.5,
-                ..Self::default()
-            },
+            "flip" => Self::flip(),
             "light" => Self::light(),
             "standard" => standard,
             "trivial" => with(Automatic::Trivial),
