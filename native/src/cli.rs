@@ -55,9 +55,20 @@ pub fn command() -> clap::Command {
         let is_value = argument.get_action().takes_values() && !argument.is_positional();
         argument.allow_negative_numbers(is_value)
     };
+    // `REKINDLE_EPOCHS` is what `--epochs` is, where that is not given.
+    let environment = |argument: clap::Arg| match (argument.get_long(), argument.get_action()) {
+        (Some(long), clap::ArgAction::Set | clap::ArgAction::Append)
+            if !argument.is_global_set() =>
+        {
+            let name = format!("REKINDLE_{}", long.replace('-', "_").to_uppercase());
+            argument.env(name).hide_env(true)
+        }
+        _ => argument,
+    };
     Cli::command()
         .mut_args(numbers)
         .mut_subcommands(|command| command.mut_args(numbers))
+        .mut_subcommand("train", |command| command.mut_args(environment))
 }
 
 /// Options of every command.
@@ -100,6 +111,8 @@ pub enum Command {
     Models,
     /// Show what a model is made of, layer by layer.
     Summary(SummaryArgs),
+    /// Make a run again and say what came out different.
+    Replay(ReplayArgs),
     /// Draw a model, stage by stage, as SVG.
     Diagram(DiagramArgs),
     /// Write a model as an ONNX file.
@@ -253,6 +266,13 @@ impl TrainArgs {
     pub fn seed(&self) -> u64 {
         self.seed.unwrap_or(0)
     }
+}
+
+/// Arguments of `replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArgs {
+    /// The run's folder, such as runs/NAME.
+    pub run: PathBuf,
 }
 
 /// Arguments of `predict`.

@@ -1,5 +1,7 @@
 //! What every command is given: the options of all commands, where progress goes, Ctrl-C, the device.
 
+use std::ffi::OsString;
+
 use rekindle_core::device::{self, DeviceError, OpenDevice, Preference};
 
 use crate::cli::Global;
@@ -17,6 +19,8 @@ pub struct Context {
     pub interrupt: Interrupt,
     /// Bounds on each photo.
     pub limits: Limits,
+    /// The whole command, the program's name first, with what a recipe and the environment add to it.
+    pub words: Vec<OsString>,
 }
 
 impl Context {

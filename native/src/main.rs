@@ -39,7 +39,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use anyhow::Context as _;
-use clap::FromArgMatches as _;
+use clap::{ArgMatches, FromArgMatches as _};
 
 use crate::cli::Cli;
 use crate::context::Context;
@@ -64,17 +64,33 @@ fn main() -> ExitCode {
 
 fn work() -> ExitCode {
     photos::hush_decoder_panics();
-    let parsed = cli::command().try_get_matches_from(arguments());
-    let parsed = parsed.and_then(|matches| Ok((Cli::from_arg_matches(&matches)?, matches)));
-    let (cli, matches) = match parsed {
+    let mut words: Vec<OsString> = arguments().collect();
+    let (mut cli, mut matches) = match parse(words.clone()) {
         Ok(parsed) => parsed,
         Err(error) => return usage::print_usage(error).into(),
     };
+    match commands::recipe_words(&matches) {
+        Ok(more) if more.is_empty() => {}
+        Ok(more) => {
+            words.extend(more);
+            match parse(words.clone()) {
+                Ok(parsed) => (cli, matches) = parsed,
+                Err(error) => return usage::print_usage(error).into(),
+            }
+        }
+        Err(error) => return errors::print_error(&error).into(),
+    }
+    words.extend(commands::environment_words(&matches));
     let outcome = options::check(&cli, &matches).map_err(anyhow::Error::new);
-    match outcome.and_then(|()| run(cli)) {
+    match outcome.and_then(|()| run(cli, words)) {
         Ok(code) => code.into(),
         Err(error) => errors::print_error(&error).into(),
     }
+}
+
+fn parse(words: impl IntoIterator<Item = OsString>) -> Result<(Cli, ArgMatches), clap::Error> {
+    let matches = cli::command().try_get_matches_from(words)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
 }
 
 /// The command line. `help --help` asks for no more than `help` does.
@@ -86,7 +102,7 @@ fn arguments() -> impl Iterator<Item = OsString> {
         .filter(move |argument| !(asks_for_help && (argument == "--help" || argument == "-h")))
 }
 
-fn run(cli: Cli) -> anyhow::Result<ui::ExitCode> {
+fn run(cli: Cli, words: Vec<OsString>) -> anyhow::Result<ui::ExitCode> {
     let interrupt = Interrupt::install().context("cannot listen for Ctrl-C")?;
     let console = Console::new(cli.global.quiet);
     let limits = cli.command.limits();
@@ -97,6 +113,7 @@ fn run(cli: Cli) -> anyhow::Result<ui::ExitCode> {
             console,
             interrupt,
             limits,
+            words,
         },
     )
 }

@@ -127,7 +127,7 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
             Command::Bench(args) => bench(args, option),
             Command::Doctor(args) => doctor(args, cli.global.device, option),
             Command::Serve(_) => listed(option, &["port"]),
-            Command::Models | Command::Completions { .. } => None,
+            Command::Models | Command::Replay(_) | Command::Completions { .. } => None,
         },
     }
 }
@@ -151,6 +151,7 @@ fn device(command: &Command) -> Applies {
         Command::Models
         | Command::Summary(_)
         | Command::Diagram(_)
+        | Command::Replay(_)
         | Command::Export(_)
         | Command::Serve(_)
         | Command::Completions { .. } => Never(
@@ -447,6 +448,9 @@ mod tests {
         bench m --kernels burn --train
         ! bench m --kernels burn --layers : --kernels ours
         ! bench m --kernels burn --precision half : --kernels ours
+        replay r --json --quiet --offline
+        ! replay r --device cpu : train
+        ! replay r --precision half : predict
         doctor --device cpu --json
         ! doctor --precision half : predict
         doctor --kernels resnet18 --device cpu
@@ -518,6 +522,7 @@ mod tests {
             let line = match name {
                 "predict" => "predict m i",
                 "train" => "train d",
+                "replay" => "replay r",
                 "lr-find" => "lr-find d",
                 "evaluate" => "evaluate m d",
                 "summary" | "diagram" | "compare" | "bench" => &format!("{name} m"),

@@ -40,6 +40,7 @@ fn bound(command: &Command) -> Option<(&str, &'static str, &'static [Task])> {
         | Command::Models
         | Command::Summary(_)
         | Command::Diagram(_)
+        | Command::Replay(_)
         | Command::Export(_)
         | Command::Compare(_)
         | Command::Doctor(_)

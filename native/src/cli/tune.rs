@@ -89,7 +89,8 @@ pub struct TuneArgs {
     /// Parts that train all the same.
     #[arg(long, value_name = "PARTS", value_delimiter = ',')]
     pub unfreeze: Vec<String>,
-    /// A recipe, as a run's recipe.toml holds it: what it says holds unless an option says otherwise.
+    /// A recipe: a file such as a run's recipe.toml, or quick, best or phone, which come with Rekindle. What it says
+    /// holds unless an option says otherwise, or a variable of the environment such as REKINDLE_EPOCHS.
     #[arg(long, value_name = "FILE")]
     pub recipe: Option<PathBuf>,
     /// Seconds between checkpoints; there is one at each epoch's end, too.

@@ -21,6 +21,8 @@ use crate::context::Context;
 use crate::tasks;
 use crate::ui::ExitCode;
 
+pub use train::recipe_file::{environment_words, words as recipe_words};
+
 /// Runs a command.
 pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
     tasks::check(&command)?;
@@ -35,6 +37,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
         Command::Models => list::run(context),
         Command::Summary(args) => summary::run(&args, context),
         Command::Diagram(args) => diagram::run(&args, context),
+        Command::Replay(args) => train::replay::run(&args, context),
         Command::Export(args) => export::run(&args, context),
         Command::Compare(args) => compare::run(&args, context),
         Command::Bench(args) => bench::run(&args, context),

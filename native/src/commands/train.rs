@@ -3,8 +3,9 @@
 mod learn;
 pub mod lr_find;
 mod material;
-mod recipe_file;
+pub mod recipe_file;
 mod record;
+pub mod replay;
 pub mod resume;
 mod targets;
 mod tune;
@@ -36,8 +37,13 @@ use material::Material;
 use record::Record;
 use tune::{Tuned, Work};
 
-/// Trains and leaves a run folder behind.
+/// Trains, leaves a run folder behind and prints what came of it.
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    carry_out(args, context, true)
+}
+
+/// Trains and leaves a run folder behind.
+fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     check(args)?;
     dataset::check_root(args.dir())?;
@@ -81,8 +87,8 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
         Some(folder) => Run::resume(folder)?,
         None => Run::create(&args.out, &name)?,
     };
-    if recipe.is_some() && !run.is_resumed() {
-        run.write(runs::COMMAND, resume::command()?.as_bytes())?;
+    if !run.is_resumed() {
+        run.write(runs::COMMAND, resume::command(&context.words)?.as_bytes())?;
     }
     let outcome = train(
         args,
@@ -90,7 +96,7 @@ pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
         &mut dataset,
         &device,
         &mut run,
-        started,
+        Telling { started, prints },
         context,
     );
     if outcome.is_err() {
@@ -171,6 +177,12 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
     models::check_network(&args.model, args.weights.weights.as_deref(), &args.pictures)
 }
 
+/// When a training began, and whether its result is printed.
+struct Telling {
+    started: Instant,
+    prints: bool,
+}
+
 /// Trains in an open run folder.
 fn train(
     args: &TrainArgs,
@@ -178,7 +190,7 @@ fn train(
     dataset: &mut Dataset,
     device: &OpenDevice,
     run: &mut Run,
-    started: Instant,
+    Telling { started, prints }: Telling,
     context: &Context,
 ) -> anyhow::Result<ExitCode> {
     let weights = match args.tuning.tune {
@@ -250,6 +262,9 @@ fn train(
     let (model_path, summary) = record.write(run)?;
     run.remove(runs::CHECKPOINT);
     let report = record.report();
+    if !prints {
+        return Ok(ExitCode::Ok);
+    }
     if context.global.json {
         print_json(&summary)?;
     } else {

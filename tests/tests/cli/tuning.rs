@@ -85,6 +85,68 @@ fn every_way_to_tune_leaves_a_model_that_is_not_worse_than_the_head_alone() {
 }
 
 #[test]
+fn a_run_is_made_again_to_the_byte_or_told_apart() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    let quick = ["--recipe", "quick", "--name", "first", "--folds", "2"];
+    // Cross-validation belongs to heads alone.
+    shell.fails(&train(&data, &quick), 2, &["--folds"]);
+    let mut command = shell.command(&train(&data, &quick[..4]));
+    let output = command.env("REKINDLE_EPOCHS", "2").output().unwrap();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let recipe = fs::read_to_string(shell.path("runs/first/recipe.toml")).unwrap();
+    for line in ["tune = \"last:1\"", "epochs = 2", "views = 3", "batch = 8"] {
+        assert!(recipe.contains(line), "{line}\n{recipe}");
+    }
+    let replay = ["replay", "runs/first", "--json"];
+    let told = shell.json(&replay).pop().unwrap();
+    assert_eq!(told["repeats"], true, "{told}");
+    // The file alone says the network, its size, the way to tune and the seed.
+    let recipe = "runs/first/recipe.toml";
+    let again = [
+        "train", "data", "--recipe", recipe, "--name", "again", "--device", "cpu",
+    ];
+    assert!(shell.run(&again).status.success());
+    let bytes =
+        |run: &str| fs::read(shell.path("runs").join(run).join("model.safetensors")).unwrap();
+    assert!(bytes("first") == bytes("again"));
+
+    fs::copy(
+        shell
+            .path("data/fish")
+            .read_dir()
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path(),
+        shell.path("data/windmill/more.webp"),
+    )
+    .unwrap();
+    let output = shell.run(&replay);
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let differs: Vec<&str> = told["differs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["what"].as_str().unwrap())
+        .collect();
+    assert!(
+        differs.contains(&"the photos") && !differs.contains(&"the recipe"),
+        "{differs:?}"
+    );
+    assert!(!std::env::temp_dir().join("rekindle-replay").exists());
+    shell.fails(&["replay", "data"], 2, &["no run"]);
+    let unknown = ["--recipe", "quickly"];
+    shell.fails(
+        &train(&data, &unknown),
+        5,
+        &["quickly", "quick, best, phone"],
+    );
+}
+
+#[test]
 fn a_network_learns_from_nothing() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 12);

@@ -60,6 +60,7 @@ fn context() -> Context {
         console: Console::new(true),
         interrupt: Interrupt::new(),
         limits: Limits::default(),
+        words: Vec::new(),
     }
 }
 

@@ -1,43 +1,154 @@
-//! Recipes from files: a run's `recipe.toml`, or one that somebody wrote.
+//! Recipes from files: a run's `recipe.toml`, one that somebody wrote, or one that comes with the program. What the
+//! command line says, and the environment, goes before what a recipe says.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
+use clap::ArgMatches;
+use clap::parser::ValueSource;
 use rekindle_core::tune::{Recipe, Tune};
 use toml::{Table, Value};
 
 use crate::ui::{ExitCode, Failure};
 
-/// The recipe in a file: what it leaves out is usual for the way to tune, which the file may name itself.
-pub fn read(path: &Path, tune: Tune) -> anyhow::Result<Recipe> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read the recipe {}", path.display()))?;
-    parse(&text, tune).map_err(|error| {
-        let message = format!("{} is no recipe: {error}", path.display());
-        let help = "docs/fine-tuning.md lists what a recipe may hold; a run's recipe.toml is one";
-        Failure::new(ExitCode::Usage, message)
-            .with_help(help)
-            .into()
-    })
+/// The recipes that come with the program, by their names.
+const PRESETS: [(&str, &str); 3] = [
+    ("quick", include_str!("recipes/quick.toml")),
+    ("best", include_str!("recipes/best.toml")),
+    ("phone", include_str!("recipes/phone.toml")),
+];
+
+/// What a recipe says beside its table `tuning`, and the option of `train` that says the same.
+const OPTIONS: [(&str, &str); 9] = [
+    ("model", "model"),
+    ("input", "input"),
+    ("seed", "seed"),
+    ("views", "views"),
+    ("split", "split"),
+    ("folds", "folds"),
+    ("bare", "bare"),
+    ("small_stem", "small_stem"),
+    ("channels", "grey"),
+];
+
+/// The options that a recipe stands for, of those that neither the command line nor the environment gives.
+pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
+    let Some(("train", given)) = matches.subcommand() else {
+        return Ok(Vec::new());
+    };
+    let Some(file) = given.get_one::<std::path::PathBuf>("recipe") else {
+        return Ok(Vec::new());
+    };
+    let table = table(file)?;
+    let is_given = |id: &str| {
+        let source = given.value_source(id);
+        matches!(
+            source,
+            Some(ValueSource::CommandLine | ValueSource::EnvVariable)
+        )
+    };
+    let mut words = Vec::new();
+    let mut say = |id: &str, value: Option<&Value>| match value {
+        Some(_) if is_given(id) => {}
+        // What is not done is not said.
+        None | Some(Value::Boolean(false)) => {}
+        Some(Value::Integer(0)) if id == "views" => {}
+        Some(Value::String(way)) if id == "grey" && way == "rgb" => {}
+        Some(Value::Boolean(true)) => words.push(format!("--{}", id.replace('_', "-"))),
+        Some(Value::String(text)) => words.push(format!("--{}={text}", id.replace('_', "-"))),
+        Some(value) => words.push(format!("--{}={value}", id.replace('_', "-"))),
+    };
+    let divides = is_given("folds") || is_given("split");
+    for (key, id) in OPTIONS {
+        if !(divides && matches!(key, "split" | "folds")) {
+            say(id, table.get(key));
+        }
+    }
+    if let Some(Value::Table(head)) = table.get("head") {
+        say("head", head.get("kind"));
+        say("hidden", head.get("hidden"));
+        say("c", head.get("c"));
+    }
+    if let Some(Value::Table(tuning)) = table.get("tuning") {
+        say("tune", tuning.get("tune"));
+    }
+    Ok(words.into_iter().map(OsString::from).collect())
 }
 
-/// The same of its text. A run's recipe holds the tuning's in a table of its own.
-fn parse(text: &str, tune: Tune) -> Result<Recipe, String> {
-    let mut given: Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| error.message().to_owned())?;
-    if let Some(Value::Table(tuning)) = given.remove("tuning") {
-        given = tuning;
+/// The options that the environment gives.
+pub fn environment_words(matches: &ArgMatches) -> Vec<OsString> {
+    let Some(("train", given)) = matches.subcommand() else {
+        return Vec::new();
+    };
+    let of_environment =
+        |id: &&clap::Id| given.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
+    let mut words = Vec::new();
+    for id in given.ids().filter(of_environment) {
+        for value in given.get_raw(id.as_str()).into_iter().flatten() {
+            let mut word = OsString::from(format!("--{}=", id.as_str().replace('_', "-")));
+            word.push(value);
+            words.push(word);
+        }
     }
-    let usual = Table::try_from(Recipe::of(tune)).map_err(|error| error.to_string())?;
-    let mut whole = usual;
+    words
+}
+
+/// The tuning of a recipe: what it leaves out is usual for the way to tune.
+pub fn read(file: &Path, tune: Tune) -> anyhow::Result<Recipe> {
+    let table = table(file)?;
+    tuning(table, tune).map_err(|error| refused(file, &error))
+}
+
+/// What a recipe's file, or the recipe of that name, holds.
+fn table(file: &Path) -> anyhow::Result<Table> {
+    let named = PRESETS.iter().find(|(name, _)| Path::new(name) == file);
+    let text = match named {
+        Some((_, text)) => (*text).to_owned(),
+        None => std::fs::read_to_string(file).with_context(|| {
+            format!(
+                "cannot read the recipe {}, and no recipe of that name comes with Rekindle (quick, best, phone)",
+                file.display()
+            )
+        })?,
+    };
+    let table = text.parse::<Table>();
+    table.map_err(|error| refused(file, error.message()))
+}
+
+fn refused(file: &Path, why: &str) -> anyhow::Error {
+    let message = format!("{} is no recipe: {why}", file.display());
+    let help = "docs/fine-tuning.md says what a recipe may hold; a run's recipe.toml is one";
+    Failure::new(ExitCode::Usage, message)
+        .with_help(help)
+        .into()
+}
+
+/// Keys beside `tuning` that a run's recipe has and this program reads.
+fn is_known(key: &str) -> bool {
+    let mut keys = OPTIONS.iter().map(|(key, _)| *key);
+    key == "head" || keys.any(|known| known == key)
+}
+
+fn tuning(mut table: Table, tune: Tune) -> Result<Recipe, String> {
+    let given = match table.remove("tuning") {
+        Some(Value::Table(tuning)) => {
+            if let Some(key) = table.keys().find(|key| !is_known(key)) {
+                return Err(format!("there is nothing called `{key}`"));
+            }
+            tuning
+        }
+        Some(_) => return Err("`tuning` must be a table".to_owned()),
+        // A file may hold a tuning alone.
+        None => table,
+    };
+    let mut whole = Table::try_from(Recipe::of(tune)).map_err(|error| error.to_string())?;
     for (name, value) in given {
         whole.insert(name, value);
     }
     whole.insert("tune".to_owned(), Value::String(tune.to_string()));
-    let recipe: Recipe = whole
-        .try_into()
-        .map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let recipe: Result<Recipe, _> = whole.try_into();
+    let recipe = recipe.map_err(|error| error.message().to_owned())?;
     recipe.check().map_err(|error| error.to_string())?;
     Ok(recipe)
 }
@@ -45,6 +156,10 @@ fn parse(text: &str, tune: Tune) -> Result<Recipe, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str, tune: Tune) -> Result<Recipe, String> {
+        tuning(text.parse().unwrap(), tune)
+    }
 
     #[test]
     fn what_a_file_leaves_out_is_usual_and_what_is_unknown_is_named() {
@@ -60,11 +175,25 @@ mod tests {
             Value::try_from(&changed).unwrap(),
         )]));
         assert_eq!(parse(&whole.unwrap(), Tune::Full).unwrap(), changed);
-        assert!(
-            parse("learning_rate = 1", Tune::Full)
-                .unwrap_err()
-                .contains("learning_rate")
-        );
-        assert!(parse("lr = -1.0", Tune::Full).unwrap_err().contains("`lr`"));
+        for (text, words) in [
+            ("learning_rate = 1", "learning_rate"),
+            ("lr = -1.0", "`lr`"),
+            ("modle = \"x\"\n[tuning]", "modle"),
+            ("tuning = 3", "must be a table"),
+        ] {
+            let told = parse(text, Tune::Full).unwrap_err();
+            assert!(told.contains(words), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn the_recipes_that_come_along_are_recipes() {
+        for (name, text) in PRESETS {
+            assert!(text.starts_with(&format!("# {name}: ")));
+            let table: Table = text.parse().unwrap();
+            let tune = table["tuning"]["tune"].as_str().unwrap().parse().unwrap();
+            let recipe = parse(text, tune).unwrap_or_else(|error| panic!("{name}: {error}"));
+            assert_eq!(recipe.tune, tune);
+        }
     }
 }

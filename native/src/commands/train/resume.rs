@@ -42,18 +42,25 @@ impl From<Word> for OsString {
     }
 }
 
-/// The command that this process was given, as it is kept in the run's folder.
-pub fn command() -> anyhow::Result<String> {
+/// A command, as it is kept in the run's folder.
+pub fn command(words: &[OsString]) -> anyhow::Result<String> {
     let began = Began {
         folder: std::env::current_dir().context("cannot tell the current folder")?,
-        arguments: std::env::args_os().map(Word::from).collect(),
+        arguments: words.iter().cloned().map(Word::from).collect(),
     };
     Ok(serde_json::to_string_pretty(&began)?)
 }
 
-/// The arguments that a run began with, to go on with it. From now on this process is in the folder where that was,
-/// so that what was said of files means the same.
+/// The arguments of a run, to go on with it.
 pub fn arguments(run: &Path) -> anyhow::Result<TrainArgs> {
+    let (mut args, run) = began(run)?;
+    args.tuning.resume = Some(run);
+    Ok(args)
+}
+
+/// The arguments that a run began with, and its folder, whole. From now on this process is in the folder where that
+/// was, so that what was said of files means the same.
+pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
     let no_run = || RunError::NoRun(run.to_owned());
     let run = run.canonicalize().map_err(|_| no_run())?;
     let text = std::fs::read_to_string(run.join(COMMAND)).map_err(|_| no_run())?;
@@ -64,10 +71,7 @@ pub fn arguments(run: &Path) -> anyhow::Result<TrainArgs> {
     let matches =
         cli::command().try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
     match Cli::from_arg_matches(&matches)?.command {
-        Command::Train(mut args) => {
-            args.tuning.resume = Some(run);
-            Ok(args)
-        }
+        Command::Train(args) => Ok((args, run)),
         _ => Err(no_run().into()),
     }
 }

@@ -5,6 +5,7 @@ pub mod source;
 
 use std::time::Instant;
 
+use rekindle_core::device::DeviceError;
 use rekindle_core::graph::Scratch;
 use rekindle_core::head::HeadKind;
 use rekindle_core::image::RgbImage;
@@ -577,7 +578,7 @@ impl Round<'_> {
         pollster::block_on(self.trainer.losses())?;
         let report = match self.work.learnt.split.valid.is_empty() {
             true => None,
-            false => Some(self.judged(&supply.answers(&self.trainer)?)?.0),
+            false => Some(self.judged(&self.answers(supply)?)?.0),
         };
         let judgement = report.as_ref().and_then(judgement);
         let end = pollster::block_on(self.trainer.judged(judgement))?;
@@ -612,6 +613,22 @@ impl Round<'_> {
             line
         })?;
         Ok(end)
+    }
+
+    /// The answers for the photos held back. Numbers that run over there are what a loss without a number is in training.
+    fn answers(&self, supply: &mut dyn Supply) -> anyhow::Result<Vec<f32>> {
+        let diverged = || TuneError::Diverged {
+            loss: f32::NAN,
+            step: self.trainer.position().steps,
+        };
+        match supply.answers(&self.trainer) {
+            Ok(answers) if answers.iter().all(|answer| answer.is_finite()) => Ok(answers),
+            Ok(_) => Err(diverged().into()),
+            Err(error) => Err(match error.downcast_ref::<DeviceError>() {
+                Some(DeviceError::NotFinite { .. }) => diverged().into(),
+                _ => error,
+            }),
+        }
     }
 
     fn event(&self, line: impl FnOnce() -> Value) -> anyhow::Result<()> {
