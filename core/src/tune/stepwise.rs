@@ -55,6 +55,9 @@ pub struct Stepwise {
     loss: Option<Tensor<1>>,
     /// Those of finished steps that nobody has read.
     losses: Vec<Tensor<1>>,
+    /// What stands for a tensor while it is changed, so that nobody else holds it then. It is made once, because making
+    /// a tensor sends something to the device.
+    nothing: Tensor<1>,
 }
 
 impl Stepwise {
@@ -70,6 +73,7 @@ impl Stepwise {
             gradients: BTreeMap::new(),
             loss: None,
             losses: Vec::new(),
+            nothing: Tensor::from_data(TensorData::new(vec![0.0_f32], [1]), device),
         }
     }
 
@@ -169,16 +173,12 @@ fn logits<E: std::fmt::Debug>(made: Result<Vec<Batch>, E>) -> Tensor<2> {
     }
 }
 
-/// Nothing, in the place of a tensor that is being changed: what is changed must be nobody else's.
-fn nothing(device: &Device) -> Tensor<1> {
-    Tensor::from_data(TensorData::new(vec![0.0_f32], [1]), device)
-}
-
 /// What one parameter's part is moved by.
 struct Move<'a> {
     optimizer: &'a Optimizer,
     pace: Pace,
     on_processor: bool,
+    nothing: &'a Tensor<1>,
 }
 
 impl Move<'_> {
@@ -193,7 +193,7 @@ impl Move<'_> {
         let gradient = gradient.into_data();
         let taken = slots.iter_mut();
         let mut kept: Vec<TensorData> = taken
-            .map(|slot| mem::replace(slot, nothing(&device)).into_data())
+            .map(|slot| mem::replace(slot, self.nothing.clone()).into_data())
             .collect();
         {
             let mut kept: Vec<&mut [f32]> = kept.iter_mut().map(numbers_mut).collect();
@@ -312,7 +312,7 @@ impl Engine for Stepwise {
             match self.gradients.get_mut(parameter.name()) {
                 Some(sums) => {
                     for (sum, more) in sums.iter_mut().zip(found) {
-                        *sum = mem::replace(sum, nothing(&self.device)) + more;
+                        *sum = mem::replace(sum, self.nothing.clone()) + more;
                     }
                 }
                 None => _ = self.gradients.insert(parameter.name().to_owned(), found),
@@ -358,18 +358,19 @@ impl Engine for Stepwise {
                 optimizer,
                 pace,
                 on_processor,
+                nothing: &self.nothing,
             };
             let mut moved = Vec::with_capacity(found.len());
             for (place, gradient) in found.into_iter().enumerate() {
                 let part = &mut parameter.parts[place];
                 let value = match optimizer.measures_parameters() {
                     true => part.clone(),
-                    false => mem::replace(part, nothing(&self.device)),
+                    false => mem::replace(part, self.nothing.clone()),
                 };
                 let mut slots: Vec<Tensor<1>> = Vec::with_capacity(kept.len());
                 for slot in optimizer.slots() {
                     if let Some(parts) = kept.get_mut(slot) {
-                        slots.push(mem::replace(&mut parts[place], nothing(&self.device)));
+                        slots.push(mem::replace(&mut parts[place], self.nothing.clone()));
                     }
                 }
                 moved.push(work.of(value.without_autodiff(), gradient, &mut slots));
@@ -403,7 +404,7 @@ impl Engine for Stepwise {
                 Some(averages) => {
                     for (average, now) in averages.iter_mut().zip(now) {
                         *average =
-                            mem::replace(average, nothing(&self.device)).towards(now, 1.0 - kept);
+                            mem::replace(average, self.nothing.clone()).towards(now, 1.0 - kept);
                     }
                 }
                 None => _ = self.averages.insert(parameter.name().to_owned(), now),
