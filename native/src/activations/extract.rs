@@ -278,11 +278,13 @@ impl<'a> Activations<'a> {
                 Step::Photo => {}
                 Step::Unreadable(_, error) => return Err(error.into()),
                 Step::Row(photo, view, row, is_sure) => {
+                    // As if it had been kept: what is kept where must not change what is learnt.
+                    let row = shelf.rounded(row);
                     for &place in &missing[&photo][&view] {
-                        values[place * width..][..width].copy_from_slice(row);
+                        values[place * width..][..width].copy_from_slice(&row);
                     }
                     if let (true, Some(key)) = (is_sure, rows.keys(photo).nth(view)) {
-                        shelf.put(key, row);
+                        shelf.put(key, &row);
                     }
                 }
             }

@@ -58,18 +58,6 @@ impl Plan {
     pub fn recomputes(&self) -> bool {
         self.fitting == 0 && self.views > 0
     }
-
-    /// The same for as many views as there is room for, but one at least.
-    pub fn reduced(self) -> Self {
-        let views = self.fitting.max(1).min(self.views);
-        let of_a_view = self.bytes.checked_div(self.views).unwrap_or(0);
-        Self {
-            views,
-            fitting: self.fitting.min(views),
-            bytes: of_a_view * views,
-            ..self
-        }
-    }
 }
 
 impl fmt::Display for Plan {
@@ -122,29 +110,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_need_is_said_in_words_and_what_does_not_fit_is_reduced() {
+    fn the_need_is_said_in_words_and_what_does_not_fit() {
         let plan = Plan::new([1000, 8], 150_000, 0, 30_000_000_000, 30_000_000_000);
         assert_eq!(
             plan.to_string(),
             "8 views of 1 000 photos: 1.2 GB; budget 30 GB"
         );
-        assert!(plan.fits() && !plan.recomputes() && plan.reduced() == plan);
+        assert!(plan.fits() && !plan.recomputes());
 
         let plan = Plan::new([1000, 8], 150_000, 500, 30_000_000_000, 460_000_000);
         let said = "8 views of 1 000 photos: 1.2 GB; budget 30 GB; 75 MB are there already; there is room for 3 views";
         assert_eq!(plan.to_string(), said);
-        let reduced = plan.reduced();
-        assert_eq!(
-            (reduced.views, reduced.bytes, reduced.fits()),
-            (3, 450_000_000, true)
-        );
 
         let plan = Plan::new([1, 1], 150_000, 0, 10, 10);
         assert_eq!(
             plan.to_string(),
             "1 view of 1 photo: 150 kB; budget 10 bytes; what finds no room is computed anew each time"
         );
-        assert!(plan.recomputes() && plan.reduced().recomputes());
+        assert!(plan.recomputes());
 
         let none = Plan::new([0, 8], 150_000, 0, 0, 0);
         assert!(none.fits() && none.bytes == 0);

@@ -167,6 +167,15 @@ impl Shelf {
         record_bytes(self.width, self.encoding)
     }
 
+    /// A row as it comes back once it was kept; one that holds no numbers stays as it is, to be told where it is used.
+    pub fn rounded(&self, row: &[f32]) -> Vec<f32> {
+        let mut rounded = row.to_vec();
+        if let Some((bytes, exponent)) = self.encoding.encode(row) {
+            self.encoding.decode(&bytes, exponent, &mut rounded);
+        }
+        rounded
+    }
+
     /// Whether this process puts rows on the disk.
     #[cfg(test)]
     pub fn writes(&self) -> bool {

@@ -71,6 +71,19 @@ impl<'a> Checkpoints<'a> {
     }
 }
 
+/// The views that a run which goes on began with; nothing if it has no checkpoint.
+pub fn views(run: &Run) -> anyhow::Result<Option<usize>> {
+    if !run.is_resumed() {
+        return Ok(None);
+    }
+    let Some(bytes) = run.read(CHECKPOINT)? else {
+        return Ok(None);
+    };
+    let (_, note) = TrainerState::from_bytes(&bytes)?;
+    let views = note["identity"]["recipe"]["views"].as_u64();
+    Ok(views.and_then(|views| usize::try_from(views).ok()))
+}
+
 /// The names of what differs between two objects.
 fn differences(one: &Value, other: &Value) -> Vec<String> {
     let names = |value: &Value| -> Vec<String> {

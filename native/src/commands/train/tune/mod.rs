@@ -101,7 +101,7 @@ pub fn check(recipe: &Recipe, model: &Model) -> anyhow::Result<()> {
 }
 
 /// Tunes the network.
-pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tuned> {
+pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Result<Tuned> {
     let begun = Instant::now();
     let Work {
         args,
@@ -112,8 +112,9 @@ pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tu
         ..
     } = *work;
     let base = start(work)?;
-    let plan = Plan::new(&recipe, base.graph())?;
     let photos = photos(dataset, learnt);
+    recipe.views = views(work, &recipe, &base, &photos, run)?;
+    let plan = Plan::new(&recipe, base.graph())?;
     let aims = aims(work, &recipe)?;
     let graph = base
         .graph()
@@ -197,6 +198,43 @@ pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tu
         stopped,
         seconds,
     })
+}
+
+/// The views of each photo of which values are kept: those of the recipe, or as many as the budget has room for. A run
+/// that goes on has those it began with.
+fn views(
+    work: &Work<'_>,
+    recipe: &Recipe,
+    base: &Model,
+    photos: &Photos,
+    run: &Run,
+) -> anyhow::Result<usize> {
+    if let Some(views) = checkpoint::views(run)? {
+        return Ok(views);
+    }
+    let cache = &work.args.cache;
+    if cache.no_cache {
+        return Ok(recipe.views);
+    }
+    let plan = Plan::new(recipe, base.graph())?;
+    let cuts = plan.phases.iter().map(|phase| phase.cut);
+    let cuts: Vec<usize> = cuts.filter(|&cut| cut != 0).collect();
+    if cuts.is_empty() {
+        return Ok(recipe.views);
+    }
+    let budget = Store::chosen(false, cache.cache_budget).budget();
+    let count = photos.paths.len();
+    let fitting = source::views_within(budget, base, &cuts, count, recipe.views);
+    if fitting < recipe.views {
+        print_warning(
+            &format!(
+                "{fitting} of {} views of each photo are made: the budget has room for no more",
+                recipe.views
+            ),
+            Some("give more by --cache-budget"),
+        );
+    }
+    Ok(fitting)
 }
 
 /// What a run is of: another one's checkpoint is not taken up.
@@ -503,7 +541,7 @@ impl Round<'_> {
         // What stands before the cut is as it was when tuning began, or as earlier phases left it.
         let before = pollster::block_on(self.trainer.engine().tensors(false))?;
         let model = self.base.with_tensors(&before);
-        let kept = Kept::new(self.showing, views).within(&model, cut, &store, context)?;
+        let kept = Kept::new(self.showing, views);
         let at_cut = AtCut::open(&model, cut, &kept, &store, context)?;
         let mut supply = AtCutOf {
             at_cut,

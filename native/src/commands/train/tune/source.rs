@@ -116,24 +116,6 @@ impl<'a> Kept<'a> {
         }
     }
 
-    /// The same with no more views than there is room for; what finds none even so is computed anew each time.
-    pub fn within(
-        mut self,
-        model: &Model,
-        value: usize,
-        store: &Store,
-        context: &Context,
-    ) -> anyhow::Result<Self> {
-        let plan =
-            *Activations::open(self.rows(model, value), Encoding::Half, store, context)?.plan();
-        let fewer = plan.reduced().views as usize;
-        if fewer < self.keys.len() {
-            context.console.note(&format!("values to keep: {plan}"));
-            self.keys.truncate(fewer.max(1));
-        }
-        Ok(self)
-    }
-
     fn rows<'r>(&'r self, model: &'r Model, value: usize) -> Rows<'r> {
         let photos = self.showing.photos;
         Rows {
@@ -165,6 +147,26 @@ impl Views for Kept<'_> {
         };
         wanted.iter().map(crop).collect()
     }
+}
+
+/// How many of some views of photos a budget has room for, one at least. It follows from the budget alone, not from what
+/// lies there or who else is at work: how many views a network learns from decides what it learns.
+pub fn views_within(
+    budget: u64,
+    model: &Model,
+    cuts: &[usize],
+    photos: usize,
+    views: usize,
+) -> usize {
+    let numbers = |&cut: &usize| model.graph().shape_of(cut).iter().product::<usize>();
+    let largest = cuts.iter().map(numbers).max().unwrap_or(0);
+    // Two bytes a number, and what says whose they are.
+    const ENTRY: u64 = 64;
+    let of_a_view = photos as u64 * (2 * largest as u64 + ENTRY);
+    let fitting = budget.checked_div(of_a_view).unwrap_or(u64::MAX);
+    views
+        .min(usize::try_from(fitting).unwrap_or(usize::MAX))
+        .max(1)
 }
 
 /// Values at a cut, of all photos.
