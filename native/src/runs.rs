@@ -200,6 +200,8 @@ impl Run {
         }
         let lock = lock(folder)?;
         if folder.join(MODEL).exists() {
+            drop(lock);
+            let _ = fs::remove_file(folder.join(LOCK));
             return Err(RunError::Finished(folder.to_owned()));
         }
         let name = folder.file_name().unwrap_or_default();
@@ -246,9 +248,18 @@ impl Run {
     /// # Errors
     /// What the system says.
     pub fn cut_metrics(&mut self, length: u64) -> io::Result<()> {
-        if self.metrics_length() > length {
+        let Some(mut lines) = self.read(METRICS)? else {
+            return Ok(());
+        };
+        let there = lines.len();
+        lines.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        // A line that was torn off, by a power cut say, is none.
+        let whole = lines.iter().rposition(|&byte| byte == b'\n');
+        lines.truncate(whole.map_or(0, |end| end + 1));
+        if lines.len() < there {
             let path = self.folder.join(METRICS);
-            OpenOptions::new().write(true).open(path)?.set_len(length)?;
+            let file = OpenOptions::new().write(true).open(path)?;
+            file.set_len(lines.len() as u64)?;
         }
         Ok(())
     }

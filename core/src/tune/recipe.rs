@@ -330,10 +330,25 @@ impl Recipe {
         at_least_one("accumulate", self.accumulate)?;
         at_least_one("views", self.views)?;
         const LARGE: f64 = 1e6;
-        within("lr", self.lr, f64::MIN_POSITIVE, LARGE, "a number above 0")?;
+        within(
+            "lr",
+            self.lr,
+            f64::MIN_POSITIVE,
+            LARGE,
+            "a number above 0 and below 1e6",
+        )?;
         let decay = self.optimizer.weight_decay();
-        within("weight_decay", decay, 0.0, LARGE, "a number, at least 0")?;
+        within(
+            "weight_decay",
+            decay,
+            0.0,
+            LARGE,
+            "at least 0 and below 1e6",
+        )?;
         let share = "at least 0 and below 1";
+        for (field, kept) in self.optimizer.shares() {
+            within(field, kept, 0.0, 1.0, share)?;
+        }
         within("label_smoothing", self.label_smoothing, 0.0, 1.0, share)?;
         if let Some(dropout) = self.dropout {
             within("dropout", dropout, 0.0, 1.0, share)?;
@@ -361,14 +376,14 @@ impl Recipe {
             self.mixing.mixup,
             0.0,
             LARGE,
-            "a number, at least 0",
+            "at least 0 and below 1e6",
         )?;
         within(
             "cutmix",
             self.mixing.cutmix,
             0.0,
             LARGE,
-            "a number, at least 0",
+            "at least 0 and below 1e6",
         )?;
         for phase in &self.phases {
             at_least_one("phases.epochs", phase.epochs)?;

@@ -166,6 +166,23 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
             "leave it out, or give 0.01; 0 is none",
         );
     }
+    let seconds = args.tuning.checkpoint_every;
+    if seconds.is_some_and(|seconds| !(0.0..=1e9).contains(&seconds)) {
+        return usage(
+            "--checkpoint-every must be a number of seconds, at least 0",
+            "leave it out, or give 60",
+        );
+    }
+    if args
+        .tuning
+        .warmup
+        .is_some_and(|share| !(0.0..1.0).contains(&share))
+    {
+        return usage(
+            "--warmup must be at least 0 and below 1",
+            "leave it out, or give 0.1, a tenth of the steps",
+        );
+    }
     if args.head == HeadChoice::Mlp && args.tuning.tune.is_head() && args.batch == Some(1) {
         return usage(
             "--batch must be at least 2 for a two-layer head, whose batch norms learn nothing from one photo",
@@ -206,7 +223,7 @@ fn train(
         context,
     )?;
     if let Some(recipe) = &recipe {
-        tune::check(recipe, &model)?;
+        tune::check(args, recipe, &model, dataset.task)?;
     }
     context.console.note(&format!(
         "{} on {} ({} parameters frozen)",
@@ -265,7 +282,7 @@ fn train(
     if !prints {
         return Ok(ExitCode::Ok);
     }
-    if context.global.json {
+    if context.global.json || args.tuning.events {
         print_json(&summary)?;
     } else {
         print_result(&learnt, report, dataset, train_seconds)?;
@@ -322,6 +339,11 @@ fn extract(
 fn print_tuned(learnt: &Learnt, tuned: &Tuned) -> anyhow::Result<()> {
     let head = learnt.report.headline();
     let text = match (tuned.best_epoch, &tuned.report) {
+        (Some(epoch), Some((report, _))) if tuned.recipe.tune == Tune::Scratch => format!(
+            "trained from scratch: {} after epoch {epoch} of {}",
+            report.headline(),
+            tuned.epochs
+        ),
         (Some(epoch), Some((report, _))) => format!(
             "tuned ({}): {} after epoch {epoch} of {}, the head alone {}",
             tuned.recipe.tune,

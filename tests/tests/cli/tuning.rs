@@ -278,6 +278,16 @@ fn a_run_goes_on_with_what_it_began_with_or_not_at_all() {
         2,
         &["no run that can go on"],
     );
+    // Not a byte of a checkpoint may change.
+    let whole = fs::read(&checkpoint).unwrap();
+    let mut damaged = whole.clone();
+    let middle = damaged.len() / 2;
+    damaged[middle] ^= 1;
+    fs::write(&checkpoint, damaged).unwrap();
+    shell.fails(&resume, 3, &["checkpoint", "damaged"]);
+    fs::write(&checkpoint, &whole[..middle]).unwrap();
+    shell.fails(&resume, 3, &["begin the run anew"]);
+    fs::write(&checkpoint, whole).unwrap();
     fs::remove_file(
         fs::read_dir(data.join("fish"))
             .unwrap()
@@ -322,7 +332,7 @@ fn an_interrupt_keeps_what_was_done_and_says_how_to_go_on() {
 fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 6);
-    let cases: [(&[&str], &[&str]); 11] = [
+    let cases: [(&[&str], &[&str]); 18] = [
         (&["--tune", "most"], &["head, last, last:N"]),
         (&["--tune", "last:0"], &["last:N"]),
         (&["--tune", "full", "--lr", "-1"], &["--lr"]),
@@ -342,6 +352,25 @@ fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
         (
             &["--tune", "scratch", "--weights", "random"],
             &["--weights"],
+        ),
+        (
+            &["--tune", "full", "--checkpoint-every=-1"],
+            &["--checkpoint-every"],
+        ),
+        (&["--tune", "full", "--momentum=nan"], &["betas"]),
+        (&["--tune", "full", "--momentum", "1"], &["betas", "below 1"]),
+        (&["--tune", "full", "--bn", "train"], &["no batch norms"]),
+        (
+            &["--tune", "full", "--stochastic-depth", "0.1"],
+            &["--stochastic-depth"],
+        ),
+        (
+            &["--tune", "full", "--soup", "--keep", "last"],
+            &["--soup", "--keep last"],
+        ),
+        (
+            &["--tune", "last", "--lr-of", "stem=1e-3"],
+            &["--lr-of stem", "does not train"],
         ),
     ];
     for (options, words) in cases {

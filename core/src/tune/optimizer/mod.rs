@@ -183,6 +183,19 @@ impl Optimizer {
         self
     }
 
+    /// What is kept of former steps, by the names of the settings: shares below 1, or nothing of a step would count.
+    pub fn shares(&self) -> Vec<(&'static str, f64)> {
+        match *self {
+            Self::AdamW { betas, .. } | Self::Adam { betas, .. } | Self::Lamb { betas, .. } => {
+                betas.map(|beta| ("betas", beta)).to_vec()
+            }
+            Self::Sgd { momentum, .. } => vec![("momentum", momentum)],
+            Self::RmsProp {
+                alpha, momentum, ..
+            } => vec![("alpha", alpha), ("momentum", momentum)],
+        }
+    }
+
     /// What is kept of each parameter, under PyTorch's names for it.
     pub const fn slots(&self) -> &'static [&'static str] {
         match self {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use rekindle_core::device::DeviceInfo;
 use rekindle_core::model::{Model, PhotoHashes};
 use rekindle_core::task::Task;
+use rekindle_core::tune::Tune;
 use serde_json::{Map, Value, json};
 
 use super::learn::{HELD_BACK, Learnt};
@@ -196,6 +197,10 @@ impl Record<'_> {
         });
         if let Some(tuned) = self.tuned {
             summary["tune"] = json!(tuned.recipe.tune);
+            if tuned.recipe.tune == Tune::Scratch {
+                // A head on numbers drawn at random is nothing to compare with.
+                summary["accuracy_head"] = Value::Null;
+            }
             summary["kept"] = json!(if tuned.is_tuned { "tuned" } else { "head" });
             summary["epochs"] = json!(tuned.epochs);
             summary["best_epoch"] = json!(tuned.best_epoch);

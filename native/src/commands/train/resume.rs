@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cli::{self, Cli, Command, TrainArgs};
 use crate::runs::{COMMAND, RunError};
+use crate::ui::{ExitCode, Failure};
 
 /// The command that began a run.
 #[derive(Serialize, Deserialize)]
@@ -64,14 +65,17 @@ pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
     let no_run = || RunError::NoRun(run.to_owned());
     let run = run.canonicalize().map_err(|_| no_run())?;
     let text = std::fs::read_to_string(run.join(COMMAND)).map_err(|_| no_run())?;
-    let began: Began = serde_json::from_str(&text)
-        .with_context(|| format!("{} is damaged", run.join(COMMAND).display()))?;
+    let damaged = || {
+        let message = format!("{} is damaged", run.join(COMMAND).display());
+        Failure::new(ExitCode::Data, message).with_help("begin the run anew")
+    };
+    let began: Began = serde_json::from_str(&text).map_err(|_| damaged())?;
     std::env::set_current_dir(&began.folder)
         .with_context(|| format!("cannot go to {}", began.folder.display()))?;
     let matches =
         cli::command().try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
     match Cli::from_arg_matches(&matches)?.command {
-        Command::Train(args) => Ok((args, run)),
-        _ => Err(no_run().into()),
+        Command::Train(args) if args.tuning.resume.is_none() => Ok((args, run)),
+        _ => Err(damaged().into()),
     }
 }

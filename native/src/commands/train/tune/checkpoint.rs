@@ -4,7 +4,9 @@ use std::time::{Duration, Instant};
 
 use rekindle_core::tune::{Stepwise, Trainer, TrainerState};
 use serde_json::Value;
+use sha2::{Digest as _, Sha256};
 
+use crate::hash::FileHash;
 use crate::runs::{CHECKPOINT, Run};
 use crate::ui::{ExitCode, Failure};
 
@@ -42,6 +44,7 @@ impl<'a> Checkpoints<'a> {
         let note = serde_json::json!({
             "identity": self.identity,
             "metrics": run.metrics_length(),
+            "sha256": fingerprint(&state)?,
         });
         run.write(CHECKPOINT, &state.to_bytes(note)?)?;
         self.last = Instant::now();
@@ -55,6 +58,10 @@ impl<'a> Checkpoints<'a> {
             return Ok(false);
         };
         let (state, note) = TrainerState::from_bytes(&bytes)?;
+        if note["sha256"] != Value::String(fingerprint(&state)?) {
+            let failure = Failure::new(ExitCode::Data, "the checkpoint is damaged");
+            return Err(failure.with_help("begin the run anew").into());
+        }
         let differs = differences(&note["identity"], self.identity);
         if !differs.is_empty() {
             let message = format!(
@@ -84,7 +91,24 @@ pub fn views(run: &Run) -> anyhow::Result<Option<usize>> {
     Ok(views.and_then(|views| usize::try_from(views).ok()))
 }
 
-/// The names of what differs between two objects.
+/// A hash of all that a state holds.
+fn fingerprint(state: &TrainerState) -> anyhow::Result<String> {
+    let mut hasher = Sha256::new();
+    hasher.update(serde_json::to_vec(&state.standing)?);
+    let engine = &state.engine;
+    let groups = [&engine.tensors, &engine.averages, &engine.slots];
+    for tensors in groups.into_iter().chain(&state.best) {
+        for (name, (_, values)) in tensors {
+            hasher.update(name.as_bytes());
+            for value in values.iter() {
+                hasher.update(value.to_le_bytes());
+            }
+        }
+    }
+    Ok(FileHash(hasher.finalize().into()).to_string())
+}
+
+/// The names of what differs between two objects; of what is an object itself, which of its parts.
 fn differences(one: &Value, other: &Value) -> Vec<String> {
     let names = |value: &Value| -> Vec<String> {
         let fields = value.as_object();
@@ -95,7 +119,14 @@ fn differences(one: &Value, other: &Value) -> Vec<String> {
     all.sort();
     all.dedup();
     all.retain(|name| one.get(name) != other.get(name));
-    all
+    let within = |name: String| match (&one[&name], &other[&name]) {
+        (Value::Object(_), Value::Object(_)) => {
+            let parts = differences(&one[&name], &other[&name]).join(", ");
+            format!("{name} ({parts})")
+        }
+        _ => name,
+    };
+    all.into_iter().map(within).collect()
 }
 
 #[cfg(test)]
@@ -110,6 +141,9 @@ mod tests {
         assert!(differences(&one, &one).is_empty());
         let other =
             json!({"photos": "a", "classes": ["y", "x"], "device": "cpu", "recipe": {"lr": 2}});
-        assert_eq!(differences(&one, &other), ["classes", "device", "recipe"]);
+        assert_eq!(
+            differences(&one, &other),
+            ["classes", "device", "recipe (lr)"]
+        );
     }
 }

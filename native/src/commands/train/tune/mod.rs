@@ -6,15 +6,17 @@ pub mod source;
 use std::time::Instant;
 
 use rekindle_core::device::DeviceError;
-use rekindle_core::graph::Scratch;
+use rekindle_core::graph::{Op, Scratch};
 use rekindle_core::head::HeadKind;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::{Model, whole_graph};
 use rekindle_core::network::Network;
+use rekindle_core::parts::meant;
+use rekindle_core::task::Task;
 use rekindle_core::train::judge;
 use rekindle_core::tune::{
-    Aims, Engine as _, EpochEnd, Given, Judgement, Keep, Labels, Loss, Plan, Recipe, Shown,
-    Stepwise, Trainer, Tune, TuneError, Wanted,
+    Aims, Engine as _, EpochEnd, Given, Judgement, Keep, Labels, Loss, Plan, PlanError, Recipe,
+    Shown, Stepwise, Trainer, Tune, TuneError, Wanted,
 };
 use rekindle_core::weights::{TensorSource as _, Tensors};
 use serde_json::{Value, json};
@@ -95,9 +97,56 @@ pub fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
     Ok(recipe)
 }
 
-/// Refuses a recipe that does not fit the network, before the work begins.
-pub fn check(recipe: &Recipe, model: &Model) -> anyhow::Result<()> {
-    check_mixing(&Plan::new(recipe, model.graph())?)
+/// Refuses a recipe that does not fit the network, and options that would do nothing, before the work begins.
+pub fn check(args: &TrainArgs, recipe: &Recipe, model: &Model, task: Task) -> anyhow::Result<()> {
+    let plan = Plan::new(recipe, model.graph())?;
+    check_mixing(&plan)?;
+    let tuning = &args.tuning;
+    let idle = |option: &str, why: &str| {
+        let message = format!("{option} does not apply here: {why}");
+        Err(Failure::new(ExitCode::Usage, message)
+            .with_help("leave it out")
+            .into())
+    };
+    let network = &model.card.architecture;
+    let nodes = model.graph().nodes();
+    let norms = nodes.iter().any(|node| matches!(node.op, Op::BatchNorm(_)));
+    let drops = nodes
+        .iter()
+        .any(|node| matches!(node.op, Op::StochasticDepth(_)));
+    if !norms && (tuning.bn.is_some() || tuning.freeze_bn_affine) {
+        let option = if tuning.bn.is_some() {
+            "--bn"
+        } else {
+            "--freeze-bn-affine"
+        };
+        return idle(option, &format!("{network} has no batch norms"));
+    }
+    if !drops && tuning.stochastic_depth.is_some() {
+        return idle(
+            "--stochastic-depth",
+            &format!("{network} has no blocks that are left out"),
+        );
+    }
+    if recipe.soup && recipe.keep == Keep::Last {
+        return idle("--soup", "with --keep last the last epoch is left");
+    }
+    if task != Task::Classify && (tuning.balanced || tuning.label_smoothing.is_some()) {
+        let option = if tuning.balanced {
+            "--balanced"
+        } else {
+            "--label-smoothing"
+        };
+        return idle(option, "it belongs to photos of one class each");
+    }
+    for (part, _) in &tuning.lr_of {
+        let meant = meant(model.graph(), part).map_err(PlanError::from)?;
+        let mut phases = plan.phases.iter();
+        if !phases.any(|phase| !phase.learning.parameters.is_disjoint(&meant)) {
+            return idle(&format!("--lr-of {part}"), "that part does not train");
+        }
+    }
+    Ok(())
 }
 
 /// Tunes the network.
@@ -248,16 +297,16 @@ fn identity(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Value> {
         ..
     } = work;
     let hashes = |rows: &[usize]| -> String {
-        let text: Vec<String> = rows
-            .iter()
-            .map(|&row| dataset.items[row].hash.to_string())
-            .collect();
+        let named = |&row: &usize| {
+            let item = &dataset.items[row];
+            format!("{} {}", item.hash, item.class)
+        };
+        let text: Vec<String> = rows.iter().map(named).collect();
         crate::hash::hash_text(&text.join(" ")).to_string()
     };
     Ok(json!({
         "network": material.model.card.architecture,
         "classes": dataset.classes,
-        "photos": dataset.data_hash().to_string(),
         "photos that train": hashes(&learnt.split.train),
         "photos held back": hashes(&learnt.split.valid),
         "preset": material.model.card.preset,
@@ -620,13 +669,18 @@ impl Round<'_> {
         };
         let judgement = report.as_ref().and_then(judgement);
         let end = pollster::block_on(self.trainer.judged(judgement))?;
+        let second = match report {
+            Some(Judged::Labels { .. }) => "one_less_micro_f1",
+            Some(Judged::Values(_)) => "rmse",
+            _ => "held_out_loss",
+        };
         let line = json!({
             "epoch": end.epoch + 1,
             "phase": end.phase + 1,
             "loss": end.loss,
             "accuracy": report.as_ref().and_then(Judged::accuracy),
             "score": judgement.map(|judgement| judgement.score),
-            "held_out_loss": judgement.map(|judgement| judgement.loss),
+            second: judgement.map(|judgement| judgement.loss),
             "rate_factor": factor,
         });
         self.run.append_metrics(&line)?;
@@ -761,7 +815,7 @@ fn judgement(judged: &Judged) -> Option<Judgement> {
         Judged::Classes(report) => (report.accuracy?, report.log_loss?),
         Judged::Labels { report, half } => {
             let f1 = half.as_ref().unwrap_or(report).f1_micro;
-            (report.mean_average_precision?, -f1.unwrap_or(0.0))
+            (report.mean_average_precision?, 1.0 - f1.unwrap_or(0.0))
         }
         Judged::Values(report) => (report.r2?, report.rmse?),
     };
