@@ -358,7 +358,10 @@ fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
             &["--checkpoint-every"],
         ),
         (&["--tune", "full", "--momentum=nan"], &["betas"]),
-        (&["--tune", "full", "--momentum", "1"], &["betas", "below 1"]),
+        (
+            &["--tune", "full", "--momentum", "1"],
+            &["betas", "below 1"],
+        ),
         (&["--tune", "full", "--bn", "train"], &["no batch norms"]),
         (
             &["--tune", "full", "--stochastic-depth", "0.1"],

@@ -1,0 +1,179 @@
+//! What a tuning begins with: the network, the photos and what they are, and what tells it from other trainings.
+
+use rekindle_core::graph::Scratch;
+use rekindle_core::head::HeadKind;
+use rekindle_core::model::{Model, whole_graph};
+use rekindle_core::tune::{Aims, Labels, Loss, Plan, Recipe, Tune};
+use rekindle_core::weights::{TensorSource as _, Tensors};
+use serde_json::{Value, json};
+
+use super::super::learn::Learnt;
+use super::checkpoint;
+use super::source::{self, Photos};
+use super::work::Work;
+use crate::activations::Store;
+use crate::dataset::{Dataset, Targets};
+use crate::runs::Run;
+use crate::ui::{ExitCode, Failure, print_warning};
+
+/// The views of each photo of which values are kept: those of the recipe, or as many as the budget has room for. A run
+/// that goes on has those it began with.
+pub fn views(
+    work: &Work<'_>,
+    recipe: &Recipe,
+    base: &Model,
+    photos: &Photos,
+    run: &Run,
+) -> anyhow::Result<usize> {
+    if let Some(views) = checkpoint::views(run)? {
+        return Ok(views);
+    }
+    let cache = &work.args.cache;
+    if cache.no_cache {
+        return Ok(recipe.views);
+    }
+    let plan = Plan::new(recipe, base.graph())?;
+    let cuts = plan.phases.iter().map(|phase| phase.cut);
+    let cuts: Vec<usize> = cuts.filter(|&cut| cut != 0).collect();
+    if cuts.is_empty() {
+        return Ok(recipe.views);
+    }
+    let budget = Store::chosen(false, cache.cache_budget).budget();
+    let count = photos.paths.len();
+    let fitting = source::views_within(budget, base, &cuts, count, recipe.views);
+    if fitting < recipe.views {
+        print_warning(
+            &format!(
+                "{fitting} of {} views of each photo are made: the budget has room for no more",
+                recipe.views
+            ),
+            Some("give more by --cache-budget"),
+        );
+    }
+    Ok(fitting)
+}
+
+/// What a run is of: another one's checkpoint is not taken up.
+pub fn identity(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Value> {
+    let Work {
+        args,
+        dataset,
+        material,
+        learnt,
+        device,
+        ..
+    } = work;
+    let hashes = |rows: &[usize]| -> String {
+        let named = |&row: &usize| {
+            let item = &dataset.items[row];
+            format!("{} {}", item.hash, item.class)
+        };
+        let text: Vec<String> = rows.iter().map(named).collect();
+        crate::hash::hash_text(&text.join(" ")).to_string()
+    };
+    Ok(json!({
+        "network": material.model.card.architecture,
+        "classes": dataset.classes,
+        "photos that train": hashes(&learnt.split.train),
+        "photos held back": hashes(&learnt.split.valid),
+        "preset": material.model.card.preset,
+        "recipe": recipe,
+        "seed": args.seed(),
+        "device": device,
+    }))
+}
+
+/// The network with the head that was trained, its card filled in but for the recipe.
+pub fn with_head(model: &Model, dataset: &Dataset, learnt: &Learnt) -> Model {
+    let fitted = &learnt.fitted;
+    model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone())
+}
+
+/// The network that tuning starts from.
+pub fn start(work: &Work<'_>) -> anyhow::Result<Model> {
+    let Work {
+        args,
+        dataset,
+        material,
+        learnt,
+        ..
+    } = *work;
+    let model = material.model;
+    if args.tuning.tune != Tune::Scratch {
+        return Ok(with_head(model, dataset, learnt));
+    }
+    // From nothing: the head is drawn as the family draws it, like all that stands before it.
+    let kind = HeadKind::Linear { lift: 0.0 };
+    let mut card = model.card.clone();
+    card.head = kind;
+    card.classes.clone_from(&dataset.classes);
+    let size = [1, 2].map(|axis| model.graph().input()[axis]);
+    let graph = whole_graph(model.architecture(), &card, size)?;
+    let drawn = Scratch::new(&graph, model.architecture().init, args.seed());
+    let mut head = Tensors::new();
+    for (name, shape) in graph.tensors_of(true) {
+        let values = drawn.values(&name, &shape)?;
+        head.insert(name, (shape, values.into()));
+    }
+    Ok(model.with_head(kind, head, dataset.classes.clone()))
+}
+
+/// The photos: those that train, then those held back.
+pub fn photos(dataset: &Dataset, learnt: &Learnt) -> Photos {
+    let rows = || learnt.split.train.iter().chain(&learnt.split.valid);
+    Photos {
+        paths: rows().map(|&row| dataset.items[row].path.clone()).collect(),
+        contents: rows().map(|&row| dataset.items[row].hash).collect(),
+        trained: learnt.split.train.len(),
+    }
+}
+
+/// What the photos that train are.
+pub fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
+    let train = &work.learnt.split.train;
+    let (labels, weights) = match work.dataset.targets()? {
+        Targets::Classes(all) => {
+            let labels: Vec<usize> = train.iter().map(|&row| all[row]).collect();
+            let classes = work.dataset.classes.len();
+            let weights = recipe.class_weights.resolve(&labels, classes);
+            let weights = weights.map_err(|error| Failure::new(ExitCode::Usage, error))?;
+            (Labels::Classes(labels), weights)
+        }
+        Targets::Labels(all) => {
+            let rows = all.pick(train, 1);
+            (
+                Labels::Several(rows.rows().to_vec()),
+                vec![1.0; rows.width()],
+            )
+        }
+        Targets::Values(all) => {
+            let rows = all.pick(train, 1);
+            let counts = 1.0 / variance(rows.rows(), rows.width());
+            let labels = Labels::Values(rows.rows().to_vec(), Loss::MeanSquare);
+            (labels, vec![counts; rows.width()])
+        }
+    };
+    Ok(Aims {
+        labels,
+        answers: weights.len(),
+        weights,
+        smoothing: recipe.label_smoothing,
+    })
+}
+
+/// The mean variance of some columns: a loss divided by it does not depend on the values' unit.
+fn variance(rows: &[f32], width: usize) -> f64 {
+    let count = (rows.len() / width.max(1)).max(1) as f64;
+    let of = |column: usize| {
+        let values = || {
+            rows.iter()
+                .skip(column)
+                .step_by(width)
+                .map(|&value| f64::from(value))
+        };
+        let mean = values().sum::<f64>() / count;
+        values().map(|value| (value - mean).powi(2)).sum::<f64>() / count
+    };
+    let mean = (0..width).map(of).sum::<f64>() / width.max(1) as f64;
+    if mean > 0.0 { mean } else { 1.0 }
+}

@@ -1,0 +1,322 @@
+//! A tuning that goes on: the steps of each phase, what follows each epoch, and which network is left at the end.
+
+use std::time::Instant;
+
+use rekindle_core::device::DeviceError;
+use rekindle_core::model::Model;
+use rekindle_core::train::judge;
+use rekindle_core::tune::{
+    Engine as _, EpochEnd, Judgement, Keep, Recipe, Shown, Stepwise, Trainer, Tune, TuneError,
+    Wanted,
+};
+use rekindle_core::weights::Tensors;
+use serde_json::{Value, json};
+
+use super::super::targets;
+use super::checkpoint::Checkpoints;
+use super::source::{AtCut, Kept, Showing};
+use super::supply::{AtCutOf, Images, Supply, held_out};
+use super::work::Work;
+use crate::activations::Store;
+use crate::dataset::Targets;
+use crate::judged::Judged;
+use crate::runs::Run;
+use crate::ui::{Progress, Unit, print_text};
+
+/// The time in which a tuning waited for photos.
+#[derive(Default)]
+pub struct Waited {
+    waited: f64,
+    all: f64,
+}
+
+impl Waited {
+    pub fn share(&self) -> Option<f64> {
+        (self.all > 0.0).then(|| self.waited / self.all)
+    }
+}
+
+/// A tuning that goes on.
+pub struct Round<'a> {
+    pub work: &'a Work<'a>,
+    pub base: &'a Model,
+    pub showing: Showing<'a>,
+    pub trainer: Trainer<Stepwise>,
+    pub checkpoints: Checkpoints<'a>,
+    pub run: &'a mut Run,
+    pub waited: Waited,
+}
+
+impl Round<'_> {
+    /// A phase that sees images.
+    pub fn on_images(&mut self) -> anyhow::Result<()> {
+        let shown: Vec<Shown> = self.trainer.ahead().flatten().flatten().collect();
+        let (showing, base, context) = (self.showing, self.base, self.work.context);
+        showing.load(shown.into_iter(), context, |loader| {
+            let begun = Instant::now();
+            let mut supply = Images {
+                loader,
+                showing,
+                base,
+                context,
+            };
+            let outcome = self.phase(&mut supply);
+            let all = begun.elapsed().as_secs_f64();
+            self.waited.waited += supply.loader.waited() * all;
+            self.waited.all += all;
+            outcome
+        })
+    }
+
+    /// A phase behind a cut: what lies before it is computed once.
+    pub fn at_cut(&mut self, cut: usize, views: usize) -> anyhow::Result<()> {
+        let photos = self.showing.photos;
+        let cache = &self.work.args.cache;
+        let store = Store::chosen(cache.no_cache, cache.cache_budget);
+        let context = self.work.context;
+        // What stands before the cut is as it was when tuning began, or as earlier phases left it.
+        let before = pollster::block_on(self.trainer.engine().tensors(false))?;
+        let model = self.base.with_tensors(&before);
+        let kept = Kept::new(self.showing, views);
+        let at_cut = AtCut::open(&model, cut, &kept, &store, context)?;
+        let mut supply = AtCutOf {
+            at_cut,
+            held: photos.trained..photos.paths.len(),
+        };
+        self.phase(&mut supply)
+    }
+
+    /// The steps of a phase, and what follows each epoch.
+    fn phase(&mut self, supply: &mut dyn Supply) -> anyhow::Result<()> {
+        let context = self.work.context;
+        let per_epoch = self.trainer.steps_per_epoch() as u64;
+        let epochs = self.trainer.phase().map_or(0, |phase| phase.epochs) as u64;
+        let mut progress = context
+            .console
+            .start("tuning", Unit::Items, Some(per_epoch * epochs));
+        let (mut told, mut images) = (Instant::now(), 0);
+        loop {
+            match self.trainer.wanted() {
+                Wanted::Nothing => return Ok(()),
+                Wanted::Step(batches) => {
+                    // Ctrl-C waits for the step and for what it came to.
+                    let _hold = context.interrupt.hold();
+                    let (given, size) = supply.step(&batches)?;
+                    self.trainer.step(given, size);
+                    images += batches.iter().map(Vec::len).sum::<usize>();
+                    let position = self.trainer.position();
+                    let done = position.epoch as u64 * per_epoch + position.step as u64;
+                    progress.set(done, Some(per_epoch * epochs));
+                    if told.elapsed().as_secs_f64() > 1.0 {
+                        self.tell(&progress, images as f64 / told.elapsed().as_secs_f64())?;
+                        (told, images) = (Instant::now(), 0);
+                    }
+                    self.checkpoints.perhaps(&mut self.trainer, self.run)?;
+                    if context.interrupt.is_raised() {
+                        self.checkpoints.write(&mut self.trainer, self.run)?;
+                        context.interrupt.check()?;
+                    }
+                }
+                Wanted::Judgement => {
+                    let _hold = context.interrupt.hold();
+                    let end = self.judge(supply, &progress)?;
+                    self.checkpoints.write(&mut self.trainer, self.run)?;
+                    context.interrupt.check()?;
+                    if end.ends_phase {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Says how it goes beside the bar.
+    fn tell(&mut self, progress: &Progress, images_per_second: f64) -> anyhow::Result<()> {
+        if let Some(loss) = pollster::block_on(self.trainer.losses())? {
+            let position = self.trainer.position();
+            let epoch = position.epoch + 1;
+            progress.message(&format!(
+                "epoch {epoch}, loss {loss:.4}, {images_per_second:.0} photos/s"
+            ));
+            self.event(|| {
+                json!({ "event": "step", "step": position.steps, "loss": loss,
+                        "images_per_second": images_per_second })
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Ends an epoch: measures it on the photos held back.
+    fn judge(&mut self, supply: &mut dyn Supply, progress: &Progress) -> anyhow::Result<EpochEnd> {
+        let factor = self.trainer.factor();
+        pollster::block_on(self.trainer.losses())?;
+        let report = match self.work.learnt.split.valid.is_empty() {
+            true => None,
+            false => Some(self.judged(&self.answers(supply)?)?.0),
+        };
+        let judgement = report.as_ref().and_then(judgement);
+        let end = pollster::block_on(self.trainer.judged(judgement))?;
+        let second = match report {
+            Some(Judged::Labels { .. }) => "one_less_micro_f1",
+            Some(Judged::Values(_)) => "rmse",
+            _ => "held_out_loss",
+        };
+        let line = json!({
+            "epoch": end.epoch + 1,
+            "phase": end.phase + 1,
+            "loss": end.loss,
+            "accuracy": report.as_ref().and_then(Judged::accuracy),
+            "score": judgement.map(|judgement| judgement.score),
+            second: judgement.map(|judgement| judgement.loss),
+            "rate_factor": factor,
+        });
+        self.run.append_metrics(&line)?;
+        let measured = report.as_ref().map_or_else(String::new, |report| {
+            format!(", held-out {}", report.headline())
+        });
+        let best = if end.is_best && report.is_some() {
+            ", best so far"
+        } else {
+            ""
+        };
+        progress.aside(|| {
+            self.work.context.console.note(&format!(
+                "epoch {}: loss {:.4}{measured}{best}",
+                end.epoch + 1,
+                end.loss
+            ));
+        });
+        self.event(|| {
+            let mut line = line.clone();
+            line["event"] = json!("epoch");
+            line
+        })?;
+        Ok(end)
+    }
+
+    /// The answers for the photos held back. Numbers that run over there are what a loss without a number is in training.
+    fn answers(&self, supply: &mut dyn Supply) -> anyhow::Result<Vec<f32>> {
+        let diverged = || TuneError::Diverged {
+            loss: f32::NAN,
+            step: self.trainer.position().steps,
+        };
+        match supply.answers(&self.trainer) {
+            Ok(answers) if answers.iter().all(|answer| answer.is_finite()) => Ok(answers),
+            Ok(_) => Err(diverged().into()),
+            Err(error) => Err(match error.downcast_ref::<DeviceError>() {
+                Some(DeviceError::NotFinite { .. }) => diverged().into(),
+                _ => error,
+            }),
+        }
+    }
+
+    fn event(&self, line: impl FnOnce() -> Value) -> anyhow::Result<()> {
+        match self.work.args.tuning.events {
+            true => print_text(&line().to_string()),
+            false => Ok(()),
+        }
+    }
+
+    /// How good answers for the photos held back are; of labels, at thresholds that are chosen on them.
+    fn judged(&self, answers: &[f32]) -> anyhow::Result<(Judged, Option<Vec<f32>>)> {
+        let held = &self.work.learnt.split.valid;
+        match self.work.dataset.targets()? {
+            Targets::Classes(all) => {
+                let labels: Vec<usize> = held.iter().map(|&row| all[row]).collect();
+                let classes = self.work.dataset.classes.len();
+                Ok((Judged::Classes(judge(answers, &labels, classes)?), None))
+            }
+            targets => targets::judge(&targets, held, answers),
+        }
+    }
+
+    /// The network that is left and its epoch; nothing if that is the head alone.
+    pub fn choose(
+        &self,
+        recipe: &Recipe,
+        diverged: bool,
+    ) -> anyhow::Result<Option<(Tensors, usize)>> {
+        let head = match recipe.tune {
+            Tune::Scratch => None,
+            _ => judgement(&self.work.learnt.report),
+        };
+        if recipe.keep == Keep::Last && !diverged {
+            let engine = self.trainer.engine();
+            let tensors = pollster::block_on(engine.tensors(recipe.ema.is_some()))?;
+            return Ok(Some((
+                tensors,
+                epochs_made(&self.trainer).saturating_sub(1),
+            )));
+        }
+        let Some((epoch, best, tensors)) = self.trainer.best().next() else {
+            return Ok(None);
+        };
+        let is_measured = !self.work.learnt.split.valid.is_empty();
+        match head {
+            Some(head) if recipe.keep == Keep::Best && is_measured && !best.beats(&head) => {
+                Ok(None)
+            }
+            _ if recipe.soup => self.soup(best).map(Some),
+            _ => Ok(Some((tensors.clone(), epoch))),
+        }
+    }
+
+    /// The best epochs' networks averaged, one after the other, as long as that does not make it worse: a greedy soup
+    /// (Wortsman et al., <https://arxiv.org/abs/2203.05482>).
+    fn soup(&self, mut best: Judgement) -> anyhow::Result<(Tensors, usize)> {
+        let mut all = self.trainer.best();
+        let Some((epoch, _, first)) = all.next() else {
+            unreachable!("there is a best epoch")
+        };
+        let (mut soup, mut parts) = (first.clone(), 1.0_f32);
+        for (_, _, more) in all {
+            let mixed: Tensors = soup
+                .iter()
+                .map(|(name, (shape, values))| {
+                    let with = values.iter().zip(more[name].1.iter());
+                    let mean = with.map(|(a, b)| (a * parts + b) / (parts + 1.0));
+                    let mean: Vec<f32> = mean.collect();
+                    (name.clone(), (shape.clone(), mean.into()))
+                })
+                .collect();
+            let found = self.report(&self.base.with_tensors(&mixed))?;
+            let Some(found) = found.as_ref().and_then(|(judged, _)| judgement(judged)) else {
+                break;
+            };
+            if !best.beats(&found) {
+                (soup, best, parts) = (mixed, found, parts + 1.0);
+            }
+        }
+        Ok((soup, epoch))
+    }
+
+    /// How good a model is on the photos held back.
+    pub fn report(&self, model: &Model) -> anyhow::Result<Option<(Judged, Option<Vec<f32>>)>> {
+        if self.work.learnt.split.valid.is_empty() {
+            return Ok(None);
+        }
+        let logits = held_out(model, self.showing, self.work.context)?;
+        self.judged(&logits).map(Some)
+    }
+}
+
+/// How good a network is, if that was measured: by its accuracy, its mAP, or R².
+pub fn judgement(judged: &Judged) -> Option<Judgement> {
+    let (score, loss) = match judged {
+        Judged::Classes(report) => (report.accuracy?, report.log_loss?),
+        Judged::Labels { report, half } => {
+            let f1 = half.as_ref().unwrap_or(report).f1_micro;
+            (report.mean_average_precision?, 1.0 - f1.unwrap_or(0.0))
+        }
+        Judged::Values(report) => (report.r2?, report.rmse?),
+    };
+    Some(Judgement { score, loss })
+}
+
+pub fn epochs_made(trainer: &Trainer<Stepwise>) -> usize {
+    let position = trainer.position();
+    match trainer.phase() {
+        Some(_) => trainer.plan().epochs_before(position.phase) + position.epoch,
+        None => trainer.plan().epochs(),
+    }
+}

@@ -1,0 +1,107 @@
+//! What brings the batches of a phase, and answers what the photos held back are.
+
+use rekindle_core::image::RgbImage;
+use rekindle_core::model::Model;
+use rekindle_core::tune::{Engine as _, Given, Shown, Stepwise, Trainer};
+
+use super::source::{self, AtCut, Showing};
+use crate::context::Context;
+use crate::photos::Loader;
+
+/// Images that are answered together when an epoch is judged.
+const ANSWERED: usize = 32;
+
+/// What brings the batches of a phase, and answers what the held-out photos are.
+pub trait Supply {
+    /// The batches of a step, and the height and width of images, where they are some.
+    fn step(&mut self, batches: &[Vec<Shown>]) -> anyhow::Result<(Vec<Given>, Option<[usize; 2]>)>;
+
+    /// Logits of the photos held back.
+    fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>>;
+}
+
+/// Photos as they are decoded.
+pub struct Images<'a, 'l, 'p> {
+    pub loader: &'a mut Loader<'l, RgbImage>,
+    pub showing: Showing<'p>,
+    pub base: &'a Model,
+    pub context: &'a Context,
+}
+
+impl Supply for Images<'_, '_, '_> {
+    fn step(&mut self, batches: &[Vec<Shown>]) -> anyhow::Result<(Vec<Given>, Option<[usize; 2]>)> {
+        let mut given = Vec::with_capacity(batches.len());
+        let mut size = None;
+        for batch in batches {
+            let crops = source::next(self.loader, batch.len(), self.showing.photos)?;
+            size = crops
+                .first()
+                .map(|crop| [crop.height() as usize, crop.width() as usize]);
+            given.push(Given::images(self.base.batch(&crops)));
+        }
+        Ok((given, size))
+    }
+
+    fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>> {
+        let tensors = pollster::block_on(trainer.engine().tensors(trainer.is_averaged()))?;
+        held_out(
+            &self.base.with_tensors(&tensors),
+            self.showing,
+            self.context,
+        )
+    }
+}
+
+/// Values at a cut, and which photos are held back.
+pub struct AtCutOf<'a> {
+    pub at_cut: AtCut<'a>,
+    pub held: std::ops::Range<usize>,
+}
+
+impl Supply for AtCutOf<'_> {
+    fn step(&mut self, batches: &[Vec<Shown>]) -> anyhow::Result<(Vec<Given>, Option<[usize; 2]>)> {
+        let given = batches.iter().map(|batch| self.at_cut.given(batch));
+        Ok((given.collect::<Result<_, _>>()?, None))
+    }
+
+    fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>> {
+        let mut logits = Vec::new();
+        let held: Vec<Shown> = self.held.clone().map(plain).collect();
+        for some in held.chunks(ANSWERED) {
+            let given = self.at_cut.given(some)?;
+            let engine = trainer.engine();
+            logits.extend(pollster::block_on(
+                engine.answers(given, trainer.is_averaged()),
+            )?);
+        }
+        Ok(logits)
+    }
+}
+
+/// A photo as it is seen at prediction.
+fn plain(example: usize) -> Shown {
+    Shown { example, epoch: 0 }
+}
+
+/// The logits of a model for the photos held back.
+pub fn held_out(
+    model: &Model,
+    showing: Showing<'_>,
+    context: &Context,
+) -> anyhow::Result<Vec<f32>> {
+    let photos = showing.photos;
+    let held = photos.trained..photos.paths.len();
+    let count = held.len();
+    showing.load(held.map(plain), context, |loader| {
+        let mut logits = Vec::new();
+        let mut done = 0;
+        while done < count {
+            let crops = source::next(loader, ANSWERED.min(count - done), photos)?;
+            done += crops.len();
+            for row in pollster::block_on(model.logits(&crops))? {
+                logits.extend(row);
+            }
+        }
+        Ok(logits)
+    })
+}
