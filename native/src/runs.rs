@@ -201,6 +201,8 @@ impl Run {
         let lock = lock(folder)?;
         if folder.join(MODEL).exists() {
             drop(lock);
+            // It was ended between its last file and its tidying up.
+            let _ = fs::remove_file(folder.join(CHECKPOINT));
             let _ = fs::remove_file(folder.join(LOCK));
             return Err(RunError::Finished(folder.to_owned()));
         }
@@ -309,8 +311,9 @@ fn remove_if_unfinished(folder: &Path) {
         return;
     }
     if !folder.join(MODEL).exists() {
-        let _ = fs::remove_file(folder.join(METRICS));
-        let _ = fs::remove_file(folder.join(COMMAND));
+        for file in [METRICS, COMMAND, RECIPE, MANIFEST, REPORT] {
+            let _ = fs::remove_file(folder.join(file));
+        }
     }
     // Fails, as it should, if anything is in it.
     let _ = fs::remove_dir(folder);

@@ -59,13 +59,12 @@ impl Record<'_> {
         let mut trained = self.model()?;
         trained.card.trained_on = in_card;
         let bytes = trained.save()?;
-        let model_path = run.write(runs::MODEL, &bytes)?;
         let recipe = toml::to_string_pretty(&trained.card.recipe)?;
         run.write(runs::RECIPE, recipe.as_bytes())?;
 
         let mut summary = self.summary(&trained);
         summary["run"] = json!(run.folder());
-        summary["model"] = json!(model_path);
+        summary["model"] = json!(run.folder().join(runs::MODEL));
         let manifest = json!({
             "name": run.name(),
             "rekindle": env!("CARGO_PKG_VERSION"),
@@ -102,6 +101,8 @@ impl Record<'_> {
             curves: self.curves(run)?,
         };
         run.write(runs::REPORT, report::html(&page).as_bytes())?;
+        // The model comes last: a run that has it is finished.
+        let model_path = run.write(runs::MODEL, &bytes)?;
         Ok((model_path, summary))
     }
 
