@@ -3,6 +3,8 @@
 
 use std::fmt::Write as _;
 
+use rekindle_core::inspect::escape;
+
 /// A line through points.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Curve {
@@ -309,14 +311,6 @@ fn decades([low, high]: [f64; 2]) -> Vec<(f64, String)> {
         _ => format!("1e{power}"),
     };
     all.map(|power| (power as f64, word(power))).collect()
-}
-
-/// Text inside SVG or HTML.
-pub fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }
 
 #[cfg(test)]

@@ -1,9 +1,9 @@
 //! `report.html`: one file that shows how well a model did, with nothing to load from elsewhere.
 
+use rekindle_core::inspect::escape;
 use rekindle_core::metrics::classify::Report;
 use serde_json::Value;
 
-use crate::curves::escape;
 use crate::judged::Judged;
 use crate::skipped::Skipped;
 

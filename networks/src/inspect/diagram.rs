@@ -249,7 +249,8 @@ fn shortened(text: &str, most: usize) -> String {
     format!("{}, …", &kept[..end])
 }
 
-fn escape(text: &str) -> String {
+/// Text as it stands inside SVG or HTML.
+pub fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
         .replace('<', "&lt;")
         .replace('>', "&gt;")

@@ -6,5 +6,5 @@ mod diagram;
 pub mod onnx;
 mod summary;
 
-pub use diagram::{Diagram, diagram};
+pub use diagram::{Diagram, diagram, escape};
 pub use summary::{Row, Summary, grouped};
