@@ -6,6 +6,7 @@
 
 mod conv_transpose;
 mod convolutions;
+mod differences;
 mod group_norm;
 mod half;
 mod maps;
