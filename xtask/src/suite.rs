@@ -42,12 +42,14 @@ struct Finished {
 pub fn run_all(workspace: &Workspace) -> Result<()> {
     let mut parts = vec![
         part("a Vulkan driver", || vulkan(workspace)),
+        part("Fashion-MNIST", || fashion_mnist(workspace)),
         part("native", || native(workspace)),
-        part("the page", || page(workspace)),
-        part("the web crate in a browser", || web_crate(workspace)),
     ];
+    let page = part("the page", || page(workspace));
+    let built = matches!(page.outcome, Outcome::Passed(_));
+    parts.push(page);
+    parts.push(part("the web crate in a browser", || web_crate(workspace)));
     parts.push(part("HEIC and AVIF", || heif(workspace)));
-    let built = matches!(parts[2].outcome, Outcome::Passed(_));
     parts.push(part("the page in a browser", || match built {
         true => browser(workspace),
         false => Err(Missing("the page was not built".into()).into()),
@@ -126,6 +128,12 @@ fn conclude(parts: &[Part], strict: bool) -> Result<()> {
 /// The WGSL tests run on a software adapter where there is no GPU.
 fn vulkan(workspace: &Workspace) -> Result<Finished> {
     system::vulkan(workspace)?;
+    Ok(Finished::new("found"))
+}
+
+/// The pictures that tests of fine-tuning learn from.
+fn fashion_mnist(workspace: &Workspace) -> Result<Finished> {
+    system::fashion_mnist(workspace)?;
     Ok(Finished::new("found"))
 }
 

@@ -81,6 +81,20 @@ pub fn vulkan(workspace: &Workspace) -> Result<()> {
     )
 }
 
+/// Makes sure that Fashion-MNIST is there, where Debian's package has it or `REKINDLE_FASHION_MNIST` says.
+///
+/// # Errors
+///
+/// [`Missing`] when it is not and cannot be installed.
+pub fn fashion_mnist(workspace: &Workspace) -> Result<()> {
+    let usual = "/usr/share/datasets/fashion-mnist".into();
+    let folder = std::env::var_os("REKINDLE_FASHION_MNIST").map_or(usual, PathBuf::from);
+    if folder.join("train-images-idx3-ubyte.gz").is_file() {
+        return Ok(());
+    }
+    install_debian(workspace, &["dataset-fashion-mnist"], "Fashion-MNIST")
+}
+
 /// Makes sure that what libheif is built with and over is there: CMake, a C++ compiler, decoders of HEVC and AV1.
 ///
 /// # Errors

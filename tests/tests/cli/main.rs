@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
 mod cache;
+mod fashion;
 mod folders;
 mod interrupts;
 mod labels;
