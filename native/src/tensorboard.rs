@@ -168,9 +168,19 @@ fn framed(record: &[u8]) -> Vec<u8> {
 /// CRC-32C, turned and moved so that a checksum of bytes that hold checksums is none of a kind.
 fn checksum(bytes: &[u8]) -> u32 {
     const MOVED_BY: u32 = 0xa282_ead8;
-    crc32c::crc32c(bytes)
-        .rotate_right(15)
-        .wrapping_add(MOVED_BY)
+    crc(bytes).rotate_right(15).wrapping_add(MOVED_BY)
+}
+
+/// CRC-32C, bit by bit: some hundred bytes an epoch need no table.
+fn crc(bytes: &[u8]) -> u32 {
+    /// Castagnoli's polynomial, its bits in reverse.
+    const POLYNOMIAL: u32 = 0x82f6_3b78;
+    let bit = |crc: u32| match crc & 1 {
+        1 => crc >> 1 ^ POLYNOMIAL,
+        _ => crc >> 1,
+    };
+    let byte = |crc: u32, &byte: &u8| (0..8).fold(crc ^ u32::from(byte), |crc, _| bit(crc));
+    !bytes.iter().fold(!0, byte)
 }
 
 /// Seconds since 1970.
