@@ -64,7 +64,7 @@ fn records(path: &Path) -> Vec<Vec<u8>> {
         let crc = !bytes.iter().fold(u32::MAX, |crc, byte| {
             table[((crc ^ u32::from(*byte)) & 0xff) as usize] ^ (crc >> 8)
         });
-        let ours = ((crc >> 15) | (crc << 17)).wrapping_add(0xa282_ead8);
+        let ours = crc.rotate_right(15).wrapping_add(0xa282_ead8);
         assert_eq!(ours.to_le_bytes(), masked);
     };
     let bytes = fs::read(path).unwrap();

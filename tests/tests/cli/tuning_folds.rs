@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -182,7 +182,7 @@ fn folds_that_are_killed_go_on_to_the_same_bytes_and_none_is_done_twice() {
         "--tune",
         "last:1",
         "--epochs",
-        "2",
+        "4",
         "--batch",
         "4",
         "--views",
@@ -194,50 +194,59 @@ fn folds_that_are_killed_go_on_to_the_same_bytes_and_none_is_done_twice() {
         "--name",
     ];
     let whole = [&options[..], &["whole"]].concat();
-    let begun = Instant::now();
     assert!(shell.run(&train(&data, &whole)).status.success());
-    let whole_time = begun.elapsed();
-
     let killed = [&options[..], &["killed"]].concat();
-    let mut arguments = train(&data, &killed);
-    let run = shell.path("runs/killed");
-    let (mut kills, mut said) = (0, String::new());
-    for share in 1.. {
+    let parts = shell.path("runs/killed/parts.json");
+    let resume = ["train", "--resume", "runs/killed"];
+    let first = train(&data, &killed);
+    // In the midst of what chooses in the first fold, and when that fold is done.
+    let done = |part: &str| fs::read_to_string(&parts).is_ok_and(|text| text.contains(part));
+    let moments: [(&[&str], &dyn Fn() -> bool); 2] = [
+        (&first, &|| {
+            shell.path("runs/killed/checkpoint.safetensors").exists()
+        }),
+        (&resume, &|| done("\"fold 1 of 2\"")),
+    ];
+    for (arguments, is_reached) in moments {
         let mut child = shell
-            .command(&arguments)
-            .stderr(Stdio::piped())
+            .command(arguments)
+            .stderr(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let (limit, begun) = (whole_time * share / 5, Instant::now());
-        while child.try_wait().unwrap().is_none() && begun.elapsed() < limit {
-            std::thread::sleep(Duration::from_millis(5));
+        while !is_reached() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+            std::thread::sleep(Duration::from_millis(2));
         }
-        let is_done = child.try_wait().unwrap().is_some();
         child.kill().unwrap();
-        let output = child.wait_with_output().unwrap();
-        said += &stderr(&output);
-        if is_done || run.join("model.safetensors").exists() {
-            assert!(!is_done || output.status.success(), "{said}");
-            break;
-        }
-        kills += 1;
-        if run.join("command.json").exists() {
-            arguments = vec!["train", "--resume", "runs/killed"];
-        }
+        child.wait().unwrap();
     }
-    assert!(kills > 0);
+    // Photos that it did not begin with are refused, and nothing is lost by it.
+    let photo = fs::read_dir(data.join("fish"))
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    let bytes = fs::read(&photo).unwrap();
+    fs::remove_file(&photo).unwrap();
+    shell.fails(&resume, 3, &["cannot go on", "photos"]);
+    fs::write(&photo, bytes).unwrap();
+
+    let output = shell.run(&resume);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(said.contains("fold 1 of 2 is done already"), "{said}");
+    assert!(
+        !said.contains("fold 1 of 2: ") && said.contains("fold 2 of 2: "),
+        "{said}"
+    );
     for file in ["model.safetensors", "metrics.jsonl"] {
         let bytes = |run: &str| fs::read(shell.path("runs").join(run).join(file)).unwrap();
-        assert!(
-            bytes("whole") == bytes("killed"),
-            "{file} after {kills} kills"
-        );
+        assert!(bytes("whole") == bytes("killed"), "{file}");
     }
-
-    // A run between two folds is kept, and refuses photos that it did not begin with.
-    let said_done = said.contains("is done already");
-    println!("killed {kills} times, folds were taken from before: {said_done}");
+    assert!(!parts.exists());
+    shell.fails(&resume, 2, &["this run is finished"]);
 }
 
 #[test]
