@@ -52,6 +52,7 @@ struct LabelMetrics {
     f1_micro: f64,
     f1_macro: f64,
     subset_accuracy: f64,
+    log_loss: f64,
     best_f1: Vec<f64>,
 }
 
@@ -62,6 +63,7 @@ struct ValueMetrics {
     r2: Vec<f64>,
     mae: Vec<f64>,
     rmse: Vec<f64>,
+    mse: f64,
     mean_r2: f64,
 }
 
@@ -180,6 +182,7 @@ fn label_metrics_are_scikit_learns_and_no_threshold_beats_the_best() {
     same(report.f1_micro, golden.f1_micro);
     same(report.f1_macro, golden.f1_macro);
     same(report.subset_accuracy, golden.subset_accuracy);
+    same(report.log_loss, golden.log_loss);
     let best = multilabel::best_thresholds(&golden.p, &golden.y, 4);
     let report = multilabel::judge(&golden.p, &golden.y, &best).unwrap();
     for (scores, &f1) in report.per_label.iter().zip(&golden.best_f1) {
@@ -203,8 +206,13 @@ fn thresholds_stay_near_the_middle_where_nothing_speaks_against_it() {
     );
     let none = multilabel::judge(&[], &[], &[0.5]).unwrap();
     assert_eq!(
-        (none.images, none.f1_micro, none.subset_accuracy),
-        (0, None, None)
+        (
+            none.images,
+            none.f1_micro,
+            none.subset_accuracy,
+            none.log_loss
+        ),
+        (0, None, None, None)
     );
     assert!(multilabel::judge(&p, &y[..4], &[0.5; 3]).is_err());
 }
@@ -225,6 +233,7 @@ fn value_metrics_are_scikit_learns() {
         near(scores.rmse, golden.rmse[value]);
     }
     same(report.r2, golden.mean_r2);
+    assert!((report.mse.unwrap() / golden.mse - 1.0).abs() < 1e-6);
     let one = regress::judge(&[1.0], &[3.0], 1).unwrap();
     assert_eq!((one.r2, one.mae, one.rmse), (None, Some(2.0), Some(2.0)));
     assert_eq!(regress::judge(&[], &[], 1).unwrap().mae, None);

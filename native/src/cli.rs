@@ -175,7 +175,7 @@ pub struct TrainArgs {
     /// The new head.
     #[arg(long, value_enum, default_value_t = HeadChoice::Linear)]
     pub head: HeadChoice,
-    /// Also measure by k-fold cross-validation; the model is then trained on all photos.
+    /// Measure by k-fold cross-validation, the head alone or a way to tune; the model is then trained on all photos.
     #[arg(long, value_name = "K", value_parser = count(2, MANY))]
     pub folds: Option<usize>,
     /// Share of the photos held back to measure the accuracy, where the folder has no val/ and there

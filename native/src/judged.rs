@@ -67,6 +67,33 @@ impl Judged {
         }
     }
 
+    /// The figure that says most, of which more is better: the accuracy, mAP or R².
+    pub fn score(&self) -> Option<f64> {
+        match self {
+            Self::Classes(report) => report.accuracy,
+            Self::Labels { report, .. } => report.mean_average_precision,
+            Self::Values(report) => report.r2,
+        }
+    }
+
+    /// What [`score`](Self::score) is called.
+    pub fn score_name(&self) -> &'static str {
+        match self {
+            Self::Classes(_) => "accuracy",
+            Self::Labels { .. } => "mAP",
+            Self::Values(_) => "R²",
+        }
+    }
+
+    /// What training makes small: the cross-entropy, the mean of the labels' binary ones, or the mean square.
+    pub fn loss(&self) -> Option<f64> {
+        match self {
+            Self::Classes(report) => report.log_loss,
+            Self::Labels { report, .. } => report.log_loss,
+            Self::Values(report) => report.mse,
+        }
+    }
+
     /// How many photos were judged.
     pub fn images(&self) -> usize {
         match self {

@@ -29,6 +29,7 @@ mod serve;
 mod size;
 mod skipped;
 mod tasks;
+mod tensorboard;
 mod ui;
 mod usage;
 mod walk;

@@ -190,9 +190,10 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
             args.tuning.tune != Tune::Scratch,
             "--tune head, last, full and gradual, which start from pretrained weights",
         ),
-        "folds" => Where(args.tuning.tune.is_head(), "--tune head"),
         "model" | "input" | "grey" | "bare" | "small-stem" | "head" | "views" | "class-weights"
-        | "out" | "name" | "strict" | "min-accuracy" | "max-pixels" | "no-cache" => Always,
+        | "out" | "name" | "strict" | "folds" | "min-accuracy" | "max-pixels" | "no-cache" => {
+            Always
+        }
         "cache-budget" => Where(!args.cache.no_cache, "a training without --no-cache"),
         // Of everything that is drawn. Whether photos are held back, the folder says: `draws`.
         "seed" => Always,
@@ -219,7 +220,7 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
         "optimizer" | "momentum" | "schedule" | "layer-decay" | "lr-of" | "clip" | "accumulate"
         | "label-smoothing" | "mixup" | "cutmix" | "ema" | "stochastic-depth" | "bn"
         | "freeze-bn-affine" | "balanced" | "augment" | "patience" | "keep" | "soup" | "freeze"
-        | "unfreeze" | "recipe" | "checkpoint-every" | "events" => Where(
+        | "unfreeze" | "recipe" | "checkpoint-every" | "events" | "tensorboard" => Where(
             !args.tuning.tune.is_head(),
             "--tune last, full, gradual and scratch",
         ),
@@ -387,7 +388,8 @@ mod tests {
         ! train --resume r --tune full : options it began with
         ! train d --tune full --warmup 0.1 : one-cycle
         ! train d --tune scratch --weights f : pretrained
-        ! train d --tune full --folds 3 : --tune head
+        train d --tune full --folds 3 --tensorboard
+        ! train d --tensorboard : --tune
         ! train d --optimizer sgd : --tune
         ! train d --checkpoint-every 5 : --tune
         ! train d --events : --tune

@@ -28,6 +28,10 @@ pub const METRICS: &str = "metrics.jsonl";
 pub const MODEL: &str = "model.safetensors";
 /// Where a tuning stands, as long as it is not finished.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
+/// Which parts of a run are done, where it has several: the folds of a cross-validation.
+pub const PARTS: &str = "parts.json";
+/// The folder of TensorBoard's event files.
+pub const TENSORBOARD: &str = "tensorboard";
 /// The command that began the run, for whoever goes on with it.
 pub const COMMAND: &str = "command.json";
 /// The report for people.
@@ -202,8 +206,9 @@ impl Run {
         if folder.join(MODEL).exists() {
             drop(lock);
             // It was ended between its last file and its tidying up.
-            let _ = fs::remove_file(folder.join(CHECKPOINT));
-            let _ = fs::remove_file(folder.join(LOCK));
+            for file in [CHECKPOINT, PARTS, LOCK] {
+                let _ = fs::remove_file(folder.join(file));
+            }
             return Err(RunError::Finished(folder.to_owned()));
         }
         let name = folder.file_name().unwrap_or_default();
@@ -307,7 +312,7 @@ impl Run {
 
 fn remove_if_unfinished(folder: &Path) {
     // What can go on is kept.
-    if folder.join(CHECKPOINT).exists() {
+    if folder.join(CHECKPOINT).exists() || folder.join(PARTS).exists() {
         return;
     }
     if !folder.join(MODEL).exists() {

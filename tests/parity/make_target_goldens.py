@@ -8,7 +8,7 @@ Pinned: Python 3.11, numpy 2.4.6, scikit-learn 1.9.1.
 - `labels`: OneVsRestClassifier over LogisticRegression on several labels at once, its coefficients and the objective
   summed over the labels, with and without balanced class weights.
 - `ridge`: Ridge's coefficients, with fewer images than features and with more, of several values at once.
-- `label_metrics`, `value_metrics`: average_precision_score, f1_score, accuracy_score; r2_score and mean errors.
+- `label_metrics`, `value_metrics`: average_precision_score, f1_score, accuracy_score; r2_score, mean errors and log_loss.
 """
 
 import json
@@ -18,8 +18,8 @@ import numpy as np
 import sklearn
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import (
-    accuracy_score, average_precision_score, f1_score, mean_absolute_error, precision_score, r2_score, recall_score,
-    root_mean_squared_error,
+    accuracy_score, average_precision_score, f1_score, log_loss, mean_absolute_error, mean_squared_error,
+    precision_score, r2_score, recall_score, root_mean_squared_error,
 )
 from sklearn.multiclass import OneVsRestClassifier
 
@@ -72,6 +72,7 @@ def label_metrics():
             "f1_micro": float(f1_score(y, told, average="micro")),
             "f1_macro": float(f1_score(y, told, average="macro")),
             "subset_accuracy": float(accuracy_score(y, told)),
+            "log_loss": float(np.mean([log_loss(y[:, k], p[:, k], labels=[0, 1]) for k in range(4)])),
             "best_f1": [max(f1_score(y[:, k], p[:, k] >= t) for t in np.unique(p[:, k])) for k in range(4)]}
 
 
@@ -83,6 +84,7 @@ def value_metrics():
             "r2": short(r2_score(y, e, multioutput=raw)),
             "mae": short(mean_absolute_error(y, e, multioutput=raw)),
             "rmse": short(root_mean_squared_error(y, e, multioutput=raw)),
+            "mse": float(mean_squared_error(y, e)),
             "mean_r2": float(r2_score(y, e))}
 
 

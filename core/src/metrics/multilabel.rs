@@ -1,6 +1,6 @@
 //! How well several labels were put on images: average precision, F1, and the thresholds that make F1 best.
 //!
-//! Definitions are scikit-learn's (`average_precision_score`, `f1_score`, `accuracy_score`). Where nothing was
+//! Definitions are scikit-learn's (`average_precision_score`, `f1_score`, `accuracy_score`, `log_loss`). Where nothing was
 //! measured there is no number: a label that no image has has no average precision, and means over labels leave it
 //! out.
 
@@ -53,6 +53,10 @@ pub struct LabelReport {
     pub f1_macro: Option<f64>,
     /// The share of images all of whose labels were put on rightly, and no other.
     pub subset_accuracy: Option<f64>,
+    /// The mean over images and labels of `-ln` of the probability of what is true: the binary cross-entropy. It
+    /// depends on no threshold.
+    #[serde(default)]
+    pub log_loss: Option<f64>,
     /// One entry a label, in label order.
     pub per_label: Vec<LabelScores>,
 }
@@ -110,8 +114,20 @@ pub fn judge(
         f1_micro: all.f1(),
         f1_macro: mean(per_label.iter().filter_map(|one| one.f1)),
         subset_accuracy: ratio(right, images),
+        log_loss: log_loss(probabilities, targets),
         per_label,
     })
+}
+
+/// Probabilities are kept away from 0 and 1 as [`Predictions::log_loss`](super::classify::Predictions::log_loss) does.
+fn log_loss(probabilities: &[f32], targets: &[f32]) -> Option<f64> {
+    let epsilon = f64::from(f32::EPSILON);
+    let loss = |(&p, &target): (&f32, &f32)| {
+        let p = f64::from(p);
+        let of_truth = if target > 0.5 { p } else { 1.0 - p };
+        -of_truth.clamp(epsilon, 1.0 - epsilon).ln()
+    };
+    mean(probabilities.iter().zip(targets).map(loss))
 }
 
 /// For each label the threshold that makes its F1 best on these images: half-way between the probabilities that it

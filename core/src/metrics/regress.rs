@@ -1,6 +1,7 @@
 //! How far estimated values are off: the coefficient of determination and mean errors.
 //!
-//! Definitions are scikit-learn's (`r2_score`, `mean_absolute_error`, `root_mean_squared_error`). Where nothing was
+//! Definitions are scikit-learn's (`r2_score`, `mean_absolute_error`, `root_mean_squared_error`,
+//! `mean_squared_error`). Where nothing was
 //! measured there is no number.
 
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,9 @@ pub struct ValueReport {
     pub mae: Option<f64>,
     /// The mean over the values.
     pub rmse: Option<f64>,
+    /// The mean of `(y - ŷ)²` over images and values.
+    #[serde(default)]
+    pub mse: Option<f64>,
     /// One entry a value, in their order.
     pub per_value: Vec<ValueScores>,
 }
@@ -97,6 +101,7 @@ pub fn judge(
         r2: mean(|one| one.r2),
         mae: mean(|one| one.mae),
         rmse: mean(|one| one.rmse),
+        mse: mean(|one| one.rmse.map(|rmse| rmse * rmse)),
         per_value,
     })
 }

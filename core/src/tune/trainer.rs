@@ -374,11 +374,11 @@ impl<E: Engine> Trainer<E> {
             self.best.insert(place, tensors);
             self.best.truncate(kept);
         }
-        self.standing.plateau.observe(
-            &recipe.schedule,
-            judgement.map_or(0.0, |judgement| judgement.loss),
-        );
         let sum = std::mem::take(&mut self.standing.sum);
+        let loss = sum.losses / sum.steps.max(1) as f64;
+        // Where nothing is held back, a plateau is one of the steps' own losses.
+        let watched = judgement.map_or(loss, |judgement| judgement.loss);
+        self.standing.plateau.observe(&recipe.schedule, watched);
         let is_enough = recipe
             .patience
             .is_some_and(|patience| self.standing.watch.waited >= patience);
@@ -397,7 +397,7 @@ impl<E: Engine> Trainer<E> {
         Ok(EpochEnd {
             phase,
             epoch: number,
-            loss: sum.losses / sum.steps.max(1) as f64,
+            loss,
             is_best: place == Some(0),
             ends_phase,
         })
@@ -419,6 +419,16 @@ impl<E: Engine> Trainer<E> {
             Some(_) => self.steps_of(self.standing.position.epoch),
             None => Vec::new(),
         };
+    }
+
+    /// All epochs that were made, in order, and how good they were; where nothing is held back, the later the better.
+    pub fn seen(&self) -> &[(usize, Judgement)] {
+        &self.standing.watch.seen
+    }
+
+    /// What its examples are.
+    pub fn aims(&self) -> &Aims {
+        &self.aims
     }
 
     /// The networks of the best epochs, the best first.

@@ -25,11 +25,15 @@ pub struct Watch {
     pub best: Vec<(usize, Judgement)>,
     /// Epochs since there was a better one, in this phase.
     pub waited: usize,
+    /// All epochs that were made, in order, and how good they were.
+    #[serde(default)]
+    pub seen: Vec<(usize, Judgement)>,
 }
 
 impl Watch {
     /// Takes an epoch's judgement in and says at which of the `kept` best places it stands.
     pub fn observe(&mut self, epoch: usize, judgement: Judgement, kept: usize) -> Option<usize> {
+        self.seen.push((epoch, judgement));
         let behind = |(_, other): &(usize, Judgement)| !judgement.beats(other);
         let place = self.best.iter().take_while(|other| behind(other)).count();
         self.waited = match place {

@@ -103,6 +103,9 @@ pub struct TuneArgs {
     /// Print what happens as JSON lines on stdout while it happens.
     #[arg(long)]
     pub events: bool,
+    /// Write TensorBoard's event files into the run's folder `tensorboard`, while it goes on.
+    #[arg(long)]
+    pub tensorboard: bool,
 }
 
 /// The schedules there are.

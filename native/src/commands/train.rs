@@ -1,6 +1,9 @@
 //! `rekindle train`: a new head on a folder of photos.
 
+mod division;
+mod folds;
 mod learn;
+mod ledger;
 pub mod lr_find;
 mod material;
 pub mod recipe_file;
@@ -8,6 +11,7 @@ mod record;
 pub mod replay;
 pub mod resume;
 mod targets;
+mod told;
 mod tune;
 
 use std::path::Path;
@@ -15,7 +19,6 @@ use std::time::Instant;
 
 use rekindle_core::device::OpenDevice;
 use rekindle_core::head::HeadStyle;
-use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::task::Task;
 use rekindle_core::train::FeatureCache;
@@ -26,16 +29,18 @@ use crate::cli::{HeadChoice, TrainArgs};
 use crate::context::Context;
 use crate::dataset::{self, Dataset, Labels, ScanOptions, scan, scan_labels};
 use crate::features::{self, Drawn, Photos};
-use crate::judged::Judged;
 use crate::measured::{self, accuracy_gate, check_gate};
 use crate::models;
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{groups, options, skipped};
-use learn::{Learnt, learn};
+use division::Division;
+use folds::{Crossed, Field};
+use learn::learn;
+use ledger::Ledger;
 use material::Material;
 use record::Record;
-use tune::{Tuned, Work};
+use tune::Work;
 
 /// Trains, leaves a run folder behind and prints what came of it.
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -246,7 +251,30 @@ fn train(
         groups: &groups,
         contents: &contents,
     };
-    let learnt = learn(args, dataset, material, run, is_said, context)?;
+    let division = Division::new(args, dataset, material, is_said)?;
+    let mut ledger = Ledger::open(run)?;
+    let recipe = match recipe {
+        Some(mut recipe) => {
+            recipe.views = ledger.views(|| tune::views(args, &recipe, material, run))?;
+            Some(recipe)
+        }
+        None => None,
+    };
+    let field = Field {
+        args,
+        dataset,
+        material,
+        division: &division,
+        device: &device.info.name,
+        context,
+    };
+    let crossed = match (&division.folds, &recipe) {
+        (None, _) => None,
+        (Some(splits), None) => Some(Crossed::of_heads(field, splits)?),
+        (Some(splits), Some(recipe)) => Some(Crossed::of(field, recipe, splits, &mut ledger, run)?),
+    };
+    let split = division.split.clone();
+    let learnt = learn(args, dataset, material, split, Some(run), context)?;
     let tuned = match recipe {
         Some(recipe) => {
             let work = Work {
@@ -254,6 +282,8 @@ fn train(
                 dataset,
                 material,
                 learnt: &learnt,
+                part: None,
+                foreseen: crossed.as_ref().and_then(Crossed::foreseen),
                 device: &device.info.name,
                 context,
             };
@@ -272,26 +302,25 @@ fn train(
         device: &device.info,
         origin: &origin,
         material,
+        measured: division.measured.as_deref(),
         learnt: &learnt,
+        crossed: crossed.as_ref(),
         tuned: tuned.as_ref(),
         seconds: [features_seconds, train_seconds],
     };
     let (model_path, summary) = record.write(run)?;
     run.remove(runs::CHECKPOINT);
-    let report = record.report();
+    run.remove(runs::PARTS);
     if !prints {
         return Ok(ExitCode::Ok);
     }
     if context.global.json || args.tuning.events {
         print_json(&summary)?;
     } else {
-        print_result(&learnt, report, dataset, train_seconds)?;
-        if let Some(tuned) = &tuned {
-            print_tuned(&learnt, tuned)?;
-        }
+        record.print(train_seconds)?;
         print_text(&format!("saved {}", model_path.display()))?;
     }
-    accuracy_gate(report.accuracy(), args.min_accuracy)
+    accuracy_gate(record.report().accuracy(), args.min_accuracy)
 }
 
 /// Whether a network can put out what the task wants: SqueezeNet's last layer ends in a ReLU, and the constant that
@@ -333,77 +362,6 @@ fn extract(
     let (cache, failed) = features::extract(model, photos, views, &store, context)?;
     skipped::warn_of(&dataset.leave_out(&failed)?);
     Ok(cache)
-}
-
-/// Prints what tuning added to the head alone.
-fn print_tuned(learnt: &Learnt, tuned: &Tuned) -> anyhow::Result<()> {
-    let head = learnt.report.headline();
-    let text = match (tuned.best_epoch, &tuned.report) {
-        (Some(epoch), Some((report, _))) if tuned.recipe.tune == Tune::Scratch => format!(
-            "trained from scratch: {} after epoch {epoch} of {}",
-            report.headline(),
-            tuned.epochs
-        ),
-        (Some(epoch), Some((report, _))) => format!(
-            "tuned ({}): {} after epoch {epoch} of {}, the head alone {}",
-            tuned.recipe.tune,
-            report.headline(),
-            tuned.epochs,
-            head
-        ),
-        (Some(epoch), None) => format!("tuned ({}): epoch {epoch} is kept", tuned.recipe.tune),
-        (None, _) => format!(
-            "tuned ({}): none of {} epochs was better than the head alone ({}), which is kept; --keep tuned keeps the \
-             best epoch",
-            tuned.recipe.tune, tuned.epochs, head
-        ),
-    };
-    print_text(&text)
-}
-
-/// Prints how well the model does, class by class and as a whole.
-fn print_result(
-    learnt: &Learnt,
-    report: &Judged,
-    dataset: &Dataset,
-    train_seconds: f64,
-) -> anyhow::Result<()> {
-    let shown = match report {
-        Judged::Classes(report) => rows(report),
-        _ => Vec::new(),
-    };
-    print_text(&report.table(&dataset.classes, shown))?;
-    let images = report.images();
-    let held = if images == 1 { "photo" } else { "photos" };
-    let measured = match learnt.measured.as_deref() {
-        Some("cross-validation") => format!(" on {images} {held} by cross-validation"),
-        Some("held-out photos") => format!(" on {images} held-out {held}"),
-        Some(place) => format!(" on {images} {held} of {place}"),
-        None => ": nothing was held back to measure it on".to_owned(),
-    };
-    print_text(&format!(
-        "{}{measured}, trained on {} photos in {train_seconds:.1} s",
-        report.headline(),
-        learnt.split.train.len(),
-    ))?;
-    match report.remark() {
-        Some(remark) => print_text(remark),
-        None => Ok(()),
-    }
-}
-
-/// The classes that a table shows: those with photos, and some of the others.
-fn rows(report: &Report) -> Vec<usize> {
-    const WITHOUT_PHOTOS: usize = 20;
-    let mut without = 0;
-    let mut shown = |class: &usize| {
-        let empty = report.per_class[*class].support == 0;
-        without += usize::from(empty);
-        !empty || without <= WITHOUT_PHOTOS
-    };
-    (0..report.per_class.len())
-        .filter(|class| shown(class))
-        .collect()
 }
 
 /// Photos in test/ are not touched where others measure: they are for the end.

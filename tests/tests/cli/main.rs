@@ -13,8 +13,10 @@ mod numbers;
 mod options;
 mod pictures;
 mod segment;
+mod tensorboard;
 mod training;
 mod tuning;
+mod tuning_folds;
 mod weights;
 
 use std::path::{Path, PathBuf};

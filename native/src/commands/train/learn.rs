@@ -1,4 +1,4 @@
-//! The head: how it is to be trained, on which photos, and what it is measured on.
+//! The head: how it is to be trained, and how well it does on photos that it has not seen.
 
 use std::time::Instant;
 
@@ -8,7 +8,7 @@ use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::train::{
     ClassWeights, Examples, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, MlpRecipe, Split,
-    TrainError, cross_validate, evaluate, judge, stratified_folds, stratified_split,
+    TrainError, cross_validate, evaluate, judge,
 };
 use serde_json::json;
 
@@ -16,13 +16,10 @@ use super::material::Material;
 use super::targets;
 use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
 use crate::context::Context;
-use crate::dataset::{self, Dataset, Item};
+use crate::dataset::{Dataset, Targets};
 use crate::judged::Judged;
 use crate::runs::Run;
-use crate::ui::{Unit, print_warning};
-
-/// Share of the photos that is held back unless somebody says otherwise.
-pub const HELD_BACK: f64 = 0.2;
+use crate::ui::Unit;
 
 /// A head that was trained, and how well it does on photos that it has not seen.
 pub struct Learnt {
@@ -30,8 +27,7 @@ pub struct Learnt {
     /// Which photos it was trained on, and which were held back.
     pub split: Split,
     pub fitted: Fitted,
-    /// What the figures are measured on, as `--json` names it; nothing if there is nothing to measure on.
-    pub measured: Option<String>,
+    /// How well it does on the photos held back.
     pub report: Judged,
     /// Of labels: from which probability each is one of a photo's, where that was chosen on photos held back.
     pub thresholds: Option<Vec<f32>>,
@@ -41,13 +37,13 @@ pub struct Learnt {
     pub fit_seconds: f64,
 }
 
-/// Trains a head and measures it. `is_said` where it was said before that nothing can be measured.
+/// Trains a head on some photos and measures it on others. Its losses go to `log`, if it has any.
 pub fn learn(
     args: &TrainArgs,
     dataset: &Dataset,
     material: Material<'_>,
-    run: &mut Run,
-    is_said: bool,
+    split: Split,
+    log: Option<&mut Run>,
     context: &Context,
 ) -> anyhow::Result<Learnt> {
     let Material { model, cache, .. } = material;
@@ -55,72 +51,73 @@ pub fn learn(
     let classes = dataset.classes.len();
     let wanted = dataset.targets()?;
     let is_classes = targets::rows(&wanted).is_none();
-    let strata = targets::strata(&wanted, material.groups.of(), classes);
-    let validated = match args.folds {
-        Some(folds) => {
-            let splits = folded(args, folds, material, &strata)?;
-            Some(match is_classes {
-                true => {
-                    let report =
-                        cross_validated(args, &splits, &recipe, material, classes, context)?;
-                    (Judged::Classes(report), None)
-                }
-                false => {
-                    targets::cross_validated(args, &recipe, material, &wanted, &splits, context)?
-                }
-            })
-        }
-        None => None,
-    };
-    let split =
-        divide(args, dataset, material, &strata)?.by_content(material.contents, cache.labels());
-    if validated.is_none() && split.valid.is_empty() && !is_said {
-        print_warning(
-            match is_classes {
-                true => {
-                    "nothing is held back to measure the accuracy on, since no class has two photos that do not belong together"
-                }
-                false => {
-                    "nothing is held back to measure the model on, since too few photos do not belong together"
-                }
-            },
-            Some("add photos, or judge the model by `rekindle evaluate` on others"),
-        );
-    }
-    let measured = measured_on(validated.is_some(), &split, dataset);
     let fitting = Instant::now();
     let fitted = match is_classes {
         true => {
             let examples = cache.all_views(&split.train);
-            fit(&recipe, examples, classes, model, args.seed(), run, context)?
+            fit(&recipe, examples, classes, model, args.seed(), log, context)?
         }
         false => targets::fit(&recipe, material, &wanted, &split.train, context)?,
     };
     let finished = Instant::now();
-    let (report, thresholds) = match validated {
-        Some(judged) => judged,
-        None if !is_classes => {
-            let answers = targets::answers(&fitted, material, &split.valid);
-            targets::judge(&wanted, &split.valid, &answers)?
-        }
-        None => {
-            let examples = cache.plain(&split.valid);
-            let logits =
-                pollster::block_on(evaluate(&fitted, &examples, model.slot(), model.device()))?;
-            let report = judge(&logits, &examples.labels, classes)?;
-            (Judged::Classes(report), None)
-        }
-    };
+    let answers = answers(&fitted, material, &split.valid)?;
+    let (report, thresholds) = judged(dataset, &split.valid, &answers)?;
     Ok(Learnt {
         recipe,
         split,
         fitted,
-        measured,
         report,
         thresholds,
         finished,
         fit_seconds: (finished - fitting).as_secs_f64(),
     })
+}
+
+/// What a head puts out for the plain views of some photos, `[N, K]`.
+pub fn answers(
+    fitted: &Fitted,
+    material: Material<'_>,
+    photos: &[usize],
+) -> anyhow::Result<Vec<f32>> {
+    let examples = material.cache.plain(photos);
+    let (slot, device) = (material.model.slot(), material.model.device());
+    Ok(pollster::block_on(evaluate(
+        fitted, &examples, slot, device,
+    ))?)
+}
+
+/// Judges what was put out for some photos; of labels, the thresholds that are chosen on them too.
+pub fn judged(
+    dataset: &Dataset,
+    photos: &[usize],
+    answers: &[f32],
+) -> anyhow::Result<(Judged, Option<Vec<f32>>)> {
+    match dataset.targets()? {
+        Targets::Classes(all) => {
+            let labels: Vec<usize> = photos.iter().map(|&row| all[row]).collect();
+            let report = judge(answers, &labels, dataset.classes.len())?;
+            Ok((Judged::Classes(report), None))
+        }
+        targets => targets::judge(&targets, photos, answers),
+    }
+}
+
+/// Heads each of which has not seen the photos that it is asked about, and how well they do, all taken together.
+pub fn cross_validated(
+    args: &TrainArgs,
+    dataset: &Dataset,
+    material: Material<'_>,
+    splits: &[Split],
+    context: &Context,
+) -> anyhow::Result<(Judged, Option<Vec<f32>>)> {
+    let recipe = recipe(args);
+    let wanted = dataset.targets()?;
+    let classes = dataset.classes.len();
+    if targets::rows(&wanted).is_some() {
+        return targets::cross_validated(args, &recipe, material, &wanted, splits, context);
+    }
+    let report = cross_validated_classes(args, splits, &recipe, material, classes, context)?;
+    Ok((Judged::Classes(report), None))
 }
 
 /// The recipe that the options ask for.
@@ -152,8 +149,8 @@ fn recipe(args: &TrainArgs) -> HeadRecipe {
     }
 }
 
-/// The report of heads each of which has not seen the photos that it is asked about.
-fn cross_validated(
+/// The report of heads for classes.
+fn cross_validated_classes(
     args: &TrainArgs,
     splits: &[Split],
     recipe: &HeadRecipe,
@@ -187,76 +184,6 @@ fn cross_validated(
     Ok(judge(&held_out.logits, &labels, classes)?)
 }
 
-/// The folds of a cross-validation, by the stratum of each photo.
-fn folded(
-    args: &TrainArgs,
-    folds: usize,
-    material: Material<'_>,
-    (strata, count): &(Vec<usize>, usize),
-) -> anyhow::Result<Vec<Split>> {
-    let Material {
-        cache,
-        groups,
-        contents,
-        ..
-    } = material;
-    let (groups, keys) = (groups.of(), Some(contents));
-    let splits = stratified_folds(strata, groups, keys, *count, folds, args.seed());
-    let splits = splits.map_err(TrainError::from)?.into_iter();
-    let by_content = |split: Split| split.by_content(contents, cache.labels());
-    Ok(splits.map(by_content).collect())
-}
-
-/// Which photos train and which are held back. With cross-validation all of them train.
-fn divide(
-    args: &TrainArgs,
-    dataset: &Dataset,
-    material: Material<'_>,
-    (strata, count): &(Vec<usize>, usize),
-) -> anyhow::Result<Split> {
-    let Material {
-        cache,
-        groups,
-        contents,
-        ..
-    } = material;
-    if args.folds.is_some() {
-        return Ok(Split {
-            train: (0..cache.len()).collect(),
-            valid: Vec::new(),
-        });
-    }
-    // What is left of a divided folder is train/ and one part to measure on, or train/ alone.
-    let is_train = |item: &Item| item.split.is_none_or(|part| part == dataset::Split::Train);
-    let (train, valid): (Vec<usize>, Vec<usize>) =
-        (0..cache.len()).partition(|&row| is_train(&dataset.items[row]));
-    if !valid.is_empty() {
-        return Ok(Split { train, valid });
-    }
-    let share = args.split.unwrap_or(HELD_BACK);
-    let split = stratified_split(
-        strata,
-        groups.of(),
-        Some(contents),
-        *count,
-        share,
-        args.seed(),
-    );
-    Ok(split.map_err(TrainError::from)?)
-}
-
-/// What the figures are measured on; nothing if there is nothing to measure on.
-fn measured_on(crossed: bool, split: &Split, dataset: &Dataset) -> Option<String> {
-    if crossed {
-        return Some("cross-validation".to_owned());
-    }
-    let first = *split.valid.first()?;
-    Some(match dataset.items[first].split {
-        Some(part) if part != dataset::Split::Train => dataset.place_of(part),
-        _ => "held-out photos".to_owned(),
-    })
-}
-
 /// Trains the head on all examples.
 fn fit(
     recipe: &HeadRecipe,
@@ -264,7 +191,7 @@ fn fit(
     classes: usize,
     model: &Model,
     seed: u64,
-    run: &mut Run,
+    mut log: Option<&mut Run>,
     context: &Context,
 ) -> anyhow::Result<Fitted> {
     let slot = model.slot();
@@ -282,7 +209,9 @@ fn fit(
             logged = Some(step.done);
             progress.set(step.done as u64, step.total.map(|total| total as u64));
             progress.message(&format!("loss {loss:.4}"));
-            run.append_metrics(&json!({ "step": step.done, "loss": loss }))?;
+            if let Some(run) = &mut log {
+                run.append_metrics(&json!({ "step": step.done, "loss": loss }))?;
+            }
         }
         if step.finished {
             return Ok(pollster::block_on(trainer.head())?);

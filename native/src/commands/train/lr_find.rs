@@ -11,6 +11,7 @@ use rekindle_core::tune::{
 };
 use serde_json::json;
 
+use super::division::Division;
 use super::learn::{Learnt, learn};
 use super::material::Material;
 use super::tune::source::{self, AtCut, Kept, Photos, Showing};
@@ -154,7 +155,9 @@ impl Work<'_> {
             groups: &groups,
             contents: &contents,
         };
-        let learnt = learn(self.training, dataset, material, run, is_said, context)?;
+        let division = Division::new(self.training, dataset, material, is_said)?;
+        let split = division.split;
+        let learnt = learn(self.training, dataset, material, split, Some(run), context)?;
         let curve = self.tried(dataset, &learnt)?;
         let _hold = context.interrupt.hold();
         self.tell(&curve, run)?;

@@ -20,7 +20,7 @@ const PRESETS: [(&str, &str); 3] = [
 ];
 
 /// What a recipe says beside its table `tuning`, and the option of `train` that says the same.
-const OPTIONS: [(&str, &str); 9] = [
+const OPTIONS: [(&str, &str); 12] = [
     ("model", "model"),
     ("input", "input"),
     ("seed", "seed"),
@@ -30,6 +30,9 @@ const OPTIONS: [(&str, &str); 9] = [
     ("bare", "bare"),
     ("small_stem", "small_stem"),
     ("channels", "grey"),
+    ("task", "task"),
+    ("group_column", "group_column"),
+    ("tensorboard", "tensorboard"),
 ];
 
 /// The options that a recipe stands for, of those that neither the command line nor the environment gives.

@@ -8,7 +8,9 @@ use rekindle_core::task::Task;
 use rekindle_core::tune::Tune;
 use serde_json::{Map, Value, json};
 
-use super::learn::{HELD_BACK, Learnt};
+use super::division::HELD_BACK;
+use super::folds::Crossed;
+use super::learn::Learnt;
 use super::material::Material;
 use super::tune::Tuned;
 use crate::cli::TrainArgs;
@@ -28,7 +30,11 @@ pub struct Record<'a> {
     /// Where the network's numbers are from.
     pub origin: &'a Origin,
     pub material: Material<'a>,
+    /// What the figures are measured on, as `--json` names it; nothing if there is nothing to measure on.
+    pub measured: Option<&'a str>,
     pub learnt: &'a Learnt,
+    /// What a cross-validation came to.
+    pub crossed: Option<&'a Crossed>,
     /// What came of tuning more than the head, if that was asked for.
     pub tuned: Option<&'a Tuned>,
     /// Until the features were there, and until the head was.
@@ -38,12 +44,31 @@ pub struct Record<'a> {
 impl Record<'_> {
     /// How good the model is that is left.
     pub fn report(&self) -> &Judged {
+        if let Some(crossed) = self.crossed {
+            return &crossed.report;
+        }
         let tuned = self.tuned.and_then(|tuned| tuned.report.as_ref());
         tuned.map_or(&self.learnt.report, |(judged, _)| judged)
     }
 
+    /// How good the head alone is.
+    fn head(&self) -> &Judged {
+        match self.crossed {
+            Some(crossed) => {
+                let of_tuning = crossed.tuned.as_ref();
+                of_tuning
+                    .and_then(|tuned| tuned.head.as_ref())
+                    .unwrap_or(&crossed.report)
+            }
+            None => &self.learnt.report,
+        }
+    }
+
     /// From which share on a label is put on a photo.
     fn thresholds(&self) -> Option<&Vec<f32>> {
+        if let Some(crossed) = self.crossed {
+            return crossed.thresholds.as_ref();
+        }
         match self.tuned.and_then(|tuned| tuned.report.as_ref()) {
             Some((_, thresholds)) => thresholds.as_ref(),
             None => self.learnt.thresholds.as_ref(),
@@ -52,8 +77,8 @@ impl Record<'_> {
 
     /// Writes all files. Returns the model file, and what `--json` prints.
     pub fn write(&self, run: &mut Run) -> anyhow::Result<(PathBuf, Value)> {
-        let (args, dataset, learnt) = (self.args, self.dataset, self.learnt);
-        let rows = learnt.split.train.iter();
+        let (args, dataset) = (self.args, self.dataset);
+        let rows = self.learnt.split.train.iter();
         let photos = PhotoHashes::new(rows.map(|&row| dataset.items[row].hash.0));
         let (in_card, in_manifest) = runs::keep_hashes(photos);
         let mut trained = self.model()?;
@@ -90,10 +115,7 @@ impl Record<'_> {
         run.write(runs::MANIFEST, manifest.as_bytes())?;
         let page = Page {
             title: models::title(&trained.card),
-            measured: learnt
-                .measured
-                .as_deref()
-                .unwrap_or("nothing was held back"),
+            measured: self.measured.unwrap_or("nothing was held back"),
             judged: self.report(),
             classes: &dataset.classes,
             facts: &summary,
@@ -114,7 +136,9 @@ impl Record<'_> {
         let text = run.read(runs::METRICS)?.unwrap_or_default();
         let lines = text.split(|&byte| byte == b'\n');
         let lines = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
-        let epochs: Vec<Value> = lines.filter(|line| line.get("epoch").is_some()).collect();
+        // Those of the training that made the model, not of folds.
+        let is_its = |line: &Value| line.get("epoch").is_some() && line.get("part").is_none();
+        let epochs: Vec<Value> = lines.filter(is_its).collect();
         let curve = |name: &str, key: &str| -> Curve {
             let points = epochs.iter();
             let points =
@@ -133,13 +157,8 @@ impl Record<'_> {
             curve("training", "loss"),
             curve("held out", "held_out_loss"),
         ];
-        let losses = match self.dataset.task {
-            Task::Classify => &losses[..],
-            // What is measured on photos held back is no loss of the same kind.
-            _ => &losses[..1],
-        };
         Ok(vec![
-            curves::svg("Loss", "epoch", "loss", false, losses, &[]),
+            curves::svg("Loss", "epoch", "loss", false, &losses, &[]),
             curves::svg(
                 &format!("Held-out {judged}"),
                 "epoch",
@@ -181,7 +200,7 @@ impl Record<'_> {
             "skipped": dataset.skipped.len(),
             "unused": dataset.unused,
             "groups": self.material.groups.counts(),
-            "measured_on": learnt.measured,
+            "measured_on": self.measured,
             "accuracy": accuracy,
             "cv_accuracy": self.args.folds.and(accuracy),
             "folds": self.args.folds,
@@ -193,9 +212,12 @@ impl Record<'_> {
             "device": self.device.name,
             "tune": "head",
             "kept": "head",
-            "accuracy_head": learnt.report.accuracy(),
+            "accuracy_head": self.head().accuracy(),
             "epochs": 0,
         });
+        if let Some(tuned) = self.crossed.and_then(|crossed| crossed.tuned.as_ref()) {
+            summary["cross_validation"] = tuned.json();
+        }
         if let Some(tuned) = self.tuned {
             summary["tune"] = json!(tuned.recipe.tune);
             if tuned.recipe.tune == Tune::Scratch {

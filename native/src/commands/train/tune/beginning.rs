@@ -8,10 +8,12 @@ use rekindle_core::weights::{TensorSource as _, Tensors};
 use serde_json::{Value, json};
 
 use super::super::learn::Learnt;
+use super::super::material::Material;
 use super::checkpoint;
 use super::source::{self, Photos};
 use super::work::Work;
 use crate::activations::Store;
+use crate::cli::TrainArgs;
 use crate::dataset::{Dataset, Targets};
 use crate::runs::Run;
 use crate::ui::{ExitCode, Failure, print_warning};
@@ -19,28 +21,29 @@ use crate::ui::{ExitCode, Failure, print_warning};
 /// The views of each photo of which values are kept: those of the recipe, or as many as the budget has room for. A run
 /// that goes on has those it began with.
 pub fn views(
-    work: &Work<'_>,
+    args: &TrainArgs,
     recipe: &Recipe,
-    base: &Model,
-    photos: &Photos,
+    material: Material<'_>,
     run: &Run,
 ) -> anyhow::Result<usize> {
     if let Some(views) = checkpoint::views(run)? {
         return Ok(views);
     }
-    let cache = &work.args.cache;
+    let cache = &args.cache;
+    let model = material.model;
     if cache.no_cache {
         return Ok(recipe.views);
     }
-    let plan = Plan::new(recipe, base.graph())?;
+    let plan = Plan::new(recipe, model.graph())?;
     let cuts = plan.phases.iter().map(|phase| phase.cut);
     let cuts: Vec<usize> = cuts.filter(|&cut| cut != 0).collect();
     if cuts.is_empty() {
         return Ok(recipe.views);
     }
     let budget = Store::chosen(false, cache.cache_budget).budget();
-    let count = photos.paths.len();
-    let fitting = source::views_within(budget, base, &cuts, count, recipe.views);
+    // As many as there are in all: every fold of a cross-validation then has the same views.
+    let count = material.cache.len();
+    let fitting = source::views_within(budget, model, &cuts, count, recipe.views);
     if fitting < recipe.views {
         print_warning(
             &format!(
@@ -71,7 +74,7 @@ pub fn identity(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Value> {
         let text: Vec<String> = rows.iter().map(named).collect();
         crate::hash::hash_text(&text.join(" ")).to_string()
     };
-    Ok(json!({
+    let mut identity = json!({
         "network": material.model.card.architecture,
         "classes": dataset.classes,
         "photos that train": hashes(&learnt.split.train),
@@ -80,7 +83,11 @@ pub fn identity(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Value> {
         "recipe": recipe,
         "seed": args.seed(),
         "device": device,
-    }))
+    });
+    if let Some(part) = work.part {
+        identity["part"] = json!(part);
+    }
+    Ok(identity)
 }
 
 /// The network with the head that was trained, its card filled in but for the recipe.

@@ -51,10 +51,9 @@ impl<'a> Checkpoints<'a> {
         Ok(())
     }
 
-    /// Takes up the run's checkpoint, if it has one. Metrics that came after it are taken back.
+    /// Takes up the run's checkpoint, if it has one of this part. Metrics that came after it are taken back.
     pub fn take_up(&self, trainer: &mut Trainer<Stepwise>, run: &mut Run) -> anyhow::Result<bool> {
         let Some(bytes) = run.read(CHECKPOINT)? else {
-            run.cut_metrics(0)?;
             return Ok(false);
         };
         let (state, note) = TrainerState::from_bytes(&bytes)?;
@@ -62,20 +61,35 @@ impl<'a> Checkpoints<'a> {
             let failure = Failure::new(ExitCode::Data, "the checkpoint is damaged");
             return Err(failure.with_help("begin the run anew").into());
         }
-        let differs = differences(&note["identity"], self.identity);
-        if !differs.is_empty() {
-            let message = format!(
-                "this run cannot go on: {} changed since it was stopped",
-                differs.join(", ")
-            );
-            let failure = Failure::new(ExitCode::Data, message)
-                .with_help("put back what changed, or begin a new run");
-            return Err(failure.into());
-        }
+        check_same(&note["identity"], self.identity)?;
         trainer.restore(state)?;
         run.cut_metrics(note["metrics"].as_u64().unwrap_or(0))?;
         Ok(true)
     }
+}
+
+/// Refuses to go on with what was done for something else.
+pub fn check_same(then: &Value, now: &Value) -> anyhow::Result<()> {
+    let differs = differences(then, now);
+    if differs.is_empty() {
+        return Ok(());
+    }
+    let message = format!(
+        "this run cannot go on: {} changed since it was stopped",
+        differs.join(", ")
+    );
+    let failure = Failure::new(ExitCode::Data, message)
+        .with_help("put back what changed, or begin a new run");
+    Err(failure.into())
+}
+
+/// Which part of a run its checkpoint is of, if it has one that says so.
+pub fn part(run: &Run) -> anyhow::Result<Option<String>> {
+    let Some(bytes) = run.read(CHECKPOINT)? else {
+        return Ok(None);
+    };
+    let (_, note) = TrainerState::from_bytes(&bytes)?;
+    Ok(note["identity"]["part"].as_str().map(str::to_owned))
 }
 
 /// The views that a run which goes on began with; nothing if it has no checkpoint.

@@ -2,7 +2,8 @@
 
 mod asked;
 mod beginning;
-mod checkpoint;
+pub mod checkpoint;
+mod foreseen;
 mod round;
 pub mod source;
 mod supply;
@@ -13,18 +14,23 @@ use std::time::Instant;
 
 use rekindle_core::model::Model;
 use rekindle_core::network::Network;
-use rekindle_core::tune::{Plan, Recipe, Stepwise, Trainer, TuneError};
+use rekindle_core::preprocess::AugmentRecipe;
+use rekindle_core::tune::{Keep, Plan, Recipe, Stepwise, Trainer, TuneError};
 
 use crate::interrupt::advise;
 use crate::judged::Judged;
-use crate::runs::Run;
+use crate::runs::{self, Run};
+use crate::tensorboard::Board;
 use crate::ui::print_warning;
-use beginning::{aims, identity, photos, start, views, with_head};
+use beginning::{aims, photos, start, with_head};
 use checkpoint::Checkpoints;
 use round::{Round, Waited, epochs_made};
-use source::Showing;
+use source::{Photos, Showing};
+use supply::held_out;
 
 pub use asked::{check, recipe};
+pub use beginning::{identity, views};
+pub use foreseen::Foreseen;
 pub use work::Work;
 
 /// What came of a tuning.
@@ -46,13 +52,30 @@ pub struct Tuned {
     pub waited: Option<f64>,
     /// Why it ended early, if it did.
     pub stopped: Option<String>,
+    /// What it tells of another training by the same recipe.
+    pub foreseen: Foreseen,
     /// What training it took.
     pub seconds: f64,
 }
 
 /// Tunes the network.
-pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Result<Tuned> {
+pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tuned> {
     let begun = Instant::now();
+    let is_head_best = work.foreseen.filter(|foreseen| foreseen.is_head_best());
+    if let (Some(foreseen), Keep::Best) = (is_head_best, recipe.keep) {
+        return Ok(Tuned {
+            recipe,
+            model: with_head(work.material.model, work.dataset, work.learnt),
+            is_tuned: false,
+            report: None,
+            epochs: 0,
+            best_epoch: None,
+            waited: None,
+            stopped: None,
+            foreseen: foreseen.clone(),
+            seconds: 0.0,
+        });
+    }
     let Work {
         args,
         dataset,
@@ -63,7 +86,6 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
     } = *work;
     let base = start(work)?;
     let photos = photos(dataset, learnt);
-    recipe.views = views(work, &recipe, &base, &photos, run)?;
     let plan = Plan::new(&recipe, base.graph())?;
     let aims = aims(work, &recipe)?;
     let graph = base
@@ -85,6 +107,10 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         )),
         false => checkpoints.write(&mut trainer, run)?,
     }
+    let board = match args.tuning.tensorboard {
+        true => Some(board(work, trainer.position().steps, run)?),
+        false => None,
+    };
     let showing = Showing {
         photos: &photos,
         preset: base.card.preset,
@@ -98,10 +124,11 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         trainer,
         checkpoints,
         run,
+        board,
         waited: Waited::default(),
     };
     let mut stopped = None;
-    while let Some(phase) = round.trainer.phase() {
+    while let Some(phase) = round.trainer.phase().filter(|_| !round.is_over()) {
         let (name, cut, epochs) = (phase.name.clone(), phase.cut, phase.epochs);
         context.console.note(&format!(
             "tuning {name}: {} parameters in {} tensors, {epochs} epochs",
@@ -127,16 +154,25 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
     }
     let epochs = epochs_made(&round.trainer);
     let waited = round.waited.share();
-    let chosen = round.choose(&recipe, stopped.is_some())?;
+    let head = round.head(&recipe);
+    let chosen = round.choose(&recipe, head, stopped.is_some())?;
     let seconds = begun.elapsed().as_secs_f64();
     let (model, report, best_epoch) = match chosen {
-        Some((tensors, epoch)) => {
+        Some((tensors, epoch, parts)) => {
             let model = base.with_tensors(&tensors);
             let report = round.report(&model)?;
-            (model, report, Some(epoch + 1))
+            (model, report, Some((epoch + 1, parts)))
         }
         None => (with_head(material.model, dataset, learnt), None, None),
     };
+    let foreseen = Foreseen::of(
+        head,
+        round.trainer.seen(),
+        round.trainer.plan().epochs(),
+        stopped.is_some(),
+        best_epoch.map_or(1, |(_, parts)| parts),
+    );
+    let best_epoch = best_epoch.map(|(epoch, _)| epoch);
     Ok(Tuned {
         recipe,
         model,
@@ -146,8 +182,44 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         best_epoch,
         waited,
         stopped,
+        foreseen,
         seconds,
     })
+}
+
+/// A file for TensorBoard in the run's folder. Parts of a run are runs of their own there. What a run that goes on told
+/// behind where it stands is void.
+fn board(work: &Work<'_>, steps: u64, run: &Run) -> anyhow::Result<Board> {
+    let mut folder = run.folder().join(runs::TENSORBOARD);
+    if let Some(part) = work.part {
+        let is_plain = |c: char| c.is_ascii_alphanumeric();
+        let words: Vec<&str> = part
+            .split(|c| !is_plain(c))
+            .filter(|word| !word.is_empty())
+            .collect();
+        folder.push(words.join("-"));
+    }
+    Ok(Board::begin(
+        &folder,
+        run.is_resumed().then_some(steps + 1),
+    )?)
+}
+
+/// What a network puts out for some photos as they are seen at prediction, `[N, K]`.
+pub fn answers(work: &Work<'_>, model: &Model, rows: &[usize]) -> anyhow::Result<Vec<f32>> {
+    let items = || rows.iter().map(|&row| &work.dataset.items[row]);
+    let photos = Photos {
+        paths: items().map(|item| item.path.clone()).collect(),
+        contents: items().map(|item| item.hash).collect(),
+        trained: 0,
+    };
+    let showing = Showing {
+        photos: &photos,
+        preset: model.card.preset,
+        augment: &AugmentRecipe::default(),
+        seed: work.args.seed(),
+    };
+    held_out(model, showing, work.context)
 }
 
 /// Learnable numbers in the tensors of these names.

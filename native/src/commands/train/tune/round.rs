@@ -4,23 +4,22 @@ use std::time::Instant;
 
 use rekindle_core::device::DeviceError;
 use rekindle_core::model::Model;
-use rekindle_core::train::judge;
 use rekindle_core::tune::{
-    Engine as _, EpochEnd, Judgement, Keep, Recipe, Shown, Stepwise, Trainer, Tune, TuneError,
-    Wanted,
+    Aims, Engine as _, EpochEnd, Judgement, Keep, Recipe, Shown, Stepwise, Trainer, Tune,
+    TuneError, Wanted,
 };
 use rekindle_core::weights::Tensors;
 use serde_json::{Value, json};
 
-use super::super::targets;
+use super::super::learn::judged;
 use super::checkpoint::Checkpoints;
 use super::source::{AtCut, Kept, Showing};
 use super::supply::{AtCutOf, Images, Supply, held_out};
 use super::work::Work;
 use crate::activations::Store;
-use crate::dataset::Targets;
 use crate::judged::Judged;
 use crate::runs::Run;
+use crate::tensorboard::Board;
 use crate::ui::{Progress, Unit, print_text};
 
 /// The time in which a tuning waited for photos.
@@ -44,6 +43,7 @@ pub struct Round<'a> {
     pub trainer: Trainer<Stepwise>,
     pub checkpoints: Checkpoints<'a>,
     pub run: &'a mut Run,
+    pub board: Option<Board>,
     pub waited: Waited,
 }
 
@@ -122,7 +122,7 @@ impl Round<'_> {
                     let end = self.judge(supply, &progress)?;
                     self.checkpoints.write(&mut self.trainer, self.run)?;
                     context.interrupt.check()?;
-                    if end.ends_phase {
+                    if end.ends_phase || self.is_over() {
                         return Ok(());
                     }
                 }
@@ -132,45 +132,92 @@ impl Round<'_> {
 
     /// Says how it goes beside the bar.
     fn tell(&mut self, progress: &Progress, images_per_second: f64) -> anyhow::Result<()> {
-        if let Some(loss) = pollster::block_on(self.trainer.losses())? {
+        if let Some(loss) = self.losses()? {
             let position = self.trainer.position();
             let epoch = position.epoch + 1;
             progress.message(&format!(
                 "epoch {epoch}, loss {loss:.4}, {images_per_second:.0} photos/s"
             ));
             self.event(|| {
-                json!({ "event": "step", "step": position.steps, "loss": loss,
-                        "images_per_second": images_per_second })
+                let mut line = json!({ "event": "step", "step": position.steps, "loss": loss,
+                                       "images_per_second": images_per_second });
+                if let Some(part) = self.work.part {
+                    line["part"] = json!(part);
+                }
+                line
             })?;
         }
+        Ok(())
+    }
+
+    /// The mean loss of the steps since it was last asked for, if there were any.
+    fn losses(&mut self) -> anyhow::Result<Option<f64>> {
+        let loss = pollster::block_on(self.trainer.losses())?;
+        if let (Some(board), Some(_)) = (&mut self.board, loss) {
+            board.tell(self.trainer.position().steps, &[("loss/step", loss)])?;
+        }
+        Ok(loss)
+    }
+
+    /// Tells TensorBoard of an epoch, at the step with which it ended.
+    fn tell_board(
+        &mut self,
+        end: &EpochEnd,
+        rate: f64,
+        judged: Option<Judgement>,
+        name: &str,
+    ) -> anyhow::Result<()> {
+        let head = self
+            .head(&self.trainer.plan().recipe)
+            .filter(|_| judged.is_some());
+        let Some(board) = &mut self.board else {
+            return Ok(());
+        };
+        let held_out = format!("{name}/held_out");
+        let of_head = format!("{name}/head");
+        board.tell(
+            self.trainer.position().steps,
+            &[
+                ("epoch", Some((end.epoch + 1) as f64)),
+                ("loss/training", Some(end.loss)),
+                ("loss/held_out", judged.map(|judged| judged.loss)),
+                ("loss/head", head.map(|head| head.loss)),
+                (&held_out, judged.map(|judged| judged.score)),
+                (&of_head, head.map(|head| head.score)),
+                ("learning_rate", Some(rate)),
+            ],
+        )?;
         Ok(())
     }
 
     /// Ends an epoch: measures it on the photos held back.
     fn judge(&mut self, supply: &mut dyn Supply, progress: &Progress) -> anyhow::Result<EpochEnd> {
         let factor = self.trainer.factor();
-        pollster::block_on(self.trainer.losses())?;
+        self.losses()?;
         let report = match self.work.learnt.split.valid.is_empty() {
             true => None,
             false => Some(self.judged(&self.answers(supply)?)?.0),
         };
-        let judgement = report.as_ref().and_then(judgement);
-        let end = pollster::block_on(self.trainer.judged(judgement))?;
-        let second = match report {
-            Some(Judged::Labels { .. }) => "one_less_micro_f1",
-            Some(Judged::Values(_)) => "rmse",
-            _ => "held_out_loss",
-        };
-        let line = json!({
+        let judgement = report.as_ref().and_then(|report| self.judgement(report));
+        let foreseen = self.work.foreseen;
+        let foreseen = foreseen.map(|foreseen| foreseen.at(epochs_made(&self.trainer)));
+        let end = pollster::block_on(self.trainer.judged(judgement.or(foreseen)))?;
+        let mut line = json!({
             "epoch": end.epoch + 1,
             "phase": end.phase + 1,
             "loss": end.loss,
             "accuracy": report.as_ref().and_then(Judged::accuracy),
             "score": judgement.map(|judgement| judgement.score),
-            second: judgement.map(|judgement| judgement.loss),
+            "held_out_loss": judgement.map(|judgement| judgement.loss),
             "rate_factor": factor,
         });
+        if let Some(part) = self.work.part {
+            line["part"] = json!(part);
+        }
         self.run.append_metrics(&line)?;
+        let rate = factor * self.trainer.plan().recipe.lr;
+        let name = report.as_ref().map_or("accuracy", Judged::score_name);
+        self.tell_board(&end, rate, judgement, &name.replace('²', "2"))?;
         let measured = report.as_ref().map_or_else(String::new, |report| {
             format!(", held-out {}", report.headline())
         });
@@ -219,75 +266,89 @@ impl Round<'_> {
 
     /// How good answers for the photos held back are; of labels, at thresholds that are chosen on them.
     fn judged(&self, answers: &[f32]) -> anyhow::Result<(Judged, Option<Vec<f32>>)> {
-        let held = &self.work.learnt.split.valid;
-        match self.work.dataset.targets()? {
-            Targets::Classes(all) => {
-                let labels: Vec<usize> = held.iter().map(|&row| all[row]).collect();
-                let classes = self.work.dataset.classes.len();
-                Ok((Judged::Classes(judge(answers, &labels, classes)?), None))
-            }
-            targets => targets::judge(&targets, held, answers),
+        judged(self.work.dataset, &self.work.learnt.split.valid, answers)
+    }
+
+    fn judgement(&self, judged: &Judged) -> Option<Judgement> {
+        judgement(judged, self.trainer.aims())
+    }
+
+    /// Whether all epochs were made that may be kept.
+    pub fn is_over(&self) -> bool {
+        let foreseen = self.work.foreseen;
+        foreseen.is_some_and(|foreseen| epochs_made(&self.trainer) >= foreseen.needed())
+    }
+
+    /// How good the head alone is; nothing where that was not measured, or there is none.
+    pub fn head(&self, recipe: &Recipe) -> Option<Judgement> {
+        match (recipe.tune, self.work.foreseen) {
+            (Tune::Scratch, _) => None,
+            (_, Some(foreseen)) => foreseen.head,
+            (_, None) => self.judgement(&self.work.learnt.report),
         }
     }
 
-    /// The network that is left and its epoch; nothing if that is the head alone.
+    /// The network that is left, its epoch, and of how many epochs it is the mean; nothing if that is the head alone.
     pub fn choose(
         &self,
         recipe: &Recipe,
+        head: Option<Judgement>,
         diverged: bool,
-    ) -> anyhow::Result<Option<(Tensors, usize)>> {
-        let head = match recipe.tune {
-            Tune::Scratch => None,
-            _ => judgement(&self.work.learnt.report),
-        };
+    ) -> anyhow::Result<Option<(Tensors, usize, usize)>> {
         if recipe.keep == Keep::Last && !diverged {
             let engine = self.trainer.engine();
             let tensors = pollster::block_on(engine.tensors(recipe.ema.is_some()))?;
             return Ok(Some((
                 tensors,
                 epochs_made(&self.trainer).saturating_sub(1),
+                1,
             )));
         }
         let Some((epoch, best, tensors)) = self.trainer.best().next() else {
             return Ok(None);
         };
-        let is_measured = !self.work.learnt.split.valid.is_empty();
         match head {
-            Some(head) if recipe.keep == Keep::Best && is_measured && !best.beats(&head) => {
-                Ok(None)
-            }
+            Some(head) if recipe.keep == Keep::Best && !best.beats(&head) => Ok(None),
             _ if recipe.soup => self.soup(best).map(Some),
-            _ => Ok(Some((tensors.clone(), epoch))),
+            _ => Ok(Some((tensors.clone(), epoch, 1))),
         }
     }
 
     /// The best epochs' networks averaged, one after the other, as long as that does not make it worse: a greedy soup
-    /// (Wortsman et al., <https://arxiv.org/abs/2203.05482>).
-    fn soup(&self, mut best: Judgement) -> anyhow::Result<(Tensors, usize)> {
+    /// (Wortsman et al., <https://arxiv.org/abs/2203.05482>). Where nothing is held back, as many as were averaged
+    /// elsewhere.
+    fn soup(&self, mut best: Judgement) -> anyhow::Result<(Tensors, usize, usize)> {
         let mut all = self.trainer.best();
         let Some((epoch, _, first)) = all.next() else {
             unreachable!("there is a best epoch")
         };
-        let (mut soup, mut parts) = (first.clone(), 1.0_f32);
+        let (mut soup, mut parts) = (first.clone(), 1);
         for (_, _, more) in all {
+            let share = parts as f32;
             let mixed: Tensors = soup
                 .iter()
                 .map(|(name, (shape, values))| {
                     let with = values.iter().zip(more[name].1.iter());
-                    let mean = with.map(|(a, b)| (a * parts + b) / (parts + 1.0));
+                    let mean = with.map(|(a, b)| (a * share + b) / (share + 1.0));
                     let mean: Vec<f32> = mean.collect();
                     (name.clone(), (shape.clone(), mean.into()))
                 })
                 .collect();
+            if let Some(foreseen) = self.work.foreseen {
+                if parts < foreseen.parts {
+                    (soup, parts) = (mixed, parts + 1);
+                }
+                continue;
+            }
             let found = self.report(&self.base.with_tensors(&mixed))?;
-            let Some(found) = found.as_ref().and_then(|(judged, _)| judgement(judged)) else {
+            let Some(found) = found.and_then(|(judged, _)| self.judgement(&judged)) else {
                 break;
             };
             if !best.beats(&found) {
-                (soup, best, parts) = (mixed, found, parts + 1.0);
+                (soup, best, parts) = (mixed, found, parts + 1);
             }
         }
-        Ok((soup, epoch))
+        Ok((soup, epoch, parts))
     }
 
     /// How good a model is on the photos held back.
@@ -300,17 +361,12 @@ impl Round<'_> {
     }
 }
 
-/// How good a network is, if that was measured: by its accuracy, its mAP, or R².
-pub fn judgement(judged: &Judged) -> Option<Judgement> {
-    let (score, loss) = match judged {
-        Judged::Classes(report) => (report.accuracy?, report.log_loss?),
-        Judged::Labels { report, half } => {
-            let f1 = half.as_ref().unwrap_or(report).f1_micro;
-            (report.mean_average_precision?, 1.0 - f1.unwrap_or(0.0))
-        }
-        Judged::Values(report) => (report.r2?, report.rmse?),
-    };
-    Some(Judgement { score, loss })
+/// How good a network is, if that was measured: by its accuracy, its mAP, or R², and by the loss that it trains by.
+fn judgement(judged: &Judged, aims: &Aims) -> Option<Judgement> {
+    Some(Judgement {
+        score: judged.score()?,
+        loss: judged.loss()? * aims.scale(),
+    })
 }
 
 pub fn epochs_made(trainer: &Trainer<Stepwise>) -> usize {

@@ -2,6 +2,7 @@
 
 use super::super::learn::Learnt;
 use super::super::material::Material;
+use super::foreseen::Foreseen;
 use crate::cli::TrainArgs;
 use crate::context::Context;
 use crate::dataset::Dataset;
@@ -12,6 +13,10 @@ pub struct Work<'a> {
     pub dataset: &'a Dataset,
     pub material: Material<'a>,
     pub learnt: &'a Learnt,
+    /// Which part of a run it is, where it is not all of it: a fold of a cross-validation.
+    pub part: Option<&'a str>,
+    /// What other trainings tell of this one, which has nothing held back to be judged on.
+    pub foreseen: Option<&'a Foreseen>,
     /// The device's name.
     pub device: &'a str,
     pub context: &'a Context,
