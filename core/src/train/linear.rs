@@ -1,5 +1,7 @@
 //! Solving a linear head to its optimum, by its recipe.
 
+use rekindle_cpu::Rows;
+
 use super::features::Examples;
 use super::logistic::{
     LinearSolution, LogisticError, LogisticOptions, LogisticProblem, LogisticSolver, LogisticState,
@@ -21,9 +23,9 @@ pub(super) fn options(recipe: &LinearRecipe) -> LogisticOptions {
 }
 
 /// Solves a linear head, an iteration a step, on the processor: all it needs are features.
-pub struct LinearTrainer(LogisticSolver<'static>);
+pub struct LinearTrainer<'a>(LogisticSolver<'a>);
 
-impl LinearTrainer {
+impl<'a> LinearTrainer<'a> {
     /// Sets up a solve.
     ///
     /// `start` is the solution of a similar problem, such as the same photos and one more: the
@@ -35,17 +37,12 @@ impl LinearTrainer {
     /// that are not finite, weights for another number of classes.
     pub fn new(
         recipe: &LinearRecipe,
-        examples: &Examples,
+        examples: Examples<'a>,
         classes: usize,
         start: Option<&LinearSolution>,
     ) -> Result<Self, LogisticError> {
-        let problem = LogisticProblem::new(
-            examples.features.clone(),
-            examples.width,
-            &examples.labels,
-            classes,
-            options(recipe),
-        )?;
+        let Examples { features, labels } = examples;
+        let problem = LogisticProblem::on_rows(features, &labels, classes, options(recipe))?;
         Ok(Self(match start {
             Some(solution) => LogisticSolver::warm(problem, solution)?,
             None => LogisticSolver::new(problem),
@@ -74,6 +71,11 @@ impl LinearTrainer {
     /// The solution as it stands.
     pub fn solution(&self) -> LinearSolution {
         self.0.solution()
+    }
+
+    /// The examples' features.
+    pub(super) fn rows(&self) -> Rows<'_> {
+        self.0.problem().features()
     }
 
     /// All that is needed to go on later.
