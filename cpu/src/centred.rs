@@ -107,7 +107,14 @@ impl Centred<'_> {
 
     /// Writes a stretch of the rows from `first` on, each `pitch` after the one before it.
     #[inline(always)]
-    fn write(&self, first: usize, height: usize, stretch: &Range<usize>, pitch: usize, to: &mut [f32]) {
+    fn write(
+        &self,
+        first: usize,
+        height: usize,
+        stretch: &Range<usize>,
+        pitch: usize,
+        to: &mut [f32],
+    ) {
         let (mean, step) = (&self.mean[stretch.clone()], &self.step[stretch.clone()]);
         for row in 0..height {
             let from = &self.rows.row(first + row)[stretch.clone()];
@@ -170,8 +177,7 @@ impl WithSimd for Logits<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
         let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
-        self.centred
-            .write(0, count, &(0..width), width, self.some);
+        self.centred.write(0, count, &(0..width), width, self.some);
         let classes = self.weights.len() / width.max(1);
         for class in (0..classes).step_by(TOGETHER) {
             let mut row = 0;
@@ -218,9 +224,8 @@ impl Sums<'_> {
             std::array::from_fn(|c| &self.factors[(class + c) * count + first..][..height]);
         // SAFETY: the caller's; vectors end at `whole`.
         unsafe {
-            let output: [*mut f32; C] = std::array::from_fn(|c| {
-                self.output.at((class + c) * width + self.stretch.start)
-            });
+            let output: [*mut f32; C] =
+                std::array::from_fn(|c| self.output.at((class + c) * width + self.stretch.start));
             for at in (0..whole).step_by(lanes) {
                 let mut sums: [Floats<S>; C] = [splat::<S>(0.0); C];
                 for row in 0..height {

@@ -190,7 +190,11 @@ impl WithSimd for Logits<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
         let (count, width) = (self.rows.len(), self.rows.width());
-        for (wide, narrow) in self.wide.chunks_exact_mut(width.max(1)).zip(self.rows.iter()) {
+        for (wide, narrow) in self
+            .wide
+            .chunks_exact_mut(width.max(1))
+            .zip(self.rows.iter())
+        {
             for (wide, &narrow) in wide.iter_mut().zip(narrow) {
                 *wide = f64::from(narrow);
             }
@@ -239,10 +243,8 @@ impl Sums<'_> {
             std::array::from_fn(|c| &self.factors[(class + c) * count + first..][..height]);
         // SAFETY: the caller's; vectors end at `whole`.
         unsafe {
-            let output: [*mut f64; C] = std::array::from_fn(|c| {
-                self.output
-                    .at((class + c) * width + self.stretch.start)
-            });
+            let output: [*mut f64; C] =
+                std::array::from_fn(|c| self.output.at((class + c) * width + self.stretch.start));
             for at in (0..whole).step_by(lanes) {
                 let mut sums: [Doubles<S>; C] =
                     std::array::from_fn(|c| S::load_unaligned(output[c].add(at)));

@@ -95,15 +95,8 @@ impl<'a> HeadTrainer<'a> {
                     hidden: hidden.unwrap_or(MlpConfig::WIDENING * examples.width()),
                     dropout: *dropout,
                 };
-                let trainer = MlpTrainer::new(
-                    config,
-                    slot,
-                    *training,
-                    examples,
-                    weights,
-                    seed,
-                    device,
-                )?;
+                let trainer =
+                    MlpTrainer::new(config, slot, *training, examples, weights, seed, device)?;
                 Inner::Mlp(Box::new(trainer), config)
             }
         };

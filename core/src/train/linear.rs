@@ -1,7 +1,5 @@
 //! Solving a linear head to its optimum, by its recipe.
 
-use rekindle_cpu::Rows;
-
 use super::features::Examples;
 use super::logistic::{
     LinearSolution, LogisticError, LogisticOptions, LogisticProblem, LogisticSolver, LogisticState,
@@ -74,7 +72,8 @@ impl<'a> LinearTrainer<'a> {
     }
 
     /// The examples' features.
-    pub(super) fn rows(&self) -> Rows<'_> {
+    #[cfg(feature = "burn")]
+    pub(super) fn rows(&self) -> rekindle_cpu::Rows<'_> {
         self.0.problem().features()
     }
 

@@ -146,12 +146,13 @@ struct Problem<'a> {
 
 impl Problem<'_> {
     fn centred(&self, rows: Rows<'_>) -> Vec<f64> {
-        rows.iter().flat_map(|row| {
-            row.iter()
-                .zip(self.mean)
-                .map(|(&x, mean)| f64::from(x) - mean)
-        })
-        .collect()
+        rows.iter()
+            .flat_map(|row| {
+                row.iter()
+                    .zip(self.mean)
+                    .map(|(&x, mean)| f64::from(x) - mean)
+            })
+            .collect()
     }
 
     /// `W [K, F]` as mixtures of the images: `(X Xᵀ + α I) a = y`, `W = aᵀ X`, for centred `X`.

@@ -167,8 +167,16 @@ fn products_of_rows_centred_on_the_way_are_those_of_f64() {
             let rows: Vec<f32> = random.floats(count * width);
             // Far from zero: in f32 a product before centring would keep little of what is left.
             let rows: Vec<f32> = rows.iter().map(|x| x + 50.0).collect();
-            let mean: Vec<f64> = random.floats(width).iter().map(|x| 50.0 + 0.1 * f64::from(*x)).collect();
-            let step: Vec<f64> = random.floats(width).iter().map(|x| 1.5 + f64::from(*x)).collect();
+            let mean: Vec<f64> = random
+                .floats(width)
+                .iter()
+                .map(|x| 50.0 + 0.1 * f64::from(*x))
+                .collect();
+            let step: Vec<f64> = random
+                .floats(width)
+                .iter()
+                .map(|x| 1.5 + f64::from(*x))
+                .collect();
             let weights = random.floats(classes * width);
             let factors = random.floats(classes * count);
             let start = random.floats(classes * width);
@@ -188,7 +196,10 @@ fn products_of_rows_centred_on_the_way_are_those_of_f64() {
                     let row = (0..width).map(|f| value(n, f));
                     let (sum, size) = dot(row, weights[k * width..][..width].iter().map(wide));
                     let off = f64::from(logits[k * count + n]) - sum;
-                    assert!(off.abs() <= 2e-6 * size, "{level:?} {count} {width} {classes}");
+                    assert!(
+                        off.abs() <= 2e-6 * size,
+                        "{level:?} {count} {width} {classes}"
+                    );
                 }
                 for f in 0..width {
                     let column = (0..count).map(|n| value(n, f));
@@ -217,10 +228,7 @@ fn rows_that_are_listed_give_to_the_bit_what_a_copy_of_them_gives() {
     let weights = wide(random.floats(classes * width));
     let factors = wide(random.floats(classes * which.len()));
     let shares = vec![1.0 / which.len() as f64; which.len()];
-    let both = [
-        Rows::some(width, &table, &which),
-        Rows::all(width, &copy),
-    ];
+    let both = [Rows::some(width, &table, &which), Rows::all(width, &copy)];
     let [listed, copied] = both.map(|rows| {
         let (mean, step) = exact_moments(rows, &shares);
         let mut logits = vec![0.0; classes * rows.len()];
@@ -239,5 +247,8 @@ fn rows_that_are_listed_give_to_the_bit_what_a_copy_of_them_gives() {
         (mean.clone(), step.clone(), logits, sums, quick)
     });
     assert_eq!(listed, copied);
-    assert_eq!(Rows::some(width, &table, &which).part(5..7).row(1), &copy[6 * width..][..width]);
+    assert_eq!(
+        Rows::some(width, &table, &which).part(5..7).row(1),
+        &copy[6 * width..][..width]
+    );
 }

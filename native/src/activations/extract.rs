@@ -299,11 +299,7 @@ impl<'a> Activations<'a> {
     /// # Errors
     ///
     /// As [`rows`](Self::rows).
-    pub fn completed(
-        &self,
-        wanted: &[(usize, usize)],
-        known: Known,
-    ) -> anyhow::Result<Vec<f32>> {
+    pub fn completed(&self, wanted: &[(usize, usize)], known: Known) -> anyhow::Result<Vec<f32>> {
         let (rows, width) = (self.rows, self.width);
         let Known {
             mut values,

@@ -173,7 +173,10 @@ impl Alike {
         if !are_alike(&self.sums, rows, a, b) {
             return;
         }
-        let mut sum = self.sums.remove(&a).unwrap_or_else(|| rows.row(a).collect());
+        let mut sum = self
+            .sums
+            .remove(&a)
+            .unwrap_or_else(|| rows.row(a).collect());
         let other = self.sums.remove(&b);
         let other = other.unwrap_or_else(|| rows.row(b).collect());
         sum.iter_mut().zip(other).for_each(|(sum, x)| *sum += x);
@@ -219,7 +222,9 @@ fn are_alike(sums: &HashMap<usize, Vec<f32>>, rows: Units<'_>, a: usize, b: usiz
 
 fn gathered(rows: Units<'_>, photos: &[usize]) -> Vec<f32> {
     let mut gathered = Vec::with_capacity(photos.len() * rows.width());
-    photos.iter().for_each(|&photo| gathered.extend(rows.row(photo)));
+    photos
+        .iter()
+        .for_each(|&photo| gathered.extend(rows.row(photo)));
     gathered
 }
 

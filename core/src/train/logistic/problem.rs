@@ -134,6 +134,7 @@ impl<'a> LogisticProblem<'a> {
     }
 
     /// The images' features.
+    #[cfg(feature = "burn")]
     pub(in crate::train) fn features(&self) -> cpu::Rows<'_> {
         self.rows.features.rows()
     }

@@ -268,7 +268,9 @@ impl Space {
             Self::Photos { products, size } => {
                 let mut logits = vec![0.0; residual.len()];
                 let narrowed = narrow(residual, products.depth());
-                widened(&narrowed, &mut logits, |rows, logits| products.multiply(rows, logits));
+                widened(&narrowed, &mut logits, |rows, logits| {
+                    products.multiply(rows, logits)
+                });
                 logits.iter_mut().for_each(|logit| *logit *= size);
                 (residual.to_vec(), logits)
             }
@@ -348,7 +350,9 @@ impl Space {
                         step,
                     };
                     if !exact {
-                        widened(&narrowed, change, |weights, logits| centred.logits(weights, logits));
+                        widened(&narrowed, change, |weights, logits| {
+                            centred.logits(weights, logits)
+                        });
                     }
                     for (row, bias) in change.chunks_exact_mut(width).zip(bias) {
                         row.iter_mut().for_each(|change| *change += bias);
@@ -358,7 +362,9 @@ impl Space {
                     if !exact {
                         let mut sums = vec![0.0; classes * rows.width];
                         let factors = narrow(change, width);
-                        widened(&factors, &mut sums, |factors, sums| centred.sums(factors, sums));
+                        widened(&factors, &mut sums, |factors, sums| {
+                            centred.sums(factors, sums)
+                        });
                         add(&mut product, 1.0, &sums);
                     }
                 }

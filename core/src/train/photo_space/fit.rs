@@ -42,8 +42,7 @@ impl HeadFit {
             .filter_map(|&image| row_of(space.labels()[image]))
             .collect();
         let features = space.cache.plain(&images).features.into_owned();
-        let problem =
-            LogisticProblem::on_rows(features, &labels, classes.len(), options(recipe))?;
+        let problem = LogisticProblem::on_rows(features, &labels, classes.len(), options(recipe))?;
         let photos = images
             .iter()
             .map(|&image| (space.serials[image], space.labels()[image]))

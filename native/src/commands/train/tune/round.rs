@@ -103,7 +103,10 @@ impl Round<'_> {
 
     /// What came of work between two steps. Where Ctrl-C broke it off, nothing before it is lost.
     fn saved<T>(&mut self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
-        if outcome.as_ref().is_err_and(|error| error.is::<Interrupted>()) {
+        if outcome
+            .as_ref()
+            .is_err_and(|error| error.is::<Interrupted>())
+        {
             self.checkpoints.write(&mut self.trainer, self.run)?;
         }
         outcome
