@@ -1,14 +1,20 @@
 """Time and peak memory of `rekindle train` on few and on many photos, with nothing kept and with everything kept.
 
-Makes folders of synthetic JPEGs (two classes, noise over a colour; 96×72 pixels), trains a head on each twice, and
-prints a table. The first run decodes every photo and asks the network; the second finds all features on the disk. Time
-should grow with the number of photos and memory by no more than the features themselves (4 bytes a number).
+Makes folders of synthetic JPEGs (two classes, noise over a colour; 96×72 pixels), trains on each twice, and prints a
+table. The first run decodes every photo and asks the network; the second finds all it made of them on the disk. Time
+should grow with the number of photos, and memory by no more than the features themselves (4 bytes a number) and what
+says which photo is which. With `--tune last` the last two stages are trained, too, from values in 16 bits on the disk:
+a view of each photo for each epoch, eight at most.
+
+The last line says what memory grew by, between the smallest and the largest folder, for each photo and view, and how
+the peak lies to what was there and 5 kB for each photo and view more.
 
 Needs a release build of `rekindle` and Python with Pillow and NumPy. Peak memory is what Linux says of the process
 (VmHWM), when the features are there and at the end.
 
     cargo build --release && python3 bench/cache.py              # 1 000 and 10 000 photos: minutes
     python3 bench/cache.py --photos 1000 10000 50000 --extraction
+    python3 bench/cache.py --photos 1000 10000 50000 --tune last --epochs 8 --runs first
 """
 
 import argparse
@@ -68,13 +74,18 @@ def main():
     parser.add_argument("--rekindle", default=ROOT / "target/release/rekindle")
     parser.add_argument("--photos", type=int, nargs="+", default=[1000, 10000])
     parser.add_argument("--extraction", action="store_true", help="end each run when the features are there")
+    parser.add_argument("--tune", default="head", help="what trains: head, last")
+    parser.add_argument("--epochs", type=int, default=1, help="epochs of --tune last")
+    parser.add_argument("--runs", nargs="+", choices=["no-cache", "first", "second"], default=["no-cache", "first", "second"])
+    parser.add_argument("--scratch", help="folder for photos and values; the system's own for such files")
     parser.add_argument("--model", default="squeezenet1_1")
     parser.add_argument("--input", default="64")
     options = parser.parse_args()
     print(f"{options.model} at {options.input} px, processor, {len(os.sched_getaffinity(0))} cores")
     print(f"{'photos':>7}  {'run':<9} {'features s':>10} {'ms a photo':>10} {'peak MB':>8}  {'whole s':>8} {'peak MB':>8}  kept MB, known")
+    peaks = {}
     for count in options.photos:
-        with tempfile.TemporaryDirectory() as scratch:
+        with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
             scratch = pathlib.Path(scratch)
             photos(scratch / "photos", count)
             environment = os.environ | {
@@ -83,7 +94,10 @@ def main():
             }
             command = [options.rekindle, "train", scratch / "photos", "--model", options.model, "--input", options.input]
             command += ["--device", "cpu", "--offline", "--out", scratch / "runs"]
-            for name, more in (("no cache", ["--no-cache"]), ("first", []), ("second", [])):
+            if options.tune != "head":
+                command += ["--tune", options.tune, "--epochs", str(options.epochs)]
+            for name in options.runs:
+                more = ["--no-cache"] if name == "no-cache" else []
                 features, whole, said = run([*command, "--name", name, *more], environment, options.extraction)
                 kept = sum(file.stat().st_size for file in (scratch / "cache").rglob("*") if file.is_file())
                 known = re.search(r"\((\d+) known from before\)", said)
@@ -93,6 +107,14 @@ def main():
                     f"  {kept / 1e6:.1f}, {known.group(1) if known else 0}",
                     flush=True,
                 )
+                peaks.setdefault(name, {})[count] = whole[1]
+    views = 1 if options.tune == "head" else min(8, options.epochs)
+    few, many = min(options.photos), max(options.photos)
+    for name, peak_of in peaks.items():
+        if few < many and not options.extraction:
+            more = (many - few) * views
+            bound = peak_of[few] + 5000 * more
+            print(f"{name}: {(peak_of[many] - peak_of[few]) / more:.0f} bytes more for each photo and view; peak / bound {peak_of[many] / bound:.2f}")
 
 
 if __name__ == "__main__":

@@ -38,21 +38,18 @@ fn golden() -> Golden {
 }
 
 /// The features and labels that the Python script makes.
-fn examples(golden: &Golden) -> Examples {
+fn examples(golden: &Golden) -> Examples<'static> {
     let mut data = Random::new(99);
     let count = golden.images * golden.features;
-    let features = (0..count).map(|_| data.uniform() * 4.0 - 1.0).collect();
+    let draw = |_| data.uniform() * 4.0 - 1.0;
+    let features: Vec<f32> = (0..count).map(draw).collect();
     let labels = (0..golden.images)
         .map(|_| data.below(golden.classes))
         .collect();
-    Examples {
-        width: golden.features,
-        features,
-        labels,
-    }
+    Examples::new(golden.features, features, labels)
 }
 
-fn trainer(golden: &Golden, dropout: f64) -> MlpTrainer {
+fn trainer(golden: &Golden, dropout: f64) -> MlpTrainer<'static> {
     let config = MlpConfig {
         hidden: golden.hidden,
         dropout,

@@ -71,13 +71,9 @@ fn goldens() -> Goldens {
     serde_json::from_str(include_str!("fixtures/sklearn/targets.json")).unwrap()
 }
 
-fn examples(width: usize, features: Vec<f32>) -> Examples {
+fn examples(width: usize, features: Vec<f32>) -> Examples<'static> {
     let labels = vec![0; features.len() / width];
-    Examples {
-        width,
-        features,
-        labels,
-    }
+    Examples::new(width, features, labels)
 }
 
 fn near(ours: &[f32], theirs: &[f64], share: f64) {

@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use macerator::{Simd, Vector, WithSimd};
 
+use crate::rows::Rows;
 use crate::simd::Level;
 use crate::threads::{chunk, parallel, threads};
 
@@ -37,13 +38,13 @@ impl Output {
 /// `logits[k, n] = rows[n] · weights[k]`, on all cores.
 ///
 /// # Shapes
-/// `rows` is `[N, F]`, `weights` `[K, F]` and `logits` `[K, N]`, all row-major, with `F = width`.
+/// `rows` are `[N, F]`, `weights` `[K, F]` and `logits` `[K, N]`, all row-major.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn exact_logits(width: usize, rows: &[f32], weights: &[f64], logits: &mut [f64]) {
-    let (count, classes) = (rows.len() / width.max(1), weights.len() / width.max(1));
-    assert_eq!(rows.len(), count * width, "elements of whole rows");
+pub fn exact_logits(rows: Rows<'_>, weights: &[f64], logits: &mut [f64]) {
+    let (count, width) = (rows.len(), rows.width());
+    let classes = weights.len() / width.max(1);
     assert_eq!(weights.len(), classes * width, "elements of whole weights");
     assert_eq!(logits.len(), classes * count, "elements of the logits");
     let level = Level::best();
@@ -56,8 +57,7 @@ pub fn exact_logits(width: usize, rows: &[f32], weights: &[f64], logits: &mut [f
         while from < mine.end {
             let height = ROWS.min(mine.end - from);
             level.run(Logits {
-                width,
-                rows: &rows[from * width..][..height * width],
+                rows: rows.part(from..from + height),
                 wide: &mut wide,
                 weights,
                 output: output.at(from),
@@ -71,13 +71,13 @@ pub fn exact_logits(width: usize, rows: &[f32], weights: &[f64], logits: &mut [f
 /// `sums[k] += Σ_n factors[k, n] · rows[n]`, on all cores.
 ///
 /// # Shapes
-/// `rows` is `[N, F]`, `factors` `[K, N]` and `sums` `[K, F]`, all row-major, with `F = width`.
+/// `rows` are `[N, F]`, `factors` `[K, N]` and `sums` `[K, F]`, all row-major.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn exact_sums(width: usize, rows: &[f32], factors: &[f64], sums: &mut [f64]) {
-    let (count, classes) = (rows.len() / width.max(1), sums.len() / width.max(1));
-    assert_eq!(rows.len(), count * width, "elements of whole rows");
+pub fn exact_sums(rows: Rows<'_>, factors: &[f64], sums: &mut [f64]) {
+    let (count, width) = (rows.len(), rows.width());
+    let classes = sums.len() / width.max(1);
     assert_eq!(factors.len(), classes * count, "elements of the factors");
     assert_eq!(sums.len(), classes * width, "elements of whole sums");
     let level = Level::best();
@@ -90,7 +90,6 @@ pub fn exact_sums(width: usize, rows: &[f32], factors: &[f64], sums: &mut [f64])
         while from < mine.end {
             let to = mine.end.min(from + STRETCH);
             level.run(Sums {
-                width,
                 rows,
                 wide: &mut wide,
                 stretch: from..to,
@@ -106,20 +105,20 @@ pub fn exact_sums(width: usize, rows: &[f32], factors: &[f64], sums: &mut [f64])
 /// The weighted mean and variance of each column, on all cores; the shares add up to one.
 ///
 /// # Shapes
-/// `rows` is `[N, F]` row-major, `shares` `[N]`, the answers `[F]`, with `F = width`.
+/// `rows` are `[N, F]` row-major, `shares` `[N]`, the answers `[F]`.
 ///
 /// # Panics
 /// If the lengths do not fit.
-pub fn exact_moments(width: usize, rows: &[f32], shares: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    assert_eq!(rows.len(), width * shares.len(), "elements of whole rows");
+pub fn exact_moments(rows: Rows<'_>, shares: &[f64]) -> (Vec<f64>, Vec<f64>) {
+    let width = rows.width();
+    assert_eq!(rows.len(), shares.len(), "a share of each row");
     let level = Level::best();
     let (mut mean, mut variance) = (vec![0.0; width], vec![0.0; width]);
     let outputs = [Output(mean.as_mut_ptr()), Output(variance.as_mut_ptr())];
-    let parts = parts(width.div_ceil(STRETCH), 2 * rows.len());
+    let parts = parts(width.div_ceil(STRETCH), 2 * rows.len() * width);
     parallel(parts, |part| {
         let mine = chunk(width, STRETCH, part, parts);
         level.run(Moments {
-            width,
             rows,
             shares,
             stretch: mine,
@@ -138,8 +137,7 @@ fn parts(pieces: usize, cost: usize) -> usize {
 }
 
 struct Logits<'a> {
-    width: usize,
-    rows: &'a [f32],
+    rows: Rows<'a>,
     wide: &'a mut [f64],
     weights: &'a [f64],
     output: *mut f64,
@@ -153,7 +151,7 @@ impl Logits<'_> {
     /// The rows and weights must be there.
     #[inline(always)]
     unsafe fn tile<S: Simd, const R: usize, const C: usize>(&self, row: usize, class: usize) {
-        let (lanes, width) = (S::lanes64(), self.width);
+        let (lanes, width) = (S::lanes64(), self.rows.width());
         let whole = width / lanes * lanes;
         let zero: Doubles<S> = macerator::Scalar::splat(0.0f64);
         let mut sums = [[zero; C]; R];
@@ -191,13 +189,17 @@ impl WithSimd for Logits<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
-        for (wide, &narrow) in self.wide.iter_mut().zip(self.rows) {
-            *wide = f64::from(narrow);
+        let (count, width) = (self.rows.len(), self.rows.width());
+        for (wide, narrow) in self
+            .wide
+            .chunks_exact_mut(width.max(1))
+            .zip(self.rows.iter())
+        {
+            for (wide, &narrow) in wide.iter_mut().zip(narrow) {
+                *wide = f64::from(narrow);
+            }
         }
-        let (count, classes) = (
-            self.rows.len() / self.width.max(1),
-            self.weights.len() / self.width.max(1),
-        );
+        let classes = self.weights.len() / width.max(1);
         for class in (0..classes).step_by(TOGETHER) {
             for row in (0..count).step_by(2) {
                 // SAFETY: rows and classes lie below what the caller checked.
@@ -219,8 +221,7 @@ impl WithSimd for Logits<'_> {
 }
 
 struct Sums<'a> {
-    width: usize,
-    rows: &'a [f32],
+    rows: Rows<'a>,
     wide: &'a mut [f64; ROWS * STRETCH],
     stretch: Range<usize>,
     factors: &'a [f64],
@@ -237,15 +238,13 @@ impl Sums<'_> {
     unsafe fn add<S: Simd, const C: usize>(&self, class: usize, first: usize, height: usize) {
         let (lanes, length) = (S::lanes64(), self.stretch.len());
         let whole = length / lanes * lanes;
-        let count = self.rows.len() / self.width;
+        let (count, width) = (self.rows.len(), self.rows.width());
         let factors: [&[f64]; C] =
             std::array::from_fn(|c| &self.factors[(class + c) * count + first..][..height]);
         // SAFETY: the caller's; vectors end at `whole`.
         unsafe {
-            let output: [*mut f64; C] = std::array::from_fn(|c| {
-                self.output
-                    .at((class + c) * self.width + self.stretch.start)
-            });
+            let output: [*mut f64; C] =
+                std::array::from_fn(|c| self.output.at((class + c) * width + self.stretch.start));
             for at in (0..whole).step_by(lanes) {
                 let mut sums: [Doubles<S>; C] =
                     std::array::from_fn(|c| S::load_unaligned(output[c].add(at)));
@@ -277,11 +276,11 @@ impl WithSimd for Sums<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
-        let count = self.rows.len() / self.width;
+        let count = self.rows.len();
         for first in (0..count).step_by(ROWS) {
             let height = ROWS.min(count - first);
             for row in 0..height {
-                let narrow = &self.rows[(first + row) * self.width..][self.stretch.clone()];
+                let narrow = &self.rows.row(first + row)[self.stretch.clone()];
                 for (wide, &narrow) in self.wide[row * STRETCH..].iter_mut().zip(narrow) {
                     *wide = f64::from(narrow);
                 }
@@ -302,8 +301,7 @@ impl WithSimd for Sums<'_> {
 }
 
 struct Moments<'a> {
-    width: usize,
-    rows: &'a [f32],
+    rows: Rows<'a>,
     shares: &'a [f64],
     stretch: Range<usize>,
     outputs: [Output; 2],
@@ -321,7 +319,7 @@ impl WithSimd for Moments<'_> {
         let [mean, variance] = self.outputs.map(|output| unsafe {
             std::slice::from_raw_parts_mut(output.at(self.stretch.start), self.stretch.len())
         });
-        let rows = || self.rows.chunks_exact(self.width).zip(self.shares);
+        let rows = || self.rows.iter().zip(self.shares);
         for (row, share) in rows() {
             for (mean, &x) in mean.iter_mut().zip(&row[self.stretch.clone()]) {
                 *mean += share * f64::from(x);

@@ -2,7 +2,7 @@
 //!
 //! Networks are computed forwards only. Weights are packed once, in the order in which the
 //! microkernel reads them; maps are read where they lie. What instructions the processor has is found
-//! out when weights are packed or a kernel is called, never in an inner loop. [`Matrix`], [`gram`] and
+//! out when weights are packed or a kernel is called, never in an inner loop. [`Matrix`], [`gram`], [`Centred`] and
 //! the products in f64 serve the solver of linear heads.
 //!
 //! From the outside in: [`Conv`] and [`Linear`] choose an algorithm by shape, the dense ones are matrix
@@ -10,6 +10,7 @@
 
 mod activation;
 mod attention;
+mod centred;
 mod conv;
 mod dense;
 mod depthwise;
@@ -24,6 +25,7 @@ mod norm;
 mod peak;
 mod pool;
 mod resize;
+mod rows;
 mod simd;
 mod threads;
 mod tile;
@@ -36,6 +38,7 @@ mod tests;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
+pub use centred::Centred;
 pub use conv::{Conv, Linear};
 pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
 pub use exact::{exact_logits, exact_moments, exact_sums};
@@ -46,6 +49,7 @@ pub use norm::layer_norm;
 pub use peak::multiply_adds;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};
 pub use resize::{Filter, nearest, resize};
+pub use rows::Rows;
 pub use threads::{in_pool, parallel};
 pub use transposed::ConvTranspose;
 pub use view::{View, ViewMut};

@@ -2,6 +2,7 @@
 //! downloads, progress and reports.
 
 mod activations;
+mod awaited;
 mod cli;
 mod commands;
 mod context;
@@ -21,6 +22,7 @@ mod measured;
 mod memory;
 mod models;
 mod options;
+mod ordered;
 mod photos;
 mod report;
 mod runs;

@@ -186,7 +186,7 @@ impl Fitting {
         let all: Vec<usize> = (0..photos.len()).collect();
         let examples = photos.cache().plain(&all);
         let accuracy = accuracy(
-            &solution.logits(&examples.features),
+            &solution.logits_of(examples.rows()),
             &positions(photos.labels(), &self.classes),
             self.classes.len(),
         )?;
@@ -195,7 +195,7 @@ impl Fitting {
             objective: solution.objective,
             train_accuracy: accuracy,
         };
-        let fitted = Fitted::linear(solution.clone(), &examples, base.slot());
+        let fitted = Fitted::linear(solution.clone(), examples.rows(), base.slot());
         let names = project.names(&self.classes);
         let mut model = base.with_head(fitted.kind, fitted.head, names);
         let recipe = HeadRecipe::Linear(self.plan.recipe.clone());
@@ -226,7 +226,7 @@ pub struct Measuring {
 /// What is being done for a measurement.
 enum Stage {
     /// Finding out what belongs together.
-    Grouping(GroupSearch),
+    Grouping(GroupSearch<'static>),
     Folding {
         fits: FoldFits,
         folds: usize,

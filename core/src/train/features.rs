@@ -1,5 +1,8 @@
 //! Frozen work, done once: the pooled features of every image and of every augmented view.
 
+use std::borrow::Cow;
+
+use rekindle_cpu::Rows;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -14,18 +17,116 @@ pub struct FeatureCache {
     rows: Vec<f32>,
 }
 
+/// Some or all rows of a table of features. A cache's are borrowed: features of very many photos take most of the
+/// memory there is, and no second copy of them is made to train on some.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Table<'a> {
+    width: usize,
+    numbers: Cow<'a, [f32]>,
+    which: Option<Cow<'a, [u32]>>,
+}
+
+impl<'a> Table<'a> {
+    /// All rows of a table, `[N, width]`, row-major.
+    pub fn all(width: usize, numbers: impl Into<Cow<'a, [f32]>>) -> Self {
+        Self {
+            width,
+            numbers: numbers.into(),
+            which: None,
+        }
+    }
+
+    /// The rows, as products take them.
+    pub fn rows(&self) -> Rows<'_> {
+        match &self.which {
+            Some(which) => Rows::some(self.width, &self.numbers, which),
+            None => Rows::all(self.width, &self.numbers),
+        }
+    }
+
+    /// Length of a row.
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Numbers in all rows, those of a last, incomplete one too.
+    pub fn numbers(&self) -> usize {
+        match &self.which {
+            Some(which) => which.len() * self.width,
+            None => self.numbers.len(),
+        }
+    }
+
+    /// The same rows, borrowed.
+    pub fn borrowed(&self) -> Table<'_> {
+        Table {
+            width: self.width,
+            numbers: Cow::Borrowed(&self.numbers),
+            which: self.which.as_deref().map(Cow::Borrowed),
+        }
+    }
+
+    /// The same rows, copied where they are not one's own.
+    pub fn into_owned(self) -> Table<'static> {
+        match (self.numbers, self.which) {
+            (Cow::Owned(numbers), which) => Table {
+                width: self.width,
+                numbers: Cow::Owned(numbers),
+                which: which.map(|which| Cow::Owned(which.into_owned())),
+            },
+            (numbers, which) => Table::all(
+                self.width,
+                Table {
+                    width: self.width,
+                    numbers,
+                    which,
+                }
+                .gathered(),
+            ),
+        }
+    }
+
+    /// The rows one behind the other, `[N, width]`.
+    pub fn gathered(&self) -> Vec<f32> {
+        let rows = self.rows();
+        let mut gathered = Vec::with_capacity(rows.len() * self.width);
+        rows.iter().for_each(|row| gathered.extend_from_slice(row));
+        gathered
+    }
+}
+
 /// Rows picked from a cache: what a head is fitted to.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Examples {
-    /// Length of a row.
-    pub width: usize,
-    /// `[N, width]`, row-major.
-    pub features: Vec<f32>,
+pub struct Examples<'a> {
+    /// `[N, width]`.
+    pub features: Table<'a>,
     /// The class of each row.
     pub labels: Vec<usize>,
 }
 
-impl Examples {
+impl<'a> Examples<'a> {
+    /// Rows and the class of each.
+    ///
+    /// # Shapes
+    ///
+    /// - features: `[N, width]`, row-major, with a label for each row
+    pub fn new(width: usize, features: impl Into<Cow<'a, [f32]>>, labels: Vec<usize>) -> Self {
+        Self {
+            features: Table::all(width, features),
+            labels,
+        }
+    }
+
+    /// The rows.
+    pub fn rows(&self) -> Rows<'_> {
+        self.features.rows()
+    }
+
+    /// Length of a row.
+    pub fn width(&self) -> usize {
+        self.features.width
+    }
+
     /// Rows there are.
     pub fn len(&self) -> usize {
         self.labels.len()
@@ -180,31 +281,36 @@ impl FeatureCache {
     }
 
     /// The plain view of some images: what validation looks at.
-    pub fn plain(&self, images: &[usize]) -> Examples {
+    pub fn plain(&self, images: &[usize]) -> Examples<'_> {
         self.pick(images, 1)
     }
 
     /// All views of some images: what a head is trained on.
-    pub fn all_views(&self, images: &[usize]) -> Examples {
+    pub fn all_views(&self, images: &[usize]) -> Examples<'_> {
         self.pick(images, self.views)
     }
 
-    fn pick(&self, images: &[usize], views: usize) -> Examples {
-        let mut examples = Examples {
-            width: self.width,
-            features: Vec::with_capacity(images.len() * views * self.width),
-            labels: Vec::with_capacity(images.len() * views),
-        };
-        for &image in images {
-            let start = image * self.views * self.width;
-            examples
-                .features
-                .extend_from_slice(&self.rows[start..start + views * self.width]);
-            examples
-                .labels
-                .extend(std::iter::repeat_n(self.labels[image], views));
+    fn pick(&self, images: &[usize], views: usize) -> Examples<'_> {
+        let rows = |&image: &usize| (0..views).map(move |view| (image * self.views + view) as u32);
+        let labels = |&image: &usize| std::iter::repeat_n(self.labels[image], views);
+        Examples {
+            features: Table {
+                width: self.width,
+                numbers: Cow::Borrowed(&self.rows),
+                which: Some(images.iter().flat_map(rows).collect()),
+            },
+            labels: images.iter().flat_map(labels).collect(),
         }
-        examples
+    }
+
+    /// The plain view of all images.
+    pub fn plain_views(&self) -> Table<'_> {
+        let which = || (0..self.labels.len()).map(|image| (image * self.views) as u32);
+        Table {
+            width: self.width,
+            numbers: Cow::Borrowed(&self.rows),
+            which: (self.views > 1).then(|| which().collect()),
+        }
     }
 }
 
@@ -217,10 +323,10 @@ mod tests {
         let mut cache = FeatureCache::new(2, 3);
         cache.push(0, &[1., 2., 3., 4., 5., 6.]).unwrap();
         cache.push(1, &[7., 8., 9., 10., 11., 12.]).unwrap();
-        assert_eq!(cache.plain(&[1]).features, [7., 8.]);
+        assert_eq!(cache.plain(&[1]).rows().row(0), [7., 8.]);
         assert_eq!(cache.all_views(&[1]).labels, [1, 1, 1]);
         cache.remove(0);
-        assert_eq!(cache.plain(&[0]).features, [7., 8.]);
+        assert_eq!(cache.plain(&[0]).rows().row(0), [7., 8.]);
     }
 
     #[test]

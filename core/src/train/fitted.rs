@@ -1,6 +1,7 @@
 //! Heads that have been trained.
 
-use super::features::Examples;
+use rekindle_cpu::Rows;
+
 use super::logistic::LinearSolution;
 use crate::head::{HeadKind, HeadSlot, HeadStyle, relu_lift};
 use crate::weights::Tensors;
@@ -23,14 +24,14 @@ pub struct Fitted {
 }
 
 impl Fitted {
-    /// A linear solution in the shape of the network's own last layer.
-    pub fn linear(solution: LinearSolution, examples: &Examples, slot: HeadSlot) -> Self {
-        let (width, classes) = (examples.width, solution.bias.len());
+    /// A linear solution in the shape of the network's own last layer, which was found on these rows.
+    pub fn linear(solution: LinearSolution, examples: Rows<'_>, slot: HeadSlot) -> Self {
+        let (width, classes) = (examples.width(), solution.bias.len());
         let (lift, shape) = match slot.style {
             HeadStyle::Linear { .. } | HeadStyle::Own(_) => (0.0, vec![classes, width]),
             HeadStyle::PooledConv => {
                 let (weight, bias) = (&solution.weight, &solution.bias);
-                let lift = relu_lift(weight, bias, &examples.features, width);
+                let lift = relu_lift(weight, bias, examples.iter(), width);
                 (lift, vec![classes, width, 1, 1])
             }
         };

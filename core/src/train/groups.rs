@@ -41,7 +41,7 @@ impl Groups {
     /// `contents` are hashes of the photos' bytes, one a photo, where they are known. Then the order says nothing
     /// but which photos are neighbours: copies and near copies are the same in any other.
     pub fn find(cache: &FeatureCache, contents: Option<&[u64]>) -> Self {
-        let mut search = GroupSearch::new(cache, contents);
+        let mut search = GroupSearch::of(cache, contents);
         while !search.step() {}
         search.finish()
     }

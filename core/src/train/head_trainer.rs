@@ -16,6 +16,9 @@ use crate::head::{HeadKind, HeadSlot, MlpConfig};
 use crate::network::{Batch, Network};
 use crate::weights::state_dict;
 
+/// Examples that a two-layer head answers together.
+const TOGETHER: usize = 1024;
+
 /// Where training stands.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct TrainProgress {
@@ -39,21 +42,20 @@ pub enum TrainState {
     Mlp(MlpState),
 }
 
-enum Inner {
-    Linear(Box<LinearTrainer>),
-    Mlp(Box<MlpTrainer>, MlpConfig),
+enum Inner<'a> {
+    Linear(Box<LinearTrainer<'a>>),
+    Mlp(Box<MlpTrainer<'a>>, MlpConfig),
 }
 
 /// Trains a head on examples, a step at a time.
-pub struct HeadTrainer {
-    inner: Inner,
-    examples: Examples,
+pub struct HeadTrainer<'a> {
+    inner: Inner<'a>,
     classes: usize,
     slot: HeadSlot,
     last: TrainProgress,
 }
 
-impl HeadTrainer {
+impl<'a> HeadTrainer<'a> {
     /// Sets up a training.
     ///
     /// `start` is the solution of a similar problem, such as the same photos and one more: the
@@ -65,7 +67,7 @@ impl HeadTrainer {
     /// that are not finite, weights for another number of classes.
     pub fn new(
         recipe: &HeadRecipe,
-        examples: Examples,
+        examples: Examples<'a>,
         classes: usize,
         slot: HeadSlot,
         seed: u64,
@@ -74,7 +76,7 @@ impl HeadTrainer {
     ) -> Result<Self, TrainError> {
         let inner = match recipe {
             HeadRecipe::Linear(linear) => {
-                let trainer = LinearTrainer::new(linear, &examples, classes, start)?;
+                let trainer = LinearTrainer::new(linear, examples, classes, start)?;
                 Inner::Linear(Box::new(trainer))
             }
             HeadRecipe::Mlp {
@@ -90,18 +92,11 @@ impl HeadTrainer {
                     .map(|weight| weight as f32)
                     .collect();
                 let config = MlpConfig {
-                    hidden: hidden.unwrap_or(MlpConfig::WIDENING * examples.width),
+                    hidden: hidden.unwrap_or(MlpConfig::WIDENING * examples.width()),
                     dropout: *dropout,
                 };
-                let trainer = MlpTrainer::new(
-                    config,
-                    slot,
-                    *training,
-                    examples.clone(),
-                    weights,
-                    seed,
-                    device,
-                )?;
+                let trainer =
+                    MlpTrainer::new(config, slot, *training, examples, weights, seed, device)?;
                 Inner::Mlp(Box::new(trainer), config)
             }
         };
@@ -113,7 +108,6 @@ impl HeadTrainer {
         };
         Ok(Self {
             inner,
-            examples,
             classes,
             slot,
             last,
@@ -184,7 +178,7 @@ impl HeadTrainer {
     /// When the device fails to hand it over.
     pub async fn head(&self) -> Result<Fitted, TrainError> {
         Ok(match &self.inner {
-            Inner::Linear(solver) => Fitted::linear(solver.solution(), &self.examples, self.slot),
+            Inner::Linear(solver) => Fitted::linear(solver.solution(), solver.rows(), self.slot),
             Inner::Mlp(trainer, config) => Fitted {
                 kind: HeadKind::Mlp(*config),
                 classes: self.classes,
@@ -204,7 +198,7 @@ impl HeadTrainer {
 /// As [`HeadTrainer::new`] and [`HeadTrainer::step`].
 pub async fn fit(
     recipe: &HeadRecipe,
-    examples: Examples,
+    examples: Examples<'_>,
     classes: usize,
     slot: HeadSlot,
     seed: u64,
@@ -226,7 +220,7 @@ pub async fn fit(
 /// When the device fails.
 pub async fn evaluate(
     fitted: &Fitted,
-    examples: &Examples,
+    examples: &Examples<'_>,
     slot: HeadSlot,
     device: &Device,
 ) -> Result<Vec<f32>, TrainError> {
@@ -234,9 +228,9 @@ pub async fn evaluate(
         return Ok(Vec::new());
     }
     if let Some(solution) = &fitted.solution {
-        return Ok(solution.logits(&examples.features));
+        return Ok(solution.logits_of(examples.rows()));
     }
-    let (rows, width) = (examples.len(), examples.width);
+    let width = examples.width();
     let graph = sketch([width], &Options::default(), |features| {
         let logits = fitted.kind.on_features(slot, features, fitted.classes);
         logits.stage("head")
@@ -244,19 +238,25 @@ pub async fn evaluate(
     let graph = graph.map_err(DeviceError::execution)?;
     let head = Network::new(graph, &state_dict([&fitted.head]), device);
     let head = head.map_err(DeviceError::execution)?;
-    let features = TensorData::new(examples.features.clone(), [rows, width]);
-    let features = Batch::Features(Tensor::from_data(features, device));
     let wanted = [head.graph().output()];
-    let logits = head
-        .run([(0, features)], &wanted)
-        .map_err(DeviceError::execution)?;
-    let logits = logits.into_iter().next().map(Batch::flatten);
-    let Some(logits) = logits else {
-        return Ok(Vec::new());
-    };
-    let data = logits
-        .into_data_async()
-        .await
-        .map_err(DeviceError::execution)?;
-    Ok(data.iter::<f32>().collect())
+    let mut answers = Vec::with_capacity(examples.len() * fitted.classes);
+    for first in (0..examples.len()).step_by(TOGETHER) {
+        let last = examples.len().min(first + TOGETHER);
+        let some = examples.rows().part(first..last);
+        let features: Vec<f32> = some.iter().flatten().copied().collect();
+        let features = TensorData::new(features, [last - first, width]);
+        let features = Batch::Features(Tensor::from_data(features, device));
+        let logits = head
+            .run([(0, features)], &wanted)
+            .map_err(DeviceError::execution)?;
+        let Some(logits) = logits.into_iter().next().map(Batch::flatten) else {
+            continue;
+        };
+        let data = logits
+            .into_data_async()
+            .await
+            .map_err(DeviceError::execution)?;
+        answers.extend(data.iter::<f32>());
+    }
+    Ok(answers)
 }

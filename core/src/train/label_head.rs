@@ -26,7 +26,7 @@ const CERTAIN_LOGIT: f64 = 30.0;
 /// A solution's objective is the sum over all labels.
 #[derive(Debug, Clone)]
 pub struct LabelTrainer<'a> {
-    examples: &'a Examples,
+    examples: &'a Examples<'a>,
     targets: &'a TargetRows,
     options: LogisticOptions,
     solution: LinearSolution,
@@ -41,7 +41,7 @@ impl<'a> LabelTrainer<'a> {
     /// When there is not one row of targets an example, or the recipe weighs classes that it names: labels have none.
     pub fn new(
         recipe: &LinearRecipe,
-        examples: &'a Examples,
+        examples: &'a Examples<'a>,
         targets: &'a TargetRows,
     ) -> Result<Self, LogisticError> {
         if examples.is_empty() || targets.len() != examples.len() {
@@ -60,7 +60,7 @@ impl<'a> LabelTrainer<'a> {
             targets,
             options,
             solution: LinearSolution {
-                weight: vec![0.0; labels * examples.width],
+                weight: vec![0.0; labels * examples.width()],
                 bias: vec![0.0; labels],
                 objective: 0.0,
                 iterations: 0,
@@ -90,18 +90,13 @@ impl<'a> LabelTrainer<'a> {
             .map(|on| usize::from(on > 0.5))
             .collect();
         let count = has.iter().sum::<usize>();
-        let width = self.examples.width;
+        let width = self.examples.width();
         if count == 0 || count == has.len() {
             let sign = if count == 0 { -1.0 } else { 1.0 };
             self.solution.bias[label] = (sign * CERTAIN_LOGIT) as f32;
         } else {
-            let problem = LogisticProblem::new(
-                &self.examples.features[..],
-                width,
-                &has,
-                2,
-                self.options.clone(),
-            )?;
+            let features = self.examples.features.borrowed();
+            let problem = LogisticProblem::on_rows(features, &has, 2, self.options.clone())?;
             let mut solver = LogisticSolver::new(problem);
             while !solver.step()?.done() {}
             let pair = solver.solution();

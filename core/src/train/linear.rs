@@ -21,9 +21,9 @@ pub(super) fn options(recipe: &LinearRecipe) -> LogisticOptions {
 }
 
 /// Solves a linear head, an iteration a step, on the processor: all it needs are features.
-pub struct LinearTrainer(LogisticSolver<'static>);
+pub struct LinearTrainer<'a>(LogisticSolver<'a>);
 
-impl LinearTrainer {
+impl<'a> LinearTrainer<'a> {
     /// Sets up a solve.
     ///
     /// `start` is the solution of a similar problem, such as the same photos and one more: the
@@ -35,17 +35,12 @@ impl LinearTrainer {
     /// that are not finite, weights for another number of classes.
     pub fn new(
         recipe: &LinearRecipe,
-        examples: &Examples,
+        examples: Examples<'a>,
         classes: usize,
         start: Option<&LinearSolution>,
     ) -> Result<Self, LogisticError> {
-        let problem = LogisticProblem::new(
-            examples.features.clone(),
-            examples.width,
-            &examples.labels,
-            classes,
-            options(recipe),
-        )?;
+        let Examples { features, labels } = examples;
+        let problem = LogisticProblem::on_rows(features, &labels, classes, options(recipe))?;
         Ok(Self(match start {
             Some(solution) => LogisticSolver::warm(problem, solution)?,
             None => LogisticSolver::new(problem),
@@ -74,6 +69,12 @@ impl LinearTrainer {
     /// The solution as it stands.
     pub fn solution(&self) -> LinearSolution {
         self.0.solution()
+    }
+
+    /// The examples' features.
+    #[cfg(feature = "burn")]
+    pub(super) fn rows(&self) -> rekindle_cpu::Rows<'_> {
+        self.0.problem().features()
     }
 
     /// All that is needed to go on later.

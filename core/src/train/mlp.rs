@@ -70,11 +70,11 @@ pub struct MlpState {
 ///
 /// The order in which images are taken, of those in the examples' order, and what dropout drops follow from the
 /// seed and the step alone, so a training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
-pub struct MlpTrainer {
+pub struct MlpTrainer<'a> {
     engine: Stepwise,
     rates: BTreeMap<String, Rate>,
     recipe: MlpRecipe,
-    examples: Examples,
+    examples: Examples<'a>,
     class_weights: Vec<f32>,
     seed: u64,
     step: usize,
@@ -83,7 +83,7 @@ pub struct MlpTrainer {
     losses: Vec<f32>,
 }
 
-impl MlpTrainer {
+impl<'a> MlpTrainer<'a> {
     /// Sets up the training of a head for this place in a network.
     ///
     /// # Errors
@@ -93,7 +93,7 @@ impl MlpTrainer {
         config: MlpConfig,
         slot: HeadSlot,
         recipe: MlpRecipe,
-        examples: Examples,
+        examples: Examples<'a>,
         class_weights: Vec<f32>,
         seed: u64,
         device: &Device,
@@ -106,7 +106,7 @@ impl MlpTrainer {
         }
         let kind = HeadKind::Mlp(config);
         let classes = class_weights.len();
-        let graph = sketch([examples.width], &Options::default(), |features| {
+        let graph = sketch([examples.width()], &Options::default(), |features| {
             kind.on_features(slot, features, classes).stage("head")
         });
         let graph = graph.map_err(|error| MlpError::Head(error.to_string()))?;
@@ -221,9 +221,8 @@ impl MlpTrainer {
 
     /// The features of some rows, on the device.
     fn given(&self, rows: &[usize]) -> Given {
-        let width = self.examples.width;
-        let each = rows.iter();
-        let features = each.flat_map(|row| &self.examples.features[row * width..][..width]);
+        let (width, all) = (self.examples.width(), self.examples.rows());
+        let features = rows.iter().flat_map(|&row| all.row(row));
         let features = TensorData::new(features.copied().collect(), [rows.len(), width]);
         Given {
             value: 0,

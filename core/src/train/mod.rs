@@ -26,7 +26,7 @@ mod validate;
 
 pub use crate::class_weights::{ClassWeightError, ClassWeights};
 pub use error::TrainError;
-pub use features::{Examples, FeatureCache, FeatureError};
+pub use features::{Examples, FeatureCache, FeatureError, Table};
 pub use fitted::Fitted;
 pub use groups::{GroupCounts, GroupSearch, Groups};
 #[cfg(feature = "burn")]

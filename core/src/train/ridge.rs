@@ -10,7 +10,7 @@
 //! linear equations, among the features or, where there are fewer images than features, among the images; all values
 //! share it. Sums are in f64.
 
-use rekindle_cpu::{exact_logits, exact_moments, exact_sums};
+use rekindle_cpu::{Rows, exact_logits, exact_moments, exact_sums};
 use thiserror::Error;
 
 use super::features::Examples;
@@ -63,28 +63,28 @@ pub enum RidgeError {
 /// overflow.
 pub fn solve(
     recipe: &LinearRecipe,
-    examples: &Examples,
+    examples: &Examples<'_>,
     targets: &TargetRows,
 ) -> Result<LinearSolution, RidgeError> {
-    let (images, width) = (targets.len(), examples.width);
-    if images == 0 || width == 0 || examples.features.len() != images * width {
+    let (images, width) = (targets.len(), examples.width());
+    if images == 0 || width == 0 || examples.features.numbers() != images * width {
         return Err(RidgeError::Shape {
             targets: images,
             images: examples.len(),
         });
     }
-    if let Some(at) = examples.features.iter().position(|x| !x.is_finite()) {
-        return Err(RidgeError::Feature {
-            image: at / width,
-            feature: at % width,
-        });
+    let rows = examples.rows();
+    for (image, row) in rows.iter().enumerate() {
+        if let Some(feature) = row.iter().position(|x| !x.is_finite()) {
+            return Err(RidgeError::Feature { image, feature });
+        }
     }
     if let Some(c) = recipe.c.filter(|c| !(*c > 0.0 && c.is_finite())) {
         return Err(RidgeError::C(c));
     }
     let values = targets.width();
     let share = 1.0 / images as f64;
-    let (mean, variance) = exact_moments(width, &examples.features, &vec![share; images]);
+    let (mean, variance) = exact_moments(rows, &vec![share; images]);
     let total: f64 = variance.iter().sum();
     let alpha = match recipe.c {
         Some(c) => 1.0 / c,
@@ -100,8 +100,7 @@ pub fn solve(
         .map(|(value, y)| f64::from(y) - middle[value])
         .collect();
     let problem = Problem {
-        features: &examples.features,
-        width,
+        rows,
         mean: &mean,
         alpha,
     };
@@ -125,7 +124,7 @@ pub fn solve(
         objective: 0.0,
         iterations: 1,
     };
-    let pairs = solution.logits(&examples.features);
+    let pairs = solution.logits_of(rows);
     let loss: f64 = pairs
         .iter()
         .zip(targets.rows())
@@ -140,29 +139,28 @@ pub fn solve(
 }
 
 struct Problem<'a> {
-    features: &'a [f32],
-    width: usize,
+    rows: Rows<'a>,
     mean: &'a [f64],
     alpha: f64,
 }
 
 impl Problem<'_> {
-    fn centred(&self, rows: &[f32]) -> Vec<f64> {
-        let each = rows.chunks_exact(self.width);
-        each.flat_map(|row| {
-            row.iter()
-                .zip(self.mean)
-                .map(|(&x, mean)| f64::from(x) - mean)
-        })
-        .collect()
+    fn centred(&self, rows: Rows<'_>) -> Vec<f64> {
+        rows.iter()
+            .flat_map(|row| {
+                row.iter()
+                    .zip(self.mean)
+                    .map(|(&x, mean)| f64::from(x) - mean)
+            })
+            .collect()
     }
 
     /// `W [K, F]` as mixtures of the images: `(X Xᵀ + α I) a = y`, `W = aᵀ X`, for centred `X`.
     fn among_images(&self, apart: &[f64]) -> Result<Vec<f64>, RidgeError> {
-        let (width, images) = (self.width, self.features.len() / self.width);
-        let centred = self.centred(self.features);
+        let (width, images) = (self.rows.width(), self.rows.len());
+        let centred = self.centred(self.rows);
         let mut products = vec![0.0; images * images];
-        exact_logits(width, self.features, &centred, &mut products);
+        exact_logits(self.rows, &centred, &mut products);
         for (row, products) in centred
             .chunks_exact(width)
             .zip(products.chunks_exact_mut(images))
@@ -176,7 +174,7 @@ impl Problem<'_> {
             .chunks_exact_mut(images)
             .for_each(|values| factor.solve(values));
         let mut weight = vec![0.0; apart.len() / images * width];
-        exact_sums(width, self.features, &mixtures, &mut weight);
+        exact_sums(self.rows, &mixtures, &mut weight);
         for (weight, mixture) in weight
             .chunks_exact_mut(width)
             .zip(mixtures.chunks_exact(images))
@@ -190,10 +188,11 @@ impl Problem<'_> {
 
     /// `(Xᵀ X + α I) W = Xᵀ y`, for centred `X`.
     fn among_features(&self, apart: &[f64]) -> Result<Vec<f64>, RidgeError> {
-        let (width, images) = (self.width, self.features.len() / self.width);
+        let (width, images) = (self.rows.width(), self.rows.len());
         let mut products = vec![0.0; width * width];
-        for rows in self.features.chunks(BLOCK * width) {
-            let count = rows.len() / width;
+        for first in (0..images).step_by(BLOCK) {
+            let rows = self.rows.part(first..images.min(first + BLOCK));
+            let count = rows.len();
             let centred = self.centred(rows);
             let mut factors = vec![0.0; centred.len()];
             for (image, row) in centred.chunks_exact(width).enumerate() {
@@ -202,10 +201,10 @@ impl Problem<'_> {
                 }
             }
             // One of the two being centred is enough: what is centred sums to nothing.
-            exact_sums(width, rows, &factors, &mut products);
+            exact_sums(rows, &factors, &mut products);
         }
         let mut weight = vec![0.0; apart.len() / images * width];
-        exact_sums(width, self.features, apart, &mut weight);
+        exact_sums(self.rows, apart, &mut weight);
         let factor = Cholesky::of(products, width, self.alpha)?;
         weight
             .chunks_exact_mut(width)

@@ -43,11 +43,11 @@ pub struct HeldOut {
 /// # Errors
 ///
 /// When a fold cannot be answered.
-pub async fn cross_validate<E>(
-    cache: &FeatureCache,
+pub async fn cross_validate<'a, E>(
+    cache: &'a FeatureCache,
     classes: usize,
     splits: &[Split],
-    mut answer: impl AsyncFnMut(Examples, &Examples) -> Result<Vec<f32>, E>,
+    mut answer: impl AsyncFnMut(Examples<'a>, &Examples<'a>) -> Result<Vec<f32>, E>,
     mut on_fold: impl FnMut(usize) -> bool,
 ) -> Result<Option<HeldOut>, E> {
     let mut rows = BTreeMap::new();

@@ -254,10 +254,14 @@ impl<E: Engine> Trainer<E> {
 
     /// The steps that are left of this phase, in order: what a loader may prepare ahead. A phase that ends early does
     /// not take all of them.
-    pub fn ahead(&self) -> impl Iterator<Item = Vec<Vec<Shown>>> {
+    pub fn ahead(&self) -> impl Iterator<Item = Vec<Vec<Shown>>> + Send + use<E> {
         let Position { epoch, step, .. } = self.standing.position;
         let epochs = self.phase().map_or(0, |phase| phase.epochs);
-        let each = (epoch..epochs).flat_map(|epoch| self.steps_of(epoch));
+        let before = self.plan.epochs_before(self.standing.position.phase);
+        let (recipe, aims, seed) = (self.plan.recipe.clone(), self.aims.clone(), self.seed);
+        // An epoch's steps at a time, however many epochs there are.
+        let each = (epoch..epochs)
+            .flat_map(move |epoch| steps(&recipe, &aims, seed, (before + epoch) as u64));
         each.skip(step)
     }
 

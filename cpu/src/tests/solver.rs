@@ -1,5 +1,5 @@
 use super::{Level, Random};
-use crate::{Matrix, exact_logits, exact_moments, exact_sums, gram, row_products};
+use crate::{Centred, Matrix, Rows, exact_logits, exact_moments, exact_sums, gram, row_products};
 
 /// `Σ_k a[k] · b[k]` in f64, and the sum of the magnitudes: what rounding is measured by.
 fn dot(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> (f64, f64) {
@@ -89,10 +89,10 @@ fn exact_products_are_exact_to_the_last_bits_of_f64() {
             let weights = wide(random.floats(classes * width));
             let factors = wide(random.floats(classes * count));
             let mut logits = vec![f64::NAN; classes * count];
-            exact_logits(width, &rows, &weights, &mut logits);
+            exact_logits(Rows::all(width, &rows), &weights, &mut logits);
             let start = wide(random.floats(classes * width));
             let mut sums = start.clone();
-            exact_sums(width, &rows, &factors, &mut sums);
+            exact_sums(Rows::all(width, &rows), &factors, &mut sums);
             for k in 0..classes {
                 for n in 0..count {
                     let row = rows[n * width..][..width].iter().map(|x| f64::from(*x));
@@ -129,7 +129,7 @@ fn moments_and_products_of_centred_rows_are_those_of_f64() {
                 .collect();
             let total: f64 = weights.iter().sum();
             let shares: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
-            let (mean, variance) = exact_moments(width, &rows, &shares);
+            let (mean, variance) = exact_moments(Rows::all(width, &rows), &shares);
             let centred = |n: usize, f: usize| f64::from(rows[n * width + f]) - mean[f];
             for (f, variance) in variance.iter().enumerate() {
                 let sum: f64 = (0..count).map(|n| shares[n] * centred(n, f)).sum();
@@ -156,4 +156,99 @@ fn moments_and_products_of_centred_rows_are_those_of_f64() {
             }
         }
     }
+}
+
+#[test]
+fn products_of_rows_centred_on_the_way_are_those_of_f64() {
+    let mut random = Random(5);
+    for level in Level::all() {
+        let _forced = level.force();
+        for (count, width, classes) in [(1, 1, 1), (37, 29, 5), (16, 256, 4), (83, 600, 7)] {
+            let rows: Vec<f32> = random.floats(count * width);
+            // Far from zero: in f32 a product before centring would keep little of what is left.
+            let rows: Vec<f32> = rows.iter().map(|x| x + 50.0).collect();
+            let mean: Vec<f64> = random
+                .floats(width)
+                .iter()
+                .map(|x| 50.0 + 0.1 * f64::from(*x))
+                .collect();
+            let step: Vec<f64> = random
+                .floats(width)
+                .iter()
+                .map(|x| 1.5 + f64::from(*x))
+                .collect();
+            let weights = random.floats(classes * width);
+            let factors = random.floats(classes * count);
+            let start = random.floats(classes * width);
+            let centred = Centred {
+                rows: Rows::all(width, &rows),
+                mean: &mean,
+                step: &step,
+            };
+            let mut logits = vec![f32::NAN; classes * count];
+            centred.logits(&weights, &mut logits);
+            let mut sums = start.clone();
+            centred.sums(&factors, &mut sums);
+            let value = |n: usize, f: usize| (f64::from(rows[n * width + f]) - mean[f]) * step[f];
+            let wide = |at: &f32| f64::from(*at);
+            for k in 0..classes {
+                for n in 0..count {
+                    let row = (0..width).map(|f| value(n, f));
+                    let (sum, size) = dot(row, weights[k * width..][..width].iter().map(wide));
+                    let off = f64::from(logits[k * count + n]) - sum;
+                    assert!(
+                        off.abs() <= 2e-6 * size,
+                        "{level:?} {count} {width} {classes}"
+                    );
+                }
+                for f in 0..width {
+                    let column = (0..count).map(|n| value(n, f));
+                    let (sum, size) = dot(column, factors[k * count..][..count].iter().map(wide));
+                    let expected = f64::from(start[k * width + f]) + sum;
+                    let off = f64::from(sums[k * width + f]) - expected;
+                    assert!(off.abs() <= 2e-6 * (size + 1.0));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_listed_give_to_the_bit_what_a_copy_of_them_gives() {
+    let mut random = Random(6);
+    let (width, classes) = (70, 3);
+    let table = random.floats(40 * width);
+    let which: Vec<u32> = (0..53).map(|at| at * 17 % 40).collect();
+    let copy: Vec<f32> = which
+        .iter()
+        .flat_map(|&row| &table[row as usize * width..][..width])
+        .copied()
+        .collect();
+    let wide = |values: Vec<f32>| -> Vec<f64> { values.into_iter().map(f64::from).collect() };
+    let weights = wide(random.floats(classes * width));
+    let factors = wide(random.floats(classes * which.len()));
+    let shares = vec![1.0 / which.len() as f64; which.len()];
+    let both = [Rows::some(width, &table, &which), Rows::all(width, &copy)];
+    let [listed, copied] = both.map(|rows| {
+        let (mean, step) = exact_moments(rows, &shares);
+        let mut logits = vec![0.0; classes * rows.len()];
+        exact_logits(rows, &weights, &mut logits);
+        let mut sums = vec![0.0; classes * width];
+        exact_sums(rows, &factors, &mut sums);
+        let centred = Centred {
+            rows,
+            mean: &mean,
+            step: &step,
+        };
+        let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|x| *x as f32).collect() };
+        let mut quick = [vec![0.0; logits.len()], vec![0.0; sums.len()]];
+        centred.logits(&narrow(&weights), &mut quick[0]);
+        centred.sums(&narrow(&factors), &mut quick[1]);
+        (mean.clone(), step.clone(), logits, sums, quick)
+    });
+    assert_eq!(listed, copied);
+    assert_eq!(
+        Rows::some(width, &table, &which).part(5..7).row(1),
+        &copy[6 * width..][..width]
+    );
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
@@ -51,7 +52,8 @@ pub struct Rows<'a> {
 /// The rows of photos and their views, from a shelf or computed.
 pub struct Activations<'a> {
     rows: Rows<'a>,
-    shelf: Shelf,
+    shelf: Mutex<Shelf>,
+    width: usize,
     plan: Plan,
     context: &'a Context,
 }
@@ -63,6 +65,15 @@ pub struct Filled {
     pub unreadable: Vec<(usize, PhotoError)>,
     /// Photos of which nothing had to be computed.
     pub known: usize,
+}
+
+/// Rows of which some may be missing.
+#[derive(Debug)]
+pub struct Known {
+    /// `[wanted, width]`.
+    values: Vec<f32>,
+    /// The places of those that are missing.
+    missing: Vec<usize>,
 }
 
 /// Something that the work on photos brings.
@@ -113,9 +124,10 @@ impl<'a> Activations<'a> {
                 "another process is computing the same values: what it has kept is used, and this one keeps nothing",
             );
         }
-        let mut opened = Self {
+        let opened = Self {
             rows,
-            shelf,
+            shelf: Mutex::new(shelf),
+            width,
             plan,
             context,
         };
@@ -130,7 +142,12 @@ impl<'a> Activations<'a> {
 
     /// Numbers in a row.
     pub fn width(&self) -> usize {
-        self.shelf.width()
+        self.width
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        // Whatever is done to a shelf is done whole.
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Computes what is missing and keeps it, with progress that begins with the label; `skipped` photos have been
@@ -157,7 +174,7 @@ impl<'a> Activations<'a> {
         skipped: usize,
         mut each: impl FnMut(usize, usize, &[f32]) -> anyhow::Result<()>,
     ) -> anyhow::Result<Filled> {
-        self.shelf.leave_memory();
+        self.shelf().leave_memory();
         self.go(label, skipped, Some(&mut each))
     }
 
@@ -167,21 +184,23 @@ impl<'a> Activations<'a> {
         skipped: usize,
         mut each: Option<Each<'_>>,
     ) -> anyhow::Result<Filled> {
-        let (rows, context) = (self.rows, self.context);
+        let (rows, context, width) = (self.rows, self.context, self.width);
+        let shelf = self.shelf.get_mut();
+        let shelf = shelf.unwrap_or_else(PoisonError::into_inner);
         let total = rows.paths.len();
         let mut progress = context
             .console
             .start(label, Unit::Items, Some(total as u64));
         let mut filled = Filled::default();
-        let mut row = vec![0.0; self.shelf.width()];
+        let mut row = vec![0.0; width];
         let mut work = Vec::new();
         for photo in 0..total {
             context.interrupt.check()?;
             let mut missing = Vec::new();
             for (view, key) in rows.keys(photo).enumerate() {
                 match &mut each {
-                    Some(each) if self.shelf.read(&key, &mut row) => each(photo, view, &row)?,
-                    None if self.shelf.holds(&key) => {}
+                    Some(each) if shelf.read(&key, &mut row) => each(photo, view, &row)?,
+                    None if shelf.holds(&key) => {}
                     _ => missing.push(view),
                 }
             }
@@ -194,14 +213,13 @@ impl<'a> Activations<'a> {
         }
         if each.is_none() {
             // Nobody takes what finds no room.
-            let mut room = self.shelf.room() / self.shelf.record_bytes();
+            let mut room = shelf.room() / shelf.record_bytes();
             work.retain(|(_, views)| {
                 let fits = views.len() as u64 <= room;
                 room -= if fits { views.len() as u64 } else { 0 };
                 fits
             });
         }
-        let shelf = &mut self.shelf;
         let mut told = false;
         rows.compute(&work, context, &mut |step| {
             match step {
@@ -247,37 +265,66 @@ impl<'a> Activations<'a> {
     /// # Panics
     ///
     /// When there is no such photo or view.
-    pub fn rows(&mut self, wanted: &[(usize, usize)]) -> anyhow::Result<Vec<f32>> {
-        let (rows, width) = (self.rows, self.shelf.width());
-        let mut values = vec![0.0; wanted.len() * width];
-        // By photo, the views that are missing, and the places where each belongs.
-        let mut missing: BTreeMap<usize, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
-        for (place, (&(photo, view), row)) in wanted
-            .iter()
-            .zip(values.chunks_mut(width.max(1)))
-            .enumerate()
-        {
-            let Some(key) = rows.keys(photo).nth(view) else {
+    pub fn rows(&self, wanted: &[(usize, usize)]) -> anyhow::Result<Vec<f32>> {
+        self.completed(wanted, self.known(wanted))
+    }
+
+    /// What is kept of the rows of some photos' views, read by any thread while others do so too.
+    ///
+    /// # Panics
+    ///
+    /// When there is no such photo or view.
+    pub fn known(&self, wanted: &[(usize, usize)]) -> Known {
+        let mut known = Known {
+            values: vec![0.0; wanted.len() * self.width],
+            missing: Vec::new(),
+        };
+        let rows = known.values.chunks_exact_mut(self.width.max(1));
+        for (place, (&(photo, view), row)) in wanted.iter().zip(rows).enumerate() {
+            let Some(key) = self.rows.keys(photo).nth(view) else {
                 panic!("photo {photo} has no view {view}");
             };
-            if !self.shelf.read(&key, row) {
-                let views = missing.entry(photo).or_default();
-                views.entry(view).or_default().push(place);
+            // The disk is waited for, and numbers are widened, while others may use the shelf.
+            let found = self.shelf().find(&key);
+            let read = found.map(|found| found.read(row));
+            if !read.is_some_and(|read| self.shelf().settle(&key, read)) {
+                known.missing.push(place);
             }
         }
-        if missing.is_empty() {
+        known
+    }
+
+    /// All of the rows of which some are known: the others are computed.
+    ///
+    /// # Errors
+    ///
+    /// As [`rows`](Self::rows).
+    pub fn completed(&self, wanted: &[(usize, usize)], known: Known) -> anyhow::Result<Vec<f32>> {
+        let (rows, width) = (self.rows, self.width);
+        let Known {
+            mut values,
+            missing: places,
+        } = known;
+        if places.is_empty() {
             return Ok(values);
+        }
+        // By photo, the views that are missing, and the places where each belongs.
+        let mut missing: BTreeMap<usize, BTreeMap<usize, Vec<usize>>> = BTreeMap::new();
+        for place in places {
+            let (photo, view) = wanted[place];
+            let views = missing.entry(photo).or_default();
+            views.entry(view).or_default().push(place);
         }
         let work: Vec<_> = missing
             .iter()
             .map(|(&photo, views)| (photo, views.keys().copied().collect()))
             .collect();
-        let shelf = &mut self.shelf;
         rows.compute(&work, self.context, &mut |step| {
             match step {
                 Step::Photo => {}
                 Step::Unreadable(_, error) => return Err(error.into()),
                 Step::Row(photo, view, row, is_sure) => {
+                    let mut shelf = self.shelf();
                     // As if it had been kept: what is kept where must not change what is learnt.
                     let row = shelf.rounded(row);
                     for &place in &missing[&photo][&view] {
@@ -295,8 +342,9 @@ impl<'a> Activations<'a> {
     }
 
     /// Says once that the disk takes no more. Nothing is lost by it.
-    fn tell_trouble(&mut self) {
-        if let Some(trouble) = self.shelf.trouble() {
+    fn tell_trouble(&self) {
+        let trouble = self.shelf().trouble();
+        if let Some(trouble) = trouble {
             warn(&trouble);
         }
     }

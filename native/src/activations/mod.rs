@@ -16,5 +16,5 @@ mod shelf;
 mod store;
 
 pub use codec::Encoding;
-pub use extract::{Activations, Rows, Views};
+pub use extract::{Activations, Known, Rows, Views};
 pub use store::Store;

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::codec::Encoding;
@@ -42,7 +43,7 @@ struct Kept {
 #[derive(Debug)]
 struct Disk {
     folder: PathBuf,
-    rows: File,
+    rows: Arc<File>,
     /// `None` where another process writes, or the disk takes no more: rows are then read alone.
     writer: Option<Writer>,
     /// Whether another process was writing when this one came.
@@ -63,7 +64,7 @@ struct Writer {
 /// Rows as bytes, by their places.
 #[derive(Debug)]
 struct Memory {
-    rows: HashMap<u32, Box<[u8]>>,
+    rows: HashMap<u32, Arc<[u8]>>,
     /// Bytes that may still be taken.
     left: u64,
 }
@@ -106,7 +107,7 @@ impl Shelf {
         };
         let disk = Some(Disk {
             folder: folder.to_owned(),
-            rows,
+            rows: Arc::new(rows),
             writer,
             is_taken: !is_writer,
         });
@@ -274,26 +275,100 @@ impl Shelf {
     ///
     /// When `row` has another length than the shelf's rows.
     pub fn read(&mut self, key: &RowKey, row: &mut [f32]) -> bool {
-        assert_eq!(row.len(), self.width, "a row of another shelf");
-        let Some(&kept) = self.index.get(key) else {
+        let Some(found) = self.find(key) else {
             return false;
         };
-        if let Some(bytes) = self.memory.rows.get(&kept.place) {
-            self.encoding.decode(bytes, kept.exponent, row);
-            return true;
+        let read = found.read(row);
+        self.settle(key, read)
+    }
+
+    /// Where the row of this key lies, if there is one: it is read there without the shelf, and [settled](Self::settle)
+    /// afterwards.
+    pub fn find(&self, key: &RowKey) -> Option<Found> {
+        let &kept = self.index.get(key)?;
+        let source = match self.memory.rows.get(&kept.place) {
+            Some(bytes) => Source::Memory(Arc::clone(bytes)),
+            None => Source::Disk(Arc::clone(&self.disk.as_ref()?.rows)),
+        };
+        Some(Found {
+            source,
+            kept,
+            encoding: self.encoding,
+            width: self.width,
+        })
+    }
+
+    /// Takes note of how a row was read, and returns whether it was: it may stay in memory, and a damaged one is
+    /// forgotten.
+    pub fn settle(&mut self, key: &RowKey, read: Read) -> bool {
+        match read {
+            Read::Known => true,
+            Read::Fresh(place, bytes) => {
+                self.memory.keep(place, bytes);
+                true
+            }
+            Read::Damaged(place) => {
+                // Another one may have been put in its place meanwhile.
+                if self.index.get(key).is_some_and(|kept| kept.place == place) {
+                    self.index.remove(key);
+                }
+                false
+            }
         }
+    }
+}
+
+/// Where a row lies.
+pub struct Found {
+    source: Source,
+    kept: Kept,
+    encoding: Encoding,
+    width: usize,
+}
+
+enum Source {
+    Memory(Arc<[u8]>),
+    Disk(Arc<File>),
+}
+
+/// How a row was read.
+pub enum Read {
+    /// From memory.
+    Known,
+    /// From the disk: its place and its bytes.
+    Fresh(u32, Vec<u8>),
+    /// Not at all.
+    Damaged(u32),
+}
+
+impl Found {
+    /// Writes the row into `row`.
+    ///
+    /// # Panics
+    ///
+    /// When `row` has another length than the shelf's rows.
+    pub fn read(self, row: &mut [f32]) -> Read {
+        assert_eq!(row.len(), self.width, "a row of another shelf");
+        let Kept {
+            place,
+            exponent,
+            checksum,
+        } = self.kept;
+        let file = match self.source {
+            Source::Memory(bytes) => {
+                self.encoding.decode(&bytes, exponent, row);
+                return Read::Known;
+            }
+            Source::Disk(file) => file,
+        };
         let mut bytes = vec![0; row_bytes(self.width, self.encoding)];
-        let is_read = self.disk.as_ref().is_some_and(|disk| {
-            let at = u64::from(kept.place) * bytes.len() as u64;
-            read_at(&disk.rows, &mut bytes, at).is_ok()
-        });
-        if !is_read || crc32fast::hash(&bytes) != kept.checksum {
-            self.index.remove(key);
-            return false;
+        let at = u64::from(place) * bytes.len() as u64;
+        let is_read = read_at(&file, &mut bytes, at).is_ok();
+        if !is_read || crc32fast::hash(&bytes) != checksum {
+            return Read::Damaged(place);
         }
-        self.encoding.decode(&bytes, kept.exponent, row);
-        self.memory.keep(kept.place, bytes);
-        true
+        self.encoding.decode(&bytes, exponent, row);
+        Read::Fresh(place, bytes)
     }
 }
 
@@ -332,7 +407,7 @@ impl Memory {
         let needed = (bytes.len() + ENTRY) as u64;
         if needed <= self.left {
             self.left -= needed;
-            self.rows.insert(place, bytes.into_boxed_slice());
+            self.rows.insert(place, bytes.into());
         }
     }
 }

@@ -4,16 +4,19 @@ mod foreign;
 mod origin;
 mod request;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use anyhow::Context as _;
+use rayon::prelude::*;
 use rekindle_core::backbone::{Architecture, PretrainedWeights, find};
 use rekindle_core::compiled::Precision;
 use rekindle_core::device::{Device, DeviceError};
-use rekindle_core::graph::Scratch;
+use rekindle_core::graph::{Graph, Scratch};
 use rekindle_core::model::{Contents, Model, ModelCard, ModelError, Purpose};
 use rekindle_core::task::Task;
-use rekindle_core::weights::{WeightFile, WeightsError};
+use rekindle_core::weights::{TensorSource, WeightFile, WeightsError};
 use serde_json::json;
 
 use crate::cli::{PictureArgs, PrecisionChoice};
@@ -215,14 +218,53 @@ fn random(
     let side = card.preset.side() as usize;
     let image = [card.channels.count(), side, side];
     let graph = architecture.whole_graph(image, &card.options(), card.classes.len())?;
-    let scratch = Scratch::new(&graph, architecture.init, wanted.seed);
-    let model = Model::new(
-        Contents::ported(architecture, card, &scratch)?,
-        wanted.device,
-    );
+    let drawn = Drawn::of(&graph, Scratch::new(&graph, architecture.init, wanted.seed))?;
+    let model = Model::new(Contents::ported(architecture, card, &drawn)?, wanted.device);
     let mut origin = Origin::new();
     origin.insert("weights".into(), json!("random"));
     Ok((model, origin))
+}
+
+/// An untrained network's numbers, drawn on all cores: of large tensors that takes most of the time until the first
+/// photo is looked at.
+struct Drawn<'a> {
+    scratch: Scratch<'a>,
+    tensors: Mutex<HashMap<String, Vec<f32>>>,
+}
+
+impl<'a> Drawn<'a> {
+    fn of(graph: &Graph, scratch: Scratch<'a>) -> Result<Self, WeightsError> {
+        let parts = [false, true].into_iter();
+        let wanted: Vec<_> = parts.flat_map(|head| graph.tensors_of(head)).collect();
+        let draw = |(name, shape): (String, Vec<usize>)| {
+            let values = scratch.values(&name, &shape)?;
+            Ok((name, values))
+        };
+        let tensors = wanted.into_par_iter().map(draw);
+        let tensors = tensors.collect::<Result<_, WeightsError>>()?;
+        Ok(Self {
+            scratch,
+            tensors: Mutex::new(tensors),
+        })
+    }
+}
+
+impl TensorSource for Drawn<'_> {
+    fn names(&self) -> Vec<String> {
+        self.scratch.names()
+    }
+
+    fn shape(&self, name: &str, wanted: &[usize]) -> Option<Vec<usize>> {
+        self.scratch.shape(name, wanted)
+    }
+
+    fn values(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, WeightsError> {
+        let mut tensors = self.tensors.lock().unwrap_or_else(PoisonError::into_inner);
+        match tensors.remove(name) {
+            Some(values) if values.len() == shape.iter().product::<usize>() => Ok(values),
+            _ => self.scratch.values(name, shape),
+        }
+    }
 }
 
 /// What is said of a model that has no answer for a photo.

@@ -4,21 +4,18 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
 
 use rekindle_core::image::RgbImage;
 
-use super::ordered::{Ahead, Results, in_order};
 use super::parallel::DecodeOptions;
 use super::{MemoryBudget, PhotoError, decode_within};
-use crate::interrupt::{Interrupt, Interrupted};
+use crate::awaited::{Awaited, ahead};
+use crate::interrupt::Interrupt;
+use crate::ordered::Ahead;
 
 /// A photo to be shown, by its place among the paths, and a number that says which showing of it this is: what is drawn
 /// for it follows from the number.
 pub type Showing = (usize, u64);
-
-/// What comes of a showing.
-pub type Shown<T> = (Showing, Result<T, PhotoError>);
 
 /// How [`load`] shares the machine.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,31 +28,7 @@ pub struct LoadOptions {
 }
 
 /// A stream of prepared photos, and how long it was waited for.
-pub struct Loader<'a, T> {
-    results: Results<'a, Showing, Result<T, PhotoError>>,
-    interrupt: &'a Interrupt,
-    begun: Instant,
-    waited: Duration,
-}
-
-impl<T> Loader<'_, T> {
-    /// The next showing, in the order of the list; nothing at its end.
-    ///
-    /// # Errors
-    /// [`Interrupted`] soon after the flag went up.
-    pub fn next(&mut self) -> Result<Option<Shown<T>>, Interrupted> {
-        let asked = Instant::now();
-        let next = self.results.next(self.interrupt);
-        self.waited += asked.elapsed();
-        next
-    }
-
-    /// The share of the time since the beginning in which photos were waited for.
-    pub fn waited(&self) -> f64 {
-        let all = self.begun.elapsed().as_secs_f64();
-        self.waited.as_secs_f64() / all.max(f64::MIN_POSITIVE)
-    }
-}
+pub type Loader<'a, T> = Awaited<'a, Showing, Result<T, PhotoError>>;
 
 /// Decodes the photos of a list that may have no end, on all cores and no further ahead than the options say, and
 /// prepares each showing, while `body` takes them one after the other. Workers end with `body`.
@@ -82,19 +55,11 @@ pub fn load<T: Send, R>(
         kept.put(showing.0, image);
         Ok(made)
     };
-    let ahead = Ahead {
+    let far = Ahead {
         threads: decode.threads(),
         most: decode.ahead,
     };
-    in_order(showings, ahead, work, |results| {
-        let mut loader = Loader {
-            results,
-            interrupt,
-            begun: Instant::now(),
-            waited: Duration::ZERO,
-        };
-        body(&mut loader)
-    })
+    ahead(showings, far, interrupt, work, body)
 }
 
 /// Decoded photos, by their places, up to so many bytes.
@@ -124,6 +89,7 @@ impl Kept {
 mod tests {
     use std::path::PathBuf;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::time::Duration;
 
     use super::*;
 

@@ -1,7 +1,6 @@
 //! Many photos: what one is, `rekindle-photos` knows; here they are decoded on all cores, in order.
 
 mod loader;
-mod ordered;
 mod parallel;
 
 pub use loader::{LoadOptions, Loader, load};

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use rekindle_core::image::RgbImage;
 
-use super::ordered::{Ahead, in_order};
 use super::{Limits, MemoryBudget, PhotoError, decode_within};
 use crate::interrupt::{Interrupt, Interrupted};
+use crate::ordered::{Ahead, in_order};
 
 /// How [`decode_stream`] shares the machine.
 #[derive(Debug, Clone, Copy)]

@@ -94,11 +94,15 @@ impl HeadKind {
 ///
 /// - weight: `[classes, width]`, row-major
 /// - features: `[images, width]`, row-major, not negative
-pub fn relu_lift(weight: &[f32], bias: &[f32], features: &[f32], width: usize) -> f32 {
+pub fn relu_lift<'a>(
+    weight: &[f32],
+    bias: &[f32],
+    features: impl Iterator<Item = &'a [f32]>,
+    width: usize,
+) -> f32 {
     const PEAK_OVER_MEAN: f32 = 16.0;
     let lowest_bias = bias.iter().copied().fold(f32::INFINITY, f32::min);
     let deepest = features
-        .chunks_exact(width)
         .flat_map(|row| {
             weight.chunks_exact(width).map(move |class| {
                 let down: f32 = class.iter().zip(row).map(|(w, x)| (-w).max(0.0) * x).sum();

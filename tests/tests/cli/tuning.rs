@@ -70,6 +70,9 @@ fn every_way_to_tune_leaves_a_model_that_is_not_worse_than_the_head_alone() {
             "{how}: {summary}"
         );
         assert_eq!(summary["tune"], how);
+        // Values at a cut are waited for as photos are.
+        let waited = number("waited_for_photos");
+        assert!((0.0..=1.0).contains(&waited), "{how}: {summary}");
         assert!(number("epochs") >= 2.0, "{how}: {summary}");
         assert!(["head", "tuned"].contains(&summary["kept"].as_str().unwrap()));
         let epochs = metrics(&shell, &name);

@@ -3,12 +3,13 @@
 //! Comparing all pairs takes a product of the features with themselves. It is done block by block on a few
 //! random directions first (Johnson and Lindenstrauss 1984), and only what is alike there is compared in full.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
 
 use rekindle_cpu as cpu;
 
-use super::joined::{Joined, Rows, dot, to_unit_length};
+use super::joined::{Joined, Units, dot, to_unit_length};
 use super::work::{PIECE, Work};
 use crate::random::Random;
 
@@ -78,12 +79,10 @@ impl Alike {
     }
 
     /// Goes on while there is work to spend. At the end: how many photos were joined to another.
-    ///
-    /// Rows are of length one.
     pub(super) fn step(
         &mut self,
         joined: &mut Joined,
-        rows: Rows<'_>,
+        rows: Units<'_>,
         work: &mut Work,
     ) -> Option<usize> {
         while work.is_left() {
@@ -99,15 +98,15 @@ impl Alike {
     }
 
     /// Turns the next photos to the directions.
-    fn turn_some(&mut self, rows: Rows<'_>, work: &mut Work) {
+    fn turn_some(&mut self, rows: Units<'_>, work: &mut Work) {
         let turned = self.along.len() / DIRECTIONS;
         let end = (turned + TURNED).min(self.photos.len());
-        work.spend((end - turned) * rows.width * DIRECTIONS);
+        work.spend((end - turned) * rows.width() * DIRECTIONS);
         let some = gathered(rows, &self.photos[turned..end]);
         let start = self.along.len();
         self.along.resize(end * DIRECTIONS, 0.0);
         let along = &mut self.along[start..];
-        multiply(&some, &self.directions, rows.width, along);
+        multiply(&some, &self.directions, rows.width(), along);
         along.chunks_exact_mut(DIRECTIONS).for_each(to_unit_length);
     }
 
@@ -150,7 +149,7 @@ impl Alike {
     }
 
     /// Joins the next pair of the block if it is alike.
-    fn join_next_pair(&mut self, joined: &mut Joined, rows: Rows<'_>, work: &mut Work) {
+    fn join_next_pair(&mut self, joined: &mut Joined, rows: Units<'_>, work: &mut Work) {
         let [row, column] = self.block.pairs[self.block.next];
         self.block.next += 1;
         let (a, b) = (self.photos[row], self.photos[column]);
@@ -162,21 +161,24 @@ impl Alike {
         let cosine = match self.block.is_dense {
             true => self.block.cosine(row, column, rows, &self.photos, work),
             false => {
-                work.spend(rows.width);
+                work.spend(rows.width());
                 rows.cosine(a, b)
             }
         };
         if cosine < ALIKE {
             return;
         }
-        work.spend(3 * rows.width);
+        work.spend(3 * rows.width());
         let (a, b) = roots;
         if !are_alike(&self.sums, rows, a, b) {
             return;
         }
-        let mut sum = self.sums.remove(&a).unwrap_or_else(|| rows.row(a).to_vec());
+        let mut sum = self
+            .sums
+            .remove(&a)
+            .unwrap_or_else(|| rows.row(a).collect());
         let other = self.sums.remove(&b);
-        let other = other.as_deref().unwrap_or_else(|| rows.row(b));
+        let other = other.unwrap_or_else(|| rows.row(b).collect());
         sum.iter_mut().zip(other).for_each(|(sum, x)| *sum += x);
         joined.join(a, b);
         self.sums.insert(joined.root(a), sum);
@@ -190,37 +192,40 @@ impl Block {
         &mut self,
         row: usize,
         column: usize,
-        rows: Rows<'_>,
+        rows: Units<'_>,
         photos: &[usize],
         work: &mut Work,
     ) -> f32 {
         let columns = self.columns.len();
         if !self.compared.contains(&row) {
-            let some = (PIECE / 3 / (columns * rows.width)).max(1);
+            let some = (PIECE / 3 / (columns * rows.width())).max(1);
             self.compared = row..(row + some).min(self.rows.end);
-            work.spend(self.compared.len() * columns * rows.width);
+            work.spend(self.compared.len() * columns * rows.width());
             let above = gathered(rows, &photos[self.compared.clone()]);
             let below = gathered(rows, &photos[self.columns.clone()]);
             self.cosines.resize(self.compared.len() * columns, 0.0);
-            multiply(&above, &below, rows.width, &mut self.cosines);
+            multiply(&above, &below, rows.width(), &mut self.cosines);
         }
         self.cosines[(row - self.compared.start) * columns + column - self.columns.start]
     }
 }
 
 /// Whether two groups are alike, each taken together.
-fn are_alike(sums: &HashMap<usize, Vec<f32>>, rows: Rows<'_>, a: usize, b: usize) -> bool {
-    let of = |group: usize| {
-        sums.get(&group)
-            .map_or_else(|| rows.row(group), Vec::as_slice)
+fn are_alike(sums: &HashMap<usize, Vec<f32>>, rows: Units<'_>, a: usize, b: usize) -> bool {
+    let of = |group: usize| match sums.get(&group) {
+        Some(sum) => Cow::Borrowed(&sum[..]),
+        None => Cow::Owned(rows.row(group).collect()),
     };
     let (a, b) = (of(a), of(b));
-    dot(a, b) >= ALIKE * (dot(a, a) * dot(b, b)).sqrt()
+    dot(&a, &b) >= ALIKE * (dot(&a, &a) * dot(&b, &b)).sqrt()
 }
 
-fn gathered(rows: Rows<'_>, photos: &[usize]) -> Vec<f32> {
-    let rows = photos.iter().flat_map(|&photo| rows.row(photo));
-    rows.copied().collect()
+fn gathered(rows: Units<'_>, photos: &[usize]) -> Vec<f32> {
+    let mut gathered = Vec::with_capacity(photos.len() * rows.width());
+    photos
+        .iter()
+        .for_each(|&photo| gathered.extend(rows.row(photo)));
+    gathered
 }
 
 /// Every row of one matrix times every row of another, `[above, below]`.

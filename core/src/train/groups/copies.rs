@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::joined::{Joined, Rows};
+use rekindle_cpu::Rows;
+
+use super::joined::Joined;
 use super::work::{PLAIN, Work};
 
 /// The search for copies.
@@ -38,12 +40,12 @@ impl Copies {
         rows: Rows<'_>,
         work: &mut Work,
     ) -> Option<usize> {
-        let photos = rows.rows.len() / rows.width;
+        let photos = rows.len();
         while self.next < photos {
             if !work.is_left() {
                 return None;
             }
-            work.spend(PLAIN * rows.width);
+            work.spend(PLAIN * rows.width());
             let photo = self.next;
             self.next += 1;
             let row = rows.row(photo);

@@ -1,6 +1,6 @@
 //! Photos joined to groups, and their features as they are compared.
 
-use rekindle_cpu as cpu;
+use rekindle_cpu::{self as cpu, Rows};
 
 /// Photos joined so far: a forest whose roots are the first photos of their groups.
 #[derive(Debug)]
@@ -27,21 +27,33 @@ impl Joined {
     }
 }
 
-/// Rows of numbers, one a photo.
+/// Photos' features less what is usual, of length one. They are worked out where they are asked for, so that there is
+/// no second copy of the features.
 #[derive(Clone, Copy)]
-pub(super) struct Rows<'a> {
-    pub(super) width: usize,
-    pub(super) rows: &'a [f32],
+pub(super) struct Units<'a> {
+    pub(super) rows: Rows<'a>,
+    /// `[width]`.
+    pub(super) usual: &'a [f32],
+    /// What brings each photo's row to length one.
+    pub(super) factors: &'a [f32],
 }
 
-impl<'a> Rows<'a> {
-    pub(super) fn row(&self, photo: usize) -> &'a [f32] {
-        &self.rows[photo * self.width..(photo + 1) * self.width]
+impl Units<'_> {
+    pub(super) fn width(&self) -> usize {
+        self.rows.width()
     }
 
-    /// The cosine between two photos whose rows are of length one.
+    /// Numbers of a photo's row.
+    pub(super) fn row(&self, photo: usize) -> impl Iterator<Item = f32> {
+        let factor = self.factors[photo];
+        let pairs = self.rows.row(photo).iter().zip(self.usual);
+        pairs.map(move |(x, usual)| (x - usual) * factor)
+    }
+
+    /// The cosine between two photos.
     pub(super) fn cosine(&self, a: usize, b: usize) -> f32 {
-        dot(self.row(a), self.row(b))
+        let [a, b] = [a, b].map(|photo| self.row(photo).collect::<Vec<f32>>());
+        dot(&a, &b)
     }
 }
 
@@ -51,11 +63,16 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     product[0]
 }
 
-/// A row of nothing stays one: it is like no other.
-pub(super) fn to_unit_length(row: &mut [f32]) {
-    let square: f64 = row.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
-    if square > 0.0 {
-        let factor = (1.0 / square.sqrt()) as f32;
-        row.iter_mut().for_each(|x| *x *= factor);
+/// What brings a row to length one. A row of nothing stays one: it is like no other.
+pub(super) fn unit_factor(row: impl Iterator<Item = f32>) -> f32 {
+    let square: f64 = row.map(|x| f64::from(x) * f64::from(x)).sum();
+    match square > 0.0 {
+        true => (1.0 / square.sqrt()) as f32,
+        false => 1.0,
     }
+}
+
+pub(super) fn to_unit_length(row: &mut [f32]) {
+    let factor = unit_factor(row.iter().copied());
+    row.iter_mut().for_each(|x| *x *= factor);
 }

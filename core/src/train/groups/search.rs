@@ -5,24 +5,25 @@ use rekindle_networks::sorting::order;
 use super::alike::Alike;
 use super::copies::Copies;
 use super::grouped::Groups;
-use super::joined::{Joined, Rows, to_unit_length};
+use super::joined::{Joined, Units, unit_factor};
 use super::usual::Usual;
 use super::work::{PLAIN, Work};
-use crate::train::features::FeatureCache;
+use crate::train::features::{FeatureCache, Table};
 
 /// Cosine from which neighbours of one class are pictures of one recording.
 const IN_A_ROW: f32 = 0.78;
 
-/// A search for [`Groups`] under way. It owns all that it needs: photos may come and go meanwhile. To cancel it,
-/// drop it.
+/// A search for [`Groups`] under way. To cancel it, drop it.
 #[derive(Debug)]
-pub struct GroupSearch {
-    width: usize,
+pub struct GroupSearch<'a> {
     labels: Vec<usize>,
     /// The photos in the order in which they are asked: what is found depends on who comes first.
     order: Vec<usize>,
-    /// The photos' features; what is usual is taken off them and they are brought to length one on the way.
-    rows: Vec<f32>,
+    /// The photos' features.
+    features: Table<'a>,
+    /// What is usual, once it is known, and what brings each photo's row, less that, to length one.
+    usual: Vec<f32>,
+    factors: Vec<f32>,
     joined: Joined,
     copies: usize,
     near_copies: usize,
@@ -38,16 +39,36 @@ enum Stage {
     Copies(Copies),
     /// Copies are known: one of each set stands for all of them.
     Usual(Vec<usize>, Usual),
-    /// What is usual is taken off, from this photo on.
-    Centring(Vec<usize>, Vec<f32>, usize),
+    /// What is usual is taken off.
+    Centring(Vec<usize>),
     Alike(Alike),
     InARow,
     Done,
 }
 
-impl GroupSearch {
-    /// Sets up a search, as [`Groups::find`].
+impl GroupSearch<'static> {
+    /// Sets up a search, as [`Groups::find`], that owns all it needs: photos may come and go meanwhile.
     pub fn new(cache: &FeatureCache, contents: Option<&[u64]>) -> Self {
+        let borrowed = GroupSearch::of(cache, contents);
+        GroupSearch {
+            features: borrowed.features.into_owned(),
+            labels: borrowed.labels,
+            order: borrowed.order,
+            usual: borrowed.usual,
+            factors: borrowed.factors,
+            joined: borrowed.joined,
+            copies: borrowed.copies,
+            near_copies: borrowed.near_copies,
+            in_bursts: borrowed.in_bursts,
+            only_copies: borrowed.only_copies,
+            stage: borrowed.stage,
+        }
+    }
+}
+
+impl<'a> GroupSearch<'a> {
+    /// The same, which reads a cache's features where they lie.
+    pub fn of(cache: &'a FeatureCache, contents: Option<&[u64]>) -> Self {
         let images: Vec<usize> = (0..cache.len()).collect();
         let mut joined = Joined::new(cache.len());
         let copies = Copies::new(&mut joined, contents.unwrap_or_default());
@@ -55,15 +76,16 @@ impl GroupSearch {
         let order = match contents {
             Some(contents) => {
                 let key = |photo: usize| (contents.get(photo), labels[photo]);
-                order(images.len(), &|a, b| key(a).cmp(&key(b)))
+                order(labels.len(), &|a, b| key(a).cmp(&key(b)))
             }
-            None => images.clone(),
+            None => images,
         };
         Self {
-            width: cache.width().max(1),
             labels,
             order,
-            rows: cache.plain(&images).features,
+            features: cache.plain_views(),
+            usual: Vec::new(),
+            factors: Vec::new(),
             joined,
             copies: 0,
             near_copies: 0,
@@ -74,10 +96,10 @@ impl GroupSearch {
     }
 
     /// Sets up a search for copies only, as [`Groups::of_copies`].
-    pub fn of_copies(cache: &FeatureCache, contents: Option<&[u64]>) -> Self {
+    pub fn of_copies(cache: &'a FeatureCache, contents: Option<&[u64]>) -> Self {
         Self {
             only_copies: true,
-            ..Self::new(cache, contents)
+            ..Self::of(cache, contents)
         }
     }
 
@@ -93,9 +115,11 @@ impl GroupSearch {
     }
 
     fn advance(&mut self, stage: Stage, work: &mut Work) -> Stage {
-        let rows = Rows {
-            width: self.width,
-            rows: &self.rows,
+        let rows = self.features.rows();
+        let units = Units {
+            rows,
+            usual: &self.usual,
+            factors: &self.factors,
         };
         match stage {
             Stage::Copies(mut copies) => match copies.step(&mut self.joined, rows, work) {
@@ -116,14 +140,17 @@ impl GroupSearch {
                 None => Stage::Copies(copies),
             },
             Stage::Usual(firsts, mut usual) => match usual.step(rows, &self.labels, work) {
-                Some(usual) => Stage::Centring(firsts, usual, 0),
+                Some(usual) => {
+                    self.usual = usual;
+                    Stage::Centring(firsts)
+                }
                 None => Stage::Usual(firsts, usual),
             },
-            Stage::Centring(firsts, usual, from) => match self.centre(&usual, from, work) {
-                photo if photo < self.labels.len() => Stage::Centring(firsts, usual, photo),
-                _ => Stage::Alike(Alike::new(firsts, self.width)),
+            Stage::Centring(firsts) => match self.centre(work) {
+                true => Stage::Alike(Alike::new(firsts, self.features.width())),
+                false => Stage::Centring(firsts),
             },
-            Stage::Alike(mut alike) => match alike.step(&mut self.joined, rows, work) {
+            Stage::Alike(mut alike) => match alike.step(&mut self.joined, units, work) {
                 Some(count) => {
                     self.near_copies = count;
                     Stage::InARow
@@ -131,27 +158,24 @@ impl GroupSearch {
                 None => Stage::Alike(alike),
             },
             Stage::InARow => {
-                self.in_bursts = join_in_a_row(&mut self.joined, rows, &self.labels);
+                self.in_bursts = join_in_a_row(&mut self.joined, units, &self.labels);
                 Stage::Done
             }
             Stage::Done => Stage::Done,
         }
     }
 
-    /// Takes off what is usual, while there is work to spend. Says where to go on.
-    fn centre(&mut self, usual: &[f32], from: usize, work: &mut Work) -> usize {
-        let mut next = from;
-        let rows = self.rows.chunks_exact_mut(self.width).skip(from);
-        for row in rows {
-            if !work.is_left() {
-                break;
-            }
-            work.spend(PLAIN * self.width);
-            row.iter_mut().zip(usual).for_each(|(x, usual)| *x -= usual);
-            to_unit_length(row);
-            next += 1;
+    /// Finds what brings photos to length one, less what is usual, while there is work to spend. Says whether that is
+    /// known of all.
+    fn centre(&mut self, work: &mut Work) -> bool {
+        let rows = self.features.rows();
+        while self.factors.len() < rows.len() && work.is_left() {
+            work.spend(PLAIN * rows.width());
+            let pairs = rows.row(self.factors.len()).iter().zip(&self.usual);
+            let factor = unit_factor(pairs.map(|(x, usual)| x - usual));
+            self.factors.push(factor);
         }
-        next
+        self.factors.len() == rows.len()
     }
 
     /// The groups, once all is done; before that, those that have been found.
@@ -164,7 +188,7 @@ impl GroupSearch {
 }
 
 /// Joins neighbours of one class that are pictures of one recording. Returns how many were joined to another.
-fn join_in_a_row(joined: &mut Joined, rows: Rows<'_>, labels: &[usize]) -> usize {
+fn join_in_a_row(joined: &mut Joined, rows: Units<'_>, labels: &[usize]) -> usize {
     let mut count = 0;
     for (before, pair) in labels.windows(2).enumerate() {
         let photo = before + 1;

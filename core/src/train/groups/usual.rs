@@ -1,8 +1,8 @@
 //! What all classes have in common: the mean of the classes' means.
 
-use rekindle_cpu as cpu;
+use rekindle_cpu::{self as cpu, Rows};
 
-use super::joined::{Rows, to_unit_length};
+use super::joined::to_unit_length;
 use super::work::Work;
 use crate::random::Random;
 
@@ -36,7 +36,7 @@ pub(super) struct Usual {
 impl Usual {
     pub(super) fn new(rows: Rows<'_>, photos: &[usize], work: &mut Work) -> Self {
         let compared = some(photos, COMPARED);
-        work.spend(compared.len() * compared.len() / 2 * rows.width);
+        work.spend(compared.len() * compared.len() / 2 * rows.width());
         let units: Vec<f32> = compared
             .into_iter()
             .flat_map(|photo| unit(rows.row(photo)))
@@ -44,7 +44,7 @@ impl Usual {
         Self {
             photos: some(photos, MOST_ASKED),
             next: 0,
-            much_the_same: much_the_same(&units, rows.width),
+            much_the_same: much_the_same(&units, rows.width()),
             asked: Vec::new(),
             units: Vec::new(),
         }
@@ -62,7 +62,7 @@ impl Usual {
             if !work.is_left() {
                 return None;
             }
-            work.spend((self.asked.len() + 1) * rows.width);
+            work.spend((self.asked.len() + 1) * rows.width());
             self.next += 1;
             let unit = unit(rows.row(photo));
             cosines.resize(self.asked.len(), 0.0);
@@ -81,7 +81,7 @@ impl Usual {
         let asked = || self.asked.iter().copied();
         asked().for_each(|photo| counts[labels[photo]] += 1);
         let present = counts.iter().filter(|&&count| count > 0).count();
-        let mut mean = vec![0.0_f64; rows.width];
+        let mut mean = vec![0.0_f64; rows.width()];
         for photo in asked() {
             let weight = 1.0 / (present * counts[labels[photo]]) as f64;
             let pairs = mean.iter_mut().zip(rows.row(photo));

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use rekindle_cpu::exact_moments;
+use rekindle_cpu::{self as cpu, exact_moments};
 
 use super::error::LogisticError;
 use super::loss::Targets;
@@ -10,6 +10,7 @@ use super::newton::spread;
 use super::options::{LogisticOptions, Scaling};
 use super::solution::LinearSolution;
 use super::space::{Rows, Space, dot};
+use crate::train::features::Table;
 
 /// How far below the others' mean the logit of a class without images is put. Its probability is
 /// then below `exp(-30) ≈ 1e-13` whatever the photo, since the largest logit is never below the mean.
@@ -51,11 +52,23 @@ impl<'a> LogisticProblem<'a> {
         classes: usize,
         options: LogisticOptions,
     ) -> Result<Self, LogisticError> {
-        let features = features.into();
-        let images = labels.len();
-        if dim == 0 || images.checked_mul(dim) != Some(features.len()) {
+        Self::on_rows(Table::all(dim, features), labels, classes, options)
+    }
+
+    /// The same on rows that lie somewhere: `features` has one for each label.
+    ///
+    /// # Errors
+    /// As [`LogisticProblem::new`].
+    pub fn on_rows(
+        features: Table<'a>,
+        labels: &[usize],
+        classes: usize,
+        options: LogisticOptions,
+    ) -> Result<Self, LogisticError> {
+        let (images, dim) = (labels.len(), features.width());
+        if dim == 0 || images.checked_mul(dim) != Some(features.numbers()) {
             return Err(LogisticError::Shape {
-                values: features.len(),
+                values: features.numbers(),
                 images,
                 features: dim,
             });
@@ -63,11 +76,10 @@ impl<'a> LogisticProblem<'a> {
         if !(options.c > 0.0 && options.c.is_finite()) {
             return Err(LogisticError::C(options.c));
         }
-        if let Some(at) = features.iter().position(|x| !x.is_finite()) {
-            return Err(LogisticError::Feature {
-                image: at / dim,
-                feature: at % dim,
-            });
+        for (image, row) in features.rows().iter().enumerate() {
+            if let Some(feature) = row.iter().position(|x| !x.is_finite()) {
+                return Err(LogisticError::Feature { image, feature });
+            }
         }
         let class_weights = options.class_weights.resolve(labels, classes)?;
         let mut position = vec![None; classes];
@@ -88,8 +100,8 @@ impl<'a> LogisticProblem<'a> {
             .collect();
         let unit = options.c * total;
 
-        let (mean, variance) = exact_moments(dim, &features, &share);
-        let scale = squared_scales(&features, dim, options.scaling, (&share, &variance));
+        let (mean, variance) = exact_moments(features.rows(), &share);
+        let scale = squared_scales(features.rows(), options.scaling, (&share, &variance));
         let penalty = scale.iter().map(|scale| scale / unit).collect();
         let mut problem = Self {
             rows: Rows {
@@ -121,6 +133,12 @@ impl<'a> LogisticProblem<'a> {
         self.targets.block = images.div_ceil(images.div_ceil(BLOCK).max(1));
     }
 
+    /// The images' features.
+    #[cfg(feature = "burn")]
+    pub(in crate::train) fn features(&self) -> cpu::Rows<'_> {
+        self.rows.features.rows()
+    }
+
     /// The classes that have images.
     pub(in crate::train) fn present(&self) -> &[usize] {
         &self.present
@@ -142,7 +160,7 @@ impl<'a> LogisticProblem<'a> {
         }
         let space = Space::Features {
             step: vec![1.0; width],
-            blocks: Vec::new(),
+            is_small: true,
         };
         let mut logits = space.exact(&self.rows, &self.targets, &weight);
         spread(&self.targets, &mut logits, &bias);
@@ -208,15 +226,14 @@ impl<'a> LogisticProblem<'a> {
 /// The square of what the penalty takes for each feature's size. Class weights have no say in it,
 /// as they have none in scikit-learn's `StandardScaler`.
 fn squared_scales(
-    features: &[f32],
-    dim: usize,
+    features: cpu::Rows<'_>,
     scaling: Scaling,
     (share, weighted): (&[f64], &[f64]),
 ) -> Vec<f64> {
-    let images = share.len();
+    let (images, dim) = (share.len(), features.width());
     let variance = || match share.iter().all(|other| *other == share[0]) {
         true => weighted.to_vec(),
-        false => exact_moments(dim, features, &vec![1.0 / images as f64; images]).1,
+        false => exact_moments(features, &vec![1.0 / images as f64; images]).1,
     };
     let or_one = |scale: f64| if scale > 0.0 { scale } else { 1.0 };
     match scaling {

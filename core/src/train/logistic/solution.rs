@@ -1,5 +1,6 @@
 //! The head that a regression gives.
 
+use rekindle_cpu::Rows;
 use serde::{Deserialize, Serialize};
 
 /// A linear head: `logits = x · weightᵀ + bias`.
@@ -22,11 +23,18 @@ impl LinearSolution {
     /// `features` is `[N, F]`, the answer `[N, K]`, both row-major. A last, incomplete row of
     /// `features` is not answered.
     pub fn logits(&self, features: &[f32]) -> Vec<f32> {
-        let (dim, classes) = (self.features().max(1), self.bias.len());
-        let rows = features.len() / dim;
+        self.logits_of(Rows::all(self.features().max(1), features))
+    }
+
+    /// The same of rows that lie somewhere.
+    ///
+    /// # Panics
+    /// If rows have another length than the weights.
+    pub fn logits_of(&self, features: Rows<'_>) -> Vec<f32> {
+        let (rows, classes) = (features.len(), self.bias.len());
         let weight: Vec<f64> = self.weight.iter().copied().map(f64::from).collect();
         let mut by_class = vec![0.0; rows * classes];
-        rekindle_cpu::exact_logits(dim, &features[..rows * dim], &weight, &mut by_class);
+        rekindle_cpu::exact_logits(features, &weight, &mut by_class);
         let mut logits = vec![0.0; rows * classes];
         let classes = by_class.chunks_exact(rows.max(1)).zip(&self.bias);
         for (class, (of_class, &bias)) in classes.enumerate() {

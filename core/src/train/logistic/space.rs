@@ -7,9 +7,10 @@
 
 use std::ops::Range;
 
-use rekindle_cpu::{Matrix, exact_logits, exact_sums};
+use rekindle_cpu::{self as cpu, Centred, Matrix, exact_logits, exact_sums};
 
 use super::loss::Targets;
+use crate::train::features::Table;
 
 /// Multiply-adds of one product below which f64 costs nothing worth saving.
 const SMALL: usize = 200_000;
@@ -22,7 +23,7 @@ const COARSE: f64 = 1000.0;
 #[derive(Clone, Debug)]
 pub(super) struct Rows<'a> {
     /// `[N, F]`.
-    pub(super) features: std::borrow::Cow<'a, [f32]>,
+    pub(super) features: Table<'a>,
     pub(super) width: usize,
     /// Each feature's mean over the photos, weighted.
     pub(super) mean: Vec<f64>,
@@ -33,8 +34,8 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn of(&self, photos: Range<usize>) -> &[f32] {
-        &self.features[photos.start * self.width..photos.end * self.width]
+    fn of(&self, photos: Range<usize>) -> cpu::Rows<'_> {
+        self.features.rows().part(photos)
     }
 
     /// The logits of centred photos under weights, `[blocks, K, block]`.
@@ -48,7 +49,7 @@ impl Rows<'_> {
         for photos in targets.blocks() {
             let block = &mut logits[photos.start * classes..photos.end * classes];
             let width = photos.len();
-            exact_logits(self.width, self.of(photos), weight, block);
+            exact_logits(self.of(photos), weight, block);
             for (row, middle) in block.chunks_exact_mut(width).zip(&middle) {
                 row.iter_mut().for_each(|logit| *logit -= middle);
             }
@@ -66,7 +67,7 @@ impl Rows<'_> {
             for (total, row) in total.iter_mut().zip(block.chunks_exact(photos.len())) {
                 *total += row.iter().sum::<f64>();
             }
-            exact_sums(self.width, self.of(photos), block, &mut sums);
+            exact_sums(self.of(photos), block, &mut sums);
         }
         for (sums, total) in sums.chunks_exact_mut(self.width).zip(total) {
             for (sum, mean) in sums.iter_mut().zip(&self.mean) {
@@ -84,9 +85,8 @@ pub(super) enum Space {
     Features {
         /// `W = u · step` for each feature.
         step: Vec<f64>,
-        /// Centred features times `step`, a block after the other: `[F, block]` and `[block, F]`.
-        /// None where all products are in f64.
-        blocks: Vec<(Matrix, Matrix)>,
+        /// Whether there is so little that all products are in f64.
+        is_small: bool,
     },
     /// Among the photos.
     Photos {
@@ -108,25 +108,10 @@ impl Space {
             .zip(&rows.variance)
             .map(|(penalty, variance)| (penalty + curvature * variance).sqrt().recip())
             .collect();
-        let small = targets.photos() * targets.classes * rows.width <= SMALL;
-        let blocks = targets.blocks().take(if small { 0 } else { usize::MAX });
-        let blocks = blocks.map(|photos| {
-            let (count, width) = (photos.len(), rows.width);
-            let mut scaled = vec![0.0f32; count * width];
-            let mut down = Matrix::zeros(count, width);
-            let pairs = scaled
-                .chunks_exact_mut(width)
-                .zip(rows.of(photos).chunks_exact(width));
-            for (index, (scaled, row)) in pairs.enumerate() {
-                for (at, scaled) in scaled.iter_mut().enumerate() {
-                    *scaled = ((f64::from(row[at]) - rows.mean[at]) * step[at]) as f32;
-                }
-                down.set_row(index, scaled);
-            }
-            (Matrix::of_columns(width, &scaled), down)
-        });
-        let blocks = blocks.collect();
-        Self::Features { step, blocks }
+        Self::Features {
+            step,
+            is_small: targets.photos() * targets.classes * rows.width <= SMALL,
+        }
     }
 
     /// Among the photos, whose inner products are worked out.
@@ -144,7 +129,7 @@ impl Space {
             .map(|penalty| (penalty * size).sqrt().recip())
             .collect();
         let mut scaled = Vec::with_capacity(photos * rows.width);
-        for row in rows.of(0..photos).chunks_exact(rows.width) {
+        for row in rows.of(0..photos).iter() {
             let row = row.iter().zip(&rows.mean).zip(&scale);
             scaled.extend(row.map(|((&x, mean), scale)| ((f64::from(x) - mean) * scale) as f32));
         }
@@ -282,7 +267,10 @@ impl Space {
         match self {
             Self::Photos { products, size } => {
                 let mut logits = vec![0.0; residual.len()];
-                multiply(products, &narrow(residual, products.depth()), &mut logits);
+                let narrowed = narrow(residual, products.depth());
+                widened(&narrowed, &mut logits, |rows, logits| {
+                    products.multiply(rows, logits)
+                });
                 logits.iter_mut().for_each(|logit| *logit *= size);
                 (residual.to_vec(), logits)
             }
@@ -339,35 +327,44 @@ impl Space {
                 add(&mut product, 1.0, &change);
                 balance(targets, &mut product);
             }
-            Self::Features { step, blocks } => {
+            Self::Features { step, is_small } => {
                 for product in product.chunks_exact_mut(rows.width) {
                     for feature in 0..rows.width {
                         product[feature] *= rows.penalty[feature] * step[feature] * step[feature];
                     }
                 }
-                let exact = precise || blocks.is_empty();
-                let blocks = if exact { &[] } else { &blocks[..] };
+                let exact = precise || *is_small;
                 let mut change = if exact {
                     self.exact(rows, targets, point)
                 } else {
                     vec![0.0; classes * targets.photos()]
                 };
                 let narrowed = narrow(point, rows.width);
-                for (index, photos) in targets.blocks().enumerate() {
+                for photos in targets.blocks() {
                     let (width, block) =
                         (photos.len(), photos.start * classes..photos.end * classes);
                     let change = &mut change[block.clone()];
-                    if let Some((forward, _)) = blocks.get(index) {
-                        multiply(forward, &narrowed, change);
+                    let centred = Centred {
+                        rows: rows.of(photos.clone()),
+                        mean: &rows.mean,
+                        step,
+                    };
+                    if !exact {
+                        widened(&narrowed, change, |weights, logits| {
+                            centred.logits(weights, logits)
+                        });
                     }
                     for (row, bias) in change.chunks_exact_mut(width).zip(bias) {
                         row.iter_mut().for_each(|change| *change += bias);
                     }
                     curved += targets.bend(photos, &others[block], change);
                     add_up(change, width, &mut of_bias);
-                    if let Some((_, back)) = blocks.get(index) {
+                    if !exact {
                         let mut sums = vec![0.0; classes * rows.width];
-                        multiply(back, &narrow(change, width), &mut sums);
+                        let factors = narrow(change, width);
+                        widened(&factors, &mut sums, |factors, sums| {
+                            centred.sums(factors, sums)
+                        });
                         add(&mut product, 1.0, &sums);
                     }
                 }
@@ -433,13 +430,18 @@ fn narrow(values: &[f64], width: usize) -> (Vec<f32>, Vec<f64>) {
     (narrow, factors)
 }
 
-/// A product in f32 of what [`narrow`] made.
-fn multiply(matrix: &Matrix, (rows, factors): &(Vec<f32>, Vec<f64>), output: &mut [f64]) {
+/// A product in f32 of what [`narrow`] made, which `multiply` writes over zeros.
+fn widened(
+    (rows, factors): &(Vec<f32>, Vec<f64>),
+    output: &mut [f64],
+    multiply: impl FnOnce(&[f32], &mut [f32]),
+) {
     let mut quick = vec![0.0; output.len()];
-    matrix.multiply(rows, &mut quick);
+    multiply(rows, &mut quick);
+    let columns = (output.len() / factors.len().max(1)).max(1);
     let rows = output
-        .chunks_exact_mut(matrix.columns())
-        .zip(quick.chunks_exact(matrix.columns()));
+        .chunks_exact_mut(columns)
+        .zip(quick.chunks_exact(columns));
     for ((output, quick), factor) in rows.zip(factors) {
         for (output, &quick) in output.iter_mut().zip(quick) {
             *output = f64::from(quick) * factor;

@@ -41,14 +41,8 @@ impl HeadFit {
             .iter()
             .filter_map(|&image| row_of(space.labels()[image]))
             .collect();
-        let examples = space.cache.plain(&images);
-        let problem = LogisticProblem::new(
-            examples.features,
-            space.width(),
-            &labels,
-            classes.len(),
-            options(recipe),
-        )?;
+        let features = space.cache.plain(&images).features.into_owned();
+        let problem = LogisticProblem::on_rows(features, &labels, classes.len(), options(recipe))?;
         let photos = images
             .iter()
             .map(|&image| (space.serials[image], space.labels()[image]))

@@ -169,7 +169,7 @@ impl PhotoSpace {
     ///
     /// When there is no such photo.
     pub fn logits(&self, solution: &LinearSolution, images: &[usize]) -> Vec<f32> {
-        solution.logits(&self.cache.plain(images).features)
+        solution.logits_of(self.cache.plain(images).rows())
     }
 
     /// The products of some photos, in ascending order, on and below the diagonal of `[N, N]`.

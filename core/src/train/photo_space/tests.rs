@@ -52,7 +52,7 @@ fn plain(
 ) -> LogisticProblem<'static> {
     let examples = space.cache().plain(images);
     LogisticProblem::new(
-        examples.features,
+        examples.features.gathered(),
         space.width(),
         &examples.labels,
         classes,

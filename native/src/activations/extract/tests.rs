@@ -236,7 +236,7 @@ fn an_interrupted_extraction_goes_on_where_it_stopped() {
     drop(first);
     views.made();
     let mut second = Activations::open(rows, Encoding::Full, &store, &context).unwrap();
-    assert_eq!(second.plan().there / second.shelf.record_bytes(), 13);
+    assert_eq!(second.plan().there / second.shelf().record_bytes(), 13);
     let filled = second.fill("values", 0).unwrap();
     assert_eq!((filled.known, views.made()), (6, 24 - 13));
     assert!(second.rows(&all(12)).unwrap() == truth);
@@ -286,7 +286,7 @@ fn a_file_that_changed_after_its_content_was_told_is_not_kept_under_the_old_name
     )
     .unwrap();
     opened.fill("values", 0).unwrap();
-    assert_eq!(opened.shelf.len(), 4);
+    assert_eq!(opened.shelf().len(), 4);
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn what_finds_no_room_is_computed_when_it_is_wanted() {
     let rows = rows(&model, &photos, &views);
     let mut none = Activations::open(rows, Encoding::Half, &Store::none(), &context).unwrap();
     assert!(none.plan().recomputes());
-    let record = none.shelf.record_bytes();
+    let record = none.shelf().record_bytes();
     none.fill("values", 0).unwrap();
     assert_eq!(views.made(), 0, "what nobody takes is not computed");
     let some = Store::at(cache.path().to_owned(), 5 * record);

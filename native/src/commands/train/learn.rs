@@ -163,7 +163,7 @@ fn cross_validated_classes(
         .start("folds", Unit::Items, Some(splits.len() as u64));
     let model = material.model;
     let (slot, device, seed) = (model.slot(), model.device(), args.seed());
-    let answer = async |train, valid: &Examples| {
+    let answer = async |train, valid: &Examples<'_>| {
         let fitted = rekindle_core::train::fit(recipe, train, classes, slot, seed, device).await?;
         evaluate(&fitted, valid, slot, device).await
     };
@@ -187,7 +187,7 @@ fn cross_validated_classes(
 /// Trains the head on all examples.
 fn fit(
     recipe: &HeadRecipe,
-    examples: Examples,
+    examples: Examples<'_>,
     classes: usize,
     model: &Model,
     seed: u64,

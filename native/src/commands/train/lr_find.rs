@@ -220,7 +220,7 @@ impl Work<'_> {
                 let epochs = ahead.last().map_or(1, |shown| shown.epoch as usize + 1);
                 let store = Store::chosen(args.cache.no_cache, args.cache.cache_budget);
                 let kept = Kept::new(showing, plan.recipe.views.min(epochs));
-                let mut at_cut = AtCut::open(&base, cut, &kept, &store, context)?;
+                let at_cut = AtCut::open(&base, cut, &kept, &store, context)?;
                 self.steps(finder, |step| {
                     let given = step.iter().map(|batch| at_cut.given(batch));
                     Ok((given.collect::<anyhow::Result<_>>()?, None))

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rekindle_core::train::{
-    Examples, Fitted, HeadRecipe, LabelTrainer, LinearRecipe, Split, TargetRows, TrainError, ridge,
+    Fitted, HeadRecipe, LabelTrainer, LinearRecipe, Split, TargetRows, TrainError, ridge,
 };
 
 use super::material::Material;
@@ -63,19 +63,18 @@ pub fn fit(
         }
         Targets::Classes(_) => anyhow::bail!("classes have a solver of their own"),
     };
-    let none = Examples {
-        features: Vec::new(),
-        labels: Vec::new(),
-        ..examples
-    };
-    Ok(Fitted::linear(solution, &none, material.model.slot()))
+    Ok(Fitted::linear(
+        solution,
+        examples.rows(),
+        material.model.slot(),
+    ))
 }
 
 /// What a head puts out for the plain views of some photos, `[N, K]`.
 pub fn answers(fitted: &Fitted, material: Material<'_>, photos: &[usize]) -> Vec<f32> {
-    let features = material.cache.plain(photos).features;
+    let plain = material.cache.plain(photos);
     let solution = fitted.solution.as_ref();
-    solution.map_or_else(Vec::new, |solution| solution.logits(&features))
+    solution.map_or_else(Vec::new, |solution| solution.logits_of(plain.rows()))
 }
 
 /// Judges what was put out for some photos; of labels, the thresholds that are chosen on them too.

@@ -12,7 +12,7 @@ fn gap(problem: &LogisticProblem<'_>, head: &LinearSolution) -> f64 {
     targets.block = targets.photos();
     let space = Space::Features {
         step: vec![1.0; rows.width],
-        blocks: Vec::new(),
+        is_small: true,
     };
     let mut logits = space.exact(rows, &targets, &weight);
     newton::spread(&targets, &mut logits, &bias);

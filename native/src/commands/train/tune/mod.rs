@@ -48,7 +48,7 @@ pub struct Tuned {
     pub epochs: usize,
     /// The epoch that is left, counted from 1.
     pub best_epoch: Option<usize>,
-    /// The share of the time in which photos were waited for.
+    /// The share of the time in which photos, or their values at a cut, were waited for.
     pub waited: Option<f64>,
     /// Why it ended early, if it did.
     pub stopped: Option<String>,

@@ -5,7 +5,7 @@ use std::time::Instant;
 use rekindle_core::device::DeviceError;
 use rekindle_core::model::Model;
 use rekindle_core::tune::{
-    Aims, Engine as _, EpochEnd, Judgement, Keep, Recipe, Shown, Stepwise, Trainer, Tune,
+    Aims, Engine as _, EpochEnd, Judgement, Keep, Recipe, Stepwise, Trainer, Tune,
     TuneError, Wanted,
 };
 use rekindle_core::weights::Tensors;
@@ -17,6 +17,7 @@ use super::source::{AtCut, Kept, Showing};
 use super::supply::{AtCutOf, Images, Supply, held_out};
 use super::work::Work;
 use crate::activations::Store;
+use crate::interrupt::Interrupted;
 use crate::judged::Judged;
 use crate::runs::Run;
 use crate::tensorboard::Board;
@@ -30,6 +31,13 @@ pub struct Waited {
 }
 
 impl Waited {
+    /// Adds some time, of which a share was waited.
+    fn add(&mut self, share: f64, since: Instant) {
+        let all = since.elapsed().as_secs_f64();
+        self.waited += share * all;
+        self.all += all;
+    }
+
     pub fn share(&self) -> Option<f64> {
         (self.all > 0.0).then(|| self.waited / self.all)
     }
@@ -50,9 +58,9 @@ pub struct Round<'a> {
 impl Round<'_> {
     /// A phase that sees images.
     pub fn on_images(&mut self) -> anyhow::Result<()> {
-        let shown: Vec<Shown> = self.trainer.ahead().flatten().flatten().collect();
+        let shown = self.trainer.ahead().flatten().flatten();
         let (showing, base, context) = (self.showing, self.base, self.work.context);
-        showing.load(shown.into_iter(), context, |loader| {
+        showing.load(shown, context, |loader| {
             let begun = Instant::now();
             let mut supply = Images {
                 loader,
@@ -61,9 +69,7 @@ impl Round<'_> {
                 context,
             };
             let outcome = self.phase(&mut supply);
-            let all = begun.elapsed().as_secs_f64();
-            self.waited.waited += supply.loader.waited() * all;
-            self.waited.all += all;
+            self.waited.add(supply.loader.waited(), begun);
             outcome
         })
     }
@@ -79,11 +85,32 @@ impl Round<'_> {
         let model = self.base.with_tensors(&before);
         let kept = Kept::new(self.showing, views);
         let at_cut = AtCut::open(&model, cut, &kept, &store, context)?;
-        let mut supply = AtCutOf {
-            at_cut,
-            held: photos.trained..photos.paths.len(),
-        };
-        self.phase(&mut supply)
+        let held = photos.trained..photos.paths.len();
+        let batches = self.trainer.ahead().flatten();
+        let size = self.trainer.plan().recipe.batch;
+        at_cut.ahead(batches, size, context, |values| {
+            let begun = Instant::now();
+            let mut supply = AtCutOf {
+                at_cut: &at_cut,
+                values,
+                held,
+                context,
+            };
+            let outcome = self.phase(&mut supply);
+            self.waited.add(supply.values.waited(), begun);
+            outcome
+        })
+    }
+
+    /// What came of work between two steps. Where Ctrl-C broke it off, nothing before it is lost.
+    fn saved<T>(&mut self, outcome: anyhow::Result<T>) -> anyhow::Result<T> {
+        if outcome
+            .as_ref()
+            .is_err_and(|error| error.is::<Interrupted>())
+        {
+            self.checkpoints.write(&mut self.trainer, self.run)?;
+        }
+        outcome
     }
 
     /// The steps of a phase, and what follows each epoch.
@@ -101,7 +128,8 @@ impl Round<'_> {
                 Wanted::Step(batches) => {
                     // Ctrl-C waits for the step and for what it came to.
                     let _hold = context.interrupt.hold();
-                    let (given, size) = supply.step(&batches)?;
+                    let supplied = supply.step(&batches);
+                    let (given, size) = self.saved(supplied)?;
                     self.trainer.step(given, size);
                     images += batches.iter().map(Vec::len).sum::<usize>();
                     let position = self.trainer.position();
@@ -119,7 +147,8 @@ impl Round<'_> {
                 }
                 Wanted::Judgement => {
                     let _hold = context.interrupt.hold();
-                    let end = self.judge(supply, &progress)?;
+                    let judged = self.judge(supply, &progress);
+                    let end = self.saved(judged)?;
                     self.checkpoints.write(&mut self.trainer, self.run)?;
                     context.interrupt.check()?;
                     if end.ends_phase || self.is_over() {

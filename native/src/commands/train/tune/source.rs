@@ -10,10 +10,12 @@ use rekindle_core::preprocess::{AugmentRecipe, Preset};
 use rekindle_core::random::hash;
 use rekindle_core::tune::{Given, Shown};
 
-use crate::activations::{Activations, Encoding, Rows, Store, Views};
+use crate::activations::{Activations, Encoding, Known, Rows, Store, Views};
+use crate::awaited::{Awaited, ahead};
 use crate::context::Context;
 use crate::hash::FileHash;
 use crate::memory;
+use crate::ordered::Ahead;
 use crate::photos::{DecodeOptions, LoadOptions, Loader, load};
 
 /// The photos of a tuning: those that train come first, then those held back.
@@ -207,16 +209,34 @@ impl<'a> AtCut<'a> {
     }
 
     /// The values of photos in their views, as the network takes them.
-    pub fn given(&mut self, shown: &[Shown]) -> anyhow::Result<Given> {
-        let view = |photo: usize, epoch: u64| match photo < self.views.showing.photos.trained {
-            true => epoch as usize % self.views.keys.len(),
-            false => 0,
+    pub fn given(&self, shown: &[Shown]) -> anyhow::Result<Given> {
+        let known = self.activations.known(&self.wanted(shown));
+        self.completed(shown, known)
+    }
+
+    /// Reads the values of batches ahead, a bounded number of them, while `body` takes one after the other. What is
+    /// not kept is left to who takes them.
+    pub fn ahead<R>(
+        &self,
+        batches: impl Iterator<Item = Vec<Shown>> + Send,
+        size: usize,
+        context: &Context,
+        body: impl FnOnce(&mut Values<'_>) -> R,
+    ) -> R {
+        /// Bytes of values that lie ready.
+        const MOST: usize = 64 << 20;
+        let bytes = 4 * size * self.activations.width();
+        let far = Ahead {
+            threads: 2,
+            most: (MOST / bytes.max(1)).min(16),
         };
-        let wanted: Vec<_> = shown
-            .iter()
-            .map(|shown| (shown.example, view(shown.example, shown.epoch)))
-            .collect();
-        let values = self.activations.rows(&wanted)?;
+        let read = |shown: &Vec<Shown>| self.activations.known(&self.wanted(shown));
+        ahead(batches, far, &context.interrupt, read, body)
+    }
+
+    /// The values of photos of which some are known.
+    pub fn completed(&self, shown: &[Shown], known: Known) -> anyhow::Result<Given> {
+        let values = self.activations.completed(&self.wanted(shown), known)?;
         let shape = self.model.graph().shape_of(self.value);
         let batch = Batch::of_rows(values, shape, self.model.device());
         Ok(Given {
@@ -224,4 +244,18 @@ impl<'a> AtCut<'a> {
             batch,
         })
     }
+
+    /// Photos and their views.
+    fn wanted(&self, shown: &[Shown]) -> Vec<(usize, usize)> {
+        let view = |photo: usize, epoch: u64| match photo < self.views.showing.photos.trained {
+            true => epoch as usize % self.views.keys.len(),
+            false => 0,
+        };
+        let each = shown.iter();
+        each.map(|shown| (shown.example, view(shown.example, shown.epoch)))
+            .collect()
+    }
 }
+
+/// Batches with what is known of their values, read ahead.
+pub type Values<'a> = Awaited<'a, Vec<Shown>, Known>;

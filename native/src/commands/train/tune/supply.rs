@@ -4,7 +4,7 @@ use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::tune::{Engine as _, Given, Shown, Stepwise, Trainer};
 
-use super::source::{self, AtCut, Showing};
+use super::source::{self, AtCut, Showing, Values};
 use crate::context::Context;
 use crate::photos::Loader;
 
@@ -53,28 +53,40 @@ impl Supply for Images<'_, '_, '_> {
 }
 
 /// Values at a cut, and which photos are held back.
-pub struct AtCutOf<'a> {
-    pub at_cut: AtCut<'a>,
+pub struct AtCutOf<'a, 'v, 'c> {
+    pub at_cut: &'a AtCut<'c>,
+    /// The values of the batches to come, read ahead.
+    pub values: &'a mut Values<'v>,
     pub held: std::ops::Range<usize>,
+    pub context: &'a Context,
 }
 
-impl Supply for AtCutOf<'_> {
+impl Supply for AtCutOf<'_, '_, '_> {
     fn step(&mut self, batches: &[Vec<Shown>]) -> anyhow::Result<(Vec<Given>, Option<[usize; 2]>)> {
-        let given = batches.iter().map(|batch| self.at_cut.given(batch));
-        Ok((given.collect::<Result<_, _>>()?, None))
+        let mut given = Vec::with_capacity(batches.len());
+        for batch in batches {
+            given.push(match self.values.next()? {
+                Some((shown, known)) if shown == *batch => self.at_cut.completed(batch, known)?,
+                _ => self.at_cut.given(batch)?,
+            });
+        }
+        Ok((given, None))
     }
 
     fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>> {
-        let mut logits = Vec::new();
         let held: Vec<Shown> = self.held.clone().map(plain).collect();
-        for some in held.chunks(ANSWERED) {
-            let given = self.at_cut.given(some)?;
-            let engine = trainer.engine();
-            logits.extend(pollster::block_on(
-                engine.answers(given, trainer.is_averaged()),
-            )?);
-        }
-        Ok(logits)
+        let some = held.chunks(ANSWERED).map(<[Shown]>::to_vec);
+        self.at_cut.ahead(some, ANSWERED, self.context, |values| {
+            let mut logits = Vec::new();
+            while let Some((shown, known)) = values.next()? {
+                let given = self.at_cut.completed(&shown, known)?;
+                let engine = trainer.engine();
+                logits.extend(pollster::block_on(
+                    engine.answers(given, trainer.is_averaged()),
+                )?);
+            }
+            Ok(logits)
+        })
     }
 }
 

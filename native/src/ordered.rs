@@ -14,7 +14,7 @@ use crate::interrupt::{Interrupt, Interrupted};
 
 /// How many work, and how far ahead.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Ahead {
+pub struct Ahead {
     /// Worker threads.
     pub threads: usize,
     /// Results that may wait for an earlier one or for their receiver; at least one a thread.
@@ -100,7 +100,7 @@ impl Drop for StopOnPanic<'_> {
 }
 
 /// Results in the order of their jobs.
-pub(super) struct Results<'a, J, T> {
+pub struct Results<'a, J, T> {
     made: Receiver<(usize, J, T)>,
     early: BTreeMap<usize, (J, T)>,
     /// Results handed on.
@@ -134,7 +134,7 @@ impl<J, T> Results<'_, J, T> {
 
 /// Does jobs, of which there may be no end, in as many threads as are asked for, while `body` takes the results, one
 /// after the other, in this one. When `body` ends, so do the workers.
-pub(super) fn in_order<J: Send, T: Send, R>(
+pub fn in_order<J: Send, T: Send, R>(
     jobs: impl Iterator<Item = J> + Send,
     ahead: Ahead,
     work: impl Fn(&J) -> T + Sync,
