@@ -7,6 +7,7 @@ mod folders;
 mod interrupts;
 mod labels;
 mod lr_find;
+mod memory;
 mod networks;
 mod numbers;
 mod options;

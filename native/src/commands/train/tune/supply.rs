@@ -67,7 +67,9 @@ impl Supply for AtCutOf<'_> {
     fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>> {
         let mut logits = Vec::new();
         let held: Vec<Shown> = self.held.clone().map(plain).collect();
-        for some in held.chunks(ANSWERED) {
+        // Where memory is short in training, it is short here, too.
+        let at_once = trainer.largest_step().div_ceil(trainer.parts());
+        for some in held.chunks(ANSWERED.min(4 * at_once)) {
             let given = self.at_cut.given(some)?;
             let engine = trainer.engine();
             logits.extend(pollster::block_on(
