@@ -301,10 +301,10 @@ mod tests {
         // that is put together (192).
         assert_eq!(whole.pass(1), 128 + 192 + 8 + 384 + 192);
         assert_eq!(whole.pass(3), 3 * whole.pass(1));
-        // 65 parameters, two moments each, gradients twice, the image, and what passes.
-        assert_eq!(whole.bytes(1, 1), 260 + 520 + 520 + 128 + 904 * 115 / 100);
+        // 62 parameters, two moments each, gradients twice, the image, and what passes.
+        assert_eq!(whole.bytes(1, 1), 248 + 496 + 496 + 128 + 904 * 115 / 100);
         // Gradients are added up, and all images of the step lie ready.
-        assert_eq!(whole.bytes(1, 4) - whole.bytes(1, 1), 260 + 3 * 128);
+        assert_eq!(whole.bytes(1, 4) - whole.bytes(1, 1), 248 + 3 * 128);
         // Frozen maps are not kept: the most is at the ReLU, which makes a copy for itself.
         let head = learning(&graph, "fc");
         assert_eq!(footprint(&head, 0).pass(1), 3 * 192);

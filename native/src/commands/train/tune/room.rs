@@ -14,9 +14,6 @@ use crate::runs::Run;
 use crate::size::size;
 use crate::ui::{ExitCode, Failure, print_warning};
 
-/// What is said where photos one by one are too many.
-pub const TOO_SMALL: &str = "the device has too little memory for this training";
-
 /// The memory that a tuning needs, as predicted, and what there was before it; in bytes.
 pub struct Room {
     pub needed: u64,
@@ -51,19 +48,21 @@ pub fn divide(
         let phase = &plan.phases[index];
         let footprint = Footprint::new(graph, plan, phase, place);
         let needed = |images: usize| footprint.bytes(images, step);
-        // Photos that wait decoded have an eighth of what is free.
-        let fits = |images: usize| match free {
-            Some(free) if phase.cut == 0 && is_own => needed(images) <= free / 8 * 7,
-            Some(free) => needed(images) <= free,
-            None => true,
-        };
+        // Photos that wait decoded have an eighth of what is free, values that are kept in memory a quarter.
+        let left = free.map(|free| match phase.cut {
+            _ if !is_own => free,
+            0 => free / 8 * 7,
+            _ if work.args.cache.no_cache => free / 4 * 3,
+            _ => free,
+        });
+        let fits = |images: usize| left.is_none_or(|left| needed(images) <= left);
         let asked = step.div_ceil(phase.parts);
         let least = least_images(&plan.recipe, phase);
         let parts = match began.as_ref().and_then(|parts| parts.get(index)) {
             Some(&parts) => parts.max(1),
             None => match halved(step, phase.parts, least, &fits) {
                 Some(parts) => parts,
-                None => return Err(too_little(work, phase, least, &needed, free.unwrap_or(0))),
+                None => return Err(too_little(work, phase, least, &needed, left.unwrap_or(0))),
             },
         };
         let images = step.div_ceil(parts);
@@ -73,7 +72,7 @@ pub fn divide(
             let message = format!(
                 "about {} are needed to go on as this run began, in batches of {images}, and {} are free",
                 size(needed(images)),
-                size(free.unwrap_or(0)),
+                size(left.unwrap_or(0)),
             );
             print_warning(&message, Some("free some memory, or begin a new run"));
         } else if !is_taken_over && parts > phase.parts {
@@ -85,7 +84,7 @@ pub fn divide(
                 "{of_phase}about {} would be needed for batches of {asked}, {} are free: batches of {images}, \
                  gradients of {parts} added up",
                 size(needed(asked)),
-                size(free.unwrap_or(0)),
+                size(left.unwrap_or(0)),
             ));
             if !phase.learning.statistics.is_empty() {
                 warn_of_norms(images);
@@ -137,6 +136,12 @@ pub fn least_images(recipe: &Recipe, phase: &Phase) -> usize {
     } else {
         1
     }
+}
+
+/// What is said where a device had no memory for the smallest parts there can be.
+pub fn too_small(error: &anyhow::Error) -> Failure {
+    let message = format!("the device has too little memory for this training: {error}");
+    Failure::new(ExitCode::Device, message).with_help(HELP)
 }
 
 fn too_little(

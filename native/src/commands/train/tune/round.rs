@@ -97,7 +97,7 @@ impl Round<'_> {
             room::least_images(&self.trainer.plan().recipe, phase)
         });
         let Some(images) = self.trainer.halve(state, least)? else {
-            return Err(error.context(room::TOO_SMALL));
+            return Err(room::too_small(&error).into());
         };
         self.run.cut_metrics(metrics)?;
         self.checkpoints.write(&mut self.trainer, self.run)?;
