@@ -24,7 +24,7 @@ use crate::runs::RUNS_FOLDER;
 pub use cache::CacheArgs;
 pub use lr_find::LrFindArgs;
 pub use shared::{GreyChoice, PhotoArgs, PictureArgs, WeightArgs};
-pub use tune::{ScheduleChoice, TuneArgs};
+pub use tune::{Divided, ScheduleChoice, TuneArgs};
 use values::{MANY, MOST_IMAGES, count, number};
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.

@@ -101,6 +101,8 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
                 Some("the checkpoint is damaged: begin the run anew".into()),
             ),
         })
+    } else if let Some(TuneError::Device(error)) = error.downcast_ref::<TuneError>() {
+        Some(device(error))
     } else if let Some(TuneError::State(_)) = error.downcast_ref::<TuneError>() {
         let help = "the checkpoint is of another training: begin the run anew";
         Some((ExitCode::Data, Some(help.into())))

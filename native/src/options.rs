@@ -177,7 +177,8 @@ fn precision(command: &Command) -> Applies {
 
 fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
     match (args.tuning.resume.is_some(), option) {
-        (_, "resume") => Some(Always),
+        // How much memory there is now does not change what comes out.
+        (_, "resume") | (true, "memory-limit") => Some(Always),
         (false, _) => new_training(args, option),
         (true, _) => new_training(args, option)
             .map(|_| Never("a new training: one that goes on has the options it began with")),
@@ -220,7 +221,8 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
         "optimizer" | "momentum" | "schedule" | "layer-decay" | "lr-of" | "clip" | "accumulate"
         | "label-smoothing" | "mixup" | "cutmix" | "ema" | "stochastic-depth" | "bn"
         | "freeze-bn-affine" | "balanced" | "augment" | "patience" | "keep" | "soup" | "freeze"
-        | "unfreeze" | "recipe" | "checkpoint-every" | "events" | "tensorboard" => Where(
+        | "unfreeze" | "recipe" | "checkpoint-every" | "events" | "memory-limit"
+        | "tensorboard" => Where(
             !args.tuning.tune.is_head(),
             "--tune last, full, gradual and scratch",
         ),
@@ -384,6 +386,9 @@ mod tests {
         train d --tune full --freeze-bn-affine --balanced --augment flip --patience 3 --keep last --soup --recipe r
         train d --tune gradual --freeze stem --unfreeze head --checkpoint-every 5 --events
         train --resume r
+        train --resume r --memory-limit 2GB
+        train d --tune full --memory-limit 2GB
+        ! train d --memory-limit 2GB : --tune
         ! train --resume r --epochs 3 : options it began with
         ! train --resume r --tune full : options it began with
         ! train d --tune full --warmup 0.1 : one-cycle

@@ -66,6 +66,7 @@ fn large_batches_are_answered_in_parts_and_trained_on_or_refused() {
     let step = async {
         let goal = aims.goal(&images, &[&images], None);
         let draws = Draws {
+            first: 0,
             seed: 0,
             batch: 0,
             mix: None,

@@ -52,6 +52,9 @@ pub enum DeviceError {
         /// Its bytes.
         bytes: u64,
     },
+    /// The device has no memory left for what was asked of it now.
+    #[error("the device ran out of memory")]
+    OutOfMemory,
     /// A network's numbers ran over on the way, so that there is no answer.
     #[error("the network gives {found} instead of an answer: its numbers run over")]
     NotFinite {
@@ -72,10 +75,17 @@ impl DeviceError {
         let text = error.to_string();
         let refused = text.split_once("can't allocate buffer of size: ");
         let bytes = refused.and_then(|(_, rest)| rest.lines().next()?.trim().parse().ok());
+        let has_none = ["out of device memory", "out-of-memory", "Out of Memory"];
         match bytes {
             Some(bytes) => Self::TooLarge { bytes },
+            None if has_none.iter().any(|words| text.contains(words)) => Self::OutOfMemory,
             None => Self::Execution(text),
         }
+    }
+
+    /// Whether less at a time would help.
+    pub fn is_for_want_of_memory(&self) -> bool {
+        matches!(self, Self::OutOfMemory | Self::TooLarge { .. })
     }
 }
 
@@ -89,7 +99,12 @@ mod tests {
             "An IO error happened\nCaused by:\n  can't allocate buffer of size: 157286400\n\n";
         let error = DeviceError::execution(chain);
         assert!(error.to_string().contains("150 MiB"), "{error}");
+        let none_left = "out of device memory allocating 1024 bytes\n";
+        let none_left = DeviceError::execution(none_left);
+        assert!(matches!(none_left, DeviceError::OutOfMemory), "{none_left}");
+        assert!(error.is_for_want_of_memory() && none_left.is_for_want_of_memory());
         let other = DeviceError::execution("lost");
+        assert!(!other.is_for_want_of_memory());
         assert_eq!(other.to_string(), "the device failed: lost");
     }
 }

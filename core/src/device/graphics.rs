@@ -1,12 +1,13 @@
 //! Graphics adapters through WebGPU: which there are, what they say of themselves, and opening one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::tensor::wgpu::wgpu;
 use burn::tensor::{Device, DeviceKind};
 
 use super::error::DeviceError;
-use super::opened::{DeviceClass, DeviceInfo, OpenDevice};
+use super::opened::{DeviceClass, DeviceInfo, OpenDevice, is_processor};
 use super::preference::Preference;
 use super::probe::{AdapterInfo, AdapterKind, Limits, Tier};
 use super::self_test::self_test;
@@ -23,8 +24,8 @@ pub(super) async fn open(preference: Preference) -> Result<Option<OpenDevice>, D
     };
     if let Some(device) = opened(|all| {
         all.iter()
-            .find(|(k, _)| *k == kind)
-            .map(|(_, device)| device.clone())
+            .find(|one| one.kind == kind)
+            .map(|one| one.device.clone())
     }) {
         return Ok(Some(device));
     }
@@ -34,6 +35,8 @@ pub(super) async fn open(preference: Preference) -> Result<Option<OpenDevice>, D
         .init_with_setup_async()
         .await
         .map_err(|error| DeviceError::Open(error.to_string()))?;
+    let is_full = Arc::new(AtomicBool::new(false));
+    watch(&setup.device, &is_full);
     let adapter = AdapterInfo::of(&setup.adapter);
     let open = OpenDevice {
         device,
@@ -48,13 +51,76 @@ pub(super) async fn open(preference: Preference) -> Result<Option<OpenDevice>, D
         graphics: Some((setup.device, setup.queue)),
     };
     self_test(&open).await?.verdict(&open.info.name)?;
-    opened(|all| all.push((kind, open.clone())));
+    opened(|all| {
+        all.push(Opened {
+            kind,
+            device: open.clone(),
+            is_full,
+        });
+    });
     Ok(Some(open))
 }
 
+/// An adapter that was opened.
+struct Opened {
+    kind: DeviceKind,
+    device: OpenDevice,
+    /// Whether it had no memory for something since that was last asked.
+    is_full: Arc<AtomicBool>,
+}
+
+/// Takes note of a device that has no memory left. wgpu hands out a buffer all the same, which nothing can be done with,
+/// and tells whoever listens; CubeCL ends the program then. All that fails behind it fails for the same reason.
+#[cfg(not(target_family = "wasm"))]
+fn watch(device: &wgpu::Device, is_full: &Arc<AtomicBool>) {
+    let is_full = is_full.clone();
+    device.on_uncaptured_error(Arc::new(move |error| match error {
+        wgpu::Error::OutOfMemory { .. } => is_full.store(true, Ordering::SeqCst),
+        _ if is_full.load(Ordering::SeqCst) => {}
+        // A device that is lost says so where its answers are read.
+        error if error.to_string().contains("lost") => {}
+        error => panic!("wgpu error: {error}"),
+    }));
+}
+
+/// A page has its own ways.
+#[cfg(target_family = "wasm")]
+fn watch(_: &wgpu::Device, _: &Arc<AtomicBool>) {}
+
+/// Whether an adapter had no memory for something since it [recovered](recover): what it computed since means nothing.
+pub fn ran_out(device: &Device) -> bool {
+    opened(|all| {
+        let one = all.iter().find(|one| one.device.device == *device);
+        one.is_some_and(|one| one.is_full.load(Ordering::SeqCst))
+    })
+}
+
+/// Gives back what nobody uses of an adapter's memory, so that it can be asked for again.
+pub fn recover(device: &Device) {
+    if ran_out(device) {
+        device.memory_cleanup();
+    }
+    opened(|all| {
+        let these = all.iter().filter(|one| one.device.device == *device);
+        these.for_each(|one| one.is_full.store(false, Ordering::SeqCst));
+    });
+}
+
+/// Whether a device works in the machine's memory: the processor, and adapters without memory of their own.
+pub fn shares_memory(device: &Device) -> bool {
+    let kind = opened(|all| {
+        let one = all.iter().find(|one| one.device.device == *device)?;
+        one.device.info.adapter.as_ref().map(|adapter| adapter.kind)
+    });
+    match kind {
+        Some(kind) => matches!(kind, AdapterKind::Software | AdapterKind::Integrated),
+        None => is_processor(device),
+    }
+}
+
 /// Burn registers each adapter once a process: what was opened is kept to be handed out again.
-fn opened<R>(act: impl FnOnce(&mut Vec<(DeviceKind, OpenDevice)>) -> R) -> R {
-    static OPENED: Mutex<Vec<(DeviceKind, OpenDevice)>> = Mutex::new(Vec::new());
+fn opened<R>(act: impl FnOnce(&mut Vec<Opened>) -> R) -> R {
+    static OPENED: Mutex<Vec<Opened>> = Mutex::new(Vec::new());
     act(&mut OPENED.lock().unwrap_or_else(PoisonError::into_inner))
 }
 

@@ -19,12 +19,18 @@ mod yardstick;
 pub use error::DeviceError;
 #[cfg(all(feature = "burn", not(target_family = "wasm")))]
 pub use graphics::adapters;
+#[cfg(feature = "burn")]
+pub use graphics::shares_memory;
+#[cfg(feature = "burn")]
+pub(crate) use graphics::{ran_out, recover};
 #[cfg(not(feature = "burn"))]
 pub use opened::Device;
 pub(crate) use opened::has_half;
-pub use opened::{DeviceClass, DeviceInfo, OpenDevice, cpu};
 #[cfg(feature = "burn")]
-pub(crate) use opened::{is_processor, processor};
+pub use opened::is_processor;
+#[cfg(feature = "burn")]
+pub(crate) use opened::processor;
+pub use opened::{DeviceClass, DeviceInfo, OpenDevice, cpu};
 pub use preference::Preference;
 pub use probe::{AdapterInfo, AdapterKind, Limits, Tier};
 #[cfg(feature = "burn")]

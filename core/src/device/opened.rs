@@ -25,7 +25,7 @@ pub(crate) fn processor() -> Device {
 }
 
 /// Whether a device is the processor.
-pub(crate) fn is_processor(device: &Device) -> bool {
+pub fn is_processor(device: &Device) -> bool {
     *device == processor()
 }
 

@@ -61,7 +61,7 @@ fn left_out<const D: usize>(
     if share == 0.0 {
         return x;
     }
-    let Some(draws) = run.draws(shape.iter().product()) else {
+    let Some(draws) = run.draws(shape[0], shape[1..].iter().product()) else {
         return x;
     };
     let kept = (1.0 / (1.0 - share)) as f32;

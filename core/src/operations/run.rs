@@ -120,6 +120,9 @@ pub enum Mode<'a> {
 pub struct Chance {
     seed: u64,
     step: u64,
+    /// The images of the step that come before those that it is asked for.
+    #[serde(default)]
+    first: usize,
 }
 
 /// Where the streams of training steps begin among those of a seed; below it are those of the epochs' orders.
@@ -133,7 +136,16 @@ impl Chance {
 
     /// The same at a later step: where a training goes on that was interrupted.
     pub fn at(seed: u64, step: u64) -> Self {
-        Self { seed, step }
+        Self {
+            seed,
+            step,
+            first: 0,
+        }
+    }
+
+    /// The same for images of the step that stand behind so many others.
+    pub fn behind(self, first: usize) -> Self {
+        Self { first, ..self }
     }
 
     /// The steps that have been taken.
@@ -336,13 +348,14 @@ impl<'a> Run<'a> {
         matches!(self.mode, Mode::Train(_))
     }
 
-    /// The numbers in `[0, 1)` that a random step draws now; none, where nothing is drawn.
-    pub fn draws(&mut self, count: usize) -> Option<Vec<f32>> {
+    /// The numbers in `[0, 1)` that a random step draws now, `each` for every image; none, where nothing is drawn.
+    pub fn draws(&mut self, images: usize, each: usize) -> Option<Vec<f32>> {
         match &self.mode {
             Mode::Infer => None,
             Mode::Train(chance) => {
                 let mut stream = chance.stream(self.place);
-                Some((0..count).map(|_| stream.uniform()).collect())
+                (0..chance.first * each).for_each(|_| _ = stream.uniform());
+                Some((0..images * each).map(|_| stream.uniform()).collect())
             }
         }
     }

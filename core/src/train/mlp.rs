@@ -164,6 +164,7 @@ impl<'a> MlpTrainer<'a> {
             let rows = self.batch_rows(epoch, index, per_epoch);
             // What is dropped follows from the seed and the step, so that it repeats after a restore.
             let draws = Draws {
+                first: 0,
                 seed: self.seed,
                 batch: self.step as u64,
                 mix: None,

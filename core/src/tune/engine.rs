@@ -58,8 +58,11 @@ pub struct Goal {
 pub struct Draws {
     /// What dropout and stochastic depth leave out follows from the training's seed
     pub seed: u64,
-    /// and from the number of the batch in the training.
+    /// and from the number of the batch in the training,
     pub batch: u64,
+    /// of which these are the images behind so many others: in how many parts a batch goes through the network does not
+    /// change what is left out.
+    pub first: usize,
     /// How its images are mixed, if they are.
     pub mix: Option<Mix>,
 }
@@ -116,6 +119,10 @@ pub trait Engine {
     /// All that is needed to go on later: tensors, averages, what the optimiser keeps. Losses must have been read and
     /// gradients used.
     async fn state(&self) -> Result<EngineState, DeviceError>;
+
+    /// Lets go of all numbers, so that the device has its memory back. Nothing may be asked of it then but to
+    /// [restore](Self::restore) a state.
+    fn let_go(&mut self);
 
     /// Goes back to a state.
     ///

@@ -284,7 +284,12 @@ impl<'a, E: Engine> Finder<'a, E> {
     }
 
     fn steps_of(&self, epoch: u64) -> Vec<Vec<Vec<Shown>>> {
-        trainer::steps(&self.plan.recipe, &self.aims, self.seed, epoch)
+        let recipe = &self.plan.recipe;
+        let steps = trainer::steps(recipe, &self.aims, self.seed, epoch);
+        let steps = steps.iter();
+        steps
+            .map(|step| trainer::parted(step, recipe.accumulate))
+            .collect()
     }
 
     /// The examples of the next step, a batch for each part that goes through the network at a time; nothing when the
@@ -300,9 +305,11 @@ impl<'a, E: Engine> Finder<'a, E> {
     /// of them.
     pub fn ahead(&self) -> impl Iterator<Item = Vec<Vec<Shown>>> + use<E> {
         let (recipe, aims, seed) = (self.plan.recipe.clone(), self.aims.clone(), self.seed);
+        let parts = recipe.accumulate;
         let epochs = (0_u64..).map(move |epoch| trainer::steps(&recipe, &aims, seed, epoch));
         let epochs = epochs.take_while(|steps| !steps.is_empty());
-        epochs.flatten().take(self.curve.range.steps)
+        let steps = epochs.flatten().take(self.curve.range.steps);
+        steps.map(move |step| trainer::parted(&step, parts))
     }
 
     /// Takes the step that is [wanted](Self::wanted): `inputs` are its batches, `size` their height and width, where
@@ -328,6 +335,7 @@ impl<'a, E: Engine> Finder<'a, E> {
             recipe,
             aims: &self.aims,
             seed: self.seed,
+            step: self.taken as u64,
             first: self.batches,
         };
         self.batches = made.accumulate(self.engine, &step, inputs, size);

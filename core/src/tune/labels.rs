@@ -112,3 +112,42 @@ fn mixed(rows: &[f32], width: usize, share: f32) -> Vec<f32> {
     let mix = |(index, &own): (usize, &f32)| share * own + (1.0 - share) * rows[before(index)];
     pairs.map(mix).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mixed_values_and_their_distance_are_pytorchs() {
+        // t = torch.tensor([[1.5, -4.0], [-2.0, 0.5], [0.25, 3.0]])
+        // m = 0.7 * t + 0.3 * t.roll(1, 0); mse_loss(p, m) = 0.9739581942558289
+        let values = vec![1.5, -4.0, -2.0, 0.5, 0.25, 3.0];
+        let answers = [1.0, 0.0, 0.5, -1.0, -0.25, 2.0_f32];
+        let mixed = [1.125, -1.9, -0.95, -0.85, -0.425, 2.25_f32];
+        let mix = Mix {
+            share: 0.7,
+            area: None,
+        };
+        let aims = |counts| Aims {
+            labels: Labels::Values(values.clone(), Loss::MeanSquare),
+            answers: 2,
+            weights: vec![counts; 2],
+            smoothing: 0.0,
+        };
+        let batch = [0, 1, 2];
+        let goal = aims(1.0).goal(&batch, &[&batch], Some(&mix));
+        assert_eq!(goal.loss, Loss::MeanSquare);
+        for (found, expected) in goal.wanted.iter().zip(mixed) {
+            assert!((found - expected).abs() < 1e-6, "{found} {expected}");
+        }
+        let distances = answers.iter().zip(&goal.wanted);
+        let sum: f64 = distances
+            .map(|(answer, wanted)| f64::from(answer - wanted).powi(2))
+            .sum();
+        assert!((sum * goal.share - 0.973_958_194).abs() < 1e-6);
+        // Divided by the values' variance, whatever is mixed.
+        let counted = aims(0.25).goal(&batch, &[&batch], Some(&mix));
+        assert!((counted.share - 0.25 * goal.share).abs() < 1e-12);
+        assert_eq!(counted.wanted, goal.wanted);
+    }
+}

@@ -9,9 +9,11 @@ mod engine;
 mod finder;
 #[cfg(test)]
 mod fixture;
+mod kept;
 mod labels;
 #[cfg(feature = "burn")]
 mod loss;
+mod memory;
 mod mixing;
 mod optimizer;
 mod order;
@@ -28,7 +30,9 @@ mod watch;
 pub use blocks::{TooFew, gradual, holding_blocks, last};
 pub use engine::{Descent, Draws, Engine, EngineState, Goal, Learning, Loss, WrongState};
 pub use finder::{Ended, Finder, RateCurve, RateRange, Suggestion};
+pub use kept::Place;
 pub use labels::{Aims, Labels};
+pub use memory::{Footprint, halved};
 pub use mixing::{Mix, Mixing};
 pub use optimizer::{Number, Optimizer, Pace};
 pub use order::Sampler;
@@ -41,5 +45,8 @@ pub use schedule::{
 pub use state::StateError;
 #[cfg(feature = "burn")]
 pub use stepwise::{Given, Stepwise};
-pub use trainer::{EpochEnd, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted};
+pub use trainer::{
+    EpochEnd, Parting, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted,
+    largest_step,
+};
 pub use watch::{Judgement, Watch};

@@ -50,6 +50,9 @@ pub struct Phase {
     pub cut: usize,
     /// The first stage that trains.
     pub stage: usize,
+    /// In how many parts a step's photos go through the network: as the recipe has it, unless a shell finds that more
+    /// are needed for want of memory.
+    pub parts: usize,
 }
 
 /// The phases of a training.
@@ -141,7 +144,8 @@ fn phase(
     for part in &recipe.unfreeze {
         freezing = freezing.unfreeze(graph, part)?;
     }
-    let follows = recipe.bn.follows(recipe.tune, recipe.batch);
+    let together = recipe.batch.div_ceil(recipe.accumulate.max(1));
+    let follows = recipe.bn.follows(recipe.tune, together);
     let mut learning = Learning::default();
     let mut stage = graph.stages().len();
     for (index, layer) in graph.layers().iter().enumerate() {
@@ -185,6 +189,7 @@ fn phase(
         epochs,
         cut: cut.unwrap_or(0),
         stage,
+        parts: recipe.accumulate,
     })
 }
 

@@ -258,6 +258,9 @@ pub struct Recipe {
 }
 
 impl Recipe {
+    /// The most photos that a step may have.
+    pub const MOST_BATCH: usize = 8192;
+
     /// What is done where nobody says otherwise.
     pub fn of(tune: Tune) -> Self {
         let (epochs, lr) = match tune {
@@ -327,6 +330,13 @@ impl Recipe {
         };
         at_least_one("epochs", self.epochs)?;
         at_least_one("batch", self.batch)?;
+        if self.batch > Self::MOST_BATCH {
+            return Err(RecipeError {
+                field: "batch",
+                value: self.batch.to_string(),
+                help: "at most 8192",
+            });
+        }
         at_least_one("accumulate", self.accumulate)?;
         at_least_one("views", self.views)?;
         const LARGE: f64 = 1e6;

@@ -9,7 +9,7 @@ use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongSt
 use super::loss;
 use super::mixing::Mix;
 use super::optimizer::{Number as _, Optimizer, Pace, trust};
-use crate::device::{DeviceError, is_processor};
+use crate::device::{DeviceError, is_processor, ran_out, recover};
 use crate::network::{Batch, Chance, Network, Parameter};
 use crate::weights::{Numbers, Tensors};
 
@@ -297,7 +297,7 @@ impl Engine for Stepwise {
             Batch::Features(features) => Batch::Features(features.autodiff()),
         };
         let wanted = [self.network.graph().output()];
-        let mut chance = Chance::at(draws.seed, draws.batch);
+        let mut chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
         let made = self.network.train([(value, batch)], &wanted, &mut chance);
         let loss = loss::of(logits(made), goal);
         let mut gradients = loss.backward();
@@ -418,6 +418,10 @@ impl Engine for Stepwise {
             return Ok(Vec::new());
         }
         let data = Tensor::cat(losses, 0).into_data_async().await;
+        // What an adapter puts out once its memory was full means nothing.
+        if ran_out(&self.device) {
+            return Err(DeviceError::OutOfMemory);
+        }
         Ok(data
             .map_err(DeviceError::execution)?
             .iter::<f32>()
@@ -466,6 +470,19 @@ impl Engine for Stepwise {
             slots: self.read(slots).await?,
             steps: self.steps.clone(),
         })
+    }
+
+    fn let_go(&mut self) {
+        for parameter in self.network.parameters_mut() {
+            parameter.parts.fill(self.nothing.clone());
+        }
+        self.averages.clear();
+        self.slots.clear();
+        self.gradients.clear();
+        self.loss = None;
+        self.losses.clear();
+        recover(&self.device);
+        self.nothing = Tensor::from_data(TensorData::new(vec![0.0_f32], [1]), &self.device);
     }
 
     fn restore(&mut self, state: &EngineState) -> Result<(), WrongState> {

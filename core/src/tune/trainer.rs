@@ -74,6 +74,15 @@ pub struct Position {
     pub batches: u64,
 }
 
+/// From a step on, in how many parts the photos of each go through the network at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parting {
+    /// The step, counted over all phases from 0.
+    pub from: u64,
+    /// The parts.
+    pub parts: usize,
+}
+
 /// What an epoch came to.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct EpochEnd {
@@ -103,6 +112,9 @@ pub struct Standing {
     pub position: Position,
     /// The epochs' judgements.
     pub watch: Watch,
+    /// Where steps were divided further, for want of memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parted: Vec<Parting>,
     plateau: PlateauState,
     sum: Sum,
     /// The steps that each parameter has taken.
@@ -128,7 +140,7 @@ pub struct Trainer<E> {
     seed: u64,
     standing: Standing,
     /// The steps of the epoch that it is in.
-    epoch: Vec<Vec<Vec<Shown>>>,
+    epoch: Vec<Vec<Shown>>,
     /// The networks of the best epochs, in the order of [`Watch::best`].
     best: Vec<Tensors>,
 }
@@ -136,19 +148,22 @@ pub struct Trainer<E> {
 /// The streams of a seed, apart from those of [`crate::network::Chance`] and of the epochs' orders.
 const MIXING: u64 = 0x6d69_7869_6e67;
 
-/// The steps of an epoch, counted over all phases: the batches of each, and the examples of each batch.
-pub(super) fn steps(recipe: &Recipe, aims: &Aims, seed: u64, epoch: u64) -> Vec<Vec<Vec<Shown>>> {
+/// The steps of an epoch, counted over all phases: the examples of each.
+pub(super) fn steps(recipe: &Recipe, aims: &Aims, seed: u64, epoch: u64) -> Vec<Vec<Shown>> {
     let everyone = vec![0; aims.len()];
     let classes = aims.classes().unwrap_or(&everyone);
     let order = order::epoch(seed, epoch, classes, recipe.sampler);
     let show = |&example: &usize| Shown { example, epoch };
-    let steps = order::batches(order.len(), recipe.batch).map(|range| {
-        let examples = &order[range];
-        let each = examples.len().div_ceil(recipe.accumulate).max(1);
-        let parts = examples.chunks(each);
-        parts.map(|part| part.iter().map(show).collect()).collect()
-    });
-    steps.collect()
+    let steps = order::batches(order.len(), recipe.batch);
+    steps
+        .map(|range| order[range].iter().map(show).collect())
+        .collect()
+}
+
+/// The examples of a step in so many batches, as nearly alike as they can be but for the last.
+pub(super) fn parted(step: &[Shown], parts: usize) -> Vec<Vec<Shown>> {
+    let each = step.len().div_ceil(parts.max(1)).max(1);
+    step.chunks(each).map(<[Shown]>::to_vec).collect()
 }
 
 /// What a step is made of.
@@ -156,6 +171,8 @@ pub(super) struct Made<'a> {
     pub recipe: &'a Recipe,
     pub aims: &'a Aims,
     pub seed: u64,
+    /// The number of the step.
+    pub step: u64,
     /// The number of the step's first batch.
     pub first: u64,
 }
@@ -175,16 +192,19 @@ impl Made<'_> {
             .collect();
         let whole: Vec<&[usize]> = examples.iter().map(Vec::as_slice).collect();
         let mut number = self.first;
+        let mut before = 0;
         for (batch, input) in examples.iter().zip(inputs) {
             let mix = self.mix(number, size);
             let goal = self.aims.goal(batch, &whole, mix.as_ref());
             let draws = Draws {
                 seed: self.seed,
-                batch: number,
+                batch: self.step,
+                first: before,
                 mix,
             };
             engine.accumulate(input, &goal, &draws);
             number += 1;
+            before += batch.len();
         }
         number
     }
@@ -195,6 +215,12 @@ impl Made<'_> {
         let mut random = Random::new(self.seed).fork(MIXING).fork(batch);
         self.recipe.mixing.draw(&mut random, height, width)
     }
+}
+
+/// The photos of the largest step of an epoch.
+pub fn largest_step(photos: usize, batch: usize) -> usize {
+    let steps = order::batches(photos, batch);
+    steps.map(|step| step.len()).max().unwrap_or(1)
 }
 
 impl<E: Engine> Trainer<E> {
@@ -243,11 +269,58 @@ impl<E: Engine> Trainer<E> {
         self.plan.recipe.ema.is_some()
     }
 
+    /// In how many parts the photos of the next step go through the network.
+    pub fn parts(&self) -> usize {
+        let usual = self.phase().map_or(1, |phase| phase.parts);
+        let steps = self.standing.position.steps;
+        let begun = self.parted().iter().filter(|one| one.from <= steps);
+        begun.map(|one| one.parts).fold(usual, usize::max)
+    }
+
+    /// Where steps were divided further than the plan has it.
+    pub fn parted(&self) -> &[Parting] {
+        &self.standing.parted
+    }
+
+    /// The same training with steps divided further where another one was: it comes to the same numbers.
+    pub fn divided(mut self, parted: Vec<Parting>) -> Self {
+        self.standing.parted = parted;
+        self
+    }
+
+    /// The photos of its largest step.
+    pub fn largest_step(&self) -> usize {
+        largest_step(self.aims.len(), self.plan.recipe.batch)
+    }
+
+    /// Goes on from an earlier state with steps in twice as many parts as at the last step, because the device had no
+    /// memory for it. Says how many photos are a part now; nothing is changed, and nothing said, where they would be
+    /// fewer than `least`.
+    ///
+    /// # Errors
+    ///
+    /// As [`restore`](Self::restore).
+    pub fn halve(&mut self, state: TrainerState, least: usize) -> Result<Option<usize>, TuneError> {
+        let (step, parts) = (self.largest_step(), self.parts());
+        let images = step.div_ceil(2 * parts);
+        if step.div_ceil(parts) <= 1 || images < least {
+            return Ok(None);
+        }
+        self.engine.let_go();
+        self.restore(state)?;
+        let from = self.standing.position.steps;
+        self.standing.parted.push(Parting {
+            from,
+            parts: 2 * parts,
+        });
+        Ok(Some(images))
+    }
+
     /// What it wants next.
     pub fn wanted(&self) -> Wanted {
         match (self.phase(), self.epoch.get(self.standing.position.step)) {
             (None, _) => Wanted::Nothing,
-            (Some(_), Some(step)) => Wanted::Step(step.clone()),
+            (Some(_), Some(step)) => Wanted::Step(parted(step, self.parts())),
             (Some(_), None) => Wanted::Judgement,
         }
     }
@@ -262,11 +335,12 @@ impl<E: Engine> Trainer<E> {
         // An epoch's steps at a time, however many epochs there are.
         let each = (epoch..epochs)
             .flat_map(move |epoch| steps(&recipe, &aims, seed, (before + epoch) as u64));
-        each.skip(step)
+        let parts = self.parts();
+        each.skip(step).map(move |step| parted(&step, parts))
     }
 
     /// The steps of an epoch of this phase.
-    fn steps_of(&self, epoch: usize) -> Vec<Vec<Vec<Shown>>> {
+    fn steps_of(&self, epoch: usize) -> Vec<Vec<Shown>> {
         let before = self.plan.epochs_before(self.standing.position.phase);
         let epoch = (before + epoch) as u64;
         steps(&self.plan.recipe, &self.aims, self.seed, epoch)
@@ -289,6 +363,7 @@ impl<E: Engine> Trainer<E> {
             recipe: &self.plan.recipe,
             aims: &self.aims,
             seed: self.seed,
+            step: self.standing.position.steps,
             first: self.standing.position.batches,
         };
         let batches = made.accumulate(&mut self.engine, &batches, inputs, size);

@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::tune::{
-    Average, Better, Keep, NormMode, Optimizer, Recipe, Sampler, Schedule, Tune, Warmup,
+    Average, Better, Keep, NormMode, Optimizer, Parting, Recipe, Sampler, Schedule, Tune, Warmup,
 };
+use serde::{Deserialize, Serialize};
 
 use super::values::{MANY, count, number};
+use crate::size::parse_size;
 
 /// How more than the head is tuned.
 #[derive(Debug, Clone, Args)]
@@ -45,6 +47,14 @@ pub struct TuneArgs {
     /// In how many parts the photos of a step go through the network, to save memory.
     #[arg(long, value_name = "PARTS", value_parser = count(1, MANY))]
     pub accumulate: Option<usize>,
+    /// The most memory that a tuning may take, of this process or of a graphics adapter's own, as 4GB: what the machine
+    /// or its container has left when not given. Where a step would not fit, its photos go through the network in more
+    /// parts.
+    #[arg(long, value_name = "SIZE", value_parser = parse_limit)]
+    pub memory_limit: Option<u64>,
+    /// In how many parts the run went through the network that is made again.
+    #[arg(skip)]
+    pub divided: Option<Divided>,
     /// The share of certainty that is spread over all classes.
     #[arg(long, value_name = "SHARE", value_parser = number("0.1"))]
     pub label_smoothing: Option<f64>,
@@ -108,6 +118,28 @@ pub struct TuneArgs {
     pub tensorboard: bool,
 }
 
+/// In how many parts the steps of a tuning went through the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Divided {
+    /// Those of each phase.
+    pub phases: Vec<usize>,
+    /// Where a device without memory made more of them necessary.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further: Vec<Parting>,
+}
+
+impl Divided {
+    /// The most parts that any step was in.
+    pub fn most(&self) -> usize {
+        let further = self.further.iter().map(|parting| parting.parts);
+        self.phases
+            .iter()
+            .copied()
+            .chain(further)
+            .fold(1, usize::max)
+    }
+}
+
 /// The schedules there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ScheduleChoice {
@@ -145,6 +177,14 @@ pub enum KeepChoice {
     Tuned,
     /// The last epoch.
     Last,
+}
+
+/// A size that is something.
+fn parse_limit(text: &str) -> Result<u64, String> {
+    match parse_size(text) {
+        Ok(bytes @ 1..) => Ok(bytes),
+        _ => Err("it must be a size above nothing, as 500MB, 4GB or 1.5GiB".to_owned()),
+    }
 }
 
 /// `layer4=2e-4`.

@@ -10,7 +10,8 @@ use rekindle_core::kernels;
 use rekindle_core::model::{Model, whole_graph};
 use rekindle_core::random::Random;
 use rekindle_core::tune::{
-    Aims, Descent, Draws, Engine as _, Given, Labels, Optimizer, Rate, Stepwise,
+    Aims, Descent, Draws, Engine as _, Footprint, Given, Labels, Learning, Optimizer, Place, Rate,
+    Stepwise,
 };
 use serde::Serialize;
 
@@ -69,6 +70,9 @@ struct Measured {
 struct Training {
     first_ms: f64,
     step_ms: f64,
+    /// What it took beyond what was held before, on the processor, and what was predicted.
+    taken_memory_bytes: Option<u64>,
+    predicted_memory_bytes: u64,
     steps_per_second: f64,
     images_per_second: f64,
 }
@@ -393,10 +397,27 @@ fn training(
     };
     let names = model.graph().tensors();
     let rates = names.map(|(name, _)| (name, rate)).collect();
+    let mut learning = Learning::default();
+    for layer in model.graph().layers() {
+        let all = layer.tensors().into_iter().map(|(name, _)| name);
+        learning
+            .statistics
+            .extend(all.clone().filter(|name| name.contains("running")));
+        learning
+            .parameters
+            .extend(layer.parameters().into_iter().map(|(name, _)| name));
+    }
+    let place = memory::place(model.device());
+    let footprint = Footprint::of(model.graph(), &learning, 0, 1, place);
+    let before = match place {
+        Place::Processor { .. } => memory::resident_bytes(),
+        Place::Adapter => None,
+    };
     let mut engine = Stepwise::new(model.network().clone(), model.device());
     let mut batch = 0;
     let step = || -> anyhow::Result<()> {
         let draws = Draws {
+            first: 0,
             seed: 0,
             batch,
             mix: None,
@@ -418,6 +439,10 @@ fn training(
     Ok(Training {
         first_ms: 1e3 * first,
         step_ms: 1e3 * median,
+        taken_memory_bytes: before
+            .zip(memory::peak_bytes())
+            .map(|(before, peak)| peak.saturating_sub(before)),
+        predicted_memory_bytes: footprint.bytes(crops.len(), crops.len()),
         steps_per_second: 1.0 / median,
         images_per_second: crops.len() as f64 / median,
     })

@@ -28,7 +28,10 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
     tasks::check(&command)?;
     match command {
         Command::Train(args) => match &args.tuning.resume {
-            Some(run) => train::run(&train::resume::arguments(run)?, context),
+            Some(run) => {
+                let limit = args.tuning.memory_limit;
+                train::run(&train::resume::arguments(run, limit)?, context)
+            }
             None => train::run(&args, context),
         },
         Command::LrFind(args) => train::lr_find::run(&args, context),

@@ -17,7 +17,7 @@ mod tune;
 use std::path::Path;
 use std::time::Instant;
 
-use rekindle_core::device::OpenDevice;
+use rekindle_core::device::{OpenDevice, shares_memory};
 use rekindle_core::head::HeadStyle;
 use rekindle_core::model::Model;
 use rekindle_core::task::Task;
@@ -33,7 +33,7 @@ use crate::measured::{self, accuracy_gate, check_gate};
 use crate::models;
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
-use crate::{groups, options, skipped};
+use crate::{groups, memory, options, skipped};
 use division::Division;
 use folds::{Crossed, Field};
 use learn::learn;
@@ -57,6 +57,9 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         false => Some(tune::recipe(args)?),
     };
     let device = context.open_device()?;
+    if let (Some(limit), true) = (args.tuning.memory_limit, shares_memory(&device.device)) {
+        memory::allow(limit);
+    }
     let options = ScanOptions {
         limits: context.limits,
         strict: args.strict,
@@ -230,8 +233,14 @@ fn train(
     if let Some(recipe) = &recipe {
         tune::check(args, recipe, &model, dataset.task)?;
     }
+    // What more than the head is tuned, each phase says.
+    let frozen = if args.tuning.tune.is_head() {
+        " frozen"
+    } else {
+        ""
+    };
     context.console.note(&format!(
-        "{} on {} ({} parameters frozen)",
+        "{} on {} ({} parameters{frozen})",
         model.card.architecture,
         device.info.name,
         model.stage_parameters().iter().sum::<usize>()

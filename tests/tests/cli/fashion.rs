@@ -106,7 +106,13 @@ fn a_network_learns_clothes_from_nothing() {
     let Some(data) = clothes(&shell, [200, 20, 100]) else {
         return;
     };
-    let network = ["--model", "mobilenet_v3_small", "--small-stem", "--input", "32"];
+    let network = [
+        "--model",
+        "mobilenet_v3_small",
+        "--small-stem",
+        "--input",
+        "32",
+    ];
     let recipe = ["--tune", "scratch", "--epochs", "6", "--augment", "flip"];
     let (_, found) = trained(&shell, &data, &[network, recipe].concat());
     println!("from nothing {found}");

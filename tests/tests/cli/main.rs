@@ -8,6 +8,7 @@ mod folders;
 mod interrupts;
 mod labels;
 mod lr_find;
+mod memory;
 mod networks;
 mod numbers;
 mod options;

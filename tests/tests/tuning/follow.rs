@@ -238,6 +238,7 @@ pub fn follows(name: &str, device: &Device, allowed: Allowed) {
             let mut goal = aims.goal(part, &whole, mix.as_ref());
             goal.share *= case.share_of_loss();
             let draws = Draws {
+                first: 0,
                 seed: 0,
                 batch,
                 mix,

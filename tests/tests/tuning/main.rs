@@ -8,6 +8,7 @@
 
 mod follow;
 mod golden;
+mod memory;
 mod resume;
 mod schedules;
 mod trainer;

@@ -143,6 +143,8 @@ impl Engine for Scripted {
         Ok(self.state.clone())
     }
 
+    fn let_go(&mut self) {}
+
     fn restore(&mut self, state: &EngineState) -> Result<(), WrongState> {
         self.state = state.clone();
         self.unread.clear();
@@ -167,6 +169,7 @@ fn plan(rate: f64) -> Plan {
         ..Recipe::of(Tune::Full)
     };
     let phase = Phase {
+        parts: 1,
         name: "all".to_owned(),
         learning: Learning {
             parameters: ["w".to_owned()].into(),

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use clap::ArgMatches;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
 use rekindle_core::tune::{Recipe, Tune};
 use toml::{Table, Value};
 
+use crate::cli;
 use crate::ui::{ExitCode, Failure};
 
 /// The recipes that come with the program, by their names.
@@ -51,32 +53,59 @@ pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
             Some(ValueSource::CommandLine | ValueSource::EnvVariable)
         )
     };
-    let mut words = Vec::new();
-    let mut say = |id: &str, value: Option<&Value>| match value {
-        Some(_) if is_given(id) => {}
-        // What is not done is not said.
-        None | Some(Value::Boolean(false)) => {}
-        Some(Value::Integer(0)) if id == "views" => {}
-        Some(Value::String(way)) if id == "grey" && way == "rgb" => {}
-        Some(Value::Boolean(true)) => words.push(format!("--{}", id.replace('_', "-"))),
-        Some(Value::String(text)) => words.push(format!("--{}={text}", id.replace('_', "-"))),
-        Some(value) => words.push(format!("--{}={value}", id.replace('_', "-"))),
+    let mut said = Vec::new();
+    let mut say = |key: &'static str, id: &str, value: Option<&Value>| {
+        let option = id.replace('_', "-");
+        let word = match value {
+            Some(_) if is_given(id) => return,
+            // What is not done is not said.
+            None | Some(Value::Boolean(false)) => return,
+            Some(Value::Integer(0)) if id == "views" => return,
+            Some(Value::String(way)) if id == "grey" && way == "rgb" => return,
+            Some(Value::Boolean(true)) => format!("--{option}"),
+            Some(Value::String(text)) => format!("--{option}={text}"),
+            Some(value) => format!("--{option}={value}"),
+        };
+        said.push((key, word));
     };
     let divides = is_given("folds") || is_given("split");
     for (key, id) in OPTIONS {
         if !(divides && matches!(key, "split" | "folds")) {
-            say(id, table.get(key));
+            say(key, id, table.get(key));
         }
     }
     if let Some(Value::Table(head)) = table.get("head") {
-        say("head", head.get("kind"));
-        say("hidden", head.get("hidden"));
-        say("c", head.get("c"));
+        say("kind", "head", head.get("kind"));
+        say("hidden", "hidden", head.get("hidden"));
+        say("c", "c", head.get("c"));
     }
     if let Some(Value::Table(tuning)) = table.get("tuning") {
-        say("tune", tuning.get("tune"));
+        say("tune", "tune", tuning.get("tune"));
     }
-    Ok(words.into_iter().map(OsString::from).collect())
+    for (key, word) in &said {
+        if let Some(wrong) = wrong(key, word) {
+            let text = text(file)?;
+            return Err(refused(file, &with_line(&text, &wrong)));
+        }
+    }
+    Ok(said.into_iter().map(|(_, word)| word.into()).collect())
+}
+
+/// Why an option that a key of a recipe stands for cannot have its value, in the recipe's words.
+fn wrong(key: &str, word: &str) -> Option<String> {
+    let words = ["rekindle", "train", "photos", word];
+    let error = cli::command().try_get_matches_from(words).err()?;
+    let (_, value) = word.split_once('=').unwrap_or((word, "true"));
+    let may_be = match (error.kind(), error.get(ContextKind::ValidValue)) {
+        (ErrorKind::InvalidValue, Some(ContextValue::Strings(all))) => {
+            let colours = if key == "channels" { "rgb, " } else { "" };
+            format!("it may be {colours}{}", all.join(", "))
+        }
+        (ErrorKind::ValueValidation, _) => std::error::Error::source(&error)?.to_string(),
+        // A word where only yes or no can stand.
+        _ => "it may be true or false".to_owned(),
+    };
+    Some(format!("`{key}` is {value}; {may_be}"))
 }
 
 /// The options that the environment gives.
@@ -99,24 +128,58 @@ pub fn environment_words(matches: &ArgMatches) -> Vec<OsString> {
 
 /// The tuning of a recipe: what it leaves out is usual for the way to tune.
 pub fn read(file: &Path, tune: Tune) -> anyhow::Result<Recipe> {
+    let text = text(file)?;
     let table = table(file)?;
-    tuning(table, tune).map_err(|error| refused(file, &error))
+    tuning(table, tune).map_err(|error| refused(file, &with_line(&text, &error)))
 }
 
-/// What a recipe's file, or the recipe of that name, holds.
-fn table(file: &Path) -> anyhow::Result<Table> {
+/// What is wrong, and in which line: where a key stands that it names in backticks.
+fn with_line(text: &str, error: &str) -> String {
+    let mut named = error.split('`').skip(1).step_by(2);
+    let line = named.find_map(|field| {
+        let key = field.rsplit('.').next()?;
+        let is_it = |line: &str| match line.trim_start().strip_prefix(key) {
+            Some(rest) => rest.trim_start().starts_with(['=', '.']),
+            None => false,
+        };
+        text.lines().position(is_it)
+    });
+    match line {
+        Some(line) => format!("line {}: {error}", line + 1),
+        None => error.to_owned(),
+    }
+}
+
+/// What a recipe's file, or the recipe of that name, says.
+fn text(file: &Path) -> anyhow::Result<String> {
     let named = PRESETS.iter().find(|(name, _)| Path::new(name) == file);
-    let text = match named {
-        Some((_, text)) => (*text).to_owned(),
+    match named {
+        Some((_, text)) => Ok((*text).to_owned()),
         None => std::fs::read_to_string(file).with_context(|| {
             format!(
                 "cannot read the recipe {}, and no recipe of that name comes with Rekindle (quick, best, phone)",
                 file.display()
             )
-        })?,
-    };
+        }),
+    }
+}
+
+/// The same as a table.
+fn table(file: &Path) -> anyhow::Result<Table> {
+    let text = text(file)?;
     let table = text.parse::<Table>();
-    table.map_err(|error| refused(file, error.message()))
+    table.map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let message = match before {
+            Some(before) => format!(
+                "line {}: {}",
+                before.lines().count().max(1),
+                error.message()
+            ),
+            None => error.message().to_owned(),
+        };
+        refused(file, &message)
+    })
 }
 
 fn refused(file: &Path, why: &str) -> anyhow::Error {
@@ -180,6 +243,14 @@ mod tests {
         assert_eq!(parse(&whole.unwrap(), Tune::Full).unwrap(), changed);
         for (text, words) in [
             ("learning_rate = 1", "learning_rate"),
+            (
+                "batch = 1000000000",
+                "`batch` is 1000000000; it must be at most 8192",
+            ),
+            ("[augment.crop]\nscale = [0.5, 1.5]", "crop.scale"),
+            ("[augment.crop]\nratio = [0.0, 1.0]", "crop.ratio"),
+            ("[augment.crop]\nratio = [-1.0, 1.0]", "crop.ratio"),
+            ("augment = { flip = 1.5 }", "flip"),
             ("lr = -1.0", "`lr`"),
             ("modle = \"x\"\n[tuning]", "modle"),
             ("tuning = 3", "must be a table"),
@@ -187,6 +258,25 @@ mod tests {
             let told = parse(text, Tune::Full).unwrap_err();
             assert!(told.contains(words), "{text}: {told}");
         }
+    }
+
+    #[test]
+    fn what_an_option_cannot_be_is_said_in_the_recipes_words() {
+        let told = wrong("channels", "--grey=pink").unwrap();
+        assert!(
+            told.starts_with("`channels` is pink; it may be rgb, "),
+            "{told}"
+        );
+        let told = wrong("bare", "--bare=yes").unwrap();
+        assert_eq!(told, "`bare` is yes; it may be true or false");
+        assert!(
+            wrong("seed", "--seed=-1")
+                .unwrap()
+                .starts_with("`seed` is -1; it must be ")
+        );
+        assert_eq!(wrong("seed", "--seed=1"), None);
+        let text = "model = \"x\"\nchannels = \"pink\"\n";
+        assert!(with_line(text, "`channels` is pink").starts_with("line 2: "));
     }
 
     #[test]

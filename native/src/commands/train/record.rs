@@ -230,6 +230,12 @@ impl Record<'_> {
             summary["waited_for_photos"] = json!(tuned.waited);
             summary["stopped"] = json!(tuned.stopped);
             summary["seconds"]["tune"] = json!(tuned.seconds);
+            summary["batch"] = json!(tuned.recipe.batch);
+            summary["accumulate"] = json!(tuned.recipe.accumulate);
+            summary["images_at_once"] = json!(tuned.images_at_once);
+            summary["divided"] = json!(tuned.divided);
+            summary["predicted_memory_bytes"] = json!(tuned.room.needed);
+            summary["free_memory_bytes"] = json!(tuned.room.free);
         }
         if self.dataset.task != Task::Classify {
             summary["task"] = json!(self.dataset.task);

@@ -40,6 +40,9 @@ pub fn run(args: &ReplayArgs, context: &Context) -> anyhow::Result<ExitCode> {
     training.out.clone_from(&root);
     training.name = Some(NAME.to_owned());
     training.min_accuracy = None;
+    // In as many parts as then, whatever memory is free now.
+    let divided = before.pointer("/result/divided").cloned();
+    training.tuning.divided = divided.and_then(|divided| serde_json::from_value(divided).ok());
     let outcome = carry_out(&training, context, false).and_then(|_| manifest(&root.join(NAME)));
     let _ = fs::remove_dir_all(&root);
     drop(unfinished);

@@ -52,10 +52,11 @@ pub fn command(words: &[OsString]) -> anyhow::Result<String> {
     Ok(serde_json::to_string_pretty(&began)?)
 }
 
-/// The arguments of a run, to go on with it.
-pub fn arguments(run: &Path) -> anyhow::Result<TrainArgs> {
+/// The arguments of a run, to go on with it, with another limit of memory if one is given.
+pub fn arguments(run: &Path, memory_limit: Option<u64>) -> anyhow::Result<TrainArgs> {
     let (mut args, run) = began(run)?;
     args.tuning.resume = Some(run);
+    args.tuning.memory_limit = memory_limit.or(args.tuning.memory_limit);
     Ok(args)
 }
 

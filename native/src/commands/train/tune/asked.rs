@@ -13,6 +13,14 @@ use crate::ui::{ExitCode, Failure};
 /// The recipe that the options, and a file, ask for.
 pub fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
     let tuning = &args.tuning;
+    for (index, (part, _)) in tuning.lr_of.iter().enumerate() {
+        if tuning.lr_of[..index].iter().any(|(other, _)| other == part) {
+            let message = format!("--lr-of gives {part} two rates");
+            return Err(Failure::new(ExitCode::Usage, message)
+                .with_help("give each part one rate")
+                .into());
+        }
+    }
     let mut recipe = match &tuning.recipe {
         Some(file) => recipe_file::read(file, tuning.tune)?,
         None => Recipe::of(tuning.tune),

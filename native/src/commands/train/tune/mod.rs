@@ -4,6 +4,7 @@ mod asked;
 mod beginning;
 pub mod checkpoint;
 mod foreseen;
+mod room;
 mod round;
 pub mod source;
 mod supply;
@@ -17,6 +18,7 @@ use rekindle_core::network::Network;
 use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::tune::{Keep, Plan, Recipe, Stepwise, Trainer, TuneError};
 
+use crate::cli::Divided;
 use crate::interrupt::advise;
 use crate::judged::Judged;
 use crate::runs::{self, Run};
@@ -24,6 +26,7 @@ use crate::tensorboard::Board;
 use crate::ui::print_warning;
 use beginning::{aims, photos, start, with_head};
 use checkpoint::Checkpoints;
+use room::Room;
 use round::{Round, Waited, epochs_made};
 use source::{Photos, Showing};
 use supply::held_out;
@@ -37,6 +40,12 @@ pub use work::Work;
 pub struct Tuned {
     /// What it went by.
     pub recipe: Recipe,
+    /// In how many parts steps went through the network.
+    pub divided: Divided,
+    /// How many photos went through it at a time at most.
+    pub images_at_once: usize,
+    /// The memory that was predicted for that.
+    pub room: Room,
     /// The network that is left.
     pub model: Model,
     /// Whether it is the tuned one, and not the head alone.
@@ -59,12 +68,15 @@ pub struct Tuned {
 }
 
 /// Tunes the network.
-pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tuned> {
+pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Result<Tuned> {
     let begun = Instant::now();
     let is_head_best = work.foreseen.filter(|foreseen| foreseen.is_head_best());
     if let (Some(foreseen), Keep::Best) = (is_head_best, recipe.keep) {
         return Ok(Tuned {
             recipe,
+            divided: Divided::default(),
+            images_at_once: 0,
+            room: Room::default(),
             model: with_head(work.material.model, work.dataset, work.learnt),
             is_tuned: false,
             report: None,
@@ -86,16 +98,28 @@ pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tu
     } = *work;
     let base = start(work)?;
     let photos = photos(dataset, learnt);
-    let plan = Plan::new(&recipe, base.graph())?;
+    let mut plan = Plan::new(&recipe, base.graph())?;
     let aims = aims(work, &recipe)?;
     let graph = base
         .graph()
         .with_chance(recipe.dropout, recipe.stochastic_depth);
+    if recipe.phases.is_empty() && plan.epochs() > recipe.epochs {
+        let (phases, epochs) = (plan.phases.len(), recipe.epochs);
+        context.console.note(&format!(
+            "{phases} phases have an epoch each at least: {} epochs instead of {epochs}",
+            plan.epochs()
+        ));
+    }
+    let room = room::divide(work, &mut plan, &graph, base.device(), run)?;
+    let parts: Vec<usize> = plan.phases.iter().map(|phase| phase.parts).collect();
     let network = Network::new(graph, &base.state_dict(), base.device())?;
     let engine = Stepwise::new(network, base.device());
     let mut trainer = Trainer::new(engine, plan, aims, args.seed());
+    if let Some(divided) = &args.tuning.divided {
+        trainer = trainer.divided(divided.further.clone());
+    }
     let identity = identity(work, &recipe)?;
-    let mut checkpoints = Checkpoints::new(&identity, args.tuning.checkpoint_every);
+    let mut checkpoints = Checkpoints::new(&identity, parts.clone(), args.tuning.checkpoint_every);
     advise(format!(
         "`rekindle train --resume {}` goes on from here",
         run.folder().display()
@@ -149,10 +173,17 @@ pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tu
                 stopped = Some(error.to_string());
                 break;
             }
+            _ if room::is_want(&error) => round.go_back(error)?,
             _ => return Err(error),
         }
     }
     let epochs = epochs_made(&round.trainer);
+    let divided = Divided {
+        phases: parts,
+        further: round.trainer.parted().to_vec(),
+    };
+    let most = divided.most();
+    let images_at_once = round.trainer.largest_step().div_ceil(most);
     let waited = round.waited.share();
     let head = round.head(&recipe);
     let chosen = round.choose(&recipe, head, stopped.is_some())?;
@@ -173,8 +204,12 @@ pub fn tune(work: &Work<'_>, recipe: Recipe, run: &mut Run) -> anyhow::Result<Tu
         best_epoch.map_or(1, |(_, parts)| parts),
     );
     let best_epoch = best_epoch.map(|(epoch, _)| epoch);
+    recipe.accumulate = most;
     Ok(Tuned {
         recipe,
+        divided,
+        images_at_once,
+        room,
         model,
         is_tuned: best_epoch.is_some(),
         report,

@@ -5,14 +5,15 @@ use std::time::Instant;
 use rekindle_core::device::DeviceError;
 use rekindle_core::model::Model;
 use rekindle_core::tune::{
-    Aims, Engine as _, EpochEnd, Judgement, Keep, Recipe, Stepwise, Trainer, Tune,
-    TuneError, Wanted,
+    Aims, Engine as _, EpochEnd, Judgement, Keep, Recipe, Stepwise, Trainer, Tune, TuneError,
+    Wanted,
 };
 use rekindle_core::weights::Tensors;
 use serde_json::{Value, json};
 
 use super::super::learn::judged;
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{self, Checkpoints};
+use super::room;
 use super::source::{AtCut, Kept, Showing};
 use super::supply::{AtCutOf, Images, Supply, held_out};
 use super::work::Work;
@@ -21,7 +22,7 @@ use crate::interrupt::Interrupted;
 use crate::judged::Judged;
 use crate::runs::Run;
 use crate::tensorboard::Board;
-use crate::ui::{Progress, Unit, print_text};
+use crate::ui::{Progress, Unit, print_text, print_warning};
 
 /// The time in which a tuning waited for photos.
 #[derive(Default)]
@@ -113,6 +114,31 @@ impl Round<'_> {
         outcome
     }
 
+    /// Goes back to the last checkpoint, because the device had no memory for a step, and on from there with smaller
+    /// parts.
+    pub fn go_back(&mut self, error: anyhow::Error) -> anyhow::Result<()> {
+        let Some((state, metrics)) = checkpoint::last(self.run)? else {
+            return Err(error);
+        };
+        let least = self.trainer.phase().map_or(1, |phase| {
+            room::least_images(&self.trainer.plan().recipe, phase)
+        });
+        let Some(images) = self.trainer.halve(state, least)? else {
+            return Err(room::too_small(&error).into());
+        };
+        self.run.cut_metrics(metrics)?;
+        self.checkpoints.write(&mut self.trainer, self.run)?;
+        print_warning(
+            &format!(
+                "{error}: going on from step {} with batches of {images}, gradients of {} added up",
+                self.trainer.position().steps,
+                self.trainer.parts(),
+            ),
+            None,
+        );
+        Ok(())
+    }
+
     /// The steps of a phase, and what follows each epoch.
     fn phase(&mut self, supply: &mut dyn Supply) -> anyhow::Result<()> {
         let context = self.work.context;
@@ -130,6 +156,7 @@ impl Round<'_> {
                     let _hold = context.interrupt.hold();
                     let supplied = supply.step(&batches);
                     let (given, size) = self.saved(supplied)?;
+                    room::check_pretence(&batches)?;
                     self.trainer.step(given, size);
                     images += batches.iter().map(Vec::len).sum::<usize>();
                     let position = self.trainer.position();

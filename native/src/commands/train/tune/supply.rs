@@ -75,8 +75,10 @@ impl Supply for AtCutOf<'_, '_, '_> {
 
     fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>> {
         let held: Vec<Shown> = self.held.clone().map(plain).collect();
-        let some = held.chunks(ANSWERED).map(<[Shown]>::to_vec);
-        self.at_cut.ahead(some, ANSWERED, self.context, |values| {
+        // Where memory is short in training, it is short here, too.
+        let at_once = ANSWERED.min(4 * trainer.largest_step().div_ceil(trainer.parts()));
+        let some = held.chunks(at_once).map(<[Shown]>::to_vec);
+        self.at_cut.ahead(some, at_once, self.context, |values| {
             let mut logits = Vec::new();
             while let Some((shown, known)) = values.next()? {
                 let given = self.at_cut.completed(&shown, known)?;

@@ -1,29 +1,23 @@
-//! How much memory this process has taken, and how much a network will take.
+//! How much memory this process has taken and may take, and how much a network will take.
 
+mod limits;
+
+use rekindle_core::device::{Device, is_processor};
 use rekindle_core::graph::Graph;
+use rekindle_core::tune::Place;
 
 use crate::ui::{ExitCode, Failure};
 
-/// The most that this process held at once, in bytes; `None` where the system does not tell.
-///
-/// Linux tells (`VmHWM` in `/proc/self/status`); memory on a GPU is not counted.
-pub fn peak_bytes() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024 * kibibytes)
-}
+pub use limits::{allow, free_bytes, peak_bytes, resident_bytes};
 
-/// The bytes that the system can give without taking them from other programs; `None` where it does not tell.
-pub fn free_bytes() -> Option<u64> {
-    let known = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = known
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(1024 * kibibytes)
+/// Where a device keeps its numbers.
+pub fn place(device: &Device) -> Place {
+    match is_processor(device) {
+        true => Place::Processor {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        },
+        false => Place::Adapter,
+    }
 }
 
 /// The bytes of all values that are needed at one time on the way from an image to the answers.
