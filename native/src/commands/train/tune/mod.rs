@@ -3,6 +3,7 @@
 mod asked;
 mod beginning;
 mod checkpoint;
+pub mod prepared;
 mod round;
 pub mod source;
 mod supply;
@@ -21,6 +22,7 @@ use crate::runs::Run;
 use crate::ui::print_warning;
 use beginning::{aims, identity, photos, start, views, with_head};
 use checkpoint::Checkpoints;
+use prepared::Maker;
 use round::{Round, Waited, epochs_made};
 use source::Showing;
 
@@ -90,6 +92,10 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         preset: base.card.preset,
         augment: &recipe.augment,
         seed: args.seed(),
+        maker: match trainer.plan().phases.iter().any(|phase| phase.cut == 0) {
+            true => Maker::chosen(&base, &recipe.augment, recipe.batch)?,
+            false => Maker::Host,
+        },
     };
     let mut round = Round {
         work,

@@ -52,7 +52,8 @@ impl Round<'_> {
     pub fn on_images(&mut self) -> anyhow::Result<()> {
         let shown: Vec<Shown> = self.trainer.ahead().flatten().flatten().collect();
         let (showing, base, context) = (self.showing, self.base, self.work.context);
-        showing.load(shown.into_iter(), context, |loader| {
+        let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
+        showing.load(shown.into_iter(), context, prepare, |loader| {
             let begun = Instant::now();
             let mut supply = Images {
                 loader,
