@@ -295,3 +295,66 @@ fn warped(map: &Map, [width, height]: [u32; 2], fill: Fill) -> Option<Deed> {
         fill,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    #[test]
+    fn steps_blend_all_bytes_as_pillows_floats_do() {
+        let mut random = Random::new(9);
+        let drawn = (0..40).map(|_| 4.0 * random.uniform());
+        let special = [
+            0.0,
+            1e-40,
+            1e-9,
+            0.1,
+            0.5,
+            1.0,
+            1.1,
+            2.0,
+            3e38,
+            f32::INFINITY,
+        ];
+        for factor in drawn.chain(special) {
+            let blend = Blend::new(factor);
+            for from in 0..=255_u8 {
+                for to in 0..=255_u8 {
+                    let (step, up) = blend.steps[255 + usize::from(to) - usize::from(from)];
+                    let sum = i16::from(from) + step;
+                    let sum = sum + i16::from(sum >= up.cast_signed());
+                    let expected = blended(from, to, factor);
+                    assert_eq!(
+                        sum.clamp(0, 255),
+                        i16::from(expected),
+                        "{factor} {from} {to}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_that_take_too_much_are_resized_before() {
+        let preset = Preset::IMAGENET.with_size(32).unwrap();
+        let photo = RgbImage::new(90, 60, vec![7; 3 * 90 * 60]).unwrap();
+        let drawn = Drawn::of(crate::preprocess::View::Plain);
+        let staged = preset.stage(&photo, &drawn, 3 * 90 * 60);
+        // The middle of the photo, and what the filter reaches of what lies beside it.
+        assert!(
+            staged.part[0] > 50 && staged.part[0] < 90,
+            "{:?}",
+            staged.part
+        );
+        assert_eq!(
+            staged.pixels.len() as u32,
+            3 * staged.part[0] * staged.part[1]
+        );
+        let seen = preset.crop_pixels(&photo);
+        assert_eq!(
+            preset.stage(&photo, &drawn, 4000),
+            Staged::of(seen, Vec::new())
+        );
+    }
+}
