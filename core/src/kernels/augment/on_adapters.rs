@@ -18,7 +18,10 @@ pub(super) fn made(batch: Batch, device: &Device) -> Tensor<4> {
         let length = words.len();
         Tensor::<1, Int>::from_data(TensorData::new(words, [length]), device).into_dispatch()
     };
-    let (source, records, plan) = (put(batch.source), put(batch.records), put(batch.plan));
+    let words = batch.source.len() / size_of::<u32>();
+    let source = TensorData::from_bytes_vec(batch.source, [words], DType::I32);
+    let source = Tensor::<1, Int>::from_data(source, device).into_dispatch();
+    let (records, plan) = (put(batch.records), put(batch.plan));
     let maps = Dispatch::made_views(source, records, plan, batch.work);
     // Channels last in memory, as the kernels after it read them.
     Tensor::<4>::from_dispatch(maps).permute([0, 3, 1, 2])

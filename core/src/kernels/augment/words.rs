@@ -10,8 +10,8 @@ const ALIGNED: usize = 64;
 
 /// What is handed over, and what is done with it.
 pub(super) struct Batch {
-    /// The photos' bytes, three a pixel, without gaps.
-    pub source: Vec<i32>,
+    /// The photos' bytes, three a pixel, without gaps, and some to fill up a word.
+    pub source: Vec<u8>,
     /// Tables of records: of each pass, then of each round of operations.
     pub records: Vec<i32>,
     /// The numbers that records point to.
@@ -76,8 +76,10 @@ impl Batch {
             plan: tables(preset),
             work,
         };
-        let pixels = staged.iter().map(|staged| staged.pixels.as_slice());
-        batch.source = packed(&pixels.collect::<Vec<_>>().concat());
+        let pixels: Vec<&[u8]> = staged.iter().map(|staged| &staged.pixels[..]).collect();
+        batch.source = pixels.concat();
+        let bytes = batch.source.len().next_multiple_of(size_of::<u32>());
+        batch.source.resize(bytes, 0);
         let mut first = 0;
         for (place, staged) in staged.iter().enumerate() {
             batch.passes(place, first, staged);
