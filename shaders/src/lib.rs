@@ -11,6 +11,7 @@
 //! adapters, numbers in a buffer of their own, and buffers may be longer than needed.
 
 mod attention;
+mod augment;
 mod batch_norm;
 mod conv;
 mod depthwise;
@@ -34,6 +35,7 @@ mod window;
 mod winograd;
 
 pub use attention::Attention;
+pub use augment::{Painting, Pictures};
 pub use batch_norm::{BatchNormGradient, BatchNormTrain};
 pub use conv::{Conv, ConvDataGradient};
 pub use depthwise::{Depthwise, DepthwiseDataGradient};

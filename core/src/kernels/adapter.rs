@@ -5,7 +5,7 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, full_device_dtype};
 use burn_cubecl::tensor::CubeTensor;
 use cubecl::features::Plane;
-use cubecl::ir::{ElemType, FloatKind};
+use cubecl::ir::{ElemType, FloatKind, IntKind};
 use cubecl::prelude::InputScalar;
 use rekindle_shaders::{Storage, Tier};
 
@@ -64,11 +64,11 @@ pub(super) fn output_of<const D: usize>(
     let (client, device) = (like.client.clone(), like.device.clone());
     let shape = Shape::new(shape);
     if cfg!(test) {
-        let kind = match dtype {
-            DType::F16 => FloatKind::F16,
-            _ => FloatKind::F32,
+        let poison = match dtype {
+            DType::I32 => InputScalar::new(0x5a5a_5a5a_u32, ElemType::Int(IntKind::I32)),
+            DType::F16 => InputScalar::new(f32::NAN, ElemType::Float(FloatKind::F16)),
+            _ => InputScalar::new(f32::NAN, ElemType::Float(FloatKind::F32)),
         };
-        let poison = InputScalar::new(f32::NAN, ElemType::Float(kind));
         return full_device_dtype(client, shape, device, poison, dtype);
     }
     empty_device_contiguous_dtype(client, device, shape, dtype)

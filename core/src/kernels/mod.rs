@@ -10,6 +10,7 @@
 //! 16 bits, without gradients.
 
 mod adapter;
+mod augment;
 mod batch_norm;
 pub(crate) mod choice;
 mod conv;
@@ -28,6 +29,7 @@ mod tokens;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+pub use augment::{made_views, makes_views, share_of_upload};
 pub use batch_norm::{BatchNormalised, batch_norm_by_batch};
 pub use conv::{conv_options, conv2d, plus_bias};
 pub use conv_transpose::{FrozenConvTranspose, conv_transpose_options, conv_transpose2d};

@@ -12,7 +12,9 @@ use crate::image::RgbImage;
 use crate::kernels::{self, Frame};
 use crate::network::{Batch, Network};
 use crate::postprocess::Prediction;
-use crate::preprocess::View;
+use crate::preprocess::augment::Staged;
+use crate::preprocess::{AugmentRecipe, Drawn, View};
+use crate::random::Random;
 
 impl Model {
     /// The network, as it can be trained and run from any values to any others. It is put on the device when it is
@@ -45,6 +47,53 @@ impl Model {
     /// As [`batch`](Self::batch).
     pub fn batch_of_views(&self, photos: &[(&RgbImage, View)]) -> Tensor<4> {
         self.coloured(kernels::views(photos, &self.card.preset, &self.device))
+    }
+
+    /// Whether a device that makes views ([`kernels::makes_views`]) makes those of a recipe right: some are made both
+    /// ways and compared.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn makes_views_right(&self, recipe: &AugmentRecipe) -> Result<bool, DeviceError> {
+        let preset = &self.card.preset;
+        // A picture with much in it, and so many views that each of a recipe's operations is likely among them.
+        const VIEWS: u64 = 16;
+        let side = 64;
+        let mut random = Random::new(0);
+        let bytes = (0..3 * side * side).map(|at| match at / 96 % 3 {
+            0 => at as u8,
+            _ => random.below(256) as u8,
+        });
+        let Ok(photo) = RgbImage::new(side, side, bytes.collect()) else {
+            return Ok(false);
+        };
+        let drawn: Vec<Drawn> = (0..VIEWS)
+            .map(|number| recipe.draw(preset, [side; 2], 0, 0, number))
+            .collect();
+        let most = kernels::share_of_upload(drawn.len());
+        let staged: Vec<Staged> = drawn
+            .iter()
+            .map(|drawn| preset.stage(&photo, drawn, most))
+            .collect();
+        let here = self.batch_of_staged(&staged).into_data_async().await;
+        let found = here.map_err(DeviceError::execution)?;
+        let channels = self.card.channels.count();
+        let right = drawn.iter().flat_map(|drawn| {
+            let mut input = preset.normalise(&preset.drawn_pixels(&photo, drawn));
+            input.truncate(input.len() / 3 * channels);
+            input
+        });
+        Ok(found.iter::<f32>().eq(right))
+    }
+
+    /// Makes staged views on a device that makes views ([`kernels::makes_views`]), as one batch.
+    ///
+    /// # Shapes
+    ///
+    /// As [`batch`](Self::batch).
+    pub fn batch_of_staged(&self, staged: &[Staged]) -> Tensor<4> {
+        self.coloured(kernels::made_views(staged, &self.card.preset, &self.device))
     }
 
     /// What the network sees of a picture that lies on the adapter; nothing is read back. `None` if the picture

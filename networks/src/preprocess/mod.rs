@@ -15,7 +15,7 @@ use std::borrow::Cow;
 pub use augment::{AugmentRecipe, Augmentation, AugmentationError, Drawn};
 pub use placement::Placement;
 pub use preset::{MAX_SIDE, Preset, PresetError};
-pub use resize::{Interpolation, Side, Span};
+pub use resize::{Interpolation, Pass, Side, Span};
 pub use view::{CropBox, View};
 
 use crate::image::RgbImage;
@@ -113,19 +113,20 @@ impl Preset {
     pub fn normalise(&self, pixels: &RgbImage) -> Vec<f32> {
         let bytes = pixels.pixels();
         let mut output = Vec::with_capacity(bytes.len());
-        for (channel, (mean, std)) in self.mean.into_iter().zip(self.std).enumerate() {
-            // Each of the 256 values once: the same numbers, without a division for each pixel.
-            let table: [f32; 256] =
-                std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std);
-            output.extend(
-                bytes
-                    .iter()
-                    .skip(channel)
-                    .step_by(3)
-                    .map(|&value| table[value as usize]),
-            );
+        for (channel, table) in self.tables().into_iter().enumerate() {
+            let values = bytes.iter().skip(channel).step_by(3);
+            output.extend(values.map(|&value| table[value as usize]));
         }
         output
+    }
+
+    /// `(value / 255 − mean) / std` in f32 of each of the 256 values of red, green and blue: the same numbers as value
+    /// by value, without a division for each.
+    pub fn tables(&self) -> [[f32; 256]; 3] {
+        std::array::from_fn(|channel| {
+            let (mean, std) = (self.mean[channel], self.std[channel]);
+            std::array::from_fn(|value| (value as f32 / 255.0 - mean) / std)
+        })
     }
 }
 

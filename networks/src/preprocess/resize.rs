@@ -92,6 +92,57 @@ pub(super) fn vertical_first(columns: Side, rows: Side) -> bool {
     removed(rows) > 0 && removed(rows) > 2 * removed(columns)
 }
 
+/// One pass, with its weights found: what adapters do it with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pass {
+    /// Whether it adds up rows, and not columns.
+    pub is_down: bool,
+    /// For each pixel of the result the first source pixel.
+    pub starts: Vec<u32>,
+    /// Weights in 22 bits behind the point, `taps` for each pixel of the result; zeros at the end where a pixel has less.
+    pub weights: Vec<i32>,
+    /// How many weights a pixel of the result has.
+    pub taps: u32,
+    /// How many source pixels there are.
+    pub extent: u32,
+}
+
+impl Pass {
+    /// Along one side: the pass, and the first pixel of the side that it reads. Source pixels are counted from there.
+    pub(super) fn new(side: Side, interpolation: Interpolation, is_down: bool) -> (u32, Self) {
+        let taps = Taps::new(side, interpolation);
+        let (first, extent) = taps.reach();
+        let most = taps.iter().map(|(_, weights)| weights.len()).max();
+        let most = most.unwrap_or(0);
+        let weights = taps.iter().flat_map(|(_, weights)| {
+            let rest = std::iter::repeat_n(0, most - weights.len());
+            weights.iter().copied().chain(rest)
+        });
+        let pass = Self {
+            is_down,
+            starts: taps
+                .iter()
+                .map(|(start, _)| (start - first) as u32)
+                .collect(),
+            weights: weights.collect(),
+            taps: most as u32,
+            extent: extent as u32,
+        };
+        (first as u32, pass)
+    }
+
+    /// The pass that changes nothing, along a side of so many pixels.
+    pub(super) fn nothing(length: u32, is_down: bool) -> Self {
+        Self {
+            is_down,
+            starts: (0..length).collect(),
+            weights: vec![1 << PRECISION_BITS; length as usize],
+            taps: 1,
+            extent: length,
+        }
+    }
+}
+
 /// The weighted pixels behind one pixel of the result.
 struct Tap {
     /// The first source pixel.

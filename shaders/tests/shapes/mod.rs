@@ -450,6 +450,23 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
             }
         }
     }
+    let pictures = Pictures {
+        batch: 64,
+        height: 224,
+        width: 224,
+    };
+    add(
+        false,
+        vec![
+            pictures.resample(true, tier),
+            pictures.resample(false, tier),
+            pictures.histogram(tier),
+            pictures.tones(tier),
+            pictures.repaint(tier),
+            pictures.warp(tier),
+            pictures.normalise(tier),
+        ],
+    );
     for (bicubic, planes) in [(false, false), (true, true)] {
         let (mean, std) = ([0.5; 3], [0.25; 3]);
         let pixels = Pixels {

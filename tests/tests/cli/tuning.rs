@@ -335,6 +335,57 @@ fn an_interrupt_keeps_what_was_done_and_says_how_to_go_on() {
 }
 
 #[test]
+fn photos_changed_on_an_adapter_give_the_loss_of_photos_changed_on_the_host() {
+    if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() {
+        println!("skipped, as asked: there is no software adapter");
+        return;
+    }
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    // One step: its loss is that of the head's optimum on the photos as they are drawn.
+    let loss = |device: &str, augment: &str| {
+        let name = format!("{device}-{augment}");
+        let arguments = [
+            "train",
+            text(&data),
+            "--model",
+            "squeezenet1_1",
+            "--input",
+            "64",
+            "--batch",
+            "16",
+            "--tune",
+            "full",
+            "--epochs",
+            "1",
+            "--augment",
+            augment,
+            "--device",
+            device,
+            "--name",
+            &name,
+        ];
+        let output = shell.run(&arguments);
+        assert!(output.status.success(), "{}", stderr(&output));
+        // Changed on the adapter, not on the host in its place.
+        assert!(
+            !stderr(&output).contains("does not change photos"),
+            "{}",
+            stderr(&output)
+        );
+        let epochs = metrics(&shell, &name);
+        epochs
+            .iter()
+            .find_map(|line| line["loss"].as_f64())
+            .unwrap()
+    };
+    let (host, adapter) = (loss("cpu", "standard"), loss("software", "standard"));
+    assert!((host - adapter).abs() < 1e-3, "{host} {adapter}");
+    let other = loss("cpu", "flip");
+    assert!((host - other).abs() > 1e-2, "{host} {other}");
+}
+
+#[test]
 fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
     let shell = Shell::new();
     let data = shell.two_classes("data", 6);

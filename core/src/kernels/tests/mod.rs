@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
+mod augment;
 mod conv_transpose;
 mod convolutions;
 mod differences;

@@ -14,6 +14,7 @@ use serde_json::json;
 use super::division::Division;
 use super::learn::{Learnt, learn};
 use super::material::Material;
+use super::tune::prepared::{self, Maker};
 use super::tune::source::{self, AtCut, Kept, Photos, Showing};
 use super::{check, extract, introduce, set_unused_aside};
 use crate::activations::Store;
@@ -200,17 +201,22 @@ impl Work<'_> {
             preset: base.card.preset,
             augment: &plan.recipe.augment,
             seed,
+            maker: match plan.phases[last].cut {
+                0 => Maker::chosen(&base, &plan.recipe.augment, plan.recipe.batch)?,
+                _ => Maker::Host,
+            },
         };
+        let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
         let ahead: Vec<Shown> = finder.ahead().flatten().flatten().collect();
         match plan.phases[last].cut {
-            0 => showing.load(ahead.into_iter(), context, |loader| {
+            0 => showing.load(ahead.into_iter(), context, prepare, |loader| {
                 self.steps(finder, |step| {
                     let (mut given, mut size) = (Vec::with_capacity(step.len()), None);
                     for batch in step {
-                        let crops = source::next(loader, batch.len(), &photos)?;
-                        let first = crops.first();
-                        size = first.map(|crop| [crop.height() as usize, crop.width() as usize]);
-                        given.push(Given::images(base.batch(&crops)));
+                        let shown = source::next(loader, batch.len(), &photos)?;
+                        let (images, of_images) = prepared::batch(&base, shown);
+                        given.push(images);
+                        size = of_images;
                     }
                     Ok((given, size))
                 })

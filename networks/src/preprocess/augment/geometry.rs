@@ -3,6 +3,18 @@
 use super::warp::{Fill, Map, warp};
 use crate::image::RgbImage;
 
+/// Where the pixels of a turned picture come from.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Way {
+    /// They stay where they are.
+    Still,
+    /// From pixels, without any arithmetic: so many quarters of a circle, counter-clockwise. One and three are for
+    /// squares.
+    Quarters(u8),
+    /// From places between pixels.
+    By(Map),
+}
+
 /// A picture turned, scaled, sheared and moved about a point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Affine {
@@ -17,72 +29,79 @@ pub(super) struct Affine {
     pub(super) centre: Option<[f64; 2]>,
 }
 
-/// torchvision's `rotate`: counter-clockwise about the middle, by so many degrees.
-pub(super) fn rotate(image: &RgbImage, angle: f64, fill: Fill) -> RgbImage {
-    let (width, height) = (image.width() as usize, image.height() as usize);
+impl Way {
+    /// The picture that it makes of this one.
+    pub(super) fn turn(&self, image: RgbImage, fill: Fill) -> RgbImage {
+        match self {
+            Self::Still => image,
+            Self::Quarters(quarters) => quarters_turned(&image, *quarters),
+            Self::By(map) => warp(&image, map, fill),
+        }
+    }
+}
+
+/// The pixel of a picture of this size that comes to a place when it is turned by quarters of a circle.
+pub(super) fn from_quarters(quarters: u8, [width, height]: [u32; 2], [x, y]: [u32; 2]) -> [u32; 2] {
+    match quarters {
+        1 => [width - 1 - y, x],
+        2 => [width - 1 - x, height - 1 - y],
+        3 => [y, height - 1 - x],
+        _ => [x, y],
+    }
+}
+
+/// torchvision's `rotate`: counter-clockwise about the middle of a picture of this size, by so many degrees.
+pub(super) fn rotation([width, height]: [u32; 2], angle: f64) -> Way {
     let angle = angle.rem_euclid(360.0);
     // What needs no arithmetic, Pillow does without any.
     if angle == 0.0 {
-        return image.clone();
+        return Way::Still;
     }
     if angle == 180.0 {
-        return moved(image, |x, y| (width - 1 - x, height - 1 - y));
+        return Way::Quarters(2);
     }
     if angle == 90.0 && width == height {
-        return moved(image, |x, y| (width - 1 - y, x));
+        return Way::Quarters(1);
     }
     if angle == 270.0 && width == height {
-        return moved(image, |x, y| (y, height - 1 - x));
+        return Way::Quarters(3);
     }
 
     let angle = -angle.to_radians();
     let [cos, sin] = [angle.cos(), angle.sin()].map(to_15_places);
-    let (x, y) = (
-        f64::from(image.width()) / 2.0,
-        f64::from(image.height()) / 2.0,
-    );
-    let map = [
+    let (x, y) = (f64::from(width) / 2.0, f64::from(height) / 2.0);
+    Way::By(Map::Affine([
         cos,
         sin,
         cos * -x + sin * -y + 0.0 + x,
         -sin,
         cos,
         -sin * -x + cos * -y + 0.0 + y,
-    ];
-    warp(image, &Map::Affine(map), fill)
+    ]))
 }
 
-/// torchvision's `affine`.
-pub(super) fn affine(image: &RgbImage, affine: Affine, fill: Fill) -> RgbImage {
-    warp(image, &Map::Affine(inverse(image, affine)), fill)
+/// torchvision's `affine`, for a picture of this size.
+pub(super) fn affine(size: [u32; 2], affine: Affine) -> Way {
+    Way::By(Map::Affine(inverse(size, affine)))
 }
 
 /// torchvision's `perspective`: the four corners `from` (upper left, upper right, lower right, lower left) are moved
 /// to the corners `to`. Corners that make no map (three of them in a line) leave the picture as it is.
-pub(super) fn perspective(
-    image: &RgbImage,
-    from: [[i32; 2]; 4],
-    to: [[i32; 2]; 4],
-    fill: Fill,
-) -> RgbImage {
-    match coefficients(from, to) {
-        Some(map) => warp(image, &Map::Perspective(map), fill),
-        None => image.clone(),
-    }
+pub(super) fn perspective(from: [[i32; 2]; 4], to: [[i32; 2]; 4]) -> Way {
+    coefficients(from, to).map_or(Way::Still, |map| Way::By(Map::Perspective(map)))
 }
 
-/// A picture whose pixels come from these places.
-fn moved(image: &RgbImage, from: impl Fn(usize, usize) -> (usize, usize)) -> RgbImage {
-    let (width, height) = (image.width() as usize, image.height() as usize);
+fn quarters_turned(image: &RgbImage, quarters: u8) -> RgbImage {
+    let size = [image.width(), image.height()];
     let (each, _) = image.pixels().as_chunks::<3>();
     let mut pixels = Vec::with_capacity(image.pixels().len());
-    for y in 0..height {
-        for x in 0..width {
-            let (x, y) = from(x, y);
-            pixels.extend_from_slice(&each[y * width + x]);
+    for y in 0..size[1] {
+        for x in 0..size[0] {
+            let [x, y] = from_quarters(quarters, size, [x, y]);
+            pixels.extend_from_slice(&each[y as usize * size[0] as usize + x as usize]);
         }
     }
-    RgbImage::of_size([image.width(), image.height()], pixels)
+    RgbImage::of_size(size, pixels)
 }
 
 /// Rounded to 15 places behind the point, as Python's `round` does it: exactly, in decimal.
@@ -91,10 +110,10 @@ fn to_15_places(value: f64) -> f64 {
 }
 
 /// torchvision's `_get_inverse_affine_matrix`.
-fn inverse(image: &RgbImage, affine: Affine) -> [f64; 6] {
+fn inverse(size: [u32; 2], affine: Affine) -> [f64; 6] {
     let angle = affine.angle.to_radians();
     let [shear_x, shear_y] = affine.shear.map(f64::to_radians);
-    let middle = [image.width(), image.height()].map(|side| f64::from(side) * 0.5);
+    let middle = size.map(|side| f64::from(side) * 0.5);
     let [x, y] = affine.centre.unwrap_or(middle);
     let [right, down] = affine.translate.map(f64::from);
 

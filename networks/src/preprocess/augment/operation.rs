@@ -3,9 +3,11 @@
 //! The reference is `torchvision.transforms.functional` on PIL images, that is Pillow's arithmetic, as everywhere in
 //! this project; on tensors torchvision computes in floats and differs by a level here and there.
 
+use std::ops::Range;
+
 use serde::{Deserialize, Serialize};
 
-use super::geometry::{self, Affine};
+use super::geometry::{self, Affine, Way};
 use super::warp::Fill;
 use super::{blend, flips, hue, sharpness, tones};
 use crate::image::RgbImage;
@@ -114,14 +116,26 @@ impl Operation {
             }
             Self::Equalize => changed(image, tones::equalize),
             Self::AutoContrast => changed(image, tones::autocontrast),
-            Self::Rotate { angle, fill } => geometry::rotate(&image, angle, fill),
+            Self::Rotate { fill, .. }
+            | Self::Affine { fill, .. }
+            | Self::Perspective { fill, .. } => self.way(size).turn(image, fill),
+            Self::Erase { area, colour } => {
+                changed(image, |pixels| erase(pixels, size, area, colour))
+            }
+        }
+    }
+
+    /// Where the pixels of a picture of this size come from, if this turns it.
+    pub(super) fn way(&self, size: [u32; 2]) -> Way {
+        match *self {
+            Self::Rotate { angle, .. } => geometry::rotation(size, angle),
             Self::Affine {
                 angle,
                 translate,
                 scale,
                 shear,
                 centre,
-                fill,
+                ..
             } => {
                 let map = Affine {
                     angle,
@@ -130,12 +144,10 @@ impl Operation {
                     shear,
                     centre,
                 };
-                geometry::affine(&image, map, fill)
+                geometry::affine(size, map)
             }
-            Self::Perspective { from, to, fill } => geometry::perspective(&image, from, to, fill),
-            Self::Erase { area, colour } => {
-                changed(image, |pixels| erase(pixels, size, area, colour))
-            }
+            Self::Perspective { from, to, .. } => geometry::perspective(from, to),
+            _ => Way::Still,
         }
     }
 }
@@ -150,11 +162,8 @@ fn changed(image: RgbImage, change: impl FnOnce(&mut [u8])) -> RgbImage {
 
 /// A part of a picture in one colour.
 fn erase(pixels: &mut [u8], [width, height]: [u32; 2], area: CropBox, colour: [u8; 3]) {
-    let span = |start: u32, length: u32, side: u32| {
-        start.min(side) as usize..start.saturating_add(length).min(side) as usize
-    };
-    let rows = span(area.top, area.height, height);
-    let columns = span(area.left, area.width, width);
+    let [columns, rows] =
+        erased([width, height], area).map(|span| span.start as usize..span.end as usize);
     let (each, _) = pixels.as_chunks_mut::<3>();
     for row in each
         .chunks_exact_mut(width as usize)
@@ -163,4 +172,15 @@ fn erase(pixels: &mut [u8], [width, height]: [u32; 2], area: CropBox, colour: [u
     {
         row[columns.clone()].fill(colour);
     }
+}
+
+/// The columns and rows of a part, as far as they lie in a picture of this size.
+pub(super) fn erased([width, height]: [u32; 2], area: CropBox) -> [Range<u32>; 2] {
+    let span = |start: u32, length: u32, side: u32| {
+        start.min(side)..start.saturating_add(length).min(side)
+    };
+    [
+        span(area.left, area.width, width),
+        span(area.top, area.height, height),
+    ]
 }

@@ -144,39 +144,14 @@ impl<'a> Source<'a> {
 
     /// Pillow's `ImagingTransformAffine`, which adds up places in one of three ways.
     fn nearest_affine(&self, map: &[f64; 6], colour: [u8; 3]) -> Vec<u8> {
-        let [a, b, c, d, e, f] = *map;
-        if b == 0.0 && d == 0.0 {
-            let columns = steps(c + a * 0.5, a, self.width);
-            let rows = steps(f + e * 0.5, e, self.height);
-            let at = |x, y| self.at(columns[x as usize], rows[y as usize]);
-            return self.each(at, colour);
-        }
-        let corners = [
-            [0, 0],
-            [0, self.height],
-            [self.width, 0],
-            [self.width, self.height],
-        ];
-        let small = corners.into_iter().all(|corner| {
-            let [x, y] = corner.map(f64::from);
-            (x * a + y * b + c).abs() < 32_768.0 && (x * d + y * e + f).abs() < 32_768.0
-        });
-        if small {
-            // 16 bits before the point, 16 behind it.
-            let fixed = |value: f64| (value * 65_536.0 + 0.5).floor() as i32;
-            let [right, down] = [[a, d], [b, e]].map(|step| step.map(fixed));
-            let start = [c + a * 0.5 + b * 0.5, f + d * 0.5 + e * 0.5].map(fixed);
+        if let Some(walk) = Walk::new(map, [self.width, self.height]) {
             let at = |x: u32, y: u32| {
-                let place = |axis: usize| {
-                    let to = start[axis]
-                        .wrapping_add(down[axis].wrapping_mul(y as i32))
-                        .wrapping_add(right[axis].wrapping_mul(x as i32));
-                    i64::from(to >> 16)
-                };
-                self.at(place(0), place(1))
+                let [x, y] = walk.at(x, y);
+                self.at(x.into(), y.into())
             };
             return self.each(at, colour);
         }
+        let [a, b, c, d, e, f] = *map;
         let mut pixels = Vec::with_capacity(self.pixels.len() * 3);
         let mut start = [c + b * 0.5 + a * 0.5, f + e * 0.5 + d * 0.5];
         for _ in 0..self.height {
@@ -188,6 +163,75 @@ impl<'a> Source<'a> {
             start = [start[0] + b, start[1] + e];
         }
         pixels
+    }
+}
+
+/// Places in a picture as sums of a column's and a row's part, in whole numbers: 16 bits before the point, 16 behind
+/// it. Sums wrap around, as Pillow's do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Walk {
+    /// Each column's part of x and y.
+    pub columns: Vec<[i32; 2]>,
+    /// Each row's part of x and y.
+    pub rows: Vec<[i32; 2]>,
+}
+
+impl Walk {
+    /// The two of Pillow's ways to walk through a picture of this size that such sums can say; `None` for maps that
+    /// lead too far away.
+    pub(super) fn new(map: &[f64; 6], size: [u32; 2]) -> Option<Self> {
+        let [a, b, c, d, e, f] = *map;
+        let [width, height] = size;
+        if b == 0.0 && d == 0.0 {
+            // What lies outside may as well lie just outside.
+            let clamped = |places: Vec<i64>, side: u32| {
+                let places = places.into_iter();
+                places.map(move |place| (place.clamp(-1, side.into()) as i32) << 16)
+            };
+            let columns = clamped(steps(c + a * 0.5, a, width), width);
+            let rows = clamped(steps(f + e * 0.5, e, height), height);
+            return Some(Self {
+                columns: columns.map(|x| [x, 0]).collect(),
+                rows: rows.map(|y| [0, y]).collect(),
+            });
+        }
+        let corners = [[0, 0], [0, height], [width, 0], [width, height]];
+        let small = corners.into_iter().all(|corner| {
+            let [x, y] = corner.map(f64::from);
+            (x * a + y * b + c).abs() < 32_768.0 && (x * d + y * e + f).abs() < 32_768.0
+        });
+        if !small {
+            return None;
+        }
+        let fixed = |value: f64| (value * 65_536.0 + 0.5).floor() as i32;
+        let [right, down] = [[a, d], [b, e]].map(|step| step.map(fixed));
+        let start = [c + a * 0.5 + b * 0.5, f + d * 0.5 + e * 0.5].map(fixed);
+        let times = |step: [i32; 2], count: u32| step.map(|step| step.wrapping_mul(count as i32));
+        let from_start = |moved: [i32; 2]| [0, 1].map(|axis| start[axis].wrapping_add(moved[axis]));
+        Some(Self {
+            columns: (0..width).map(|x| times(right, x)).collect(),
+            rows: (0..height).map(|y| from_start(times(down, y))).collect(),
+        })
+    }
+
+    /// The walk of pixels that come from other pixels, where these are sums of a column's and a row's part.
+    pub(super) fn of_pixels(
+        [width, height]: [u32; 2],
+        from: &dyn Fn(u32, u32) -> [u32; 2],
+    ) -> Self {
+        let fixed = |x, y| from(x, y).map(|place| place.cast_signed() << 16);
+        let first = fixed(0, 0);
+        let beside = |place: [i32; 2]| [0, 1].map(|axis: usize| place[axis] - first[axis]);
+        Self {
+            columns: (0..width).map(|x| beside(fixed(x, 0))).collect(),
+            rows: (0..height).map(|y| fixed(0, y)).collect(),
+        }
+    }
+
+    /// The pixel that comes to a place.
+    fn at(&self, x: u32, y: u32) -> [i32; 2] {
+        let (column, row) = (self.columns[x as usize], self.rows[y as usize]);
+        [0, 1].map(|axis: usize| column[axis].wrapping_add(row[axis]) >> 16)
     }
 }
 

@@ -4,6 +4,7 @@ mod asked;
 mod beginning;
 pub mod checkpoint;
 mod foreseen;
+pub mod prepared;
 mod room;
 mod round;
 pub mod source;
@@ -26,6 +27,7 @@ use crate::tensorboard::Board;
 use crate::ui::print_warning;
 use beginning::{aims, photos, start, with_head};
 use checkpoint::Checkpoints;
+use prepared::Maker;
 use room::Room;
 use round::{Round, Waited, epochs_made};
 use source::{Photos, Showing};
@@ -140,6 +142,10 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         preset: base.card.preset,
         augment: &recipe.augment,
         seed: args.seed(),
+        maker: match trainer.plan().phases.iter().any(|phase| phase.cut == 0) {
+            true => Maker::chosen(&base, &recipe.augment, recipe.batch)?,
+            false => Maker::Host,
+        },
     };
     let mut round = Round {
         work,

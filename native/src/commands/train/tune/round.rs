@@ -61,7 +61,8 @@ impl Round<'_> {
     pub fn on_images(&mut self) -> anyhow::Result<()> {
         let shown = self.trainer.ahead().flatten().flatten();
         let (showing, base, context) = (self.showing, self.base, self.work.context);
-        showing.load(shown, context, |loader| {
+        let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
+        showing.load(shown, context, prepare, |loader| {
             let begun = Instant::now();
             let mut supply = Images {
                 loader,

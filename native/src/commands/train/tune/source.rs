@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::network::Batch;
-use rekindle_core::preprocess::{AugmentRecipe, Preset};
+use rekindle_core::preprocess::{AugmentRecipe, Drawn, Preset};
 use rekindle_core::random::hash;
 use rekindle_core::tune::{Given, Shown};
 
+use super::prepared::{Maker, Prepared};
 use crate::activations::{Activations, Encoding, Known, Rows, Store, Views};
 use crate::awaited::{Awaited, ahead};
 use crate::context::Context;
@@ -33,17 +34,29 @@ pub struct Showing<'a> {
     pub preset: Preset,
     pub augment: &'a AugmentRecipe,
     pub seed: u64,
+    /// Where the views of whole photos that a network learns from are made.
+    pub maker: Maker,
 }
 
 impl Showing<'_> {
-    /// A photo as it is shown the so many'th time.
-    fn crop(&self, photo: usize, number: u64, image: &RgbImage) -> RgbImage {
+    /// How a photo is shown the so many'th time.
+    fn drawn(&self, photo: usize, number: u64, image: &RgbImage) -> Drawn {
         let size = [image.width(), image.height()];
         let key = self.photos.contents[photo].key();
-        let drawn = self
-            .augment
-            .draw(&self.preset, size, self.seed, key, number);
+        self.augment
+            .draw(&self.preset, size, self.seed, key, number)
+    }
+
+    /// A photo as it is shown the so many'th time.
+    fn crop(&self, photo: usize, number: u64, image: &RgbImage) -> RgbImage {
+        let drawn = self.drawn(photo, number, image);
         self.preset.drawn_pixels(image, &drawn)
+    }
+
+    /// The same, for who makes views.
+    pub fn prepare(&self, photo: usize, number: u64, image: &RgbImage) -> Prepared {
+        let drawn = self.drawn(photo, number, image);
+        self.maker.prepare(&self.preset, image, &drawn)
     }
 
     /// Whether every showing of a photo is the same.
@@ -51,19 +64,18 @@ impl Showing<'_> {
         *self.augment == AugmentRecipe::default()
     }
 
-    /// Photos decoded ahead while `body` takes them: those of some steps, in order, each as its epoch shows it.
-    pub fn load<R>(
+    /// Photos decoded and prepared ahead while `body` takes them: those of some steps, in order, each with the number of
+    /// its epoch.
+    pub fn load<T: Send, R>(
         &self,
         shown: impl Iterator<Item = Shown> + Send,
         context: &Context,
-        body: impl FnOnce(&mut Loader<'_, RgbImage>) -> R,
+        prepare: impl Fn(usize, u64, &RgbImage) -> T + Sync,
+        body: impl FnOnce(&mut Loader<'_, T>) -> R,
     ) -> R {
         let showings = shown.map(|shown| (shown.example, shown.epoch));
         let prepare =
-            |(photo, number): (usize, u64), image: &RgbImage| match photo < self.photos.trained {
-                true => self.crop(photo, number, image),
-                false => self.preset.crop_pixels(image),
-            };
+            |(photo, number): (usize, u64), image: &RgbImage| prepare(photo, number, image);
         let options = LoadOptions {
             decode: DecodeOptions {
                 limits: context.limits,
@@ -77,12 +89,12 @@ impl Showing<'_> {
     }
 }
 
-/// The next photos of a loader, as the network takes them.
-pub fn next(
-    loader: &mut Loader<'_, RgbImage>,
+/// The next photos of a loader.
+pub fn next<T>(
+    loader: &mut Loader<'_, T>,
     count: usize,
     photos: &Photos,
-) -> anyhow::Result<Vec<RgbImage>> {
+) -> anyhow::Result<Vec<T>> {
     let mut crops = Vec::with_capacity(count);
     for _ in 0..count {
         match loader.next()? {

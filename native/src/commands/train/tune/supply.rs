@@ -4,6 +4,7 @@ use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::tune::{Engine as _, Given, Shown, Stepwise, Trainer};
 
+use super::prepared::{self, Prepared};
 use super::source::{self, AtCut, Showing, Values};
 use crate::context::Context;
 use crate::photos::Loader;
@@ -22,7 +23,7 @@ pub trait Supply {
 
 /// Photos as they are decoded.
 pub struct Images<'a, 'l, 'p> {
-    pub loader: &'a mut Loader<'l, RgbImage>,
+    pub loader: &'a mut Loader<'l, Prepared>,
     pub showing: Showing<'p>,
     pub base: &'a Model,
     pub context: &'a Context,
@@ -33,11 +34,10 @@ impl Supply for Images<'_, '_, '_> {
         let mut given = Vec::with_capacity(batches.len());
         let mut size = None;
         for batch in batches {
-            let crops = source::next(self.loader, batch.len(), self.showing.photos)?;
-            size = crops
-                .first()
-                .map(|crop| [crop.height() as usize, crop.width() as usize]);
-            given.push(Given::images(self.base.batch(&crops)));
+            let photos = source::next(self.loader, batch.len(), self.showing.photos)?;
+            let (images, of_images) = prepared::batch(self.base, photos);
+            given.push(images);
+            size = of_images;
         }
         Ok((given, size))
     }
@@ -106,7 +106,8 @@ pub fn held_out(
     let photos = showing.photos;
     let held = photos.trained..photos.paths.len();
     let count = held.len();
-    showing.load(held.map(plain), context, |loader| {
+    let prepare = |_, _, image: &RgbImage| showing.preset.crop_pixels(image);
+    showing.load(held.map(plain), context, prepare, |loader| {
         let mut logits = Vec::new();
         let mut done = 0;
         while done < count {
