@@ -8,7 +8,7 @@ mod record;
 pub mod replay;
 pub mod resume;
 mod targets;
-mod tune;
+pub mod tune;
 
 use std::path::Path;
 use std::time::Instant;
@@ -32,6 +32,7 @@ use crate::models;
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{groups, options, skipped};
+pub use learn::HELD_BACK;
 use learn::{Learnt, learn};
 use material::Material;
 use record::Record;
@@ -407,7 +408,7 @@ fn rows(report: &Report) -> Vec<usize> {
 }
 
 /// Photos in test/ are not touched where others measure: they are for the end.
-fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) {
+pub fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) {
     let has = |split| dataset.items.iter().any(|item| item.split == Some(split));
     if !has(dataset::Split::Test) || !(args.folds.is_some() || has(dataset::Split::Val)) {
         return;
@@ -423,7 +424,7 @@ fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) 
     ));
 }
 
-fn introduce(dataset: &Dataset, context: &Context) {
+pub fn introduce(dataset: &Dataset, context: &Context) {
     let counts: Vec<_> = dataset
         .counts()
         .iter()

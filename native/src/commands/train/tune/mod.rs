@@ -5,7 +5,7 @@ mod beginning;
 mod checkpoint;
 mod round;
 pub mod source;
-mod supply;
+pub mod supply;
 mod work;
 
 use std::collections::BTreeSet;
