@@ -11,6 +11,7 @@ mod networks;
 mod numbers;
 mod options;
 mod pictures;
+mod recommend;
 mod segment;
 mod training;
 mod tuning;

@@ -200,6 +200,21 @@ pub fn find_all(
     Ok((candidates, left_out))
 }
 
+/// Who is asked how like ImageNet's photos are: the usual network where its weights are here, whatever else is tried,
+/// for it is unsure of what it has not learnt; else the first candidate.
+pub fn judge(candidates: &[Candidate]) -> Option<Candidate> {
+    let places = Places::of_this_machine();
+    let usual = find(USUAL).ok().and_then(|architecture| {
+        let mut weights = architecture.weights.iter();
+        let weights = weights.find(|weights| is_here(weights, &places))?;
+        Some(Candidate {
+            architecture,
+            weights,
+        })
+    });
+    usual.or_else(|| candidates.first().copied())
+}
+
 fn left(architecture: &Architecture, why: String) -> LeftOut {
     LeftOut {
         network: Some(architecture.name.to_owned()),

@@ -7,8 +7,8 @@ use rekindle_core::device::DeviceError;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::train::{
-    ClassWeights, FeatureCache, Groups, HeadRecipe, LinearRecipe, Split, TrainError, evaluate, fit,
-    stratified_folds,
+    ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
+    Split, evaluate, stratified_folds,
 };
 
 use super::clock::Clock;
@@ -23,7 +23,7 @@ use crate::skipped;
 pub const FOLDS: usize = 5;
 
 /// The head of every candidate: `train`'s own.
-pub const HEAD: HeadRecipe = HeadRecipe::Linear(LinearRecipe {
+const HEAD: HeadRecipe = HeadRecipe::Linear(LinearRecipe {
     c: None,
     class_weights: ClassWeights::None,
 });
@@ -161,7 +161,8 @@ pub fn validated(
     let (mut seconds, mut learnt) = (0.0, 0);
     for split in splits {
         let begun = Instant::now();
-        let answers = answers(model, cache, classes, split, seed)?;
+        let fitted = solve(model, cache.all_views(&split.train), classes, seed, clock)?;
+        let answers = answers(model, &fitted, cache, split)?;
         seconds += begun.elapsed().as_secs_f64();
         learnt += split.train.len();
         for (&photo, is_right) in split.valid.iter().zip(answers) {
@@ -172,20 +173,36 @@ pub fn validated(
     Ok((right, seconds / learnt.max(1) as f64))
 }
 
-/// Whether a head that learnt from one side of a split is right about each photo of the other.
+/// Solves a head on examples.
+///
+/// # Errors
+///
+/// When it cannot be solved, or the work is [halted](super::clock::Halt).
+pub fn solve(
+    model: &Model,
+    examples: Examples,
+    classes: usize,
+    seed: u64,
+    clock: &Clock,
+) -> anyhow::Result<Fitted> {
+    let (slot, device) = (model.slot(), model.device());
+    let mut trainer = HeadTrainer::new(&HEAD, examples, classes, slot, seed, None, device)?;
+    while !pollster::block_on(trainer.step())?.finished {
+        clock.check()?;
+    }
+    Ok(pollster::block_on(trainer.head())?)
+}
+
+/// Whether a head is right about each photo held back by a split.
 pub fn answers(
     model: &Model,
+    fitted: &Fitted,
     cache: &FeatureCache,
-    classes: usize,
     split: &Split,
-    seed: u64,
-) -> Result<Vec<bool>, TrainError> {
-    let (slot, device) = (model.slot(), model.device());
-    let train = cache.all_views(&split.train);
-    let fitted = pollster::block_on(fit(&HEAD, train, classes, slot, seed, device))?;
+) -> anyhow::Result<Vec<bool>> {
     let valid = cache.plain(&split.valid);
-    let logits = pollster::block_on(evaluate(&fitted, &valid, slot, device))?;
-    Ok(are_right(&logits, &valid.labels, classes))
+    let logits = pollster::block_on(evaluate(fitted, &valid, model.slot(), model.device()))?;
+    Ok(are_right(&logits, &valid.labels, fitted.classes))
 }
 
 /// Whether the likeliest class of each row of logits is the right one; of equals the first counts.

@@ -91,7 +91,7 @@ impl Look {
 /// Looks at a folder; a budget that ends meanwhile, or the user, leaves what was seen till then, and says so.
 pub fn look(
     dataset: &Dataset,
-    reference: &Candidate,
+    judge: &Candidate,
     seed: u64,
     device: &Device,
     work: (&Clock, &Context),
@@ -113,7 +113,7 @@ pub fn look(
         decode: 0.0,
         sureness: None,
     };
-    let halt = match look_closer(&mut look, dataset, reference, seed, device, work) {
+    let halt = match look_closer(&mut look, dataset, judge, seed, device, work) {
         Ok(()) => None,
         Err(error) => Some(Halt::of(&error).ok_or(error)?),
     };
@@ -125,18 +125,13 @@ pub fn look(
 fn look_closer(
     look: &mut Look,
     dataset: &Dataset,
-    reference: &Candidate,
+    judge: &Candidate,
     seed: u64,
     device: &Device,
     work: (&Clock, &Context),
 ) -> anyhow::Result<()> {
     let (clock, context) = work;
-    let own = models::open(
-        reference.name(),
-        reference.weights_option(),
-        device,
-        context,
-    )?;
+    let own = models::open(judge.name(), judge.weights_option(), device, context)?;
     let labels: Vec<usize> = dataset.items.iter().map(|item| item.class).collect();
     let keys: Vec<u64> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let chosen = stratified(&labels, &keys, seed, LOOKED_AT);
@@ -181,10 +176,10 @@ fn look_closer(
         clock.check()?;
     }
     look.sureness = (photos > 0).then(|| Sureness {
-        network: reference.name(),
+        network: judge.name(),
         top: top / f64::from(photos),
         entropy: entropy / f64::from(photos),
-        published: reference.published(),
+        published: judge.published(),
         photos: photos as usize,
     });
     Ok(())

@@ -71,9 +71,10 @@ pub fn run(args: &RecommendArgs, context: &Context) -> anyhow::Result<ExitCode> 
     // Ctrl-C ends the measuring, and what was measured till then is told.
     let _hold = context.interrupt.hold();
     let clock = Clock::start(args.budget, &context.interrupt);
+    let judge = candidates::judge(&candidates).unwrap_or(candidates[0]);
     let (look, halt) = looking::look(
         &dataset,
-        &candidates[0],
+        &judge,
         args.seed.unwrap_or(0),
         &device.device,
         (&clock, context),
@@ -297,7 +298,14 @@ impl Search<'_> {
                 "its features would take some {ahead:.0} s, more than the budget has for heads"
             )));
         }
-        let features = heads::features(&model, &mut self.sample, &self.args.cache, clock, context)?;
+        let mut read = self.sample.clone();
+        let features = heads::features(&model, &mut read, &self.args.cache, clock, context)?;
+        if self.splits.is_some() && read.items.len() < self.sample.items.len() {
+            return Ok(Err(
+                "photos that could be read before could not be read any more".to_owned(),
+            ));
+        }
+        self.sample = read;
         let splits = match self.splits.take() {
             Some(splits) => splits,
             None => self.divide(&features),
@@ -419,13 +427,12 @@ impl Search<'_> {
                 self.cut_off(&candidate, Some(tune), halt);
                 continue;
             }
-            let outcome = match &model {
-                Some(model) => self.probe(number, tune, split, model),
-                None => {
-                    let opened = self.model(&candidate)?;
-                    self.probe(number, tune, split, model.insert(opened))
-                }
+            let opened = match model.take() {
+                Some(model) => Ok(model),
+                None => self.model(&candidate),
             };
+            let outcome =
+                opened.and_then(|opened| self.probe(number, tune, split, model.insert(opened)));
             match outcome {
                 Ok(None) => {}
                 // Further rounds are more than was asked for.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rekindle_core::model::Model;
 use rekindle_core::network::Network;
-use rekindle_core::train::{FeatureCache, Split, evaluate, fit};
+use rekindle_core::train::{FeatureCache, Split};
 use rekindle_core::tune::{
     Aims, Engine as _, Labels, Plan, Recipe, Shown, Stepwise, Trainer, Tune, TuneError, Wanted,
 };
@@ -13,7 +13,7 @@ use rekindle_core::tune::{
 use super::candidates::Room;
 use super::clock::Clock;
 use super::cost::{self, Photos as Counts};
-use super::heads::{HEAD, are_right};
+use super::heads;
 use super::sample::stratified;
 use crate::activations::Store;
 use crate::cli::CacheArgs;
@@ -91,12 +91,9 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
     let contents: Vec<u64> = dataset.items.iter().map(|item| item.hash.key()).collect();
     let split = portion(split, cache.labels(), &contents, seed, work.room);
     let classes = dataset.classes.len();
-    let (slot, device) = (model.slot(), model.device());
     let train = cache.all_views(&split.train);
-    let fitted = pollster::block_on(fit(&HEAD, train, classes, slot, seed, device))?;
-    let valid = cache.plain(&split.valid);
-    let logits = pollster::block_on(evaluate(&fitted, &valid, slot, device))?;
-    let head = are_right(&logits, &valid.labels, classes);
+    let fitted = heads::solve(model, train, classes, seed, clock)?;
+    let head = heads::answers(model, &fitted, cache, &split)?;
     clock.check()?;
 
     let base = model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone());
@@ -159,8 +156,10 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
         Ok(answers) => answers,
         Err(why) => return Ok(Outcome::LeftOut(why)),
     };
+    let of_held = split.valid.iter();
+    let wanted: Vec<usize> = of_held.map(|&row| cache.labels()[row]).collect();
     Ok(Outcome::Done(Probe {
-        tuned: are_right(&answers, &valid.labels, classes),
+        tuned: heads::are_right(&answers, &wanted, classes),
         head,
         trained: split.train.len(),
         epochs: going.trainer.plan().epochs(),

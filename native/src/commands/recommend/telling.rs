@@ -379,7 +379,7 @@ impl Found<'_> {
         } else if ranked.iter().skip(1).any(|one| one.tied) {
             why += ". Others cannot be told from it, and cost more";
         } else if ranked.len() > 1 {
-            why += ". No other comes near it, beyond chance";
+            why += ". The others are behind it by more than chance explains";
         }
         let usual: &[Tune] = match [row, column] {
             [0, 0] => &[Tune::Head],
