@@ -2,14 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use thiserror::Error;
-
+use crate::context::Context;
 use crate::interrupt::{Interrupt, Interrupted};
-
-/// The budget is spent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the budget is spent")]
-struct Spent;
 
 /// Why measuring ended early.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,19 +12,6 @@ pub enum Halt {
     Spent,
     /// The user asked to stop.
     Interrupted,
-}
-
-impl Halt {
-    /// What halted the work that ended with this error; nothing if it failed.
-    pub fn of(error: &anyhow::Error) -> Option<Self> {
-        if error.is::<Spent>() {
-            Some(Self::Spent)
-        } else if error.is::<Interrupted>() {
-            Some(Self::Interrupted)
-        } else {
-            None
-        }
-    }
 }
 
 /// A budget of time that runs.
@@ -48,6 +29,31 @@ impl Clock {
             allowed,
             interrupt: interrupt.clone(),
         }
+    }
+
+    /// What commands are given, for work that has as long as the budget: it stops when that is spent.
+    pub fn bound(&self, context: &Context) -> Context {
+        Context {
+            global: context.global.clone(),
+            console: context.console,
+            interrupt: self.bounded(),
+            limits: context.limits,
+            words: context.words.clone(),
+        }
+    }
+
+    fn bounded(&self) -> Interrupt {
+        self.interrupt.until(self.begun + self.allowed)
+    }
+
+    /// What halted the work that ended with this error; nothing if it failed.
+    pub fn halted(&self, error: &anyhow::Error) -> Option<Halt> {
+        error
+            .is::<Interrupted>()
+            .then(|| match self.interrupt.is_raised() {
+                true => Halt::Interrupted,
+                false => Halt::Spent,
+            })
     }
 
     /// Seconds since it began.
@@ -69,13 +75,9 @@ impl Clock {
     ///
     /// # Errors
     ///
-    /// What [`Halt::of`] knows, when the time is up or the user asked to stop.
+    /// What [`halted`](Self::halted) knows, when the time is up or the user asked to stop.
     pub fn check(&self) -> anyhow::Result<()> {
-        self.interrupt.check()?;
-        match self.left() > 0.0 {
-            true => Ok(()),
-            false => Err(Spent.into()),
-        }
+        Ok(self.bounded().check()?)
     }
 }
 
@@ -90,14 +92,10 @@ mod tests {
         assert!(clock.check().is_ok() && clock.left() > 3590.0);
         assert!(clock.left_of(0.5) < 1801.0);
         let spent = Clock::start(Duration::ZERO, &interrupt);
-        assert_eq!(Halt::of(&spent.check().unwrap_err()), Some(Halt::Spent));
-        let in_words = spent.check().unwrap_err().context("while measuring");
-        assert_eq!(Halt::of(&in_words), Some(Halt::Spent));
+        let halted = || spent.halted(&spent.check().unwrap_err().context("while measuring"));
+        assert_eq!(halted(), Some(Halt::Spent));
         interrupt.raise();
-        assert_eq!(
-            Halt::of(&spent.check().unwrap_err()),
-            Some(Halt::Interrupted)
-        );
-        assert_eq!(Halt::of(&anyhow::anyhow!("the disk is full")), None);
+        assert_eq!(halted(), Some(Halt::Interrupted));
+        assert_eq!(spent.halted(&anyhow::anyhow!("the disk is full")), None);
     }
 }

@@ -13,6 +13,8 @@ const ANSWERED: u64 = 8;
 pub struct Speeds {
     /// Seconds a photo, decoded and sent through the compiled network.
     pub photo: f64,
+    /// The same of one that is decoded already.
+    pub forward: f64,
     /// Seconds that solving the head takes for each photo it learns from.
     pub fit: f64,
     /// Seconds of a training step; nothing where none was made.
@@ -44,12 +46,25 @@ pub fn seconds(speeds: Speeds, photos: Photos, plan: Option<&Plan>) -> Option<f6
         seconds += match phase.cut {
             0 => epochs * photos.held as f64 * speeds.photo,
             _ => {
+                // All views of a photo are made of it while it is there.
                 let views = plan.recipe.views.min(phase.epochs) as f64;
-                (views * photos.train as f64 + photos.held as f64) * speeds.photo
+                let viewed = speeds.photo.max(views * speeds.forward);
+                photos.train as f64 * viewed + photos.held as f64 * speeds.photo
             }
         };
     }
     Some(seconds)
+}
+
+/// The least seconds that the phases of a tuning take, before anything of it was measured: a step back takes twice as
+/// long as one forward, neither is faster than the compiled network, and what stands before a cut is half of it at
+/// least.
+pub fn least_seconds(forward: f64, photos: Photos, plan: &Plan) -> f64 {
+    let of_phase = plan.phases.iter().map(|phase| match phase.cut {
+        0 => 3.0 * phase.epochs as f64 * photos.train as f64,
+        _ => (plan.recipe.views.min(phase.epochs) * photos.train) as f64 / 2.0,
+    });
+    forward * of_phase.sum::<f64>()
 }
 
 /// The multiply-adds that a training takes for each photo to learn from: what is cheaper does not depend on what else
@@ -125,6 +140,7 @@ mod tests {
         };
         let speeds = Speeds {
             photo: 0.01,
+            forward: 0.01,
             fit: 0.001,
             step: Some(0.5),
         };
@@ -141,6 +157,8 @@ mod tests {
             (whole - (alone + 5.0 * 4.0 * 0.5 + 5.0 * 0.25)).abs() < 1e-9,
             "{whole}"
         );
+        assert!((least_seconds(0.01, photos, &full) - 15.0).abs() < 1e-9);
+        assert!((least_seconds(0.01, photos, &last) - 3.0).abs() < 1e-9);
         let unknown = Speeds {
             step: None,
             ..speeds

@@ -36,8 +36,9 @@ pub struct Head {
     pub right: Vec<Option<bool>>,
     /// Seconds of solving it for each photo that it learns from.
     pub fit: f64,
-    /// Seconds a photo, decoded and sent through the network.
+    /// Seconds a photo, decoded and sent through the network, and without decoding.
     pub photo: f64,
+    pub forward: f64,
 }
 
 /// Photos as they are at prediction. The key is that of a plain view everywhere, so that `train` finds the features.
@@ -59,7 +60,7 @@ impl Views for Plain<'_> {
 ///
 /// # Errors
 ///
-/// When the device fails, a class is left without photos, or the work is [halted](super::clock::Halt).
+/// When the device fails, a class is left without photos, or the work is [halted](Clock::halted).
 pub fn features(
     model: &Model,
     dataset: &mut Dataset,
@@ -101,15 +102,13 @@ pub fn features(
     Ok(features)
 }
 
-/// The seconds that a photo takes: decoding goes on beside the network, so the slower of both counts. Measured on
-/// pictures of no content, on which speed does not depend.
-pub fn seconds_a_photo(model: &Model, decode: f64, clock: &Clock) -> anyhow::Result<f64> {
+/// The seconds that a photo takes in the compiled network. Measured on pictures of no content, on which speed does not
+/// depend.
+pub fn seconds_forward(model: &Model, clock: &Clock) -> anyhow::Result<f64> {
     const BATCH: usize = 8;
     let side = model.card.preset.side();
     let pixels = vec![127; 3 * side as usize * side as usize];
-    let Ok(picture) = RgbImage::new(side, side, pixels) else {
-        return Ok(decode);
-    };
+    let picture = RgbImage::new(side, side, pixels)?;
     let crops = vec![picture; BATCH];
     let ask = || pollster::block_on(model.read_features(&crops));
     // The first compiles.
@@ -117,7 +116,7 @@ pub fn seconds_a_photo(model: &Model, decode: f64, clock: &Clock) -> anyhow::Res
     clock.check()?;
     let begun = Instant::now();
     ask()?;
-    Ok(decode.max(begun.elapsed().as_secs_f64() / BATCH as f64))
+    Ok(begun.elapsed().as_secs_f64() / BATCH as f64)
 }
 
 /// How the sample is divided: the folder's own parts, or as many folds up to [`FOLDS`] as its groups allow. None where
@@ -148,7 +147,7 @@ pub fn splits(dataset: &Dataset, cache: &FeatureCache, groups: &Groups, seed: u6
 ///
 /// # Errors
 ///
-/// When a head cannot be solved, or the work is [halted](super::clock::Halt).
+/// When a head cannot be solved, or the work is [halted](Clock::halted).
 pub fn validated(
     model: &Model,
     cache: &FeatureCache,
@@ -177,7 +176,7 @@ pub fn validated(
 ///
 /// # Errors
 ///
-/// When it cannot be solved, or the work is [halted](super::clock::Halt).
+/// When it cannot be solved, or the work is [halted](Clock::halted).
 pub fn solve(
     model: &Model,
     examples: Examples,

@@ -115,7 +115,7 @@ pub fn look(
     };
     let halt = match look_closer(&mut look, dataset, judge, seed, device, work) {
         Ok(()) => None,
-        Err(error) => Some(Halt::of(&error).ok_or(error)?),
+        Err(error) => Some(work.0.halted(&error).ok_or(error)?),
     };
     look.sizes
         .sort_unstable_by_key(|[width, height]| u64::from(*width) * u64::from(*height));

@@ -71,17 +71,18 @@ pub fn run(args: &RecommendArgs, context: &Context) -> anyhow::Result<ExitCode> 
     // Ctrl-C ends the measuring, and what was measured till then is told.
     let _hold = context.interrupt.hold();
     let clock = Clock::start(args.budget, &context.interrupt);
+    let bound = clock.bound(context);
     let judge = candidates::judge(&candidates).unwrap_or(candidates[0]);
     let (look, halt) = looking::look(
         &dataset,
         &judge,
         args.seed.unwrap_or(0),
         &device.device,
-        (&clock, context),
+        (&clock, &bound),
     )?;
     let mut search = Search {
         args,
-        context,
+        context: &bound,
         device: &device,
         clock: &clock,
         room: Room::of(args.budget.as_secs_f64()),
@@ -266,7 +267,7 @@ impl Search<'_> {
                     self.forget_features();
                 }
                 Ok(Err(why)) => self.leave_out(candidate, None, why),
-                Err(error) => match Halt::of(&error) {
+                Err(error) => match self.clock.halted(&error) {
                     Some(halt) => self.cut_off(candidate, None, halt),
                     None if error.is::<DatasetError>() => return Err(error),
                     None => {
@@ -291,7 +292,9 @@ impl Search<'_> {
         let (clock, context, seed) = (self.clock, self.context, self.seed());
         clock.check()?;
         let model = self.model(candidate)?;
-        let photo = heads::seconds_a_photo(&model, look.decode, clock)?;
+        let forward = heads::seconds_forward(&model, clock)?;
+        // Decoding goes on beside the network, so the slower of both counts.
+        let photo = forward.max(look.decode);
         let ahead = photo * self.sample.items.len() as f64;
         if self.splits.is_some() && ahead > clock.left_of(OF_HEADS) {
             return Ok(Err(format!(
@@ -315,12 +318,18 @@ impl Search<'_> {
         let (right, fit) = heads::validated(&model, &features, classes, splits, seed, clock)?;
         let speeds = Speeds {
             photo,
+            forward,
             fit,
             step: None,
         };
         let network = Network {
             candidate: *candidate,
-            head: Head { right, fit, photo },
+            head: Head {
+                right,
+                fit,
+                photo,
+                forward,
+            },
             whole: Whole::of(model.graph(), None, self.whole, speeds),
             tunings: Vec::new(),
         };
@@ -438,7 +447,7 @@ impl Search<'_> {
                 // Further rounds are more than was asked for.
                 Ok(Some(why)) if round == 0 => self.leave_out(&candidate, Some(tune), why),
                 Ok(Some(_)) => {}
-                Err(error) => match Halt::of(&error) {
+                Err(error) => match self.clock.halted(&error) {
                     Some(halt) if round == 0 => self.cut_off(&candidate, Some(tune), halt),
                     Some(halt) => self.halt = Some(halt),
                     None => self.leave_out(&candidate, Some(tune), format!("{error:#}")),
@@ -473,7 +482,7 @@ impl Search<'_> {
             kept: &self.args.cache,
             seed: self.seed(),
             room: self.room,
-            photo: network.head.photo,
+            forward: network.head.forward,
             clock: self.clock,
             context: self.context,
         };
@@ -485,6 +494,7 @@ impl Search<'_> {
         let plan = Plan::new(&Recipe::of(tune), model.graph())?;
         let speeds = Speeds {
             photo: network.head.photo,
+            forward: network.head.forward,
             fit: network.head.fit,
             step: Some(probe.step),
         };

@@ -33,8 +33,8 @@ pub struct Work<'a> {
     pub kept: &'a CacheArgs,
     pub seed: u64,
     pub room: Room,
-    /// Seconds a photo, decoded and sent through the compiled network.
-    pub photo: f64,
+    /// Seconds that a photo takes in the compiled network.
+    pub forward: f64,
     pub clock: &'a Clock,
     pub context: &'a Context,
 }
@@ -78,7 +78,7 @@ pub fn portion(split: &Split, labels: &[usize], contents: &[u64], seed: u64, roo
 ///
 /// # Errors
 ///
-/// When the device fails, or the work is [halted](super::clock::Halt).
+/// When the device fails, or the work is [halted](Clock::halted).
 pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outcome> {
     let Work {
         dataset,
@@ -113,10 +113,9 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
             size(needed)
         )));
     }
-    if let Some(seconds) = beforehand(&plan, counts, work.photo)
-        && seconds > clock.left()
-    {
-        return Ok(Outcome::LeftOut(too_long(seconds, clock)));
+    let least = cost::least_seconds(work.forward, counts, &plan);
+    if least > clock.left() {
+        return Ok(Outcome::LeftOut(too_long(least, clock)));
     }
     let rows = split.train.iter().chain(&split.valid);
     let photos = Photos {
@@ -166,13 +165,6 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
         step: going.seconds / going.steps.max(1) as f64,
         asked: split.valid,
     }))
-}
-
-/// The seconds that pass before the first step, at most: what stands before the cut is computed.
-fn beforehand(plan: &Plan, counts: Counts, photo: f64) -> Option<f64> {
-    let first = plan.phases.first()?;
-    let views = plan.recipe.views.min(first.epochs) * counts.train + counts.held;
-    (first.cut != 0).then(|| views as f64 * photo)
 }
 
 fn too_long(seconds: f64, clock: &Clock) -> String {

@@ -271,7 +271,7 @@ impl Found<'_> {
             "accuracy",
             "95 %",
             "measured on",
-            "over its head",
+            "over its head, points",
             "training",
             "memory",
             "",
@@ -369,7 +369,7 @@ impl Found<'_> {
         if let Some(leader) = leader.filter(|&leader| leader != first.contender) {
             let (apart, interval, photos) = over(&measured[leader].contender, &best.contender);
             why += &format!(
-                ". {} comes to {} more on the {photos} photos that both were asked about, which may be chance ({} to \
+                ". {} comes to {} points on the {photos} photos that both were asked about, which may be chance ({} to \
                  {}): of what cannot be told apart, the cheapest is taken",
                 measured[leader].name(),
                 points(apart),
@@ -517,9 +517,9 @@ fn pair(interval: Interval) -> [f64; 2] {
     [interval.low, interval.high]
 }
 
-/// A difference of shares: `+2.7` points.
+/// A difference of shares in points: `+2.7`.
 fn points(share: f64) -> String {
-    format!("{:+.1} points", 100.0 * share)
+    format!("{:+.1}", 100.0 * share)
 }
 
 /// A time for people.
