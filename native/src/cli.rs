@@ -3,6 +3,7 @@
 mod cache;
 mod labels;
 mod lr_find;
+mod recommend;
 mod shared;
 mod tune;
 mod values;
@@ -17,12 +18,13 @@ use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
 use rekindle_core::head::MAX_HIDDEN;
 
-pub use labels::{LabelArgs, TrainLabelArgs};
+pub use labels::{LabelArgs, TaskChoice, TrainLabelArgs};
 
 use crate::photos::Limits;
 use crate::runs::RUNS_FOLDER;
 pub use cache::CacheArgs;
 pub use lr_find::LrFindArgs;
+pub use recommend::RecommendArgs;
 pub use shared::{GreyChoice, PhotoArgs, PictureArgs, WeightArgs};
 pub use tune::{Divided, ScheduleChoice, TuneArgs};
 use values::{MANY, MOST_IMAGES, count, number};
@@ -75,7 +77,7 @@ pub fn command() -> clap::Command {
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Everywhere")]
 pub struct Global {
-    /// Where to compute (train, lr-find, predict, evaluate, compare, bench, doctor): auto, cpu, gpu, gpu:N or
+    /// Where to compute (train, lr-find, recommend, predict, evaluate, compare, bench, doctor): auto, cpu, gpu, gpu:N or
     /// software.
     #[arg(long, global = true, default_value = "auto", value_name = "DEVICE")]
     #[arg(value_parser = |text: &str| text.parse::<Preference>().map_err(|e| e.to_string()))]
@@ -102,6 +104,9 @@ pub enum Command {
     Train(TrainArgs),
     /// Find a learning rate for a tuning: try rates from 1e-7 to 10 and draw the loss.
     LrFind(LrFindArgs),
+    /// Say which network to train, and how much of it: measure candidates on a folder of photos within a budget of
+    /// time, and print the training to run.
+    Recommend(RecommendArgs),
     /// Say what is on photos.
     Predict(PredictArgs),
     /// Measure a model on a folder of photos.
@@ -139,6 +144,7 @@ impl Command {
         let photos = match self {
             Self::Train(args) => args.photos,
             Self::LrFind(args) => args.photos,
+            Self::Recommend(args) => args.photos,
             Self::Predict(args) => args.photos,
             Self::Evaluate(args) => args.photos,
             _ => PhotoArgs::default(),

@@ -5,7 +5,7 @@
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
@@ -22,7 +22,7 @@ pub struct Interrupted;
 
 /// A flag that long work looks at between its steps. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<Shared>);
+pub struct Interrupt(Arc<Shared>, Option<Instant>);
 
 #[derive(Debug, Default)]
 struct Shared {
@@ -73,6 +73,11 @@ impl Interrupt {
         Hold(self.clone())
     }
 
+    /// The same flag for work that has time until then: it is up for that work when the time is.
+    pub fn until(&self, end: Instant) -> Self {
+        Self(Arc::clone(&self.0), Some(end))
+    }
+
     /// Raises the flag, as Ctrl-C does.
     #[cfg(test)]
     pub fn raise(&self) {
@@ -81,7 +86,8 @@ impl Interrupt {
 
     /// Whether the flag is up.
     pub fn is_raised(&self) -> bool {
-        self.0.is_raised.load(Ordering::SeqCst)
+        let is_late = self.1.is_some_and(|end| Instant::now() >= end);
+        is_late || self.0.is_raised.load(Ordering::SeqCst)
     }
 
     /// For use with `?` between two steps.
@@ -177,6 +183,17 @@ fn end() -> ! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_that_is_up_stops_the_work_that_it_was_given_to_and_no_other() {
+        let interrupt = Interrupt::new();
+        let late = interrupt.until(Instant::now());
+        let early = interrupt.until(Instant::now() + Duration::from_secs(3600));
+        assert_eq!(late.check(), Err(Interrupted));
+        assert!(!interrupt.is_raised() && !early.is_raised());
+        interrupt.raise();
+        assert!(early.is_raised());
+    }
 
     #[test]
     fn what_is_finished_is_not_undone() {

@@ -98,6 +98,29 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
                     ],
                 ),
             },
+            Command::Recommend(args) => match option {
+                "cache-budget" => Some(Where(
+                    !args.cache.no_cache,
+                    "a recommend without --no-cache",
+                )),
+                "path-column" | "label-column" | "split-column" | "group-column" | "task" => {
+                    Some(Where(args.labels.file.labels.is_some(), "--labels"))
+                }
+                _ => listed(
+                    option,
+                    &[
+                        "budget",
+                        "model",
+                        "download",
+                        "input",
+                        "max-pixels",
+                        "no-cache",
+                        "seed",
+                        "strict",
+                        "labels",
+                    ],
+                ),
+            },
             Command::Predict(_) => {
                 listed(option, &["weights", "top", "out", "strict", "max-pixels"])
             }
@@ -140,6 +163,7 @@ fn device(command: &Command) -> Applies {
     match command {
         Command::Train(_)
         | Command::LrFind(_)
+        | Command::Recommend(_)
         | Command::Predict(_)
         | Command::Evaluate(_)
         | Command::Bench(_) => Always,
@@ -155,7 +179,7 @@ fn device(command: &Command) -> Applies {
         | Command::Export(_)
         | Command::Serve(_)
         | Command::Completions { .. } => Never(
-            "the commands that compute: train, lr-find, predict, evaluate, compare, bench, doctor",
+            "the commands that compute: train, lr-find, recommend, predict, evaluate, compare, bench, doctor",
         ),
     }
 }
@@ -168,7 +192,7 @@ fn precision(command: &Command) -> Applies {
             args.kernels == KernelChoice::Ours,
             "--kernels ours: Burn's own keep numbers in 32 bits",
         ),
-        Command::Train(_) | Command::LrFind(_) => {
+        Command::Train(_) | Command::LrFind(_) | Command::Recommend(_) => {
             Never("predict, evaluate, compare and bench: training keeps numbers in 32 bits")
         }
         _ => Never("predict, evaluate, compare and bench, where a network answers"),
@@ -423,6 +447,16 @@ mod tests {
         lr-find d --tune gradual --cache-budget 1GB
         ! lr-find d --no-cache --cache-budget 1GB : --no-cache
         ! lr-find d --precision half : predict
+        recommend d -m resnet18,resnet50 --budget 90s --download --input 96 --seed 1 --strict --max-pixels 9M --no-cache
+        recommend d --cache-budget 1GB --device cpu --json --quiet --offline
+        recommend d --labels f --path-column p --label-column a,b --split-column s --group-column g --task classify
+        ! recommend d --no-cache --cache-budget 1GB : --no-cache
+        ! recommend d --path-column p : --labels
+        ! recommend d --label-column p : --labels
+        ! recommend d --split-column p : --labels
+        ! recommend d --group-column p : --labels
+        ! recommend d --task classify : --labels
+        ! recommend d --precision half : predict
         predict m i --max-pixels 9000000 --weights random --top 3 --out o --strict --precision half --device cpu --json
         evaluate m d --max-pixels 9000000 --weights w.pth --split val --strict --min-accuracy 0.5 --precision half --device cpu --json
         ! models --device cpu : train
@@ -531,6 +565,7 @@ mod tests {
                 "train" => "train d",
                 "replay" => "replay r",
                 "lr-find" => "lr-find d",
+                "recommend" => "recommend d",
                 "evaluate" => "evaluate m d",
                 "summary" | "diagram" | "compare" | "bench" => &format!("{name} m"),
                 "export" => "export m --onnx",

@@ -41,6 +41,7 @@ fn bound(command: &Command) -> Option<(&str, &'static str, &'static [Task])> {
         | Command::Summary(_)
         | Command::Diagram(_)
         | Command::Replay(_)
+        | Command::Recommend(_)
         | Command::Export(_)
         | Command::Compare(_)
         | Command::Doctor(_)

@@ -10,6 +10,7 @@ mod export;
 mod kernels;
 mod list;
 mod predict;
+mod recommend;
 mod segment;
 mod serve;
 mod summary;
@@ -35,6 +36,7 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
             None => train::run(&args, context),
         },
         Command::LrFind(args) => train::lr_find::run(&args, context),
+        Command::Recommend(args) => recommend::run(&args, context),
         Command::Predict(args) => predict::run(&args, context),
         Command::Evaluate(args) => evaluate::run(&args, context),
         Command::Models => list::run(context),

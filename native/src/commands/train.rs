@@ -12,7 +12,7 @@ pub mod replay;
 pub mod resume;
 mod targets;
 mod told;
-mod tune;
+pub mod tune;
 
 use std::path::Path;
 use std::time::Instant;
@@ -374,7 +374,7 @@ fn extract(
 }
 
 /// Photos in test/ are not touched where others measure: they are for the end.
-fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) {
+pub fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) {
     let has = |split| dataset.items.iter().any(|item| item.split == Some(split));
     if !has(dataset::Split::Test) || !(args.folds.is_some() || has(dataset::Split::Val)) {
         return;
@@ -390,7 +390,7 @@ fn set_unused_aside(args: &TrainArgs, dataset: &mut Dataset, context: &Context) 
     ));
 }
 
-fn introduce(dataset: &Dataset, context: &Context) {
+pub fn introduce(dataset: &Dataset, context: &Context) {
     let counts: Vec<_> = dataset
         .counts()
         .iter()

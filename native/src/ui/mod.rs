@@ -8,6 +8,7 @@ mod hush;
 mod output;
 mod plain;
 mod progress;
+mod words;
 
 pub use exit::ExitCode;
 pub use failure::{Failure, advice, print_lines, print_warning};
@@ -15,3 +16,4 @@ pub use hush::hushed;
 pub use output::{painted, percent, print_json, print_painted, print_text, table};
 pub use plain::{plain, plain_line};
 pub use progress::{Console, Progress, Unit};
+pub use words::quoted;

@@ -13,6 +13,7 @@ mod networks;
 mod numbers;
 mod options;
 mod pictures;
+mod recommend;
 mod segment;
 mod tensorboard;
 mod training;

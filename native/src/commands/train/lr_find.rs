@@ -23,7 +23,7 @@ use crate::context::Context;
 use crate::curves::{self, Curve, Mark};
 use crate::dataset::{self, Dataset, ScanOptions, scan};
 use crate::runs::{self, Run};
-use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, print_warning, table};
+use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, print_warning, quoted, table};
 use crate::{groups, models};
 
 /// The curve for people.
@@ -428,27 +428,9 @@ fn ended(curve: &RateCurve) -> String {
     }
 }
 
-/// A word as a shell takes it.
-fn quoted(word: &str) -> String {
-    let is_plain =
-        |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | '+' | ':' | '=' | ',');
-    match !word.is_empty() && word.chars().all(is_plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_quoted_where_a_shell_would_take_them_apart() {
-        assert_eq!(quoted("photos/cats-1"), "photos/cats-1");
-        assert_eq!(quoted("my photos"), "'my photos'");
-        assert_eq!(quoted("it's"), r"'it'\''s'");
-        assert_eq!(quoted(""), "''");
-    }
 
     #[test]
     fn a_drawing_shows_both_suggestions_and_leaves_out_what_ran_away() {

@@ -8,7 +8,7 @@ pub mod prepared;
 mod room;
 mod round;
 pub mod source;
-mod supply;
+pub mod supply;
 mod work;
 
 use std::collections::BTreeSet;
