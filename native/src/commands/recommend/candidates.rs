@@ -263,8 +263,8 @@ impl Room {
         };
         Self {
             photos: within(8.0, 256.0, 4096.0),
-            tuned: within(4.0, 256.0, 2048.0),
-            held: within(2.0, 128.0, 1024.0),
+            tuned: within(1.5, 128.0, 2048.0),
+            held: within(1.0, 128.0, 1024.0),
         }
     }
 }
