@@ -35,6 +35,7 @@ use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{groups, memory, options, skipped};
 use division::Division;
+pub use division::HELD_BACK;
 use folds::{Crossed, Field};
 use learn::learn;
 use ledger::Ledger;

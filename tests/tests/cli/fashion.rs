@@ -114,7 +114,7 @@ fn a_network_learns_clothes_from_nothing() {
         "32",
     ];
     let recipe = ["--tune", "scratch", "--epochs", "6", "--augment", "flip"];
-    let (_, found) = trained(&shell, &data, &[network, recipe].concat());
+    let (_, found) = trained(&shell, &data, &[&network[..], &recipe].concat());
     println!("from nothing {found}");
     assert!(found > 0.6, "{found}");
 }

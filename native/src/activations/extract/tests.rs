@@ -221,7 +221,7 @@ fn an_interrupted_extraction_goes_on_where_it_stopped() {
     let (photos, views) = (photos(folder.path(), 12), Both::of(&model));
     let rows = rows(&model, &photos, &views);
     let store = Store::at(cache.path().to_owned(), LARGE);
-    let mut whole = Activations::open(rows, Encoding::Full, &Store::none(), &context).unwrap();
+    let whole = Activations::open(rows, Encoding::Full, &Store::none(), &context).unwrap();
     let truth = whole.rows(&all(12)).unwrap();
     let seen = Cell::new(0);
     let mut first = Activations::open(rows, Encoding::Full, &store, &context).unwrap();

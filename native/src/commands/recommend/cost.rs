@@ -1,7 +1,7 @@
 //! What a training will take on this device: time, by what was measured in probes, and memory.
 
 use rekindle_core::graph::Graph;
-use rekindle_core::tune::Plan;
+use rekindle_core::tune::{Footprint, Place, Plan, largest_step};
 
 use crate::memory;
 
@@ -86,46 +86,27 @@ pub fn work(graph: &Graph, plan: Option<&Plan>) -> f64 {
     whole + tuned
 }
 
-/// About the most memory that a training holds, in bytes: the network's numbers and, of a tuning, what its steps keep
-/// for the way back (all values behind the cut, for each photo of a batch), gradients and the optimiser's two moments;
-/// of a head alone, the features of all photos. What training takes for each image was measured as 0.4 to 1.6 times the
-/// sum of the values' bytes, so this is no more than an order.
-pub fn memory(graph: &Graph, photos: Photos, plan: Option<&Plan>) -> u64 {
+/// About the most memory that a training holds, in bytes: the network's numbers, the features of all photos and, of a
+/// tuning, what its [`Footprint`] says. `train` divides steps for which that is too much.
+pub fn memory(graph: &Graph, photos: Photos, plan: Option<&Plan>, place: Place) -> u64 {
     let numbers = 4 * graph.parameter_count() as u64;
     let features = 4 * (graph.features() * (photos.train + photos.held)) as u64;
     let head = numbers + features + ANSWERED * memory::of_maps(graph);
     let tuned = plan.map_or(0, |plan| {
+        let step = largest_step(photos.train, plan.recipe.batch);
         let of_phase = plan.phases.iter().map(|phase| {
-            let kept = graph.main().filter(|(index, _)| *index >= phase.cut);
-            let kept: usize = kept
-                .map(|(_, node)| node.shape.iter().product::<usize>())
-                .sum();
-            let images = plan
-                .recipe
-                .batch
-                .min(photos.train)
-                .div_ceil(plan.recipe.accumulate.max(1));
-            let trains = phase.learning.parameters.iter();
-            let trains: usize = trains.filter_map(|name| length(graph, name)).sum();
-            2 * numbers + 4 * (kept * images) as u64 + 12 * trains as u64
+            let images = step.div_ceil(phase.parts.max(1));
+            Footprint::new(graph, plan, phase, place).bytes(images, step)
         });
         of_phase.max().unwrap_or(0)
     });
     head.max(features + tuned)
 }
 
-/// The numbers in a tensor.
-fn length(graph: &Graph, name: &str) -> Option<usize> {
-    let layer = &graph.layers()[graph.layer_of(name)?.0];
-    let parameters = layer.parameters();
-    let found = parameters.iter().find(|(own, _)| own == name)?;
-    Some(found.1.iter().product())
-}
-
 #[cfg(test)]
 mod tests {
     use rekindle_core::backbone::find;
-    use rekindle_core::tune::{Recipe, Tune};
+    use rekindle_core::tune::{Place, Recipe, Tune};
 
     use super::*;
 
@@ -170,7 +151,7 @@ mod tests {
         let of_last = work(&graph, Some(&last));
         assert!(of_last > work(&graph, None) && of_last < work(&graph, Some(&full)));
 
-        let of = |plan| memory(&graph, photos, plan);
+        let of = |plan| memory(&graph, photos, plan, Place::Processor { threads: 2 });
         assert!(of(None) < of(Some(&last)) && of(Some(&last)) < of(Some(&full)));
         // The maps of 32 images of 224 pixels: some tens of megabytes an image.
         assert!(

@@ -1,7 +1,7 @@
 //! What was measured, a network and a way to train it at a time, and what follows from it.
 
 use rekindle_core::graph::Graph;
-use rekindle_core::tune::{Plan, Tune};
+use rekindle_core::tune::{Place, Plan, Tune};
 
 use super::candidates::Candidate;
 use super::chance::{Interval, around, difference, wilson};
@@ -43,10 +43,16 @@ pub struct Tuning {
 
 impl Whole {
     /// Of this training of all photos; `plan` of a tuning.
-    pub fn of(graph: &Graph, plan: Option<&Plan>, photos: Photos, speeds: Speeds) -> Self {
+    pub fn of(
+        graph: &Graph,
+        plan: Option<&Plan>,
+        photos: Photos,
+        speeds: Speeds,
+        place: Place,
+    ) -> Self {
         Self {
             seconds: cost::seconds(speeds, photos, plan),
-            memory: cost::memory(graph, photos, plan),
+            memory: cost::memory(graph, photos, plan, place),
             work: cost::work(graph, plan),
         }
     }

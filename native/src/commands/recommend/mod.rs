@@ -26,6 +26,7 @@ use super::train;
 use crate::cli::{RecommendArgs, TrainArgs};
 use crate::context::Context;
 use crate::dataset::{self, Dataset, DatasetError, Labels, ScanOptions, scan, scan_labels};
+use crate::memory;
 use crate::ui::{ExitCode, Failure};
 use crate::{groups, models};
 use candidates::{Candidate, LeftOut, Room};
@@ -330,7 +331,13 @@ impl Search<'_> {
                 photo,
                 forward,
             },
-            whole: Whole::of(model.graph(), None, self.whole, speeds),
+            whole: Whole::of(
+                model.graph(),
+                None,
+                self.whole,
+                speeds,
+                memory::place(model.device()),
+            ),
             tunings: Vec::new(),
         };
         Ok(Ok((network, features)))
@@ -498,7 +505,13 @@ impl Search<'_> {
             fit: network.head.fit,
             step: Some(probe.step),
         };
-        let whole = Whole::of(model.graph(), Some(&plan), self.whole, speeds);
+        let whole = Whole::of(
+            model.graph(),
+            Some(&plan),
+            self.whole,
+            speeds,
+            memory::place(model.device()),
+        );
         let tunings = &mut self.networks[number].tunings;
         match tunings.iter_mut().find(|tuning| tuning.tune == tune) {
             Some(tuning) => {

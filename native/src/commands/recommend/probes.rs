@@ -7,7 +7,7 @@ use rekindle_core::model::Model;
 use rekindle_core::network::Network;
 use rekindle_core::train::{FeatureCache, Split};
 use rekindle_core::tune::{
-    Aims, Engine as _, Labels, Plan, Recipe, Shown, Stepwise, Trainer, Tune, TuneError, Wanted,
+    Aims, Engine as _, Labels, Plan, Recipe, Stepwise, Trainer, Tune, TuneError, Wanted,
 };
 
 use super::candidates::Room;
@@ -17,6 +17,7 @@ use super::heads;
 use super::sample::stratified;
 use crate::activations::Store;
 use crate::cli::CacheArgs;
+use crate::commands::train::tune::prepared::Maker;
 use crate::commands::train::tune::source::{AtCut, Kept, Photos, Showing};
 use crate::commands::train::tune::supply::{AtCutOf, Images, Supply, held_out};
 use crate::context::Context;
@@ -106,7 +107,12 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
         train: split.train.len(),
         held: split.valid.len(),
     };
-    let needed = cost::memory(base.graph(), counts, Some(&plan));
+    let needed = cost::memory(
+        base.graph(),
+        counts,
+        Some(&plan),
+        memory::place(base.device()),
+    );
     if memory::free_bytes().is_some_and(|free| needed > free) {
         return Ok(Outcome::LeftOut(format!(
             "it needs about {} of memory, more than is free",
@@ -142,6 +148,7 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
         preset: base.card.preset,
         augment: &recipe.augment,
         seed,
+        maker: Maker::Host,
     };
     let mut going = Going {
         work,
@@ -203,9 +210,10 @@ impl Going<'_> {
     }
 
     fn on_images(&mut self) -> anyhow::Result<Result<Vec<f32>, String>> {
-        let shown: Vec<Shown> = self.trainer.ahead().flatten().flatten().collect();
+        let shown = self.trainer.ahead().flatten().flatten();
         let (showing, base, context) = (self.showing, self.base, self.work.context);
-        showing.load(shown.into_iter(), context, |loader| {
+        let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
+        showing.load(shown, context, prepare, |loader| {
             let mut supply = Images {
                 loader,
                 showing,
@@ -228,11 +236,18 @@ impl Going<'_> {
         let views = Kept::new(self.showing, self.trainer.plan().recipe.views.min(epochs));
         let at_cut = AtCut::open(&model, cut, &views, &store, context)?;
         self.work.clock.check()?;
-        let mut supply = AtCutOf {
-            at_cut,
-            held: photos.trained..photos.paths.len(),
-        };
-        self.phase(&mut supply, |going, supply| supply.answers(&going.trainer))
+        let held = photos.trained..photos.paths.len();
+        let batches = self.trainer.ahead().flatten();
+        let size = self.trainer.plan().recipe.batch;
+        at_cut.ahead(batches, size, context, |values| {
+            let mut supply = AtCutOf {
+                at_cut: &at_cut,
+                values,
+                held,
+                context,
+            };
+            self.phase(&mut supply, |going, supply| supply.answers(&going.trainer))
+        })
     }
 
     /// The steps of a phase. What the photos held back are is asked once, at its end.

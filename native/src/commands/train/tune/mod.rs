@@ -259,6 +259,7 @@ pub fn answers(work: &Work<'_>, model: &Model, rows: &[usize]) -> anyhow::Result
         preset: model.card.preset,
         augment: &AugmentRecipe::default(),
         seed: work.args.seed(),
+        maker: Maker::Host,
     };
     held_out(model, showing, work.context)
 }
