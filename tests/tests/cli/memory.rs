@@ -223,7 +223,8 @@ fn what_does_not_fit_at_all_and_what_is_no_limit_is_refused() {
     ];
     shell.fails(&scratch, 4, &["16 photos at a time", "--bn train"]);
     for wrong in ["much", "0", "-1GB", "1e999GB", "nan"] {
-        let arguments = train(data, &["--memory-limit", wrong]);
+        let limit = format!("--memory-limit={wrong}");
+        let arguments = train(data, &[&limit]);
         shell.fails(&arguments, 2, &["--memory-limit", "a size above nothing"]);
     }
     let head = ["train", data, "--memory-limit", "2GB"];

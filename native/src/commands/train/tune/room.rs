@@ -61,7 +61,7 @@ pub fn divide(
         let least = least_images(&plan.recipe, phase);
         let parts = match began.as_ref().and_then(|parts| parts.get(index)) {
             Some(&parts) => parts.max(1),
-            None => match halved(step, phase.parts, least, &fits) {
+            None => match halved(step, phase.parts, least, fits) {
                 Some(parts) => parts,
                 None => return Err(too_little(work, phase, least, &needed, left.unwrap_or(0))),
             },
