@@ -11,7 +11,11 @@ use super::{Shell, stderr, text};
 
 /// A training of two classes by the smallest network, at a size that takes seconds, in two folds.
 fn train<'a>(data: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
-    let mut arguments = vec!["train", text(data), "--model", "squeezenet1_1"];
+    train_on("squeezenet1_1", data, more)
+}
+
+fn train_on<'a>(model: &'a str, data: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
+    let mut arguments = vec!["train", text(data), "--model", model];
     arguments.extend(["--input", "64", "--device", "cpu", "--folds", "2", "--json"]);
     arguments.extend(more);
     arguments
@@ -154,7 +158,10 @@ fn several_labels_and_values_are_cross_validated_too() {
             "--name",
             column,
         ];
-        let summary = shell.json(&train(&data, &more)).pop().unwrap();
+        let summary = shell
+            .json(&train_on("efficientnet_lite0", &data, &more))
+            .pop()
+            .unwrap();
         let crossed = &summary["cross_validation"];
         assert_eq!(crossed["score_is"], score, "{summary}");
         for fold in crossed["folds"].as_array().unwrap() {

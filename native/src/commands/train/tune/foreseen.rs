@@ -1,4 +1,9 @@
 //! What other trainings by the same recipe tell of one that has nothing held back to be judged on.
+//!
+//! Few photos tell little: of twenty, one more that is right is chance. So the one-standard-error rule decides (Breiman
+//! et al., *Classification and Regression Trees*, 1984; Hastie et al., *The Elements of Statistical Learning*, 7.10): the
+//! head alone is left unless tuning is better by more than the figure's own error, and of epochs that are no further
+//! apart the last, at which rates have come down.
 
 use rekindle_core::tune::Judgement;
 use serde::{Deserialize, Serialize};
@@ -12,6 +17,16 @@ pub struct Foreseen {
     pub epochs: Vec<Judgement>,
     /// How many of the best epochs' networks are averaged: 1 but for a soup.
     pub parts: usize,
+    /// The standard error of a score; 0 where it is not known.
+    pub error: f64,
+}
+
+/// The standard error of the share of photos whose class is right, where so many were asked. One right and one wrong
+/// photo are added (Laplace's rule), so that a few without a mistake do not seem to be certain.
+pub fn error_of_share(share: f64, photos: usize) -> f64 {
+    let all = photos as f64 + 2.0;
+    let share = (share * photos as f64 + 1.0) / all;
+    (share * (1.0 - share) / all).sqrt()
 }
 
 /// Worse than all that can be measured.
@@ -29,6 +44,7 @@ impl Foreseen {
         epochs: usize,
         broke_off: bool,
         parts: usize,
+        error: f64,
     ) -> Self {
         let mut all = Vec::with_capacity(epochs);
         for epoch in 0..epochs {
@@ -43,6 +59,7 @@ impl Foreseen {
             head,
             epochs: all,
             parts,
+            error,
         }
     }
 
@@ -63,6 +80,7 @@ impl Foreseen {
             head: heads.map(|heads| mean(&heads)),
             epochs: epochs.collect(),
             parts: parts[(parts.len() - 1) / 2],
+            error: all.iter().map(|one| one.error.powi(2)).sum::<f64>().sqrt() / all.len() as f64,
         })
     }
 
@@ -80,15 +98,41 @@ impl Foreseen {
         });
         order.retain(|&epoch| self.epochs[epoch] != WORST);
         order.truncate(self.parts.max(1));
+        if let (&[best], true) = (&order[..], self.error > 0.0) {
+            let least = self.epochs[best].score - self.error;
+            let mut all = (0..self.epochs.len()).rev();
+            order = all
+                .find(|&epoch| self.epochs[epoch].score >= least)
+                .into_iter()
+                .collect();
+        }
         order
     }
 
-    /// Whether no epoch is better than the head alone.
+    /// Whether no epoch is clearly better than the head alone.
     pub fn is_head_best(&self) -> bool {
         match (self.head, self.best().first()) {
+            (Some(head), Some(&epoch)) if self.error > 0.0 => {
+                self.epochs[epoch].score <= head.score + self.error
+            }
             (Some(head), Some(&epoch)) => !self.epochs[epoch].beats(&head),
             (_, None) => true,
             (None, Some(_)) => false,
+        }
+    }
+
+    /// How good an epoch is for who keeps the best: none is better than the one that is chosen.
+    pub fn wanted(&self, epoch: usize) -> Judgement {
+        let at = self.at(epoch);
+        match self.best()[..] {
+            // Where several are averaged their order is that of their figures.
+            [chosen] if chosen != epoch && at != WORST => Judgement {
+                score: at
+                    .score
+                    .min(self.epochs[chosen].score - f64::EPSILON.max(self.error)),
+                loss: at.loss,
+            },
+            _ => at,
         }
     }
 
@@ -126,8 +170,8 @@ mod tests {
             (0..).zip(scores.map(|score| good(score, 1.0))).collect()
         };
         let head = Some(good(0.8, 1.0));
-        let one = Foreseen::of(head, &seen([0.5, 0.9, 0.7]), 3, false, 1);
-        let other = Foreseen::of(head, &seen([0.5, 0.7, 0.8]), 3, false, 1);
+        let one = Foreseen::of(head, &seen([0.5, 0.9, 0.7]), 3, false, 1, 0.0);
+        let other = Foreseen::of(head, &seen([0.5, 0.7, 0.8]), 3, false, 1, 0.0);
         let both = Foreseen::mean(&[one.clone(), other.clone()]).unwrap();
         assert_eq!((both.needed(), both.is_head_best()), (2, true));
         assert!(!one.is_head_best() && other.is_head_best());
@@ -136,9 +180,39 @@ mod tests {
             ..both.clone()
         };
         assert!(!better.is_head_best());
-        let two = Foreseen { parts: 2, ..both };
+        let two = Foreseen {
+            parts: 2,
+            ..both.clone()
+        };
         assert_eq!(two.best(), [1, 2]);
         assert_eq!(two.needed(), 3);
+    }
+
+    #[test]
+    fn what_few_photos_cannot_tell_apart_is_the_head_or_the_last_epoch() {
+        let scores = [0.5, 0.9, 0.7, 0.85, 0.6];
+        let seen: Vec<(usize, Judgement)> =
+            (0..).zip(scores.map(|score| good(score, 1.0))).collect();
+        let of = |head: f64, error| Foreseen::of(Some(good(head, 1.0)), &seen, 5, false, 1, error);
+        let sure = of(0.8, 0.0);
+        assert_eq!((sure.best(), sure.is_head_best()), (vec![1], false));
+        let unsure = of(0.7, 0.08);
+        assert_eq!((unsure.best(), unsure.is_head_best()), (vec![3], false));
+        assert_eq!(unsure.needed(), 4);
+        assert!(of(0.8, 0.08).is_head_best());
+        // Who keeps the best keeps what was chosen.
+        let best = (0..5).fold(0, |best, epoch| {
+            match unsure.wanted(epoch).beats(&unsure.wanted(best)) {
+                true => epoch,
+                false => best,
+            }
+        });
+        assert_eq!(best, 3);
+        // Twenty right ones of twenty are not certain; two hundred nearly are.
+        assert!(
+            (error_of_share(1.0, 20) - (21.0 / 22.0 * 1.0 / 22.0 / 22.0_f64).sqrt()).abs() < 1e-12
+        );
+        assert!(error_of_share(1.0, 200) < 0.006 && error_of_share(0.5, 98) - 0.05 < 1e-12);
     }
 
     #[test]
@@ -149,14 +223,14 @@ mod tests {
             (1, good(0.5, 1.0)),
             (3, good(0.9, 1.0)),
         ];
-        let left_out = Foreseen::of(None, &seen, 5, false, 1);
+        let left_out = Foreseen::of(None, &seen, 5, false, 1, 0.0);
         let scores: Vec<f64> = left_out.epochs.iter().map(|one| one.score).collect();
         assert_eq!(scores, [0.6, 0.5, 0.5, 0.9, 0.9]);
-        let broken = Foreseen::of(None, &seen[..1], 5, true, 1);
+        let broken = Foreseen::of(None, &seen[..1], 5, true, 1, 0.0);
         let mean = Foreseen::mean(&[left_out, broken]).unwrap();
         assert_eq!(mean.best(), [0]);
         assert!(!mean.is_head_best());
-        let nothing = Foreseen::of(Some(good(0.5, 1.0)), &[], 5, true, 1);
+        let nothing = Foreseen::of(Some(good(0.5, 1.0)), &[], 5, true, 1, 0.0);
         assert!(nothing.is_head_best());
         assert_eq!(nothing.needed(), 0);
     }

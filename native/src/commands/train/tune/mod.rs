@@ -17,7 +17,8 @@ use std::time::Instant;
 use rekindle_core::model::Model;
 use rekindle_core::network::Network;
 use rekindle_core::preprocess::AugmentRecipe;
-use rekindle_core::tune::{Keep, Plan, Recipe, Stepwise, Trainer, TuneError};
+use rekindle_core::task::Task;
+use rekindle_core::tune::{Judgement, Keep, Plan, Recipe, Stepwise, Trainer, TuneError};
 
 use crate::cli::Divided;
 use crate::interrupt::advise;
@@ -36,6 +37,7 @@ use supply::held_out;
 pub use asked::{check, recipe};
 pub use beginning::{identity, views};
 pub use foreseen::Foreseen;
+use foreseen::error_of_share;
 pub use work::Work;
 
 /// What came of a tuning.
@@ -208,6 +210,7 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         round.trainer.plan().epochs(),
         stopped.is_some(),
         best_epoch.map_or(1, |(_, parts)| parts),
+        error(work, head),
     );
     let best_epoch = best_epoch.map(|(epoch, _)| epoch);
     recipe.accumulate = most;
@@ -226,6 +229,14 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         foreseen,
         seconds,
     })
+}
+
+/// How far what the head alone scores may be off by chance, where that is a share of photos.
+fn error(work: &Work<'_>, head: Option<Judgement>) -> f64 {
+    match (head, work.dataset.task) {
+        (Some(head), Task::Classify) => error_of_share(head.score, work.learnt.split.valid.len()),
+        _ => 0.0,
+    }
 }
 
 /// A file for TensorBoard in the run's folder. Parts of a run are runs of their own there. What a run that goes on told

@@ -257,7 +257,7 @@ impl Round<'_> {
         };
         let judgement = report.as_ref().and_then(|report| self.judgement(report));
         let foreseen = self.work.foreseen;
-        let foreseen = foreseen.map(|foreseen| foreseen.at(epochs_made(&self.trainer)));
+        let foreseen = foreseen.map(|foreseen| foreseen.wanted(epochs_made(&self.trainer)));
         let end = pollster::block_on(self.trainer.judged(judgement.or(foreseen)))?;
         let mut line = json!({
             "epoch": end.epoch + 1,
