@@ -284,3 +284,15 @@ fn no_view_and_a_view_of_one_pixel_are_views() {
     };
     agree(&[(photo, drawn)], &preset, 1 << 20);
 }
+
+#[test]
+fn a_mean_between_two_bytes_is_the_upper_one() {
+    let preset = Preset::new(2, 2, Interpolation::Bilinear, [0.0; 3], [1.0; 3]).unwrap();
+    let photo = RgbImage::new(2, 2, [[10; 3], [11; 3], [11; 3], [10; 3]].concat()).unwrap();
+    let drawn = Drawn {
+        operations: vec![Operation::Contrast(0.0)],
+        ..Drawn::of(View::Plain)
+    };
+    assert_eq!(preset.drawn_pixels(&photo, &drawn).pixels(), [11; 12]);
+    agree(&[(photo, drawn)], &preset, 1 << 20);
+}
