@@ -1,15 +1,18 @@
 //! Drawn views made on an adapter beside the processor's, which are torchvision's and Pillow's: no difference at all.
 
 use super::{opened, pick};
+use crate::backbone::find;
 use crate::image::RgbImage;
 use crate::kernels::adapter::pretend;
 use crate::kernels::made_views;
+use crate::model::Model;
 use crate::preprocess::augment::{
     AugmentRecipe, Drawn, Erasing, Fill, Filter, Jitter, Operation, RandomAffine, RandomCrop,
     RandomPerspective, Rotation, Spread, Staged,
 };
 use crate::preprocess::{CropBox, Interpolation, Preset, View};
 use crate::random::Random;
+use crate::weights::Generated;
 use rekindle_shaders::Tier;
 
 const SIDE: u32 = 33;
@@ -295,4 +298,18 @@ fn a_mean_between_two_bytes_is_the_upper_one() {
     };
     assert_eq!(preset.drawn_pixels(&photo, &drawn).pixels(), [11; 12]);
     agree(&[(photo, drawn)], &preset, 1 << 20);
+}
+
+#[test]
+fn a_model_finds_that_its_adapter_makes_views_right() {
+    let Some(open) = opened() else { return };
+    pretend(Tier::Software);
+    let architecture = find("shufflenet_v2_x0_5").unwrap();
+    let weights = &architecture.weights[0];
+    let mut model = Model::pretrained(architecture, weights, &Generated, &open.device).unwrap();
+    model.card.preset = model.card.preset.with_size(32).unwrap();
+    for recipe in [AugmentRecipe::named("strong").unwrap(), everything()] {
+        let right = model.makes_views_right(&recipe);
+        assert!(pollster::block_on(right).unwrap(), "{recipe:?}");
+    }
 }
