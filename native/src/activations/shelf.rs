@@ -141,11 +141,6 @@ impl Shelf {
         }
     }
 
-    /// Numbers in a row.
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
     /// How many rows there are.
     #[cfg(test)]
     pub fn len(&self) -> usize {
