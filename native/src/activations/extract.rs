@@ -265,6 +265,7 @@ impl<'a> Activations<'a> {
     /// # Panics
     ///
     /// When there is no such photo or view.
+    #[cfg(test)]
     pub fn rows(&self, wanted: &[(usize, usize)]) -> anyhow::Result<Vec<f32>> {
         self.completed(wanted, self.known(wanted))
     }
@@ -298,7 +299,7 @@ impl<'a> Activations<'a> {
     ///
     /// # Errors
     ///
-    /// As [`rows`](Self::rows).
+    /// When a photo that must be read again cannot be, the device fails, or the user asked to stop.
     pub fn completed(&self, wanted: &[(usize, usize)], known: Known) -> anyhow::Result<Vec<f32>> {
         let (rows, width) = (self.rows, self.width);
         let Known {
