@@ -23,6 +23,7 @@ mod state;
 #[cfg(feature = "burn")]
 mod stepwise;
 mod trainer;
+mod views;
 mod watch;
 
 pub use blocks::{TooFew, gradual, holding_blocks, last};
@@ -42,4 +43,5 @@ pub use state::StateError;
 #[cfg(feature = "burn")]
 pub use stepwise::{Given, Stepwise};
 pub use trainer::{EpochEnd, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted};
+pub use views::views_within;
 pub use watch::{Judgement, Watch};

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
+use rekindle_core::rows::Encoding;
 
-use super::codec::Encoding;
 use super::key::ShelfKey;
 use super::need::Plan;
 use super::place::program;

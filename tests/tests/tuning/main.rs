@@ -8,6 +8,7 @@
 
 mod follow;
 mod golden;
+mod page;
 mod resume;
 mod schedules;
 mod trainer;
@@ -97,6 +98,7 @@ const FROZEN: Cases = (
     &[
         "last_resnet18",
         "last_mobilenet",
+        "last_mobilenet_spared",
         "last_mobilenet_by_the_batch",
         "last_vit",
         "last_convnext",
