@@ -35,5 +35,6 @@ pub mod train;
 pub mod tune;
 
 pub use rekindle_networks::{
-    backbone, graph, head, image, inspect, parts, postprocess, preprocess, random, task, weights,
+    backbone, graph, head, image, inspect, parts, postprocess, preprocess, random, rows, task,
+    weights,
 };

@@ -8,9 +8,10 @@ use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::postprocess::Prediction;
 use rekindle_core::preprocess::{Augmentation, Preset};
+use rekindle_core::rows::Encoding;
 use rekindle_core::train::FeatureCache;
 
-use crate::activations::{self, Activations, Encoding, Rows, Store};
+use crate::activations::{self, Activations, Rows, Store};
 use crate::context::Context;
 use crate::hash::{FileHash, hash_text};
 use crate::models::unanswered;

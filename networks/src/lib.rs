@@ -19,6 +19,7 @@ pub mod parts;
 pub mod postprocess;
 pub mod preprocess;
 pub mod random;
+pub mod rows;
 pub mod sorting;
 pub mod task;
 pub mod weights;

@@ -6,11 +6,11 @@
 //   REKINDLE_PHOTOS, CHROMIUM: see helpers/browser.mjs
 
 import assert from "node:assert/strict";
-import { readFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { launch, PHOTOS, visit } from "./helpers/browser.mjs";
 import { serve } from "./helpers/server.mjs";
+import { readGolden } from "./helpers/tensors.mjs";
 
 const DIST = process.env.REKINDLE_DIST;
 const GOLDEN = resolve(import.meta.dirname, "../goldens/real.safetensors");
@@ -50,7 +50,7 @@ describe("PyTorch's numbers in the page", { skip: DIST ? false : "REKINDLE_DIST 
 
   for (const network of NETWORKS) {
     test(`${network} on the processor: every photo`, { timeout: SLOW }, async (t) => {
-      const photos = golden.photos.map((_, i) => i);
+      const photos = golden.card.photos.map((_, i) => i);
       assert.ok(photos.length >= 100, `${photos.length} photos`);
       const { device, answers } = await logits(network, "cpu", photos);
       assert.equal(device.kind, "cpu");
@@ -60,7 +60,7 @@ describe("PyTorch's numbers in the page", { skip: DIST ? false : "REKINDLE_DIST 
     });
 
     test(`${network} on WebGPU: a few photos`, { timeout: SLOW }, async (t) => {
-      const step = Math.floor(golden.photos.length / PHOTOS_ON_WEBGPU);
+      const step = Math.floor(golden.card.photos.length / PHOTOS_ON_WEBGPU);
       const photos = Array.from({ length: PHOTOS_ON_WEBGPU }, (_, i) => i * step);
       const share = (truth, found, greatest) => Math.abs(found - truth) / Math.abs(greatest);
       // Pixels are cut out on the processor; files, bitmaps and frames never leave the adapter.
@@ -115,7 +115,7 @@ async function logits(network, device, photos, forms = ["file"]) {
         rekindle.close();
         return { device: rekindle.device, answers };
       },
-      { network, device, forms, photos: photos.map((photo) => golden.photos[photo]) },
+      { network, device, forms, photos: photos.map((photo) => golden.card.photos[photo]) },
     );
     assert.deepEqual(trouble, []);
     return answer;
@@ -134,7 +134,7 @@ function furthest(network, photos, answers, distance) {
   const logit = golden.tensors[`${network}/top5/logit`];
   let worst = 0;
   for (const [i, photo] of photos.entries()) {
-    const name = `${network}: ${golden.photos[photo]}`;
+    const name = `${network}: ${golden.card.photos[photo]}`;
     const ranked = answers[i];
     const of = new Map(ranked.map(({ index, logit }) => [index, logit]));
     const first = photo * KEPT;
@@ -148,17 +148,4 @@ function furthest(network, photos, answers, distance) {
     }
   }
   return worst;
-}
-
-/** A safetensors file of 32-bit numbers with the photos' names in its metadata. */
-async function readGolden(path) {
-  const bytes = await readFile(path);
-  const start = 8 + Number(bytes.readBigUInt64LE(0));
-  const { __metadata__: metadata, ...entries } = JSON.parse(bytes.subarray(8, start).toString("utf8"));
-  const read = { F32: (at) => bytes.readFloatLE(at), I32: (at) => bytes.readInt32LE(at) };
-  const tensors = {};
-  for (const [name, { dtype, data_offsets: [from, to] }] of Object.entries(entries)) {
-    tensors[name] = Array.from({ length: (to - from) / 4 }, (_, i) => read[dtype](start + from + 4 * i));
-  }
-  return { tensors, photos: JSON.parse(metadata.golden).photos };
 }

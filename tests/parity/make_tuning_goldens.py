@@ -223,6 +223,8 @@ def cases() -> dict[str, dict]:
             name, ADAMW, decays="matrices", schedule=COSINE, **norms(RUNNING, False), keeps=True
         )
         made[f"last_{short[name]}"] = case(name, gently, last=True, keeps=name in (RESNET, SWIN))
+    # Norms and biases do not decay, as recipes have it: what the trainer itself follows, in the page too.
+    made["last_mobilenet_spared"] = case(MOBILENET, gently, last=True, decays="matrices", keeps=True)
     # What is frozen keeps its statistics while those of the last stage move.
     made["last_mobilenet_by_the_batch"] = case(
         MOBILENET, SGD | {"lr": 2e-3}, last=True, **norms(BATCH, True), keeps=True

@@ -6,7 +6,8 @@ use rekindle_core::image::ImageError;
 use rekindle_core::model::ModelError;
 use rekindle_core::task::WrongTask;
 use rekindle_core::train::logistic::LogisticError;
-use rekindle_core::train::{FeatureError, SplitError};
+use rekindle_core::train::{ClassWeightError, FeatureError, SplitError};
+use rekindle_core::tune::{PlanError, StateError, TuneError};
 use wasm_bindgen::JsValue;
 
 /// What went wrong, sorted by what a page can do about it.
@@ -22,6 +23,15 @@ impl Failure {
     pub fn usage(message: impl Into<String>, help: &'static str) -> Self {
         Self {
             kind: "usage",
+            message: message.into(),
+            help: Some(help),
+        }
+    }
+
+    /// What this engine or device cannot do.
+    pub fn unsupported(message: impl Into<String>, help: &'static str) -> Self {
+        Self {
+            kind: "unsupported",
             message: message.into(),
             help: Some(help),
         }
@@ -67,6 +77,24 @@ impl From<DeviceError> for Failure {
     }
 }
 
+impl From<TuneError> for Failure {
+    fn from(error: TuneError) -> Self {
+        match error {
+            TuneError::Device(error) => error.into(),
+            TuneError::Diverged { .. } => Self {
+                kind: "diverged",
+                message: error.to_string(),
+                help: Some("Begin again with a lower learning rate."),
+            },
+            TuneError::State(error) => Self {
+                kind: "state",
+                message: error.to_string(),
+                help: Some("Give a state that this training handed out."),
+            },
+        }
+    }
+}
+
 macro_rules! failure_from {
     ($($error:ty => $kind:literal, $help:expr;)+) => {
         $(impl From<$error> for Failure {
@@ -84,5 +112,8 @@ failure_from! {
     LogisticError => "train", Some("Give at least two classes two photos each.");
     FeatureError => "train", Some("Reload the page with ?device=cpu.");
     SplitError => "train", Some("Give at least two classes two photos each.");
+    PlanError => "usage", Some("Change the recipe, or take another network.");
+    ClassWeightError => "usage", Some("Give each example a class that the network has.");
+    StateError => "state", Some("Give a state that this training handed out.");
     serde_wasm_bindgen::Error => "usage", None;
 }

@@ -55,6 +55,14 @@ impl From<FitOptions> for Plan {
     }
 }
 
+impl Plan {
+    /// How the head is solved.
+    #[cfg(feature = "gpu")]
+    pub fn recipe(&self) -> &LinearRecipe {
+        &self.recipe
+    }
+}
+
 /// Where a fit or a measurement stands.
 #[derive(Debug, Default, Serialize)]
 pub struct Step {
@@ -89,16 +97,18 @@ pub struct FoldReport {
     together: usize,
 }
 
-/// A head that was fitted here. It answers with the classes it was fitted on, by their ids.
+/// A head that was fitted here, or a network that was trained here. It answers with the classes it was fitted on, by
+/// their ids.
 pub struct Head {
-    /// The whole network, for the model file. Answers need its features and the solution only: the backbone is
-    /// compiled once, whatever becomes of the head.
+    /// The whole network, for the model file. Answers of a fitted head need its features and the solution only: the
+    /// backbone is compiled once, whatever becomes of the head.
     pub model: Model,
-    /// The classes, in the order of its outputs.
+    /// The classes, in the order of its outputs; none where they came with the model.
     pub classes: Vec<u32>,
     /// How it was fitted.
     pub plan: Plan,
-    solution: LinearSolution,
+    /// What answers from features; nothing where more than the head was trained.
+    solution: Option<LinearSolution>,
 }
 
 /// A class's share in an answer.
@@ -126,9 +136,29 @@ impl Answer {
 }
 
 impl Head {
-    /// The best classes for a photo, by its features.
+    /// A network that was trained from a head that was fitted by this plan.
+    #[cfg(feature = "gpu")]
+    pub fn trained(model: Model, classes: Vec<u32>, plan: Plan) -> Self {
+        Self {
+            model,
+            classes,
+            plan,
+            solution: None,
+        }
+    }
+
+    /// Whether it answers from the features that the network had when it was loaded.
+    pub fn reads_features(&self) -> bool {
+        self.solution.is_some()
+    }
+
+    /// The best classes for a photo, by its features; none where those do not tell.
     pub fn answer(&self, features: &[f32], k: usize) -> Vec<Answer> {
-        let logits = self.solution.logits(features);
+        let logits = self
+            .solution
+            .as_ref()
+            .map(|solution| solution.logits(features));
+        let logits = logits.unwrap_or_default();
         Answer::with_ids(top_k(&logits, &self.model.card.classes, k), &self.classes)
     }
 }
@@ -210,7 +240,7 @@ impl Fitting {
             model,
             classes: self.classes,
             plan: self.plan,
-            solution,
+            solution: Some(solution),
         };
         Ok((head, report))
     }
@@ -332,7 +362,7 @@ impl Stage {
 }
 
 /// The places of the photos' classes in a list of classes.
-fn positions(labels: &[usize], classes: &[u32]) -> Vec<usize> {
+pub fn positions(labels: &[usize], classes: &[u32]) -> Vec<usize> {
     let place = |label| classes.iter().position(|&class| label_of(class) == label);
     labels
         .iter()
@@ -345,7 +375,8 @@ fn accuracy(logits: &[f32], labels: &[usize], classes: usize) -> Result<f64, Fai
     Ok(report.accuracy.unwrap_or(f64::NAN))
 }
 
-fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
+/// The fields of an object.
+pub fn object(value: serde_json::Value) -> serde_json::Map<String, serde_json::Value> {
     match value {
         serde_json::Value::Object(map) => map,
         _ => serde_json::Map::new(),

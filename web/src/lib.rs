@@ -12,6 +12,10 @@ mod frame;
 mod learning;
 mod project;
 mod session;
+#[cfg(feature = "gpu")]
+mod training;
+#[cfg(feature = "gpu")]
+mod tuning;
 
 pub use session::Session;
 

@@ -73,6 +73,36 @@ impl Project {
         self.classes.iter().map(|class| class.id).collect()
     }
 
+    /// The ids of the examples, in the photos' order.
+    #[cfg(feature = "gpu")]
+    pub fn ids(&self) -> &[u32] {
+        &self.ids
+    }
+
+    /// What tells the photos' contents, in their order: as natively a file's hash, or else its features.
+    #[cfg(feature = "gpu")]
+    pub fn keys(&self) -> Vec<u64> {
+        let of_features = |photo: usize| {
+            let bits = self
+                .photos
+                .features(photo)
+                .iter()
+                .map(|x| u64::from(x.to_bits()));
+            // FNV-1a.
+            bits.fold(0xcbf2_9ce4_8422_2325, |sum: u64, bits| {
+                (sum ^ bits).wrapping_mul(0x0100_0000_01b3)
+            })
+        };
+        let files = self.files.iter().enumerate();
+        let key = files.map(|(photo, file)| match file {
+            Some([a, b, c, d, e, f, g, h, ..]) => {
+                u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h])
+            }
+            None => of_features(photo),
+        });
+        key.collect()
+    }
+
     /// The names of some classes; one that has gone has none.
     pub fn names(&self, ids: &[u32]) -> Vec<String> {
         let name = |id| self.classes.iter().find(|class| class.id == id);
@@ -215,7 +245,14 @@ impl Project {
 
     /// The files that examples were read from, as far as they are known and a model file lists them.
     pub fn files(&self) -> Option<PhotoHashes> {
-        let files = PhotoHashes::new(self.files.iter().copied().flatten());
+        self.files_of(&self.ids)
+    }
+
+    /// The same of some examples.
+    pub fn files_of(&self, ids: &[u32]) -> Option<PhotoHashes> {
+        let all = self.ids.iter().zip(&self.files);
+        let some = all.filter(|(id, _)| ids.contains(id));
+        let files = PhotoHashes::new(some.filter_map(|(_, file)| *file));
         (1..=PhotoHashes::MOST)
             .contains(&files.len())
             .then_some(files)

@@ -15,6 +15,13 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::error::Failure;
 use crate::learning::{Answer as ClassAnswer, FitOptions, Fitting, Head, Measuring};
 use crate::project::Project;
+#[cfg(feature = "gpu")]
+use crate::tuning::Values;
+
+#[cfg(not(feature = "gpu"))]
+mod head_only;
+#[cfg(feature = "gpu")]
+mod trained;
 
 type Answer<T> = Result<T, JsValue>;
 
@@ -35,6 +42,9 @@ pub struct Session {
     project: Project,
     fitting: Option<Fitting>,
     measuring: Option<Measuring>,
+    /// What a training that was left computed.
+    #[cfg(feature = "gpu")]
+    values: Values,
 }
 
 #[derive(Serialize)]
@@ -42,6 +52,8 @@ struct DeviceDescription<'a> {
     kind: &'static str,
     name: &'a str,
     reason: &'a str,
+    /// Whether more of a network than its head can be trained.
+    trains: bool,
 }
 
 #[derive(Serialize)]
@@ -54,6 +66,8 @@ struct ModelInfo<'a> {
     /// The ids of the classes of a head that was fitted here.
     class_ids: Option<&'a [u32]>,
     head: &'static str,
+    /// Whether more than the head was trained here.
+    trained: bool,
     revision: u32,
     input_size: u32,
     parameters: usize,
@@ -108,6 +122,8 @@ impl Session {
             project: Project::new(0),
             fitting: None,
             measuring: None,
+            #[cfg(feature = "gpu")]
+            values: Values::default(),
         })
     }
 
@@ -125,6 +141,7 @@ impl Session {
             kind,
             name: &self.open.info.name,
             reason: &self.reason,
+            trains: self.trains(),
         })
     }
 
@@ -143,6 +160,7 @@ impl Session {
         is_ours.map_err(failed)?;
         self.project = self.project.emptied(model.graph().features());
         self.base = Some(model);
+        self.forget_values();
         self.answer_by(None);
         self.info()
     }
@@ -162,8 +180,16 @@ impl Session {
             architecture: &card.architecture,
             timm: model.architecture().timm,
             classes: &card.classes,
-            class_ids: self.head.as_ref().map(|head| &head.classes[..]),
+            class_ids: self
+                .head
+                .as_ref()
+                .map(|head| &head.classes[..])
+                .filter(|classes| !classes.is_empty()),
             head,
+            trained: self
+                .head
+                .as_ref()
+                .is_some_and(|head| !head.reads_features()),
             revision: self.revision,
             input_size: card.preset.side(),
             parameters: model.parameters(),
@@ -185,12 +211,15 @@ impl Session {
     ) -> Answer<JsValue> {
         let model = self.base()?;
         let crop = crop(model, &rgba, width, height)?;
-        let answers = match &self.head {
+        let answers = match self.head_on_features() {
             Some(head) => {
                 let features = model.read_features(&[crop]).await.map_err(failed)?;
                 head.answer(&features, top_k)
             }
-            None => own(model.predict(&[crop], top_k).await.map_err(failed)?),
+            None => {
+                let said = self.model()?.predict(&[crop], top_k).await;
+                self.own(said.map_err(failed)?)
+            }
         };
         to_js(&answers)
     }
@@ -207,12 +236,15 @@ impl Session {
         {
             let model = self.base()?;
             if let Some(batch) = self.batch(model, &source) {
-                let answers = match &self.head {
+                let answers = match self.head_on_features() {
                     Some(head) => {
                         let features = model.read_features_of(batch).await.map_err(failed)?;
                         head.answer(&features, top_k)
                     }
-                    None => own(model.predict_of(batch, top_k).await.map_err(failed)?),
+                    None => {
+                        let said = self.model()?.predict_of(batch, top_k).await;
+                        self.own(said.map_err(failed)?)
+                    }
                 };
                 return to_js(&answers);
             }
@@ -249,7 +281,7 @@ impl Session {
     #[wasm_bindgen(js_name = renameClass)]
     pub fn rename_class(&mut self, id: u32, name: String) -> Answer<()> {
         self.project.rename_class(id, &name).map_err(failed)?;
-        if let Some(head) = &mut self.head {
+        if let Some(head) = self.head.as_mut().filter(|head| head.classes.contains(&id)) {
             head.model.card.classes = self.project.names(&head.classes);
         }
         Ok(())
@@ -485,6 +517,7 @@ impl Session {
             .as_ref()
             .map_or(0, |model| model.graph().features());
         self.project = self.project.emptied(width);
+        self.forget_values();
         self.answer_by(None);
     }
 
@@ -507,6 +540,18 @@ impl Session {
         model.batch_of_frame(&crate::frame::drawn(&self.open, source)?)
     }
 
+    /// The head that answers, if it needs no more than features.
+    fn head_on_features(&self) -> Option<&Head> {
+        self.head.as_ref().filter(|head| head.reads_features())
+    }
+
+    /// What the whole network says of one photo.
+    fn own(&self, predictions: Vec<Vec<Prediction>>) -> Vec<ClassAnswer> {
+        let photo = predictions.into_iter().next().unwrap_or_default();
+        let ids = self.head.as_ref().map(|head| &head.classes[..]);
+        ClassAnswer::with_ids(photo, ids.unwrap_or_default())
+    }
+
     fn base(&self) -> Answer<&Model> {
         self.base.as_ref().ok_or_else(no_model)
     }
@@ -518,12 +563,6 @@ impl Session {
             None => self.base(),
         }
     }
-}
-
-/// What the head that a model came with says of one photo.
-fn own(predictions: Vec<Vec<Prediction>>) -> Vec<ClassAnswer> {
-    let photo = predictions.into_iter().next().unwrap_or_default();
-    ClassAnswer::with_ids(photo, &[])
 }
 
 fn crop(model: &Model, rgba: &[u8], width: u32, height: u32) -> Answer<RgbImage> {

@@ -23,6 +23,8 @@ export interface Device {
   readonly name: string;
   /** Why this device was taken, as part of a sentence. */
   readonly reason: string;
+  /** Whether {@link Rekindle.tune} and {@link Rekindle.training} work: on graphics adapters. */
+  readonly trains: boolean;
 }
 
 export interface StartOptions {
@@ -55,6 +57,8 @@ export interface ModelInfo {
   readonly classIds: readonly ClassId[] | null;
   /** `"original"`: the head the weights came with (ImageNet). Others were fitted. */
   readonly head: "original" | "linear" | "mlp";
+  /** Whether more of the network than its head was trained here. */
+  readonly trained: boolean;
   /** Rises by one whenever another head answers. A new name for a class leaves it as it is. */
   readonly revision: number;
   /** Side of the square the network sees, in pixels. */
@@ -146,6 +150,159 @@ export interface CrossValidation {
   readonly milliseconds: number;
 }
 
+/** Fields of a recipe, as `recipe.toml` has them in its table `tuning` (docs/fine-tuning.md). */
+export type TuneRecipe = Readonly<Record<string, unknown>>;
+
+export interface TuneOptions {
+  /** The last stages that hold blocks, and all behind them; `"last"` are two. */
+  mode?: "last" | `last:${number}`;
+  /** Passes over the photos. Default: 6. */
+  epochs?: number;
+  /** Photos a step. Default: 32. */
+  batch?: number;
+  /** The highest learning rate. Default: 0.0005. */
+  lr?: number;
+  /** Random views of each photo, at most one an epoch. Fewer are made where `memory` has no room. Default: 8. */
+  views?: number;
+  /** How photos are changed at random: a name such as `"flip"` (default), `"light"`, `"none"`, or a table. */
+  augment?: string | TuneRecipe;
+  /** Whatever else a recipe may say. */
+  recipe?: TuneRecipe;
+  /** Decides what is held back, the views and the order. The same seed and photos train the same. Default: 0. */
+  seed?: number;
+  /** The share of each class that is held back to judge by. Default: 0.2. */
+  heldOut?: number;
+  /** Bytes of memory for what the frozen part makes of the views. Default: 256 MiB. */
+  memory?: number;
+  /** Goes on where a training of the same photos, with the same options, was paused. */
+  state?: Uint8Array;
+  /** Calls it off; everything stays as it was. */
+  signal?: AbortSignal;
+  /** Pauses it behind the step it is at: the answer is a {@link TunePause}. */
+  pause?: AbortSignal;
+  onProgress?: (progress: TuneProgress) => void;
+}
+
+export type TuneProgress =
+  /** Photos go through the frozen part; `total` is 0 while it is being found out which belong together. */
+  | { readonly stage: "photos"; readonly done: number; readonly total: number }
+  | {
+      readonly stage: "training";
+      /** Steps that are done, and those of all epochs. */
+      readonly step: number;
+      readonly steps: number;
+      /** The epoch it is in, counted from 1. */
+      readonly epoch: number;
+      readonly epochs: number;
+      /** The mean loss of the steps since the last progress; null where there was none. */
+      readonly loss: number | null;
+      /** What the last epoch came to on the photos held back, 0 to 1; null in the first. */
+      readonly accuracy: number | null;
+    };
+
+export interface TuneReport {
+  readonly paused: false;
+  /** What answers now: the network that was trained, or the head as it was, which was no worse. */
+  readonly kept: "tuned" | "head";
+  /** Shares of the photos held back that are named rightly, 0 to 1: by what was kept, */
+  readonly accuracy: number;
+  /** by a head alone, fitted on the photos that were not held back, */
+  readonly accuracyHead: number;
+  /** and by the best epoch; null where none came to its end. */
+  readonly accuracyTuned: number | null;
+  /** The best epoch, counted from 1. */
+  readonly bestEpoch: number | null;
+  readonly epochs: readonly { readonly loss: number; readonly accuracy: number; readonly heldOutLoss: number }[];
+  /** Photos that it learnt from, */
+  readonly trainedOn: number;
+  /** and photos that were held back. */
+  readonly heldOut: number;
+  /** Random views that were made of each photo. */
+  readonly views: number;
+  /** Why it ended early, where the loss became no number: the best epoch before that counts. */
+  readonly stopped: string | null;
+  /** From the call to the answer, by the clock. */
+  readonly milliseconds: number;
+}
+
+export interface TunePause {
+  readonly paused: true;
+  /** For {@link TuneOptions.state}: a safetensors file with all that is needed to go on, here or after a reload. */
+  readonly state: Uint8Array;
+  readonly milliseconds: number;
+}
+
+export interface TrainingOptions {
+  /** What trains, and how; `tune` may be any way to tune but `"head"`. Default: `{ tune: "last" }`. */
+  recipe?: TuneRecipe;
+  /** The class of each example, by its place in {@link ModelInfo.classes}. */
+  labels: Iterable<number>;
+  /** Decides the order of examples and what dropout leaves out. Default: 0. */
+  seed?: number;
+}
+
+/** What a training wants next. */
+export interface Wanted {
+  readonly kind: "step" | "judgement" | "nothing";
+  /** The batches of a step, whose gradients are added up: examples by their places in `labels`. */
+  readonly batches: readonly (readonly {
+    readonly example: number;
+    /** The epoch, counted over all phases: show another random view in each. */
+    readonly epoch: number;
+  }[])[];
+}
+
+export interface EpochEnd {
+  readonly phase: number;
+  readonly epoch: number;
+  /** The mean loss of its steps. */
+  readonly loss: number;
+  readonly isBest: boolean;
+  readonly endsPhase: boolean;
+}
+
+/**
+ * A training loop of your own, from {@link Rekindle.training}: the same trainer, which says what it wants, and takes
+ * numbers. What stands before the *cut* does not change, so that its values can be computed once.
+ *
+ * ```js
+ * const training = await rekindle.training({ labels, recipe: { tune: "last", epochs: 2, batch: 8 } });
+ * const rows = await Promise.all(images.map((image) => training.values(image)));
+ * for (;;) {
+ *   const { kind, batches } = await training.wanted();
+ *   if (kind === "nothing") break;
+ *   if (kind === "judgement") await training.judged();
+ *   else await training.step(batches.map((batch) => joined(batch.map(({ example }) => rows[example]))));
+ * }
+ * await training.finish();
+ * ```
+ */
+export class Training {
+  private constructor();
+
+  /** The value that it takes of each example, and its shape: maps `[C, H, W]`, tokens `[T, C]` or features. */
+  readonly cut: { readonly value: number; readonly shape: readonly number[] };
+  wanted(): Promise<Wanted>;
+  /** Values at the cut of normalised images `[N, C, H, W]`, by the compiled network. */
+  values(images: Float32Array): Promise<Float32Array>;
+  /** Takes the step that is wanted: the values of each batch's examples, one after the other. */
+  step(batches: Float32Array[]): Promise<void>;
+  /** The mean loss of the steps since it was last asked for; null where there were none. Read seldom: it waits. */
+  losses(): Promise<number | null>;
+  /** Logits for values at the cut, as the network stands, or on average where the recipe keeps averages. */
+  answers(values: Float32Array): Promise<Float32Array>;
+  /** Ends an epoch, where a judgement is wanted; with how good the network is, where that was measured. */
+  judged(judgement?: { score: number; loss?: number }): Promise<EpochEnd>;
+  /** All that is needed to go on, as a safetensors file: the network under `tensors:…`, the optimiser's numbers. */
+  state(): Promise<Uint8Array>;
+  /** Goes back to a state of a training with the same options. */
+  restore(state: Uint8Array): Promise<void>;
+  /** Puts the network in place: it answers from now on. The training is over. */
+  finish(): Promise<ModelInfo>;
+  /** Ends the training and frees its memory; the network that answers stays. */
+  close(): Promise<void>;
+}
+
 /** A photo in any of the forms a page has it. Photos are used upright, as their EXIF data says. */
 export type Picture =
   | Blob
@@ -162,8 +319,8 @@ export class RekindleError extends Error {
   constructor(reason: Problem);
   readonly help: string | undefined;
   /**
-   * `"usage"`, `"cancelled"`, `"decode"`, `"heic"`, `"network"`, `"webgpu"`, `"unsupported"`, `"crash"`, or
-   * a kind from the core.
+   * `"usage"`, `"cancelled"`, `"decode"`, `"heic"`, `"file"`, `"network"`, `"webgpu"`, `"unsupported"`, `"diverged"`,
+   * `"state"`, `"crash"`, or a kind from the core.
    */
   readonly kind: string;
 }
@@ -182,12 +339,16 @@ export interface Teaching {
 }
 
 export interface RekindleEvents {
-  /** The network, its head or a name is another one: after `load`, `fit`, `renameClass`, `removeClass`, `reset`. */
+  /**
+   * The network, its head or a name is another one: after `load`, `fit`, `tune`, `renameClass`, `removeClass`, `reset`.
+   */
   model: CustomEvent<ModelInfo | null>;
   /** Classes or examples came, went or were renamed. */
   taught: CustomEvent<Teaching>;
   /** A head was fitted. */
   fit: CustomEvent<FitReport>;
+  /** The last stages were trained. */
+  tune: CustomEvent<TuneReport>;
   /** The worker died: every call fails until {@link Rekindle.restart}. What was taught is kept. */
   crash: CustomEvent<Problem>;
   /** The worker has been silent for long, though something was asked of it. It may come back. */
@@ -247,7 +408,10 @@ export class Rekindle extends EventTarget {
   /** {@link taught}, as the worker has it, after all that was asked for before. */
   classes(): Promise<ClassSummary[]>;
 
-  /** Shows the network a photo of a class. Only its features are kept, not its pixels. */
+  /**
+   * Shows the network a photo of a class. Its features are kept, not its pixels: of a file the file itself, and of
+   * any other picture, where the device trains, a small WebP for {@link tune}.
+   */
   addExample(classId: ClassId, source: Picture, options?: ExampleOptions): Promise<Example>;
   removeExample(id: ExampleId): Promise<void>;
 
@@ -263,6 +427,20 @@ export class Rekindle extends EventTarget {
    * when a class has only one example, or all of its examples belong together.
    */
   crossValidate(options?: CrossValidationOptions): Promise<CrossValidation | null>;
+
+  /**
+   * Trains the last stages of the network from the head's optimum on, as `rekindle train --tune last` does, and keeps
+   * the better of the two by photos that neither saw: the head as it was, if the training does not beat it. A head must
+   * have been fitted. The photos' views go through the frozen part once; answers go on between steps. Any change of the
+   * examples calls it off (kind `"cancelled"`), and so does a fit.
+   *
+   * On a device that does not train ({@link Device.trains}) it is refused (kind `"unsupported"`). The next fit starts
+   * from the network as it was loaded.
+   */
+  tune(options?: TuneOptions): Promise<TuneReport | TunePause>;
+
+  /** Begins a training of the network that answers, by examples and a loop of your own. Refused as {@link tune} is. */
+  training(options: TrainingOptions): Promise<Training>;
 
   /** The network with its current head as one `.safetensors` file, for the command line and PyTorch too. */
   saveModel(): Promise<Blob>;

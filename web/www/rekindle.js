@@ -1,13 +1,14 @@
 // Rekindle for any web page: a typed facade over the worker that runs the network.
 // Types and documentation: rekindle.d.ts.
 
-import { className, fitOptions, identity, oneOf, whole } from "./rekindle/checks.js";
+import { className, fitOptions, identity, oneOf, trainingOptions, tuneOptions, whole } from "./rekindle/checks.js";
 import { RekindleError } from "./rekindle/error.js";
 import { Link } from "./rekindle/link.js";
 import { Record } from "./rekindle/record.js";
 import { bytesOf, portable } from "./rekindle/source.js";
+import { Training } from "./rekindle/training.js";
 
-export { RekindleError };
+export { RekindleError, Training };
 
 const DEVICES = ["auto", "webgpu", "cpu"];
 const MOST_CLASSES = 1_000_000;
@@ -115,12 +116,12 @@ export class Rekindle extends EventTarget {
       whole(thumbnail, 0, LARGEST_THUMBNAIL, "The side of the thumbnail");
       return portable(source);
     });
-    const { id, thumbnail: small, features, hash } = await this.#call(
+    const { id, thumbnail: small, features, hash, photo } = await this.#call(
       "addExample",
       [classId, picture, thumbnail],
       { transfer, signal },
     );
-    this.#record.addExample(classId, id, { features, hash });
+    this.#record.addExample(classId, id, { features, hash, photo });
     this.#taught("example");
     return { id, thumbnail: small };
   }
@@ -151,6 +152,28 @@ export class Rekindle extends EventTarget {
       onProgress: ({ done, total }) => total && onProgress?.(done, total),
     });
     return report && { ...report, milliseconds: performance.now() - called };
+  }
+
+  async tune(options = {}) {
+    const called = performance.now();
+    const asked = await this.#inOrder(() => tuneOptions(options));
+    const { signal, pause, onProgress } = options;
+    const { report, info, state } = await this.#call("tune", [asked], { signal, pause, onProgress });
+    const milliseconds = performance.now() - called;
+    if (state) return { paused: true, state, milliseconds };
+    const told = { paused: false, ...report, milliseconds };
+    this.#show(info);
+    this.#emit("tune", told);
+    return told;
+  }
+
+  async training(options) {
+    const asked = await this.#inOrder(() => trainingOptions(options));
+    const { number, cut } = await this.#call("training", [asked]);
+    return new Training(cut, async (op, args, options) => {
+      const answer = await this.#call(op, [number, ...args], options);
+      return op === "trainingFinish" ? this.#show(answer) : answer;
+    });
   }
 
   async saveModel() {

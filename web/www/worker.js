@@ -1,15 +1,17 @@
 // The worker that owns the network, and the session in WebAssembly that runs it.
 //
-// In:  { id, op, args } | { cancel: id } | { ping }
+// In:  { id, op, args } | { cancel: id } | { pause: id } | { ping }
 // Out: { id, value } | { id, progress } | { id, error: { message, help, kind } } | { pong }
 //      | { event: "alive" } | { event: "crash", detail }
 
 import { describe, failure } from "./rekindle/failure.js";
-import { canvasAddsNoise, hashOf, pictureOf, pixelsOf, thumbnailOf } from "./rekindle/pictures.js";
+import { canvasAddsNoise, hashOf, keepsakeOf, pictureOf, pixelsOf, thumbnailOf } from "./rekindle/pictures.js";
 import { ANSWER, CHANGE, LATER, LONG, Tasks } from "./rekindle/tasks.js";
 
 /** How long a fit or a fold runs before other work has its turn, in milliseconds: less than one answer takes. */
 const SLICE = 12;
+/** How long a training runs before other work has its turn, in milliseconds; one step at least. */
+const TRAINING_SLICE = 100;
 
 /** The smallest module that uses a SIMD instruction; validating it tells whether SIMD works here. */
 const SIMD_MODULE = new Uint8Array([
@@ -24,14 +26,29 @@ const CANVAS_NOISE = {
 };
 
 const CALLED_OFF = { kind: "cancelled", message: "This was called off." };
+/** What is of the examples as they are, and why a change of them calls it off. */
 const OUTDATED = {
-  kind: "cancelled",
-  message: "The examples changed, so that the measurement was called off.",
-  help: "Fit again, then measure.",
+  crossValidate: {
+    kind: "cancelled",
+    message: "The examples changed, so that the measurement was called off.",
+    help: "Fit again, then measure.",
+  },
+  tune: {
+    kind: "cancelled",
+    message: "The examples changed, so that the training was called off.",
+    help: "Fit again, then train.",
+  },
 };
 
 let session = null;
 let usesAdapter = false;
+/** The examples' photos by their ids, for who trains more than the head: `{ classId, photo }`. */
+const photos = new Map();
+/** Trainings of a page's own, by numbers. */
+const trainings = new Map();
+let nextTraining = 1;
+/** Tasks that are to be paused, by their ids. */
+const pausing = new Set();
 
 const tasks = new Tasks((id, outcome) => {
   const { value, error, progress } = outcome;
@@ -49,11 +66,14 @@ const tasks = new Tasks((id, outcome) => {
 self.onmessage = ({ data }) => {
   if (data.ping) return self.postMessage({ pong: true });
   if (data.cancel) return tasks.cancel(data.cancel, CALLED_OFF);
+  if (data.pause) return void pausing.add(data.pause);
   const { id, op, args } = data;
-  const { lane, run, outdates = false } = operations[op];
-  if (outdates) tasks.cancelLater((task) => task.op === "crossValidate", OUTDATED);
+  const { lane, run, outdates = false, pausable = false } = operations[op];
+  if (outdates) for (const [op, why] of Object.entries(OUTDATED)) tasks.cancelLater((task) => task.op === op, why);
   const drop = () => args.forEach((argument) => argument?.close?.());
-  tasks.add({ id, op, lane, run: () => run(...args), drop });
+  // Only what can be paused asks for it.
+  const last = pausable ? [() => pausing.delete(id)] : [];
+  tasks.add({ id, op, lane, run: () => run(...args, ...last), drop });
 };
 
 // A trap inside an async call leaves its promise unsettled and surfaces here instead.
@@ -70,16 +90,27 @@ navigator.locks?.request(self.name, () => {
   return new Promise(() => {});
 });
 
-/** The operations. `outdates` marks those after which a measurement under way would be of something else. */
+/**
+ * The operations. `outdates` marks those after which a measurement or a training under way would be of something else.
+ */
 const operations = {
   open: { lane: CHANGE, run: open },
 
-  load: { lane: CHANGE, outdates: true, run: (bytes) => session.load(bytes) },
+  load: {
+    lane: CHANGE,
+    outdates: true,
+    run: async (bytes) => {
+      const info = await session.load(bytes);
+      photos.clear();
+      return info;
+    },
+  },
   reset: {
     lane: CHANGE,
     outdates: true,
     run: () => {
       session.reset();
+      photos.clear();
       return session.info();
     },
   },
@@ -102,16 +133,30 @@ const operations = {
     outdates: true,
     run: (id) => {
       session.removeClass(id);
+      for (const [example, { classId }] of photos) if (classId === id) photos.delete(example);
       return session.info();
     },
   },
 
   addExample: { lane: LONG, outdates: true, run: addExample },
-  removeExample: { lane: CHANGE, outdates: true, run: (id) => session.removeExample(id) },
+  removeExample: {
+    lane: CHANGE,
+    outdates: true,
+    run: (id) => {
+      session.removeExample(id);
+      photos.delete(id);
+    },
+  },
 
   fit: { lane: LONG, outdates: true, run: fit },
   crossValidate: { lane: LATER, run: crossValidate },
   saveModel: { lane: LONG, run: () => session.saveModel() },
+
+  tune: { lane: LATER, pausable: true, run: tune },
+  training: { lane: LONG, run: beginTraining },
+  trainingDo: { lane: LONG, run: (number, method, ...args) => training(number)[method](...args) },
+  trainingFinish: { lane: LONG, outdates: true, run: finishTraining },
+  trainingClose: { lane: CHANGE, run: closeTraining },
 };
 
 async function open(device) {
@@ -160,7 +205,11 @@ async function addExample(classId, source, thumbnailSide) {
       id = await session.addExample(classId, bytesOf(data), width, height);
     }
     if (hash) session.setFile(id, hash);
-    return { id, thumbnail, features: session.features(id), hash };
+    // A file is a handle, and costs nothing. What was none is kept small, where there is a use for it.
+    const keeps = source instanceof Blob || session.device().trains;
+    const photo = source instanceof Blob ? source : keeps ? await keepsakeOf(picture, 2 * session.info().inputSize) : null;
+    if (photo) photos.set(id, { classId, photo });
+    return { id, thumbnail, features: session.features(id), hash, photo };
   } finally {
     picture.close?.();
   }
@@ -169,9 +218,10 @@ async function addExample(classId, source, thumbnailSide) {
 /** Teaches a fresh session what another one had been taught. */
 function restore({ classes, examples }) {
   for (const { id, name } of classes) session.restoreClass(id, name);
-  for (const { id, classId, features, hash } of examples) {
+  for (const { id, classId, features, hash, photo } of examples) {
     session.restoreExample(id, classId, features);
     if (hash) session.setFile(id, hash);
+    if (photo) photos.set(id, { classId, photo });
   }
   return session.info();
 }
@@ -202,6 +252,80 @@ async function* crossValidate() {
   } finally {
     session.dropFolds();
   }
+}
+
+/** Trains the last stages of the network: computes what stands before them once, then goes on from the head. */
+async function* tune({ recipe, seed, heldOut, memory, state }, isPaused) {
+  let tuning = session.tuning(JSON.stringify(recipe), seed, heldOut, memory);
+  try {
+    while (!tuning.divide()) yield { stage: "photos", done: 0, total: 0 };
+    if (state) tuning.restore(state);
+    const missing = tuning.missing();
+    let done = 0;
+    for (let pauses = false; !pauses; pauses = isPaused()) {
+      if (done < missing.length) {
+        await take(tuning, missing[done++]);
+        yield { stage: "photos", done, total: missing.length };
+        continue;
+      }
+      const told = await tuning.advance(TRAINING_SLICE);
+      if (told.done) {
+        const [ended] = [tuning, (tuning = null)];
+        return { report: session.finishTuning(ended), info: session.info() };
+      }
+      yield { stage: "training", ...told };
+    }
+    const [left, at] = [tuning, await tuning.state()];
+    tuning = null;
+    session.leaveTuning(left);
+    return { state: at };
+  } finally {
+    tuning?.free();
+  }
+}
+
+/** Shows a training an example's photo. */
+async function take(tuning, id) {
+  const kept = photos.get(id);
+  if (!kept) {
+    throw failure(
+      "file",
+      "A photo is no longer at hand: it came from a camera or a canvas, and nothing but its features was kept.",
+      "Remove it and take it again.",
+    );
+  }
+  const picture = await pictureOf(kept.photo);
+  try {
+    const { data, width, height } = pixelsOf(picture);
+    await tuning.take(id, bytesOf(data), width, height);
+  } finally {
+    picture.close?.();
+  }
+}
+
+function beginTraining({ recipe, labels, seed }) {
+  const begun = session.training(JSON.stringify(recipe), labels, seed);
+  const number = nextTraining++;
+  trainings.set(number, begun);
+  return { number, cut: begun.cut() };
+}
+
+function training(number) {
+  const found = trainings.get(number);
+  if (!found) throw failure("closed", "This training is over.", "Begin another one.");
+  return found;
+}
+
+async function finishTraining(number) {
+  const ended = training(number);
+  trainings.delete(number);
+  await session.finishTraining(ended);
+  return session.info();
+}
+
+function closeTraining(number) {
+  trainings.get(number)?.free();
+  trainings.delete(number);
 }
 
 /** Steps until other work has its turn, or until the end. */
@@ -272,5 +396,5 @@ function bytesOf(clamped) {
 
 /** What of an answer is handed over rather than copied. */
 function buffersOf(value) {
-  return [value, value?.features].filter((part) => ArrayBuffer.isView(part)).map((part) => part.buffer);
+  return [value, value?.features, value?.state].filter((part) => ArrayBuffer.isView(part)).map((part) => part.buffer);
 }

@@ -245,6 +245,8 @@ fn environment(workspace: &Workspace) -> Result<Vec<(&'static str, PathBuf)>> {
         ("REKINDLE_DIST", workspace.page()),
         // The shaders' own tests write it, a test in the browser reads it.
         ("REKINDLE_TEXTS", workspace.target().join("shader-texts")),
+        // The same of the tests of tuning.
+        ("REKINDLE_TUNING", workspace.target().join("tuning-case")),
         (
             "REKINDLE_SCREENSHOTS",
             workspace.target().join("browser-screenshots"),

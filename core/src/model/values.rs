@@ -1,6 +1,12 @@
 //! Inner values of a compiled network, for whoever computes a frozen part once and keeps what it puts out.
 
+use std::sync::Arc;
+
+#[cfg(feature = "burn")]
+use burn::tensor::Tensor;
+
 use super::on_device::Model;
+use super::ready::Compiled;
 use crate::device::DeviceError;
 use crate::graph::{Graph, Op, Unreachable};
 use crate::image::RgbImage;
@@ -34,15 +40,45 @@ impl Model {
         if graph.value("features") == Some(value) {
             return self.read_features(crops).await;
         }
-        let make = || self.compile_like(graph, value, None);
-        let compiled = self.frozen.cut.to(value, make)?;
-        let mut values = self.ask(&compiled, crops).await?;
-        let shape = graph.shape_of(value);
-        if shape.len() == 3 && is_channels_first(graph, value) {
-            turn(&mut values, Shape::of(shape));
-        }
-        Ok(values)
+        let compiled = self.to_value(value)?;
+        let values = self.ask(&compiled, crops).await?;
+        Ok(as_in_graph(graph, value, values))
     }
+
+    /// The same for a batch of normalised images on the device, `[N, C, H, W]`.
+    ///
+    /// # Errors
+    ///
+    /// As [`read_value`](Self::read_value).
+    #[cfg(feature = "burn")]
+    pub async fn read_value_of(
+        &self,
+        batch: Tensor<4>,
+        value: usize,
+    ) -> Result<Vec<f32>, DeviceError> {
+        let graph = self.graph();
+        if value > graph.nodes().len() {
+            return Err(DeviceError::execution(Unreachable { value }));
+        }
+        let compiled = self.to_value(value)?;
+        let values = self.ask_of(&compiled, batch).await?;
+        Ok(as_in_graph(graph, value, values))
+    }
+
+    /// The network compiled to a value.
+    fn to_value(&self, value: usize) -> Result<Arc<Compiled>, DeviceError> {
+        let make = || self.compile_like(self.graph(), value, None);
+        self.frozen.cut.to(value, make)
+    }
+}
+
+/// What a program puts out, in the order of axes that the graph has.
+fn as_in_graph(graph: &Graph, value: usize, mut values: Vec<f32>) -> Vec<f32> {
+    let shape = graph.shape_of(value);
+    if shape.len() == 3 && is_channels_first(graph, value) {
+        turn(&mut values, Shape::of(shape));
+    }
+    values
 }
 
 /// Whether maps are channels first in the graph, as images are; programs keep all maps channels last.
@@ -79,8 +115,6 @@ fn turn(values: &mut [f32], shape: Shape) {
 #[cfg(test)]
 #[cfg(feature = "burn")]
 mod tests {
-    use burn::tensor::Tensor;
-
     use super::*;
     use crate::backbone::{Architecture, architectures, find};
     use crate::model::{Contents, ModelCard};
@@ -148,6 +182,8 @@ mod tests {
             for (stage, truth) in stages.iter().zip(made) {
                 let truth = read(truth.flatten());
                 let found = pollster::block_on(model.read_value(&crops, stage.output)).unwrap();
+                let of_batch = model.read_value_of(model.batch(&crops), stage.output);
+                assert_eq!(pollster::block_on(of_batch).unwrap(), found, "{family}");
                 assert_eq!(found.len(), truth.len(), "{family} {}", stage.name);
                 let largest = truth.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
                 let apart = truth.iter().zip(&found).map(|(a, b)| (a - b).abs());

@@ -25,6 +25,7 @@ mod state;
 #[cfg(feature = "burn")]
 mod stepwise;
 mod trainer;
+mod views;
 mod watch;
 
 pub use blocks::{TooFew, gradual, holding_blocks, last};
@@ -49,4 +50,5 @@ pub use trainer::{
     EpochEnd, Parting, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted,
     largest_step,
 };
+pub use views::views_within;
 pub use watch::{Judgement, Watch};

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
+use rekindle_core::rows::Encoding;
 
-use super::codec::Encoding;
 use super::key::ShelfKey;
 use super::need::Plan;
 use super::place::program;

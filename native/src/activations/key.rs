@@ -5,9 +5,8 @@ use std::fmt;
 use rekindle_core::compiled::Precision;
 use rekindle_core::device::DeviceError;
 use rekindle_core::model::Model;
+use rekindle_core::rows::Encoding;
 use sha2::{Digest as _, Sha256};
-
-use super::codec::Encoding;
 
 /// SHA-256 over all that a row depends on beside the photo and the view. Shelves go by it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

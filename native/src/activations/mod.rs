@@ -6,7 +6,6 @@
 //! shelves and the budget that they share. Nothing here is needed: a cache that is damaged, deleted, full or in use by
 //! another process costs time and nothing else.
 
-mod codec;
 mod extract;
 mod key;
 mod need;
@@ -15,6 +14,5 @@ mod record;
 mod shelf;
 mod store;
 
-pub use codec::Encoding;
 pub use extract::{Activations, Known, Rows, Views};
 pub use store::Store;

@@ -5,6 +5,7 @@
 //! A process that is killed leaves a row without an entry, or half an entry, and the next writer cuts both off. Rows
 //! and entries bear checksums: what is damaged counts as not there.
 
+use rekindle_core::rows::Encoding;
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufReader, Read as _};
@@ -12,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::codec::Encoding;
 use super::record::{ENTRY, Record, RowKey};
 
 pub(super) const ROWS: &str = "rows";

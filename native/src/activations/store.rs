@@ -1,11 +1,11 @@
 //! All shelves on this machine, and the part of the disk that they share.
 
+use rekindle_core::rows::Encoding;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use super::codec::Encoding;
 use super::key::ShelfKey;
 use super::need::Plan;
 use super::place::free_bytes;

@@ -185,20 +185,18 @@ impl Graph {
         self
     }
 
-    /// The same network with other shares of what is drawn at random in training: of the features dropped before the
-    /// last layer, and of the blocks left out, which grows from block to block up to the share that is given (Huang et
+    /// The same network with other shares of what is drawn at random in training: of what is dropped on the way to its
+    /// outputs (before the last layer and, as torchvision's `dropout` has it, between hidden ones), and of the blocks left out, which grows from block to block up to the share that is given (Huang et
     /// al., <https://arxiv.org/abs/1603.09382>). Where nothing is given, they stay; a step that a network does not have
     /// is not put in.
     pub fn with_chance(&self, dropout: Option<f64>, depth: Option<f64>) -> Self {
         let mut graph = self.clone();
-        let head = self.stages.get(self.backbone_stages);
-        let is_of_head = |index: usize| head.is_some_and(|stage| index >= stage.nodes.start);
         let is_depth = |node: &&Node| matches!(node.op, Op::StochasticDepth(_));
         let blocks = self.nodes.iter().filter(is_depth).count();
         let mut block = 0;
         for (index, node) in graph.nodes.iter_mut().enumerate() {
             match &mut node.op {
-                Op::Dropout(Dropout { share }) if is_of_head(index) => {
+                Op::Dropout(Dropout { share }) if self.main.contains(&index) => {
                     *share = dropout.unwrap_or(*share);
                 }
                 Op::StochasticDepth(StochasticDepth { share }) => {

@@ -9,6 +9,7 @@
 mod follow;
 mod golden;
 mod memory;
+mod page;
 mod resume;
 mod schedules;
 mod trainer;
@@ -98,6 +99,7 @@ const FROZEN: Cases = (
     &[
         "last_resnet18",
         "last_mobilenet",
+        "last_mobilenet_spared",
         "last_mobilenet_by_the_batch",
         "last_vit",
         "last_convnext",

@@ -51,9 +51,10 @@ export class Link {
 
   /**
    * Asks the worker for something. When `signal` aborts, what waits is called off, and the promise is rejected
-   * (kind `"cancelled"`) once the worker has let go of it.
+   * (kind `"cancelled"`) once the worker has let go of it. When `pause` aborts, what can be paused comes to an end at
+   * once, with where it stands.
    */
-  call(op, args = [], { transfer = [], signal, onProgress } = {}) {
+  call(op, args = [], { transfer = [], signal, pause, onProgress } = {}) {
     const refusal = this.#ended ?? (signal?.aborted ? CANCELLED : null);
     if (refusal) {
       for (const item of transfer) item.close?.();
@@ -62,11 +63,17 @@ export class Link {
     return new Promise((resolve, reject) => {
       const id = this.#nextId++;
       const cancel = () => this.#worker.postMessage({ cancel: id });
+      const hold = () => this.#worker.postMessage({ pause: id });
       signal?.addEventListener("abort", cancel, { once: true });
-      const release = () => signal?.removeEventListener("abort", cancel);
+      pause?.addEventListener("abort", hold, { once: true });
+      const release = () => {
+        signal?.removeEventListener("abort", cancel);
+        pause?.removeEventListener("abort", hold);
+      };
       this.#pending.set(id, { op, resolve, reject, onProgress, release, beats: 0 });
       try {
         this.#worker.postMessage({ id, op, args }, transfer);
+        if (pause?.aborted) hold();
         this.#watch();
       } catch (error) {
         this.#pending.delete(id);
@@ -88,7 +95,11 @@ export class Link {
     this.#recovered();
     const waiting = this.#pending.get(data.id);
     if (!waiting) return;
-    if ("progress" in data) return waiting.onProgress?.(data.progress);
+    if ("progress" in data) {
+      // What gets on may take its time.
+      waiting.beats = 0;
+      return waiting.onProgress?.(data.progress);
+    }
     this.#pending.delete(data.id);
     waiting.release();
     if (data.error) waiting.reject(new RekindleError(data.error));

@@ -51,6 +51,24 @@ export async function thumbnailOf(picture, side) {
   return context.canvas.convertToBlob({ type: "image/jpeg", quality: 0.8 });
 }
 
+/**
+ * A picture that is no file, as a small one: its shorter side is `side` at most. It is kept for who trains more than
+ * the head, whose random views are parts of the picture.
+ */
+export async function keepsakeOf(picture, side) {
+  const scale = Math.min(1, side / Math.min(picture.width, picture.height));
+  const width = Math.max(1, Math.round(picture.width * scale));
+  const height = Math.max(1, Math.round(picture.height * scale));
+  const canvas = new OffscreenCanvas(width, height);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  const bitmap = picture instanceof ImageData ? await createImageBitmap(picture) : picture;
+  context.drawImage(bitmap, 0, 0, width, height);
+  if (bitmap !== picture) bitmap.close();
+  // Where WebP cannot be written it is PNG.
+  return canvas.convertToBlob({ type: "image/webp", quality: 0.95 });
+}
+
 /** Writes known pixels and reads them back; privacy modes that add noise are found out this way. */
 export function canvasAddsNoise() {
   const side = 16;

@@ -3,7 +3,10 @@
 
 /** Classes and examples by the ids the session gave them. */
 export class Record {
-  /** @type {Map<number, { name: string, examples: Map<number, { features: Float32Array, hash: ?Uint8Array }> }>} */
+  /**
+   * @type {Map<number, { name: string, examples: Map<number, {
+   *   features: Float32Array, hash: ?Uint8Array, photo: ?Blob }> }>}
+   */
   #classes = new Map();
 
   /** The classes in the order they were added. */

@@ -3,14 +3,14 @@
 use rekindle_core::graph::Scratch;
 use rekindle_core::head::HeadKind;
 use rekindle_core::model::{Model, whole_graph};
-use rekindle_core::tune::{Aims, Labels, Loss, Plan, Recipe, Tune};
+use rekindle_core::tune::{Aims, Labels, Loss, Plan, Recipe, Tune, views_within};
 use rekindle_core::weights::{TensorSource as _, Tensors};
 use serde_json::{Value, json};
 
 use super::super::learn::Learnt;
 use super::super::material::Material;
 use super::checkpoint;
-use super::source::{self, Photos};
+use super::source::Photos;
 use super::work::Work;
 use crate::activations::Store;
 use crate::cli::TrainArgs;
@@ -43,7 +43,7 @@ pub fn views(
     let budget = Store::chosen(false, cache.cache_budget).budget();
     // As many as there are in all: every fold of a cross-validation then has the same views.
     let count = material.cache.len();
-    let fitting = source::views_within(budget, model, &cuts, count, recipe.views);
+    let fitting = views_within(budget, model.graph(), &cuts, count, recipe.views);
     if fitting < recipe.views {
         print_warning(
             &format!(

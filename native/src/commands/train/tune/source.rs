@@ -8,10 +8,11 @@ use rekindle_core::model::Model;
 use rekindle_core::network::Batch;
 use rekindle_core::preprocess::{AugmentRecipe, Drawn, Preset};
 use rekindle_core::random::hash;
+use rekindle_core::rows::Encoding;
 use rekindle_core::tune::{Given, Shown};
 
 use super::prepared::{Maker, Prepared};
-use crate::activations::{Activations, Encoding, Known, Rows, Store, Views};
+use crate::activations::{Activations, Known, Rows, Store, Views};
 use crate::awaited::{Awaited, ahead};
 use crate::context::Context;
 use crate::hash::FileHash;
@@ -161,26 +162,6 @@ impl Views for Kept<'_> {
         };
         wanted.iter().map(crop).collect()
     }
-}
-
-/// How many of some views of photos a budget has room for, one at least. It follows from the budget alone, not from what
-/// lies there or who else is at work: how many views a network learns from decides what it learns.
-pub fn views_within(
-    budget: u64,
-    model: &Model,
-    cuts: &[usize],
-    photos: usize,
-    views: usize,
-) -> usize {
-    let numbers = |&cut: &usize| model.graph().shape_of(cut).iter().product::<usize>();
-    let largest = cuts.iter().map(numbers).max().unwrap_or(0);
-    // Two bytes a number, and what says whose they are.
-    const ENTRY: u64 = 64;
-    let of_a_view = photos as u64 * (2 * largest as u64 + ENTRY);
-    let fitting = budget.checked_div(of_a_view).unwrap_or(u64::MAX);
-    views
-        .min(usize::try_from(fitting).unwrap_or(usize::MAX))
-        .max(1)
 }
 
 /// Values at a cut, of all photos.

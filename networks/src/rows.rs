@@ -23,7 +23,7 @@ impl Encoding {
         }
     }
 
-    /// Its name in a shelf's key.
+    /// Its name, for keys of what is kept.
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "f32",
