@@ -1,5 +1,6 @@
 //! Which photos train, and which are held back: decided first, for the head and for all that is tuned behind it.
 
+use rekindle_core::random::Random;
 use rekindle_core::train::{Split, TrainError, stratified_folds, stratified_split};
 
 use super::material::Material;
@@ -72,8 +73,14 @@ impl Division {
     }
 
     /// Holds back a share of some photos, as is done with all of them where nobody says otherwise: to choose on, where
-    /// others are measured on. Nothing is held back where too few belong to different groups.
-    pub fn within(&self, photos: &[usize], material: Material<'_>) -> anyhow::Result<Split> {
+    /// others are measured on. Which, is drawn anew for each `fold`, or the same few photos would choose in all of them.
+    /// Nothing is held back where too few belong to different groups.
+    pub fn within(
+        &self,
+        fold: usize,
+        photos: &[usize],
+        material: Material<'_>,
+    ) -> anyhow::Result<Split> {
         let pick = |all: &[usize]| -> Vec<usize> { photos.iter().map(|&row| all[row]).collect() };
         let keys: Vec<u64> = photos.iter().map(|&row| material.contents[row]).collect();
         let split = stratified_split(
@@ -82,7 +89,7 @@ impl Division {
             Some(&keys),
             self.strata_count,
             HELD_BACK,
-            self.seed,
+            Random::new(self.seed).fork(fold as u64).next_u64(),
         );
         let split = split.map_err(TrainError::from)?;
         let rows = |places: Vec<usize>| places.into_iter().map(|place| photos[place]).collect();

@@ -122,7 +122,8 @@ fn cross_validated(
 ) -> anyhow::Result<Crossed> {
     let within: Vec<Split> = splits
         .iter()
-        .map(|split| field.within(recipe, &split.train))
+        .enumerate()
+        .map(|(fold, split)| field.within(recipe, fold, &split.train))
         .collect::<Result<_, _>>()?;
     let (mut folds, mut chosen) = (Vec::new(), Vec::new());
     for (number, (split, within)) in splits.iter().zip(&within).enumerate() {
@@ -175,11 +176,11 @@ fn cross_validated(
 impl Field<'_> {
     /// Divides the photos that train in a fold once more: into those that a first training learns from, and those on
     /// which its epoch is chosen.
-    fn within(&self, recipe: &Recipe, train: &[usize]) -> anyhow::Result<Split> {
+    fn within(&self, recipe: &Recipe, fold: usize, train: &[usize]) -> anyhow::Result<Split> {
         if recipe.keep == Keep::Last {
             return Ok(Split::default());
         }
-        let split = self.division.within(train, self.material)?;
+        let split = self.division.within(fold, train, self.material)?;
         match split.valid.is_empty() {
             true => Err(unchoosable()),
             false => Ok(split),

@@ -83,7 +83,7 @@ fn by_folds(tuned: &Tuned, crossed: &CrossedTuning, photos: usize) -> String {
             )
         }
         None => format!(
-            "tuned ({tune}): in the mean of the folds no epoch was better than the head alone, which is kept, trained on \
+            "tuned ({tune}): in the mean of the folds no epoch was clearly better than the head alone, which is kept, trained on \
              all {photos} photos{beside}; --keep tuned keeps the best epoch"
         ),
     }

@@ -1,9 +1,9 @@
 //! What other trainings by the same recipe tell of one that has nothing held back to be judged on.
 //!
-//! Few photos tell little: of twenty, one more that is right is chance. So the one-standard-error rule decides (Breiman
-//! et al., *Classification and Regression Trees*, 1984; Hastie et al., *The Elements of Statistical Learning*, 7.10): the
-//! head alone is left unless tuning is better by more than the figure's own error, and of epochs that are no further
-//! apart the last, at which rates have come down.
+//! Few photos tell little: of twenty, one more that is right is chance. So the head alone is left unless tuning is better
+//! by two standard errors of its figure, and of epochs that are within one of the best the last is taken, at which rates
+//! have come down: the one-standard-error rule (Breiman et al., *Classification and Regression Trees*, 1984; Hastie et
+//! al., *The Elements of Statistical Learning*, 7.10).
 
 use rekindle_core::tune::Judgement;
 use serde::{Deserialize, Serialize};
@@ -28,6 +28,9 @@ pub fn error_of_share(share: f64, photos: usize) -> f64 {
     let share = (share * photos as f64 + 1.0) / all;
     (share * (1.0 - share) / all).sqrt()
 }
+
+/// How many standard errors tuning must be better by.
+const CLEARLY: f64 = 2.0;
 
 /// Worse than all that can be measured.
 const WORST: Judgement = Judgement {
@@ -113,7 +116,7 @@ impl Foreseen {
     pub fn is_head_best(&self) -> bool {
         match (self.head, self.best().first()) {
             (Some(head), Some(&epoch)) if self.error > 0.0 => {
-                self.epochs[epoch].score <= head.score + self.error
+                self.epochs[epoch].score <= head.score + CLEARLY * self.error
             }
             (Some(head), Some(&epoch)) => !self.epochs[epoch].beats(&head),
             (_, None) => true,
@@ -196,10 +199,10 @@ mod tests {
         let of = |head: f64, error| Foreseen::of(Some(good(head, 1.0)), &seen, 5, false, 1, error);
         let sure = of(0.8, 0.0);
         assert_eq!((sure.best(), sure.is_head_best()), (vec![1], false));
-        let unsure = of(0.7, 0.08);
+        let unsure = of(0.68, 0.08);
         assert_eq!((unsure.best(), unsure.is_head_best()), (vec![3], false));
         assert_eq!(unsure.needed(), 4);
-        assert!(of(0.8, 0.08).is_head_best());
+        assert!(of(0.7, 0.08).is_head_best());
         // Who keeps the best keeps what was chosen.
         let best = (0..5).fold(0, |best, epoch| {
             match unsure.wanted(epoch).beats(&unsure.wanted(best)) {
