@@ -12,7 +12,7 @@ use rekindle_core::train::{
 };
 
 use super::clock::Clock;
-use crate::activations::{Activations, Encoding, Rows, Store, Views};
+use crate::activations::{Activations, Rows, Store, Views};
 use crate::cli::CacheArgs;
 use crate::context::Context;
 use crate::dataset::{self, Dataset};
