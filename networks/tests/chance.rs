@@ -17,14 +17,18 @@ fn shares(graph: &Graph) -> Vec<f64> {
 fn dropout_is_changed_in_hidden_layers_too_and_not_in_auxiliary_classifiers() {
     // As torchvision writes them: MobileNetV3's stands behind a hidden layer, VGG's are two, GoogLeNet's auxiliary
     // classifiers have a share of their own.
+    let options = Options {
+        auxiliary: Some(10),
+        ..Options::default()
+    };
     for (name, own, changed) in [
         ("mobilenet_v3_small", vec![0.2], vec![0.4]),
-        ("efficientnet_lite0", vec![0.2], vec![0.4]),
+        ("efficientnet_b0", vec![0.2], vec![0.4]),
         ("vgg11", vec![0.5, 0.5], vec![0.4, 0.4]),
         ("googlenet", vec![0.7, 0.7, 0.2], vec![0.7, 0.7, 0.4]),
     ] {
         let architecture = find(name).unwrap();
-        let graph = architecture.whole_graph([3, 224, 224], &Options::default(), 10);
+        let graph = architecture.whole_graph([3, 224, 224], &options, 10);
         let graph = graph.unwrap();
         assert_eq!(sorted(shares(&graph)), sorted(own), "{name}");
         assert_eq!(shares(&graph.with_chance(None, None)), shares(&graph));
