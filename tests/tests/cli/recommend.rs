@@ -258,7 +258,11 @@ fn what_cannot_be_compared_is_refused_before_anything_is_measured() {
     let labels = shell.path("data/labels.csv");
     let names: Vec<String> = photos_of("fish")[..2]
         .iter()
-        .map(|photo| format!("fish/{},a;b", photo.file_name().unwrap().to_str().unwrap()))
+        .zip(["a;b", "b"])
+        .map(|(photo, labels)| {
+            let name = photo.file_name().unwrap().to_str().unwrap();
+            format!("fish/{name},{labels}")
+        })
         .collect();
     std::fs::write(&labels, format!("path,labels\n{}\n", names.join("\n"))).unwrap();
     let cases: [(&[&str], i32, &[&str]); 12] = [
