@@ -158,7 +158,7 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
         steps: 0,
         seconds: 0.0,
     };
-    let answers = match going.to_the_end()? {
+    let answers = match going.all_phases()? {
         Ok(answers) => answers,
         Err(why) => return Ok(Outcome::LeftOut(why)),
     };
@@ -194,7 +194,7 @@ struct Going<'a> {
 
 impl Going<'_> {
     /// All phases. The logits of the photos held back, or why it was given up.
-    fn to_the_end(&mut self) -> anyhow::Result<Result<Vec<f32>, String>> {
+    fn all_phases(&mut self) -> anyhow::Result<Result<Vec<f32>, String>> {
         let mut answers = Ok(Vec::new());
         while let Some(phase) = self.trainer.phase() {
             let (cut, epochs) = (phase.cut, phase.epochs);

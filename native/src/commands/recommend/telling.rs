@@ -369,10 +369,10 @@ impl Found<'_> {
         if let Some(leader) = leader.filter(|&leader| leader != first.contender) {
             let (apart, interval, photos) = over(&measured[leader].contender, &best.contender);
             why += &format!(
-                ". {} has {:.1} points more on the {photos} photos that both were asked about, which may be chance ({} to \
-                 {}): of what cannot be told apart, the cheapest is taken",
+                ". More is expected of {}, but on the {photos} photos that both were asked about it has {} points over it, \
+                 which may be chance ({} to {}): of what cannot be told apart, the cheapest is taken",
                 measured[leader].name(),
-                100.0 * apart,
+                points(apart),
                 points(interval.low),
                 points(interval.high)
             );
