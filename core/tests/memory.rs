@@ -2,6 +2,7 @@
 //! look at: of very many photos there is no room for two.
 
 #![allow(unsafe_code)] // An allocator that counts.
+#![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};

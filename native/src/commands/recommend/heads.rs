@@ -6,6 +6,7 @@ use std::time::Instant;
 use rekindle_core::device::DeviceError;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
+use rekindle_core::rows::Encoding;
 use rekindle_core::train::{
     ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
     Split, evaluate, stratified_folds,
