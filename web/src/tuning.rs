@@ -96,7 +96,7 @@ struct Asked {
     recipe: Recipe,
     head: HeadRecipe,
     cache: FeatureCache,
-    search: GroupSearch,
+    search: GroupSearch<'static>,
     names: Vec<String>,
     memory: u64,
     held_out: f64,
@@ -239,8 +239,8 @@ impl Tuning {
         let solution = fit.solution();
         let held = cache.plain(&split.valid);
         let wanted: Vec<usize> = split.valid.iter().map(|&photo| labels[photo]).collect();
-        let head_is = judged(&solution.logits(&held.features), &wanted, names.len())?;
-        let fitted = Fitted::linear(solution, &cache.plain(&split.train), base.slot());
+        let head_is = judged(&solution.logits_of(held.rows()), &wanted, names.len())?;
+        let fitted = Fitted::linear(solution, cache.plain(&split.train).rows(), base.slot());
         let mut start = base.with_head(fitted.kind, fitted.head, names);
 
         let plan = Plan::new(&recipe, start.graph())?;

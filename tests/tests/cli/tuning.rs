@@ -376,7 +376,8 @@ fn photos_changed_on_an_adapter_give_the_loss_of_photos_changed_on_the_host() {
         let epochs = metrics(&shell, &name);
         epochs
             .iter()
-            .find_map(|line| line["loss"].as_f64())
+            .find(|line| line.get("epoch").is_some())
+            .and_then(|line| line["loss"].as_f64())
             .unwrap()
     };
     let (host, adapter) = (loss("cpu", "standard"), loss("software", "standard"));
