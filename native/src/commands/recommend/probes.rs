@@ -6,20 +6,17 @@ use std::time::Instant;
 use rekindle_core::model::Model;
 use rekindle_core::network::Network;
 use rekindle_core::train::{FeatureCache, Split};
-use rekindle_core::tune::{
-    Aims, Engine as _, Labels, Plan, Recipe, Stepwise, Trainer, Tune, TuneError, Wanted,
-};
+use rekindle_core::tune::{Aims, Labels, Plan, Recipe, Stepwise, Trainer, Tune, TuneError, Wanted};
 
 use super::candidates::Room;
 use super::clock::Clock;
 use super::cost::{self, Photos as Counts};
 use super::heads;
 use super::sample::stratified;
-use crate::activations::Store;
 use crate::cli::CacheArgs;
 use crate::commands::train::tune::prepared::Maker;
-use crate::commands::train::tune::source::{AtCut, Kept, Photos, Showing};
-use crate::commands::train::tune::supply::{AtCutOf, Images, Supply, held_out};
+use crate::commands::train::tune::source::{Photos, Showing};
+use crate::commands::train::tune::supply::{Supplier, Supply};
 use crate::context::Context;
 use crate::dataset::Dataset;
 use crate::memory;
@@ -196,12 +193,12 @@ impl Going<'_> {
     /// All phases. The logits of the photos held back, or why it was given up.
     fn all_phases(&mut self) -> anyhow::Result<Result<Vec<f32>, String>> {
         let mut answers = Ok(Vec::new());
-        while let Some(phase) = self.trainer.phase() {
-            let (cut, epochs) = (phase.cut, phase.epochs);
-            answers = match cut {
-                0 => self.on_images(),
-                cut => self.at_cut(cut, epochs),
-            }?;
+        let Work { kept, context, .. } = *self.work;
+        while let Some(supplier) =
+            Supplier::of(&self.trainer, self.base, self.showing, kept, context)?
+        {
+            answers =
+                supplier.bring(self.trainer.ahead().flatten(), |supply| self.steps(supply))?;
             if answers.is_err() {
                 break;
             }
@@ -209,54 +206,11 @@ impl Going<'_> {
         Ok(answers)
     }
 
-    fn on_images(&mut self) -> anyhow::Result<Result<Vec<f32>, String>> {
-        let shown = self.trainer.ahead().flatten().flatten();
-        let (showing, base, context) = (self.showing, self.base, self.work.context);
-        let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
-        showing.load(shown, context, prepare, |loader| {
-            let mut supply = Images {
-                loader,
-                showing,
-                base,
-                context,
-            };
-            self.phase(&mut supply, |going, _| {
-                let tensors = pollster::block_on(going.trainer.engine().tensors(false))?;
-                held_out(&base.with_tensors(&tensors), showing, context)
-            })
-        })
-    }
-
-    fn at_cut(&mut self, cut: usize, epochs: usize) -> anyhow::Result<Result<Vec<f32>, String>> {
-        let Work { kept, context, .. } = *self.work;
-        let photos = self.showing.photos;
-        let store = Store::chosen(kept.no_cache, kept.cache_budget);
-        let before = pollster::block_on(self.trainer.engine().tensors(false))?;
-        let model = self.base.with_tensors(&before);
-        let views = Kept::new(self.showing, self.trainer.plan().recipe.views.min(epochs));
-        let at_cut = AtCut::open(&model, cut, &views, &store, context)?;
-        self.work.clock.check()?;
-        let held = photos.trained..photos.paths.len();
-        let batches = self.trainer.ahead().flatten();
-        let size = self.trainer.plan().recipe.batch;
-        at_cut.ahead(batches, size, context, |values| {
-            let mut supply = AtCutOf {
-                at_cut: &at_cut,
-                values,
-                held,
-                context,
-            };
-            self.phase(&mut supply, |going, supply| supply.answers(&going.trainer))
-        })
-    }
-
     /// The steps of a phase. What the photos held back are is asked once, at its end.
-    fn phase<S: Supply>(
-        &mut self,
-        supply: &mut S,
-        ask: impl Fn(&Self, &mut S) -> anyhow::Result<Vec<f32>>,
-    ) -> anyhow::Result<Result<Vec<f32>, String>> {
+    fn steps(&mut self, supply: &mut dyn Supply) -> anyhow::Result<Result<Vec<f32>, String>> {
         let Work { clock, context, .. } = *self.work;
+        // Values at a cut may have taken what was left.
+        clock.check()?;
         let per_epoch = self.trainer.steps_per_epoch();
         let epochs = self.trainer.phase().map_or(0, |phase| phase.epochs);
         let total = per_epoch * epochs;
@@ -294,7 +248,7 @@ impl Going<'_> {
                 Wanted::Judgement => {
                     let is_last = self.trainer.position().epoch + 1 >= epochs;
                     let answers = match is_last {
-                        true => ask(self, supply)?,
+                        true => supply.answers(&self.trainer)?,
                         false => Vec::new(),
                     };
                     let end = match pollster::block_on(self.trainer.judged(None)) {

@@ -1,12 +1,13 @@
 //! `rekindle lr-find`: which learning rate a tuning may have, by trying them.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use rekindle_core::model::Model;
 use rekindle_core::network::Network;
 use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::tune::{
-    Aims, Ended, Finder, Given, Labels, Phase, Plan, RateCurve, RateRange, Recipe, Shown, Stepwise,
+    Aims, Ended, Finder, Labels, Phase, Plan, RateCurve, RateRange, Recipe, Shown, Stepwise,
     Suggestion, Tune,
 };
 use serde_json::json;
@@ -14,10 +15,10 @@ use serde_json::json;
 use super::division::Division;
 use super::learn::{Learnt, learn};
 use super::material::Material;
-use super::tune::prepared::{self, Maker};
-use super::tune::source::{self, AtCut, Kept, Photos, Showing};
+use super::tune::prepared::Maker;
+use super::tune::source::{Photos, Showing};
+use super::tune::supply::{Supplier, Supply};
 use super::{check, extract, introduce, set_unused_aside};
-use crate::activations::Store;
 use crate::cli::{LrFindArgs, TrainArgs};
 use crate::context::Context;
 use crate::curves::{self, Curve, Mark};
@@ -206,46 +207,32 @@ impl Work<'_> {
                 _ => Maker::Host,
             },
         };
-        let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
-        let ahead: Vec<Shown> = finder.ahead().flatten().flatten().collect();
-        match plan.phases[last].cut {
-            0 => showing.load(ahead.into_iter(), context, prepare, |loader| {
-                self.steps(finder, |step| {
-                    let (mut given, mut size) = (Vec::with_capacity(step.len()), None);
-                    for batch in step {
-                        let shown = source::next(loader, batch.len(), &photos)?;
-                        let (images, of_images) = prepared::batch(&base, shown);
-                        given.push(images);
-                        size = of_images;
-                    }
-                    Ok((given, size))
-                })
-            }),
-            // What lies before the cut is computed once for each view, by the compiled network.
-            cut => {
-                let epochs = ahead.last().map_or(1, |shown| shown.epoch as usize + 1);
-                let store = Store::chosen(args.cache.no_cache, args.cache.cache_budget);
-                let kept = Kept::new(showing, plan.recipe.views.min(epochs));
-                let at_cut = AtCut::open(&base, cut, &kept, &store, context)?;
-                self.steps(finder, |step| {
-                    let given = step.iter().map(|batch| at_cut.given(batch));
-                    Ok((given.collect::<anyhow::Result<_>>()?, None))
-                })
-            }
-        }
+        let ahead: Vec<Vec<Shown>> = finder.ahead().flatten().collect();
+        let last_shown = ahead.last().and_then(|batch| batch.last());
+        let epochs = last_shown.map_or(1, |shown| shown.epoch as usize + 1);
+        let supplier = Supplier {
+            model: Cow::Borrowed(&base),
+            showing,
+            cut: plan.phases[last].cut,
+            views: plan.recipe.views.min(epochs),
+            batch: plan.recipe.batch,
+            cache: &args.cache,
+            context,
+        };
+        supplier.bring(ahead.into_iter(), |supply| self.steps(finder, supply))
     }
 
-    /// All steps of the test, with what `supply` brings for each: its batches, and the height and width of images.
+    /// All steps of the test.
     fn steps(
         &self,
         mut finder: Finder<'_, Stepwise>,
-        mut supply: impl FnMut(&[Vec<Shown>]) -> anyhow::Result<(Vec<Given>, Option<[usize; 2]>)>,
+        supply: &mut dyn Supply,
     ) -> anyhow::Result<RateCurve> {
         let context = self.context;
         let steps = self.args.steps as u64;
         let mut progress = context.console.start("rates", Unit::Items, Some(steps));
         while let Some(step) = finder.wanted() {
-            let (given, size) = supply(step)?;
+            let (given, size) = supply.step(step)?;
             pollster::block_on(finder.step(given, size))?;
             context.interrupt.check()?;
             progress.set(finder.taken() as u64, Some(steps));

@@ -161,17 +161,14 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
     };
     let mut stopped = None;
     while let Some(phase) = round.trainer.phase().filter(|_| !round.is_over()) {
-        let (name, cut, epochs) = (phase.name.clone(), phase.cut, phase.epochs);
         context.console.note(&format!(
-            "tuning {name}: {} parameters in {} tensors, {epochs} epochs",
+            "tuning {}: {} parameters in {} tensors, {} epochs",
+            phase.name,
             count(&base, &phase.learning.parameters),
             phase.learning.parameters.len(),
+            phase.epochs,
         ));
-        let outcome = match cut {
-            0 => round.on_images(),
-            cut => round.at_cut(cut, recipe.views.min(epochs)),
-        };
-        let Err(error) = outcome else { continue };
+        let Err(error) = round.phase() else { continue };
         match error.downcast_ref::<TuneError>() {
             Some(TuneError::Diverged { .. }) => {
                 print_warning(

@@ -14,10 +14,9 @@ use serde_json::{Value, json};
 use super::super::learn::judged;
 use super::checkpoint::{self, Checkpoints};
 use super::room;
-use super::source::{AtCut, Kept, Showing};
-use super::supply::{AtCutOf, Images, Supply, held_out};
+use super::source::Showing;
+use super::supply::{Supplier, Supply, held_out};
 use super::work::Work;
-use crate::activations::Store;
 use crate::interrupt::Interrupted;
 use crate::judged::Judged;
 use crate::runs::Run;
@@ -57,49 +56,17 @@ pub struct Round<'a> {
 }
 
 impl Round<'_> {
-    /// A phase that sees images.
-    pub fn on_images(&mut self) -> anyhow::Result<()> {
-        let shown = self.trainer.ahead().flatten().flatten();
-        let (showing, base, context) = (self.showing, self.base, self.work.context);
-        let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
-        showing.load(shown, context, prepare, |loader| {
+    /// The phase in which the trainer stands.
+    pub fn phase(&mut self) -> anyhow::Result<()> {
+        let Work { args, context, .. } = *self.work;
+        let supplier = Supplier::of(&self.trainer, self.base, self.showing, &args.cache, context)?;
+        let Some(supplier) = supplier else {
+            return Ok(());
+        };
+        supplier.bring(self.trainer.ahead().flatten(), |supply| {
             let begun = Instant::now();
-            let mut supply = Images {
-                loader,
-                showing,
-                base,
-                context,
-            };
-            let outcome = self.phase(&mut supply);
-            self.waited.add(supply.loader.waited(), begun);
-            outcome
-        })
-    }
-
-    /// A phase behind a cut: what lies before it is computed once.
-    pub fn at_cut(&mut self, cut: usize, views: usize) -> anyhow::Result<()> {
-        let photos = self.showing.photos;
-        let cache = &self.work.args.cache;
-        let store = Store::chosen(cache.no_cache, cache.cache_budget);
-        let context = self.work.context;
-        // What stands before the cut is as it was when tuning began, or as earlier phases left it.
-        let before = pollster::block_on(self.trainer.engine().tensors(false))?;
-        let model = self.base.with_tensors(&before);
-        let kept = Kept::new(self.showing, views);
-        let at_cut = AtCut::open(&model, cut, &kept, &store, context)?;
-        let held = photos.trained..photos.paths.len();
-        let batches = self.trainer.ahead().flatten();
-        let size = self.trainer.plan().recipe.batch;
-        at_cut.ahead(batches, size, context, |values| {
-            let begun = Instant::now();
-            let mut supply = AtCutOf {
-                at_cut: &at_cut,
-                values,
-                held,
-                context,
-            };
-            let outcome = self.phase(&mut supply);
-            self.waited.add(supply.values.waited(), begun);
+            let outcome = self.steps(supply);
+            self.waited.add(supply.waited(), begun);
             outcome
         })
     }
@@ -141,7 +108,7 @@ impl Round<'_> {
     }
 
     /// The steps of a phase, and what follows each epoch.
-    fn phase(&mut self, supply: &mut dyn Supply) -> anyhow::Result<()> {
+    fn steps(&mut self, supply: &mut dyn Supply) -> anyhow::Result<()> {
         let context = self.work.context;
         let per_epoch = self.trainer.steps_per_epoch() as u64;
         let epochs = self.trainer.phase().map_or(0, |phase| phase.epochs) as u64;

@@ -1,11 +1,15 @@
 //! What brings the batches of a phase, and answers what the photos held back are.
 
+use std::borrow::Cow;
+
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::tune::{Engine as _, Given, Shown, Stepwise, Trainer};
 
 use super::prepared::{self, Prepared};
-use super::source::{self, AtCut, Showing, Values};
+use super::source::{self, AtCut, Kept, Showing, Values};
+use crate::activations::Store;
+use crate::cli::CacheArgs;
 use crate::context::Context;
 use crate::photos::Loader;
 
@@ -19,14 +23,110 @@ pub trait Supply {
 
     /// Logits of the photos held back.
     fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>>;
+
+    /// The share of the time since it began in which photos, or their values, were waited for.
+    fn waited(&self) -> f64;
+}
+
+/// What the batches of a phase are made from.
+pub struct Supplier<'a> {
+    /// The network as the phase finds it.
+    pub model: Cow<'a, Model>,
+    pub showing: Showing<'a>,
+    /// The value that does not change in the phase: 0, the images, where everything behind them does.
+    pub cut: usize,
+    /// Views of each photo of which values at the cut are kept.
+    pub views: usize,
+    /// The photos of a batch.
+    pub batch: usize,
+    pub cache: &'a CacheArgs,
+    pub context: &'a Context,
+}
+
+impl<'a> Supplier<'a> {
+    /// That of the phase in which a trainer stands; nothing where it is done.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub fn of(
+        trainer: &Trainer<Stepwise>,
+        base: &'a Model,
+        showing: Showing<'a>,
+        cache: &'a CacheArgs,
+        context: &'a Context,
+    ) -> anyhow::Result<Option<Self>> {
+        let Some(phase) = trainer.phase() else {
+            return Ok(None);
+        };
+        let recipe = &trainer.plan().recipe;
+        let model = match phase.cut {
+            0 => Cow::Borrowed(base),
+            // What stands before the cut is as it was when tuning began, or as earlier phases left it.
+            _ => {
+                let before = pollster::block_on(trainer.engine().tensors(false))?;
+                Cow::Owned(base.with_tensors(&before))
+            }
+        };
+        Ok(Some(Self {
+            model,
+            showing,
+            cut: phase.cut,
+            views: recipe.views.min(phase.epochs),
+            batch: recipe.batch,
+            cache,
+            context,
+        }))
+    }
+
+    /// Brings these batches, in their order, while `body` takes them: photos decoded ahead, or values at the cut, which
+    /// are computed once for each view and read ahead.
+    ///
+    /// # Errors
+    ///
+    /// Those of `body`, and when a photo, the disk or the device fails.
+    pub fn bring<R>(
+        &self,
+        batches: impl Iterator<Item = Vec<Shown>> + Send,
+        body: impl FnOnce(&mut dyn Supply) -> anyhow::Result<R>,
+    ) -> anyhow::Result<R> {
+        let Self {
+            showing, context, ..
+        } = *self;
+        let model = &*self.model;
+        if self.cut == 0 {
+            let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
+            return showing.load(batches.flatten(), context, prepare, |loader| {
+                body(&mut Images {
+                    loader,
+                    showing,
+                    base: model,
+                    context,
+                })
+            });
+        }
+        let store = Store::chosen(self.cache.no_cache, self.cache.cache_budget);
+        let kept = Kept::new(showing, self.views);
+        let at_cut = AtCut::open(model, self.cut, &kept, &store, context)?;
+        let photos = showing.photos;
+        let held = photos.trained..photos.paths.len();
+        at_cut.ahead(batches, self.batch, context, |values| {
+            body(&mut AtCutOf {
+                at_cut: &at_cut,
+                values,
+                held,
+                context,
+            })
+        })
+    }
 }
 
 /// Photos as they are decoded.
-pub struct Images<'a, 'l, 'p> {
-    pub loader: &'a mut Loader<'l, Prepared>,
-    pub showing: Showing<'p>,
-    pub base: &'a Model,
-    pub context: &'a Context,
+struct Images<'a, 'l, 'p> {
+    loader: &'a mut Loader<'l, Prepared>,
+    showing: Showing<'p>,
+    base: &'a Model,
+    context: &'a Context,
 }
 
 impl Supply for Images<'_, '_, '_> {
@@ -50,15 +150,19 @@ impl Supply for Images<'_, '_, '_> {
             self.context,
         )
     }
+
+    fn waited(&self) -> f64 {
+        self.loader.waited()
+    }
 }
 
 /// Values at a cut, and which photos are held back.
-pub struct AtCutOf<'a, 'v, 'c> {
-    pub at_cut: &'a AtCut<'c>,
+struct AtCutOf<'a, 'v, 'c> {
+    at_cut: &'a AtCut<'c>,
     /// The values of the batches to come, read ahead.
-    pub values: &'a mut Values<'v>,
-    pub held: std::ops::Range<usize>,
-    pub context: &'a Context,
+    values: &'a mut Values<'v>,
+    held: std::ops::Range<usize>,
+    context: &'a Context,
 }
 
 impl Supply for AtCutOf<'_, '_, '_> {
@@ -89,6 +193,10 @@ impl Supply for AtCutOf<'_, '_, '_> {
             }
             Ok(logits)
         })
+    }
+
+    fn waited(&self) -> f64 {
+        self.values.waited()
     }
 }
 
