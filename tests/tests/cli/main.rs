@@ -22,7 +22,8 @@ mod tuning_folds;
 mod weights;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
 use rekindle_tests::{TempDir, photos, program, root};
 use serde_json::Value;
@@ -83,6 +84,34 @@ impl Shell {
         assert!(!text.contains("panicked"), "{text}");
     }
 
+    /// A file that a run in `runs/` left behind.
+    fn of_run(&self, run: &str, file: &str) -> Vec<u8> {
+        std::fs::read(self.path("runs").join(run).join(file)).unwrap()
+    }
+
+    /// What a run in `runs/` told of itself as it went on.
+    fn metrics(&self, run: &str) -> Vec<Value> {
+        let text = String::from_utf8(self.of_run(run, "metrics.jsonl")).unwrap();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+
+    /// A command that has begun, and come so far that `is_reached`.
+    fn begun(&self, arguments: &[&str], is_reached: impl Fn() -> bool) -> Child {
+        let mut command = self.command(arguments);
+        let mut child = command
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !is_reached() {
+            assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        child
+    }
+
     /// A small data set: `count` bundled photos in each of two classes.
     fn two_classes(&self, name: &str, count: usize) -> PathBuf {
         let folder = self.path(name);
@@ -98,6 +127,12 @@ impl Shell {
 
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+/// Kills a command as `kill -9` does, and waits until it is gone.
+fn kill(mut child: Child) {
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 fn photos_of(class: &str) -> Vec<PathBuf> {

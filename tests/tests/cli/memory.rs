@@ -1,12 +1,10 @@
 //! Memory: what a training needs is said before its first step, and where there is less it goes on in smaller parts.
 
 use std::fs;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Shell, stderr, text};
+use super::{Shell, kill, stderr, text};
 
 /// A tuning whose steps take much more than the network.
 fn train<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -35,16 +33,13 @@ fn train<'a>(data: &'a str, more: &[&'a str]) -> Vec<&'a str> {
 }
 
 fn losses(shell: &Shell, run: &str) -> Vec<f64> {
-    let text = fs::read_to_string(shell.path("runs").join(run).join("metrics.jsonl")).unwrap();
-    let lines = text
-        .lines()
-        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = shell.metrics(run).into_iter();
     let epochs = lines.filter(|line| line.get("epoch").is_some());
     epochs.map(|line| line["loss"].as_f64().unwrap()).collect()
 }
 
 fn bytes(shell: &Shell, run: &str) -> Vec<u8> {
-    fs::read(shell.path("runs").join(run).join("model.safetensors")).unwrap()
+    shell.of_run(run, "model.safetensors")
 }
 
 #[test]
@@ -104,20 +99,8 @@ fn a_limit_divides_steps_and_changes_nothing_else_and_a_run_goes_on_as_it_began(
 
     // Killed in its midst, it goes on in the same parts however much memory there is then.
     let killed = [&options[..], &["killed"]].concat();
-    let mut command = shell.command(&train(data, &killed));
-    let mut child = command
-        .stderr(Stdio::null())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
     let checkpoint = shell.path("runs/killed/checkpoint.safetensors");
-    let begun = Instant::now();
-    while !checkpoint.exists() && begun.elapsed() < Duration::from_secs(120) {
-        assert!(child.try_wait().unwrap().is_none());
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child.kill().unwrap();
-    child.wait().unwrap();
+    kill(shell.begun(&train(data, &killed), || checkpoint.exists()));
     let resume = ["train", "--resume", "runs/killed", "--memory-limit", &ample];
     let output = shell.run(&resume);
     assert!(output.status.success(), "{}", stderr(&output));

@@ -33,24 +33,7 @@ const CHECKPOINT: &str = "runs/stopped/checkpoint.safetensors";
 
 /// A training called `stopped` that goes on, and has its first checkpoint.
 fn begun(shell: &Shell, arguments: &[&str]) -> Child {
-    let mut child = shell
-        .command(arguments)
-        .stderr(Stdio::piped())
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    while !shell.path(CHECKPOINT).exists() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    child
-}
-
-fn metrics(shell: &Shell, run: &str) -> Vec<Value> {
-    let text = fs::read_to_string(shell.path("runs").join(run).join("metrics.jsonl")).unwrap();
-    text.lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
+    shell.begun(arguments, || shell.path(CHECKPOINT).exists())
 }
 
 #[test]
@@ -75,7 +58,7 @@ fn every_way_to_tune_leaves_a_model_that_is_not_worse_than_the_head_alone() {
         assert!((0.0..=1.0).contains(&waited), "{how}: {summary}");
         assert!(number("epochs") >= 2.0, "{how}: {summary}");
         assert!(["head", "tuned"].contains(&summary["kept"].as_str().unwrap()));
-        let epochs = metrics(&shell, &name);
+        let epochs = shell.metrics(&name);
         let epochs = epochs.iter().filter(|line| line.get("epoch").is_some());
         assert_eq!(epochs.count() as f64, number("epochs"), "{how}");
         let run = shell.path("runs").join(&name);
@@ -174,14 +157,12 @@ fn a_network_learns_from_nothing() {
     ];
     let summary = shell.json(&train(&data, &more)).pop().unwrap();
     assert_eq!(summary["kept"], "tuned");
-    let losses: Vec<f64> = metrics(
-        &shell,
-        summary["run"].as_str().unwrap().trim_start_matches("runs/"),
-    )
-    .iter()
-    .filter(|line| line.get("epoch").is_some())
-    .map(|line| line["loss"].as_f64().unwrap())
-    .collect();
+    let losses: Vec<f64> = shell
+        .metrics(summary["run"].as_str().unwrap().trim_start_matches("runs/"))
+        .iter()
+        .filter(|line| line.get("epoch").is_some())
+        .map(|line| line["loss"].as_f64().unwrap())
+        .collect();
     assert_eq!(losses.len(), 3);
     assert!(
         losses[0] > 0.3 && losses.iter().all(|loss| loss.is_finite()),
@@ -212,7 +193,7 @@ fn a_training_that_is_killed_goes_on_to_the_same_bytes() {
     let begun = Instant::now();
     assert!(shell.run(&train(&data, &whole)).status.success());
     let whole_time = begun.elapsed();
-    let bytes = |run: &str, file: &str| fs::read(shell.path("runs").join(run).join(file)).unwrap();
+    let bytes = |run: &str, file: &str| shell.of_run(run, file);
 
     let killed = [&options[..], &["killed"]].concat();
     let mut arguments = train(&data, &killed);
@@ -373,7 +354,7 @@ fn photos_changed_on_an_adapter_give_the_loss_of_photos_changed_on_the_host() {
             "{}",
             stderr(&output)
         );
-        let epochs = metrics(&shell, &name);
+        let epochs = shell.metrics(&name);
         epochs
             .iter()
             .find(|line| line.get("epoch").is_some())

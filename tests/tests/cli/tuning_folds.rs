@@ -2,12 +2,10 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
-use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Shell, stderr, text};
+use super::{Shell, kill, stderr, text};
 
 /// A training of two classes by the smallest network, at a size that takes seconds, in two folds.
 fn train<'a>(data: &'a Path, more: &[&'a str]) -> Vec<&'a str> {
@@ -19,15 +17,6 @@ fn train_on<'a>(model: &'a str, data: &'a Path, more: &[&'a str]) -> Vec<&'a str
     arguments.extend(["--input", "64", "--device", "cpu", "--folds", "2", "--json"]);
     arguments.extend(more);
     arguments
-}
-
-fn lines(shell: &Shell, run: &str) -> Vec<Value> {
-    let file = shell.path("runs").join(run).join("metrics.jsonl");
-    let text = fs::read_to_string(file).unwrap();
-    let lines = text.lines();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect()
 }
 
 /// How many shelves hold values that were computed once.
@@ -90,7 +79,7 @@ fn a_way_to_tune_is_measured_on_photos_that_nothing_was_chosen_on() {
     assert!(crossed["difference"]["standard_error"].as_f64().unwrap() >= 0.0);
 
     // Every epoch that chose is told, with the fold that it belongs to.
-    let metrics = lines(&shell, "tuned");
+    let metrics = shell.metrics("tuned");
     for fold in ["fold 1 of 2", "fold 2 of 2"] {
         let part = format!("{fold}, choosing");
         let epochs = metrics.iter().filter(|line| line["part"] == *part);
@@ -172,7 +161,8 @@ fn several_labels_and_values_are_cross_validated_too() {
             assert_eq!(fold["kept"], "tuned");
         }
         // Losses are losses, of every task.
-        for line in lines(&shell, column)
+        for line in shell
+            .metrics(column)
             .iter()
             .filter(|line| !line["score"].is_null())
         {
@@ -215,18 +205,7 @@ fn folds_that_are_killed_go_on_to_the_same_bytes_and_none_is_done_twice() {
         (&resume, &|| done("\"fold 1 of 2\"")),
     ];
     for (arguments, is_reached) in moments {
-        let mut child = shell
-            .command(arguments)
-            .stderr(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        while !is_reached() {
-            assert!(child.try_wait().unwrap().is_none(), "it ended too early");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        kill(shell.begun(arguments, is_reached));
     }
     // Photos that it did not begin with are refused, and nothing is lost by it.
     let photo = fs::read_dir(data.join("fish"))
@@ -249,7 +228,7 @@ fn folds_that_are_killed_go_on_to_the_same_bytes_and_none_is_done_twice() {
         "{said}"
     );
     for file in ["model.safetensors", "metrics.jsonl"] {
-        let bytes = |run: &str| fs::read(shell.path("runs").join(run).join(file)).unwrap();
+        let bytes = |run: &str| shell.of_run(run, file);
         assert!(bytes("whole") == bytes("killed"), "{file}");
     }
     assert!(!parts.exists());
