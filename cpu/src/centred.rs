@@ -9,6 +9,7 @@ use std::ops::Range;
 
 use macerator::{Simd, WithSimd};
 
+use crate::inner::{Inner, TOGETHER};
 use crate::rows::Rows;
 use crate::simd::{Floats, Level, load, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel};
@@ -17,8 +18,6 @@ use crate::threads::{Output, chunk, chunks, parallel};
 const ROWS: usize = 16;
 /// Columns whose sums are formed together.
 const STRETCH: usize = 256;
-/// Rows, and classes, that share what is loaded.
-const TOGETHER: usize = 4;
 
 /// Rows less their mean, each column times a step.
 #[derive(Clone, Copy, Debug)]
@@ -134,43 +133,6 @@ struct Logits<'a> {
     pitch: usize,
 }
 
-impl Logits<'_> {
-    /// The inner products of `R` rows with `C` weights, all summed in the same order.
-    ///
-    /// # Safety
-    /// The rows and weights must be there.
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const C: usize>(&self, row: usize, class: usize) {
-        let (lanes, width) = (S::lanes32(), self.centred.rows.width());
-        let whole = width / lanes * lanes;
-        let mut sums: [[Floats<S>; C]; R] = [[splat::<S>(0.0); C]; R];
-        // SAFETY: the caller's; vectors end at `whole`.
-        unsafe {
-            let rows = self.some.as_ptr().add(row * width);
-            let weights = self.weights.as_ptr().add(class * width);
-            for k in (0..whole).step_by(lanes) {
-                let columns: [Floats<S>; C] =
-                    std::array::from_fn(|c| load::<S>(weights.add(c * width + k)));
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let value = load::<S>(rows.add(r * width + k));
-                    for (sum, column) in sums.iter_mut().zip(columns) {
-                        *sum = value.mul_add(column, *sum);
-                    }
-                }
-            }
-            for (r, sums) in sums.into_iter().enumerate() {
-                for (c, sum) in sums.into_iter().enumerate() {
-                    let mut total = sum.reduce_add();
-                    for k in whole..width {
-                        total += *rows.add(r * width + k) * *weights.add(c * width + k);
-                    }
-                    *self.output.add((class + c) * self.pitch + row + r) = total;
-                }
-            }
-        }
-    }
-}
-
 impl WithSimd for Logits<'_> {
     type Output = ();
 
@@ -178,26 +140,15 @@ impl WithSimd for Logits<'_> {
     fn with_simd<S: Simd>(self) {
         let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
         self.centred.write(0, count, &(0..width), width, self.some);
-        let classes = self.weights.len() / width.max(1);
-        for class in (0..classes).step_by(TOGETHER) {
-            let mut row = 0;
-            while row < count {
-                // SAFETY: rows and classes lie below what the caller checked.
-                unsafe {
-                    match (count - row >= TOGETHER, classes - class) {
-                        (true, 1) => self.tile::<S, TOGETHER, 1>(row, class),
-                        (true, 2) => self.tile::<S, TOGETHER, 2>(row, class),
-                        (true, 3) => self.tile::<S, TOGETHER, 3>(row, class),
-                        (true, _) => self.tile::<S, TOGETHER, TOGETHER>(row, class),
-                        (false, 1) => self.tile::<S, 1, 1>(row, class),
-                        (false, 2) => self.tile::<S, 1, 2>(row, class),
-                        (false, 3) => self.tile::<S, 1, 3>(row, class),
-                        (false, _) => self.tile::<S, 1, TOGETHER>(row, class),
-                    }
-                }
-                row += if count - row >= TOGETHER { TOGETHER } else { 1 };
-            }
-        }
+        let inner = Inner {
+            rows: self.some.as_ptr(),
+            weights: self.weights.as_ptr(),
+            width,
+            output: self.output,
+            pitch: self.pitch,
+        };
+        // SAFETY: rows and classes lie below what the caller checked.
+        unsafe { inner.products::<S, TOGETHER>(count, self.weights.len() / width.max(1)) }
     }
 }
 

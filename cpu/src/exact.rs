@@ -6,6 +6,7 @@ use std::ops::Range;
 
 use macerator::{Simd, Vector, WithSimd};
 
+use crate::inner::{Inner, TOGETHER};
 use crate::rows::Rows;
 use crate::simd::Level;
 use crate::threads::{chunk, parallel, threads};
@@ -14,8 +15,6 @@ use crate::threads::{chunk, parallel, threads};
 const ROWS: usize = 16;
 /// Columns whose sums are formed together: so many of `ROWS` rows stay in the first-level cache.
 const STRETCH: usize = 128;
-/// Classes that share what is loaded.
-const TOGETHER: usize = 4;
 
 /// A vector of f64.
 type Doubles<S> = Vector<S, f64>;
@@ -144,46 +143,6 @@ struct Logits<'a> {
     pitch: usize,
 }
 
-impl Logits<'_> {
-    /// The inner products of `R` rows with `C` weights, all summed in the same order.
-    ///
-    /// # Safety
-    /// The rows and weights must be there.
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const C: usize>(&self, row: usize, class: usize) {
-        let (lanes, width) = (S::lanes64(), self.rows.width());
-        let whole = width / lanes * lanes;
-        let zero: Doubles<S> = macerator::Scalar::splat(0.0f64);
-        let mut sums = [[zero; C]; R];
-        // SAFETY: the caller's; vectors end at `whole`.
-        unsafe {
-            let rows = self.wide.as_ptr().add(row * width);
-            let weights = self.weights.as_ptr().add(class * width);
-            for k in (0..whole).step_by(lanes) {
-                let mut columns = [zero; C];
-                for (c, column) in columns.iter_mut().enumerate() {
-                    *column = S::load_unaligned(weights.add(c * width + k));
-                }
-                for (r, sums) in sums.iter_mut().enumerate() {
-                    let value: Doubles<S> = S::load_unaligned(rows.add(r * width + k));
-                    for (sum, column) in sums.iter_mut().zip(columns) {
-                        *sum = value.mul_add(column, *sum);
-                    }
-                }
-            }
-            for (r, sums) in sums.iter().enumerate() {
-                for (c, sum) in sums.iter().enumerate() {
-                    let mut total = sum.reduce_add();
-                    for k in whole..width {
-                        total += *rows.add(r * width + k) * *weights.add(c * width + k);
-                    }
-                    *self.output.add((class + c) * self.pitch + row + r) = total;
-                }
-            }
-        }
-    }
-}
-
 impl WithSimd for Logits<'_> {
     type Output = ();
 
@@ -199,24 +158,15 @@ impl WithSimd for Logits<'_> {
                 *wide = f64::from(narrow);
             }
         }
-        let classes = self.weights.len() / width.max(1);
-        for class in (0..classes).step_by(TOGETHER) {
-            for row in (0..count).step_by(2) {
-                // SAFETY: rows and classes lie below what the caller checked.
-                unsafe {
-                    match (count - row, classes - class) {
-                        (1, 1) => self.tile::<S, 1, 1>(row, class),
-                        (1, 2) => self.tile::<S, 1, 2>(row, class),
-                        (1, 3) => self.tile::<S, 1, 3>(row, class),
-                        (1, _) => self.tile::<S, 1, TOGETHER>(row, class),
-                        (_, 1) => self.tile::<S, 2, 1>(row, class),
-                        (_, 2) => self.tile::<S, 2, 2>(row, class),
-                        (_, 3) => self.tile::<S, 2, 3>(row, class),
-                        _ => self.tile::<S, 2, TOGETHER>(row, class),
-                    }
-                }
-            }
-        }
+        let inner = Inner {
+            rows: self.wide.as_ptr(),
+            weights: self.weights.as_ptr(),
+            width,
+            output: self.output,
+            pitch: self.pitch,
+        };
+        // SAFETY: rows and classes lie below what the caller checked.
+        unsafe { inner.products::<S, 2>(count, self.weights.len() / width.max(1)) }
     }
 }
 

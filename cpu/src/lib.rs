@@ -19,6 +19,7 @@ mod exact;
 mod gemm;
 mod geometry;
 mod group_norm;
+mod inner;
 mod matrix;
 mod memory;
 mod norm;
