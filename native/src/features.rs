@@ -93,9 +93,12 @@ impl activations::Views for Cropped<'_> {
 /// The features of labelled photos: from the store those that were computed before, the others computed and kept
 /// there.
 ///
+/// `label` is what the bar calls the work.
+///
 /// Returns the cache and the photos that could not be read, by their position in `paths`; the cache
 /// holds the others in order.
 pub fn extract(
+    label: &str,
     model: &Model,
     photos: Photos<'_>,
     drawn: Drawn,
@@ -128,7 +131,7 @@ pub fn extract(
     let width = activations.width();
     let of_a_photo = width * views.keys.len();
     let mut features = vec![0.0; paths.len() * of_a_photo];
-    let filled = activations.each("features", skipped, |photo, view, row| {
+    let filled = activations.each(label, skipped, |photo, view, row| {
         features[photo * of_a_photo + view * width..][..width].copy_from_slice(row);
         Ok(())
     })?;

@@ -25,7 +25,7 @@ use rekindle_core::train::FeatureCache;
 use rekindle_core::tune::{Recipe, Tune};
 
 use crate::activations::Store;
-use crate::cli::{HeadChoice, TrainArgs};
+use crate::cli::{CacheArgs, HeadChoice, TrainArgs};
 use crate::context::Context;
 use crate::dataset::{self, Dataset, Labels, ScanOptions, scan, scan_labels};
 use crate::features::{self, Drawn, Photos};
@@ -247,7 +247,14 @@ fn train(
         model.stage_parameters().iter().sum::<usize>()
     ));
     takes_head(&model, dataset.task)?;
-    let cache = extract(args, dataset, &model, context)?;
+    let cache = extract(
+        "features",
+        dataset,
+        &model,
+        views_of(args),
+        &args.cache,
+        context,
+    )?;
     let features_seconds = started.elapsed().as_secs_f64();
 
     let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
@@ -349,10 +356,12 @@ fn takes_head(model: &Model, task: Task) -> anyhow::Result<()> {
 }
 
 /// The features of all photos that can be read; the others are left out of the data set.
-fn extract(
-    args: &TrainArgs,
+pub fn extract(
+    label: &str,
     dataset: &mut Dataset,
     model: &Model,
+    views: Drawn,
+    cache: &CacheArgs,
     context: &Context,
 ) -> anyhow::Result<FeatureCache> {
     let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
@@ -364,14 +373,18 @@ fn extract(
         contents: &contents,
         skipped: dataset.skipped.len(),
     };
-    let views = Drawn {
+    let store = Store::chosen(cache.no_cache, cache.cache_budget);
+    let (features, failed) = features::extract(label, model, photos, views, &store, context)?;
+    skipped::warn_of(&dataset.leave_out(&failed)?);
+    Ok(features)
+}
+
+/// The views of each photo from which a head learns.
+fn views_of(args: &TrainArgs) -> Drawn {
+    Drawn {
         augmented: args.views,
         seed: args.seed(),
-    };
-    let store = Store::chosen(args.cache.no_cache, args.cache.cache_budget);
-    let (cache, failed) = features::extract(model, photos, views, &store, context)?;
-    skipped::warn_of(&dataset.leave_out(&failed)?);
-    Ok(cache)
+    }
 }
 
 /// Photos in test/ are not touched where others measure: they are for the end.

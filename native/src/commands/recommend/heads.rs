@@ -3,22 +3,19 @@
 
 use std::time::Instant;
 
-use rekindle_core::device::DeviceError;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
-use rekindle_core::rows::Encoding;
 use rekindle_core::train::{
     ClassWeights, Examples, FeatureCache, Fitted, Groups, HeadRecipe, HeadTrainer, LinearRecipe,
     Split, evaluate, stratified_folds,
 };
 
 use super::clock::Clock;
-use crate::activations::{Activations, Rows, Store, Views};
 use crate::cli::CacheArgs;
+use crate::commands::train;
 use crate::context::Context;
 use crate::dataset::{self, Dataset};
-use crate::photos::PhotoError;
-use crate::skipped;
+use crate::features::Drawn;
 
 /// Folds of a cross-validation, where so many can be made.
 pub const FOLDS: usize = 5;
@@ -42,20 +39,6 @@ pub struct Head {
     pub forward: f64,
 }
 
-/// Photos as they are at prediction. The key is that of a plain view everywhere, so that `train` finds the features.
-struct Plain<'a>(&'a Model);
-
-impl Views for Plain<'_> {
-    fn keys(&self, _photo: usize) -> Vec<u64> {
-        vec![0]
-    }
-
-    fn crops(&self, _photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<RgbImage> {
-        let crop = self.0.card.preset.crop_pixels(image);
-        vec![crop; wanted.len()]
-    }
-}
-
 /// The features of all photos of a data set that can be read; the others are left out of it. Photos that are known are
 /// neither decoded nor asked about, and what was computed when time is up is kept.
 ///
@@ -66,41 +49,21 @@ pub fn features(
     model: &Model,
     dataset: &mut Dataset,
     cache: &CacheArgs,
-    clock: &Clock,
     context: &Context,
 ) -> anyhow::Result<FeatureCache> {
-    let paths: Vec<_> = dataset.items.iter().map(|item| item.path.clone()).collect();
-    let contents: Vec<_> = dataset.items.iter().map(|item| item.hash).collect();
-    let value = model.graph().value("features");
-    let value = value.ok_or(DeviceError::execution("it has no pooled features"))?;
-    let views = Plain(model);
-    let rows = Rows {
-        model,
-        value,
-        paths: &paths,
-        contents: &contents,
-        views: &views,
+    // The plain view alone, of which nothing is drawn.
+    let views = Drawn {
+        augmented: 0,
+        seed: 0,
     };
-    let store = Store::chosen(cache.no_cache, cache.cache_budget);
-    let mut activations = Activations::open(rows, Encoding::Full, &store, context)?;
-    let mut found: Vec<Option<Vec<f32>>> = vec![None; paths.len()];
-    let label = &model.card.architecture;
-    let filled = activations.each(label, dataset.skipped.len(), |photo, _, row| {
-        found[photo] = Some(row.to_vec());
-        clock.check()
-    })?;
-    let failed: Vec<(usize, PhotoError)> = filled.unreadable;
-    for (photo, _) in &failed {
-        found[*photo] = None;
-    }
-    let mut features = FeatureCache::new(model.graph().features(), 1);
-    for (row, item) in found.iter().zip(&dataset.items) {
-        if let Some(row) = row {
-            features.push(item.class, row)?;
-        }
-    }
-    skipped::warn_of(&dataset.leave_out(&failed)?);
-    Ok(features)
+    train::extract(
+        &model.card.architecture,
+        dataset,
+        model,
+        views,
+        cache,
+        context,
+    )
 }
 
 /// The seconds that a photo takes in the compiled network. Measured on pictures of no content, on which speed does not

@@ -303,7 +303,7 @@ impl Search<'_> {
             )));
         }
         let mut read = self.sample.clone();
-        let features = heads::features(&model, &mut read, &self.args.cache, clock, context)?;
+        let features = heads::features(&model, &mut read, &self.args.cache, context)?;
         if self.splits.is_some() && read.items.len() < self.sample.items.len() {
             return Ok(Err(
                 "photos that could be read before could not be read any more".to_owned(),

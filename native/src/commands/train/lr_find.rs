@@ -18,7 +18,7 @@ use super::material::Material;
 use super::tune::prepared::Maker;
 use super::tune::source::{Photos, Showing};
 use super::tune::supply::{Supplier, Supply};
-use super::{check, extract, introduce, set_unused_aside};
+use super::{check, extract, introduce, set_unused_aside, views_of};
 use crate::cli::{LrFindArgs, TrainArgs};
 use crate::context::Context;
 use crate::curves::{self, Curve, Mark};
@@ -144,7 +144,16 @@ struct Work<'a> {
 impl Work<'_> {
     fn find(&self, dataset: &mut Dataset, run: &mut Run) -> anyhow::Result<ExitCode> {
         let context = self.context;
-        let cache = extract(self.training, dataset, self.model, context)?;
+        let training = self.training;
+        let views = views_of(training);
+        let cache = extract(
+            "features",
+            dataset,
+            self.model,
+            views,
+            &training.cache,
+            context,
+        )?;
         let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
         let weights = self.args.weights.weights.as_deref();
         let untrained = models::untrained(weights, &self.args.pictures);
