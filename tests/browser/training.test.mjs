@@ -114,7 +114,7 @@ describe("training more than the head in the page", { skip: DIST ? false : "REKI
         ...["--dropout", "0"],
       );
       const unseen = [...(await photosOf("tool", 2, 10)), ...(await photosOf("animal", 2, 10))];
-      const { whole, resumed, cancelled, worse, answers, again, saved } = await onPage(flow, {
+      const { whole, uninterrupted, resumed, cancelled, worse, answers, again, saved } = await onPage(flow, {
         model: `scratch/${relative(scratch, run.model)}`,
         taught,
         unseen: unseen.map(address),
@@ -146,9 +146,11 @@ describe("training more than the head in the page", { skip: DIST ? false : "REKI
       assert.ok(steps.every(({ loss, steps }) => Number.isFinite(loss) && steps === 4));
 
       // What was paused in the midst goes on to the same end.
+      assert.equal(resumed.paused, true);
       assert.ok(resumed.at.step > 0 && resumed.at.step < resumed.at.steps, JSON.stringify(resumed.at));
-      assert.deepEqual(resumed.report.epochs, report.epochs);
-      assert.deepEqual(again, answers);
+      assert.equal(uninterrupted.report.epochs.length, 10);
+      assert.deepEqual(resumed.report.epochs, uninterrupted.report.epochs);
+      assert.deepEqual(again, uninterrupted.answers);
       assert.match(resumed.refused.message, /differs in .*recipe/);
 
       assert.equal(cancelled.kind, "cancelled");
@@ -217,6 +219,10 @@ async function flow({ model, taught, unseen, c }) {
   const answers = await ask();
   const saved = Array.from(new Uint8Array(await (await rekindle.saveModel()).arrayBuffer()));
 
+  // So long that a pause comes before the end wherever the steps are quick.
+  const long = { ...options, epochs: 10 };
+  await fit();
+  const uninterrupted = { report: await rekindle.tune(long), answers: await ask() };
   await fit();
   const pause = new AbortController();
   let at = null;
@@ -225,23 +231,23 @@ async function flow({ model, taught, unseen, c }) {
     at ??= told;
     pause.abort();
   };
-  const paused = await rekindle.tune({ ...options, pause: pause.signal, onProgress });
-  const refused = await rekindle.tune({ ...options, lr: 1e-4, state: paused.state }).catch(({ message }) => ({ message }));
-  const resumed = { at, refused, report: await rekindle.tune({ ...options, state: paused.state }) };
+  const paused = await rekindle.tune({ ...long, pause: pause.signal, onProgress });
+  const refused = await rekindle.tune({ ...long, lr: 1e-4, state: paused.state }).catch(({ message }) => ({ message }));
+  const resumed = { at, refused, paused: paused.paused, report: await rekindle.tune({ ...long, state: paused.state }) };
   const again = await ask();
 
   await fit();
   const stop = new AbortController();
   const before = rekindle.info;
   const kind = await rekindle
-    .tune({ ...options, signal: stop.signal, onProgress: ({ stage }) => stage === "training" && stop.abort() })
+    .tune({ ...long, signal: stop.signal, onProgress: ({ stage }) => stage === "training" && stop.abort() })
     .then(() => "none", (error) => error.kind);
   const cancelled = { kind, before, after: rekindle.info };
 
   const worse = { before: rekindle.info, report: await rekindle.tune({ ...options, epochs: 1, lr: 1e3 }) };
   worse.after = rekindle.info;
   rekindle.close();
-  return { whole, resumed, cancelled, worse, answers, again, saved };
+  return { whole, uninterrupted, resumed, cancelled, worse, answers, again, saved };
 }
 
 /** Runs a function in an empty page that has Rekindle beside it. */
