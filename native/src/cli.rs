@@ -9,6 +9,7 @@ mod tune;
 mod values;
 
 use std::ffi::OsStr;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
 use clap::error::ErrorKind;
@@ -18,14 +19,14 @@ use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
 use rekindle_core::head::MAX_HIDDEN;
 
-pub use labels::{LabelArgs, TaskChoice, TrainLabelArgs};
+pub use labels::{LabelArgs, TrainLabelArgs};
 
 use crate::photos::Limits;
-use crate::runs::RUNS_FOLDER;
 pub use cache::CacheArgs;
 pub use lr_find::LrFindArgs;
 pub use recommend::RecommendArgs;
-pub use shared::{GreyChoice, PhotoArgs, PictureArgs, WeightArgs};
+pub use shared::DataArgs;
+pub use shared::{GreyChoice, PhotoArgs, PictureArgs, StartArgs, WeightArgs};
 pub use tune::{Divided, ScheduleChoice, TuneArgs};
 use values::{MANY, MOST_IMAGES, count, number};
 
@@ -163,21 +164,9 @@ pub struct TrainArgs {
     /// --resume.
     #[arg(required_unless_present = "resume")]
     pub dir: Option<PathBuf>,
-    /// The network to start from; see `rekindle models`.
-    #[arg(long, short, default_value = "efficientnet_lite0")]
-    pub model: String,
-    /// Its weights.
+    /// What it starts from.
     #[command(flatten)]
-    pub weights: WeightArgs,
-    /// What it is given.
-    #[command(flatten)]
-    pub pictures: PictureArgs,
-    /// Which photos are read.
-    #[command(flatten)]
-    pub photos: PhotoArgs,
-    /// What is kept of what was computed.
-    #[command(flatten)]
-    pub cache: CacheArgs,
+    pub start: StartArgs,
     /// The new head.
     #[arg(long, value_enum, default_value_t = HeadChoice::Linear)]
     pub head: HeadChoice,
@@ -188,11 +177,6 @@ pub struct TrainArgs {
     /// are no folds; 0.2 when not given.
     #[arg(long, value_name = "SHARE", value_parser = number("0.2"))]
     pub split: Option<f64>,
-    /// Seed of everything that is drawn: splits, folds, views, the order of batches, a two-layer head's and
-    /// `--weights random`'s numbers. What is drawn follows from it and from the photos' content, whatever
-    /// they are called. 0 when not given.
-    #[arg(long, value_parser = count(0, u64::MAX))]
-    pub seed: Option<u64>,
     /// Augmented views of each photo, beside the plain one: a head learns from 1 + N views of every
     /// photo. They follow from the seed and the photo's content, whatever its name.
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -227,21 +211,23 @@ pub struct TrainArgs {
     /// How more than the head is tuned.
     #[command(flatten)]
     pub tuning: TuneArgs,
-    /// Where run folders go.
-    #[arg(long, value_name = "DIR", default_value = RUNS_FOLDER)]
-    pub out: PathBuf,
-    /// Name of the run folder; date, network and head when not given.
-    #[arg(long)]
-    pub name: Option<String>,
-    /// Fail on photos that cannot be read instead of skipping them.
-    #[arg(long)]
-    pub strict: bool,
     /// End with exit code 1 when the measured accuracy is below this.
     #[arg(long, value_name = "SHARE", value_parser = number("0.9"))]
     pub min_accuracy: Option<f64>,
-    /// What says what is on the photos, if not their folders.
-    #[command(flatten)]
-    pub labels: TrainLabelArgs,
+}
+
+impl Deref for TrainArgs {
+    type Target = StartArgs;
+
+    fn deref(&self) -> &StartArgs {
+        &self.start
+    }
+}
+
+impl DerefMut for TrainArgs {
+    fn deref_mut(&mut self) -> &mut StartArgs {
+        &mut self.start
+    }
 }
 
 impl TrainArgs {
@@ -266,11 +252,6 @@ impl TrainArgs {
             Command::Train(args) => Ok(args),
             _ => Err(clap::Error::new(ErrorKind::InvalidSubcommand)),
         }
-    }
-
-    /// The seed, given or not.
-    pub fn seed(&self) -> u64 {
-        self.seed.unwrap_or(0)
     }
 }
 

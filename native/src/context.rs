@@ -24,6 +24,24 @@ pub struct Context {
 }
 
 impl Context {
+    /// For tests: nothing is said, and the processor computes.
+    #[cfg(test)]
+    pub fn quiet() -> Self {
+        Self {
+            global: Global {
+                device: Preference::Cpu,
+                precision: crate::cli::PrecisionChoice::Full,
+                json: false,
+                quiet: true,
+                offline: true,
+            },
+            console: Console::new(true),
+            interrupt: Interrupt::new(),
+            limits: Limits::default(),
+            words: Vec::new(),
+        }
+    }
+
     /// Opens the device that was asked for.
     pub fn open_device(&self) -> anyhow::Result<OpenDevice> {
         open_quietly(self.global.device)

@@ -7,15 +7,16 @@ use rekindle_core::device::DeviceError;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::postprocess::Prediction;
-use rekindle_core::preprocess::{Augmentation, Preset};
+use rekindle_core::preprocess::{self, AugmentRecipe, Augmentation, Preset};
 use rekindle_core::rows::Encoding;
 use rekindle_core::train::FeatureCache;
 
-use crate::activations::{self, Activations, Rows, Store};
+use crate::activations::{self, Activations, Rows, Store, WAITING};
 use crate::context::Context;
 use crate::hash::{FileHash, hash_text};
 use crate::models::unanswered;
 use crate::photos::{DecodeOptions, PhotoError, StreamError, decode_stream};
+use crate::prepared::{Maker, Prepared};
 use crate::ui::{Progress, Unit};
 
 /// Crops that go through the network together. Larger batches gain little on a processor and cost
@@ -53,12 +54,13 @@ struct Cropped<'a> {
     drawn: Drawn,
     preset: Preset,
     contents: &'a [FileHash],
+    maker: Maker,
     /// For each view, a number that says how it is drawn.
     keys: Vec<u64>,
 }
 
 impl<'a> Cropped<'a> {
-    fn new(drawn: Drawn, preset: Preset, contents: &'a [FileHash]) -> Self {
+    fn new(drawn: Drawn, preset: Preset, contents: &'a [FileHash], maker: Maker) -> Self {
         let recipe = Augmentation::default();
         let key = |view: u32| match view {
             0 => 0,
@@ -68,6 +70,7 @@ impl<'a> Cropped<'a> {
             drawn,
             preset,
             contents,
+            maker,
             keys: (0..=drawn.augmented).map(key).collect(),
         }
     }
@@ -78,15 +81,16 @@ impl activations::Views for Cropped<'_> {
         self.keys.clone()
     }
 
-    fn crops(&self, photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<RgbImage> {
+    fn prepare(&self, photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<Prepared> {
         let (width, height) = (image.width(), image.height());
         let (seed, key) = (self.drawn.seed, self.contents[photo].key());
         let recipe = Augmentation::default();
-        let crop = |&view: &usize| {
+        let prepare = |&view: &usize| {
             let view = recipe.view(width, height, seed, key, view as u32);
-            self.preset.view_pixels(image, &view)
+            let drawn = preprocess::Drawn::of(view);
+            self.maker.prepare(&self.preset, image, &drawn, WAITING)
         };
-        wanted.iter().map(crop).collect()
+        wanted.iter().map(prepare).collect()
     }
 }
 
@@ -113,7 +117,12 @@ pub fn extract(
     } = photos;
     let value = model.graph().value("features");
     let value = value.ok_or(DeviceError::execution("it has no pooled features"))?;
-    let views = Cropped::new(drawn, model.card.preset, contents);
+    let maker = match drawn.augmented {
+        // Nothing is changed at random.
+        0 => Maker::Host,
+        _ => Maker::chosen(model, &AugmentRecipe::standard())?,
+    };
+    let views = Cropped::new(drawn, model.card.preset, contents, maker);
     let rows = Rows {
         model,
         value,

@@ -24,6 +24,7 @@ mod models;
 mod options;
 mod ordered;
 mod photos;
+mod prepared;
 mod report;
 mod runs;
 mod segment;

@@ -8,8 +8,8 @@ use rekindle_core::task::Task;
 use rekindle_core::tune::Tune;
 
 use crate::cli::{
-    BenchArgs, ClassWeightChoice, Cli, Command, CompareArgs, DoctorArgs, HeadChoice, InspectArgs,
-    KernelChoice, ScheduleChoice, SummaryArgs, TierChoice, TrainArgs,
+    BenchArgs, ClassWeightChoice, Cli, Command, CompareArgs, DataArgs, DoctorArgs, HeadChoice,
+    InspectArgs, KernelChoice, ScheduleChoice, SummaryArgs, TierChoice, TrainArgs,
 };
 use crate::ui::{ExitCode, Failure};
 
@@ -73,53 +73,13 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
         _ => match command {
             Command::Train(args) => train(args, option),
             Command::LrFind(args) => match option {
-                "cache-budget" => {
-                    Some(Where(!args.cache.no_cache, "an lr-find without --no-cache"))
-                }
-                _ => listed(
-                    option,
-                    &[
-                        "model",
-                        "weights",
-                        "input",
-                        "grey",
-                        "bare",
-                        "small-stem",
-                        "max-pixels",
-                        "no-cache",
-                        "tune",
-                        "batch",
-                        "steps",
-                        "seed",
-                        "augment",
-                        "out",
-                        "name",
-                        "strict",
-                    ],
-                ),
+                "model" | "weights" | "input" | "grey" | "bare" | "small-stem" | "tune"
+                | "batch" | "steps" | "augment" | "out" | "name" => Some(Always),
+                _ => data(args, "an lr-find without --no-cache", option),
             },
             Command::Recommend(args) => match option {
-                "cache-budget" => Some(Where(
-                    !args.cache.no_cache,
-                    "a recommend without --no-cache",
-                )),
-                "path-column" | "label-column" | "split-column" | "group-column" | "task" => {
-                    Some(Where(args.labels.file.labels.is_some(), "--labels"))
-                }
-                _ => listed(
-                    option,
-                    &[
-                        "budget",
-                        "model",
-                        "download",
-                        "input",
-                        "max-pixels",
-                        "no-cache",
-                        "seed",
-                        "strict",
-                        "labels",
-                    ],
-                ),
+                "budget" | "model" | "download" | "input" => Some(Always),
+                _ => data(args, "a recommend without --no-cache", option),
             },
             Command::Predict(_) => {
                 listed(option, &["weights", "top", "out", "strict", "max-pixels"])
@@ -153,6 +113,18 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
             Command::Models | Command::Replay(_) | Command::Completions { .. } => None,
         },
     }
+}
+
+/// The rule of an option that says what is learnt from, and what of it is kept by `caching` commands.
+fn data(args: &DataArgs, caching: &'static str, option: &str) -> Option<Applies> {
+    Some(match option {
+        "max-pixels" | "strict" | "seed" | "no-cache" | "labels" => Always,
+        "cache-budget" => Where(!args.cache.no_cache, caching),
+        "path-column" | "label-column" | "split-column" | "group-column" | "task" => {
+            Where(args.labels.file.labels.is_some(), "--labels")
+        }
+        _ => return None,
+    })
 }
 
 fn listed(option: &str, always: &[&str]) -> Option<Applies> {
@@ -216,20 +188,11 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
             "--tune head, last, full and gradual, which start from pretrained weights",
         ),
         "model" | "input" | "grey" | "bare" | "small-stem" | "head" | "views" | "class-weights"
-        | "out" | "name" | "strict" | "folds" | "min-accuracy" | "max-pixels" | "no-cache" => {
-            Always
-        }
-        "cache-budget" => Where(!args.cache.no_cache, "a training without --no-cache"),
-        // Of everything that is drawn. Whether photos are held back, the folder says: `draws`.
-        "seed" => Always,
+        | "out" | "name" | "folds" | "min-accuracy" => Always,
         "split" => Where(
             args.folds.is_none(),
             "a measurement on held-out photos, without --folds",
         ),
-        "labels" => Always,
-        "path-column" | "label-column" | "split-column" | "group-column" | "task" => {
-            Where(args.labels.file.labels.is_some(), "--labels")
-        }
         "c" => Where(args.head == HeadChoice::Linear, "--head linear"),
         "hidden" => Where(args.head == HeadChoice::Mlp, "--head mlp"),
         "epochs" | "batch" | "lr" | "weight-decay" | "dropout" => Where(
@@ -250,7 +213,8 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
             !args.tuning.tune.is_head(),
             "--tune last, full, gradual and scratch",
         ),
-        _ => return None,
+        // Whether anything is drawn by the seed, the folder says: `draws`.
+        _ => return data(args, "a training without --no-cache", option),
     })
 }
 
@@ -445,6 +409,12 @@ mod tests {
         lr-find d -m resnet18 --weights random --input 64 --grey mean --bare --small-stem --out o --name n --device cpu
         lr-find d --tune last:3 --batch 8 --steps 20 --seed 1 --augment flip --strict --max-pixels 9M --no-cache --json
         lr-find d --tune gradual --cache-budget 1GB
+        lr-find d --labels f --path-column p --label-column a,b --split-column s --group-column g --task regress
+        ! lr-find d --path-column p : --labels
+        ! lr-find d --label-column p : --labels
+        ! lr-find d --split-column p : --labels
+        ! lr-find d --group-column p : --labels
+        ! lr-find d --task classify : --labels
         ! lr-find d --no-cache --cache-budget 1GB : --no-cache
         ! lr-find d --precision half : predict
         recommend d -m resnet18,resnet50 --budget 90s --download --input 96 --seed 1 --strict --max-pixels 9M --no-cache

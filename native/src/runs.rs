@@ -28,7 +28,8 @@ pub const METRICS: &str = "metrics.jsonl";
 pub const MODEL: &str = "model.safetensors";
 /// Where a tuning stands, as long as it is not finished.
 pub const CHECKPOINT: &str = "checkpoint.safetensors";
-/// Which parts of a run are done, where it has several: the folds of a cross-validation.
+/// What was decided once for a run, and which of its parts are done, where it has several: the folds of a
+/// cross-validation.
 pub const PARTS: &str = "parts.json";
 /// The folder of TensorBoard's event files.
 pub const TENSORBOARD: &str = "tensorboard";

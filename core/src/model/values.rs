@@ -60,6 +60,9 @@ impl Model {
         if value > graph.nodes().len() {
             return Err(DeviceError::execution(Unreachable { value }));
         }
+        if graph.value("features") == Some(value) {
+            return self.read_features_of(batch).await;
+        }
         let compiled = self.to_value(value)?;
         let values = self.ask_of(&compiled, batch).await?;
         Ok(as_in_graph(graph, value, values))

@@ -36,6 +36,13 @@ struct Said {
     best: usize,
 }
 
+impl Said {
+    fn read(file: &WeightFile<'_>) -> Result<Self, StateError> {
+        let said = file.metadata().get(KEY).ok_or(StateError::NoStanding)?;
+        Ok(serde_json::from_str(said)?)
+    }
+}
+
 impl TrainerState {
     /// The state as a file's bytes; `note` comes back with it.
     ///
@@ -81,6 +88,15 @@ impl TrainerState {
         Ok(write_safetensors(&all, &metadata, StorageDtype::F32)?)
     }
 
+    /// The note beside a state in a file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// When it is no such file.
+    pub fn note_in(bytes: &[u8]) -> Result<serde_json::Value, StateError> {
+        Ok(Said::read(&WeightFile::parse(bytes)?)?.note)
+    }
+
     /// The state in a file's bytes, and the note beside it.
     ///
     /// # Errors
@@ -88,12 +104,11 @@ impl TrainerState {
     /// When it is no such file.
     pub fn from_bytes(bytes: &[u8]) -> Result<(Self, serde_json::Value), StateError> {
         let file = WeightFile::parse(bytes)?;
-        let said = file.metadata().get(KEY).ok_or(StateError::NoStanding)?;
         let Said {
             standing,
             note,
             best,
-        } = serde_json::from_str(said)?;
+        } = Said::read(&file)?;
         let group = |group: &str| -> Result<Tensors, WeightsError> {
             let mut tensors = Tensors::new();
             for (name, view) in file.tensors() {

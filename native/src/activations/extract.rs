@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rekindle_core::device::DeviceError;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::rows::Encoding;
@@ -18,11 +19,14 @@ use crate::context::Context;
 use crate::hash::{FileHash, hash_file};
 use crate::models::unanswered;
 use crate::photos::{DecodeOptions, PhotoError, StreamError, decode_stream};
+use crate::prepared::{Batch, Prepared};
 use crate::ui::{Unit, print_warning};
 
-/// Crops that go through the network together. Larger batches gain little on a processor and cost
+/// Views that go through the network together. Larger batches gain little on a processor and cost
 /// memory.
 const BATCH: usize = 8;
+/// Views that wait for it at most, beside those of the photos that are decoded just then.
+pub const WAITING: usize = 4 * BATCH;
 
 /// What is made of each photo.
 pub trait Views: Sync {
@@ -30,8 +34,9 @@ pub trait Views: Sync {
     /// content, at any time and place. It is told without the photo.
     fn keys(&self, photo: usize) -> Vec<u64>;
 
-    /// The wanted views of a photo, by their places among its keys, as the network takes them.
-    fn crops(&self, photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<RgbImage>;
+    /// The wanted views of a photo, by their places among its keys, in memory for no more than [`WAITING`]; one maker
+    /// prepares all.
+    fn prepare(&self, photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<Prepared>;
 }
 
 /// What rows are of.
@@ -86,9 +91,9 @@ enum Step<'r> {
     Photo,
 }
 
-/// A photo's crops, by their places among its views.
-struct Prepared {
-    crops: Vec<(usize, RgbImage)>,
+/// A photo's views, by their places among all of its own.
+struct Seen {
+    views: Vec<(usize, Prepared)>,
     is_sure: bool,
 }
 
@@ -370,6 +375,20 @@ impl Rows<'_> {
         views.map(move |view| RowKey { content, view })
     }
 
+    /// The rows of a batch, read back.
+    fn read(&self, batch: Batch) -> Result<Vec<f32>, DeviceError> {
+        let Self { model, value, .. } = *self;
+        pollster::block_on(async {
+            match batch {
+                Batch::Pictures(pictures) => model.read_value(&pictures, value).await,
+                Batch::Staged(staged) => {
+                    let images = model.batch_of_staged(&staged);
+                    model.read_value_of(images, value).await
+                }
+            }
+        })
+    }
+
     /// Decodes the photos on all cores and computes the views that are asked for.
     fn compute(
         &self,
@@ -381,38 +400,38 @@ impl Rows<'_> {
         let most = work.iter().map(|(_, views)| views.len()).max().unwrap_or(1);
         let options = DecodeOptions {
             limits: context.limits,
-            // Photos wait as crops, of which there may be many for each.
-            ahead: (4 * BATCH).div_ceil(most),
+            // Photos wait as views, of which there may be many for each.
+            ahead: WAITING.div_ceil(most),
             ..DecodeOptions::default()
         };
         let prepare = |place: usize, image: RgbImage| {
             let (photo, views) = &work[place];
-            let crops = self.views.crops(*photo, &image, views);
+            let made = self.views.prepare(*photo, &image, views);
             // A file that was changed since its content was told would be kept under another's name.
             let is_sure =
                 hash_file(&self.paths[*photo]).is_ok_and(|hash| hash == self.contents[*photo]);
-            Prepared {
-                crops: views.iter().copied().zip(crops).collect(),
+            Seen {
+                views: views.iter().copied().zip(made).collect(),
                 is_sure,
             }
         };
-        let (mut crops, mut owners) = (Vec::new(), Vec::new());
-        let take = |place: usize, prepared: Result<Prepared, PhotoError>| {
+        let (mut waiting, mut owners) = (Vec::new(), Vec::new());
+        let take = |place: usize, seen: Result<Seen, PhotoError>| {
             let photo = work[place].0;
-            match prepared {
-                Ok(prepared) => {
-                    for (view, crop) in prepared.crops {
-                        owners.push((photo, view, prepared.is_sure));
-                        crops.push(crop);
+            match seen {
+                Ok(seen) => {
+                    for (view, prepared) in seen.views {
+                        owners.push((photo, view, seen.is_sure));
+                        waiting.push(prepared);
                     }
                 }
                 Err(error) => receive(Step::Unreadable(photo, error))?,
             }
             let is_last = place + 1 == work.len();
-            while crops.len() >= BATCH || (is_last && !crops.is_empty()) {
-                let count = crops.len().min(BATCH);
-                let later = (owners.split_off(count), crops.split_off(count));
-                let read = pollster::block_on(self.model.read_value(&crops, self.value));
+            while waiting.len() >= BATCH || (is_last && !waiting.is_empty()) {
+                let count = waiting.len().min(BATCH);
+                let later = (owners.split_off(count), waiting.split_off(count));
+                let read = self.read(Batch::of(waiting.drain(..)));
                 let photos: Vec<usize> = owners.iter().map(|(photo, ..)| *photo).collect();
                 let values =
                     read.map_err(|error| unanswered(error, self.model, self.paths, &photos))?;
@@ -422,7 +441,7 @@ impl Rows<'_> {
                 {
                     receive(Step::Row(photo, view, row, is_sure))?;
                 }
-                (owners, crops) = later;
+                (owners, waiting) = later;
             }
             receive(Step::Photo)
         };

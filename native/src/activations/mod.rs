@@ -14,5 +14,5 @@ mod record;
 mod shelf;
 mod store;
 
-pub use extract::{Activations, Known, Rows, Views};
+pub use extract::{Activations, Known, Rows, Views, WAITING};
 pub use store::Store;

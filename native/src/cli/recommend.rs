@@ -1,13 +1,12 @@
 //! Options of `recommend`.
 
+use std::ops::Deref;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::cache::CacheArgs;
-use super::labels::TrainLabelArgs;
-use super::shared::PhotoArgs;
+use super::shared::DataArgs;
 use super::values::count;
 
 /// Arguments of `recommend`.
@@ -28,21 +27,17 @@ pub struct RecommendArgs {
     /// Side of the square that networks see, in pixels; what their weights were trained on when not given.
     #[arg(long, value_name = "SIDE", value_parser = count(1, u32::MAX))]
     pub input: Option<u32>,
-    /// Which photos are read.
+    /// What is learnt from.
     #[command(flatten)]
-    pub photos: PhotoArgs,
-    /// What is kept of what was computed.
-    #[command(flatten)]
-    pub cache: CacheArgs,
-    /// Seed of everything that is drawn: which photos are tried, folds, and the order of training. 0 when not given.
-    #[arg(long, value_parser = count(0, u64::MAX))]
-    pub seed: Option<u64>,
-    /// Fail on photos that cannot be read instead of skipping them.
-    #[arg(long)]
-    pub strict: bool,
-    /// What says what is on the photos, if not their folders.
-    #[command(flatten)]
-    pub labels: TrainLabelArgs,
+    pub data: DataArgs,
+}
+
+impl Deref for RecommendArgs {
+    type Target = DataArgs;
+
+    fn deref(&self) -> &DataArgs {
+        &self.data
+    }
 }
 
 /// The longest budget: beyond it, somebody's finger slipped.

@@ -1,6 +1,80 @@
 //! Options that several commands have.
 
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+
 use clap::{Args, ValueEnum};
+
+use super::cache::CacheArgs;
+use super::labels::TrainLabelArgs;
+use super::values::count;
+use crate::runs::RUNS_FOLDER;
+
+/// What is learnt from, beside the folder: options of all that trains, or measures trainings.
+#[derive(Debug, Clone, Default, Args)]
+pub struct DataArgs {
+    /// Which photos are read.
+    #[command(flatten)]
+    pub photos: PhotoArgs,
+    /// Fail on photos that cannot be read instead of skipping them.
+    #[arg(long)]
+    pub strict: bool,
+    /// Seed of everything that is drawn: which photos are held back or tried, folds, views, the order of photos, and
+    /// the numbers of `--weights random` and of a two-layer head. What is drawn follows from it and from the photos'
+    /// content, whatever they are called. 0 when not given.
+    #[arg(long, value_parser = count(0, u64::MAX))]
+    pub seed: Option<u64>,
+    /// What is kept of what was computed.
+    #[command(flatten)]
+    pub cache: CacheArgs,
+    /// What says what is on the photos, if not their folders.
+    #[command(flatten)]
+    pub labels: TrainLabelArgs,
+}
+
+impl DataArgs {
+    /// The seed, given or not.
+    pub fn seed(&self) -> u64 {
+        self.seed.unwrap_or(0)
+    }
+}
+
+/// What a run starts from, and where it is kept: options of all that leaves a run folder behind.
+#[derive(Debug, Clone, Args)]
+pub struct StartArgs {
+    /// The network to start from; see `rekindle models`.
+    #[arg(long, short, default_value = "efficientnet_lite0")]
+    pub model: String,
+    /// Its weights.
+    #[command(flatten)]
+    pub weights: WeightArgs,
+    /// What it is given.
+    #[command(flatten)]
+    pub pictures: PictureArgs,
+    /// What it learns from.
+    #[command(flatten)]
+    pub data: DataArgs,
+    /// Where run folders go.
+    #[arg(long, value_name = "DIR", default_value = RUNS_FOLDER)]
+    pub out: PathBuf,
+    /// Name of the run folder; date, network and what is done with it when not given.
+    #[arg(long)]
+    pub name: Option<String>,
+}
+
+impl Deref for StartArgs {
+    type Target = DataArgs;
+
+    fn deref(&self) -> &DataArgs {
+        &self.data
+    }
+}
+
+impl DerefMut for StartArgs {
+    fn deref_mut(&mut self) -> &mut DataArgs {
+        &mut self.data
+    }
+}
 
 /// Which pretrained weights to start from.
 #[derive(Debug, Clone, Args)]

@@ -1,5 +1,6 @@
 //! Options of tuning more of a network than its head.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -52,7 +53,7 @@ pub struct TuneArgs {
     /// parts.
     #[arg(long, value_name = "SIZE", value_parser = parse_limit)]
     pub memory_limit: Option<u64>,
-    /// In how many parts the run went through the network that is made again.
+    /// In how many parts the steps of the run that is made again went through the network.
     #[arg(skip)]
     pub divided: Option<Divided>,
     /// The share of certainty that is spread over all classes.
@@ -118,7 +119,7 @@ pub struct TuneArgs {
     pub tensorboard: bool,
 }
 
-/// In how many parts the steps of a tuning went through the network.
+/// In how many parts the steps of a tuning go through the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Divided {
     /// Those of each phase.
@@ -126,9 +127,28 @@ pub struct Divided {
     /// Where a device without memory made more of them necessary.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further: Vec<Parting>,
+    /// Those of the trainings of a cross-validation, by their names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parts: BTreeMap<String, Divided>,
 }
 
 impl Divided {
+    /// Those of a training of the run: of a part of it, or of what the run leaves.
+    pub fn of(&self, part: Option<&str>) -> Option<&Self> {
+        match part {
+            None => Some(self),
+            Some(part) => self.parts.get(part),
+        }
+    }
+
+    /// The same, to be changed; made if there are none.
+    pub fn of_mut(&mut self, part: Option<&str>) -> &mut Self {
+        match part {
+            None => self,
+            Some(part) => self.parts.entry(part.to_owned()).or_default(),
+        }
+    }
+
     /// The most parts that any step was in.
     pub fn most(&self) -> usize {
         let further = self.further.iter().map(|parting| parting.parts);

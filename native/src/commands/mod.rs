@@ -13,6 +13,7 @@ mod predict;
 mod recommend;
 mod segment;
 mod serve;
+mod suggested;
 mod summary;
 mod targets;
 mod train;

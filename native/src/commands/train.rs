@@ -3,7 +3,6 @@
 mod division;
 mod folds;
 mod learn;
-mod ledger;
 pub mod lr_find;
 mod material;
 pub mod recipe_file;
@@ -21,7 +20,7 @@ use rekindle_core::device::{OpenDevice, shares_memory};
 use rekindle_core::head::HeadStyle;
 use rekindle_core::model::Model;
 use rekindle_core::task::Task;
-use rekindle_core::train::FeatureCache;
+use rekindle_core::train::{FeatureCache, Groups};
 use rekindle_core::tune::{Recipe, Tune};
 
 use crate::activations::Store;
@@ -38,10 +37,9 @@ use division::Division;
 pub use division::HELD_BACK;
 use folds::{Crossed, Field};
 use learn::learn;
-use ledger::Ledger;
 use material::Material;
 use record::Record;
-use tune::Work;
+use tune::{Ledger, Training, Work};
 
 /// Trains, leaves a run folder behind and prints what came of it.
 pub fn run(args: &TrainArgs, context: &Context) -> anyhow::Result<ExitCode> {
@@ -61,18 +59,7 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
     if let (Some(limit), true) = (args.tuning.memory_limit, shares_memory(&device.device)) {
         memory::allow(limit);
     }
-    let options = ScanOptions {
-        limits: context.limits,
-        strict: args.strict,
-    };
-    let mut dataset = match Labels::to_learn(&args.labels) {
-        None => scan(args.dir(), &options, &context.interrupt)?,
-        Some(labels) => {
-            let (dataset, notes) = scan_labels(args.dir(), &labels, &options, &context.interrupt)?;
-            notes.iter().for_each(|note| context.console.note(note));
-            dataset
-        }
-    };
+    let mut dataset = read(args, context)?;
     options::check_task(args, dataset.task)?;
     options::check_folder(args, dataset.holds_some_back())?;
     introduce(&dataset, context);
@@ -231,9 +218,10 @@ fn train(
         &device.device,
         context,
     )?;
-    if let Some(recipe) = &recipe {
-        tune::check(args, recipe, &model, dataset.task)?;
-    }
+    let plan = match &recipe {
+        Some(recipe) => Some(tune::planned(args, recipe, &model, dataset.task)?),
+        None => None,
+    };
     // What more than the head is tuned, each phase says.
     let frozen = if args.tuning.tune.is_head() {
         " frozen"
@@ -247,36 +235,18 @@ fn train(
         model.stage_parameters().iter().sum::<usize>()
     ));
     takes_head(&model, dataset.task)?;
-    let cache = extract(
-        "features",
-        dataset,
-        &model,
-        views_of(args),
-        &args.cache,
-        context,
-    )?;
+    let learnable = Learnable::extract(args, dataset, &model, weights, context)?;
     let features_seconds = started.elapsed().as_secs_f64();
 
-    let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
-    let untrained = models::untrained(weights, &args.pictures);
-    let alike = groups::find(&cache, &contents, untrained, context);
-    let groups = groups::with_given(&alike, dataset);
-    let is_said = groups::introduce(&alike, &groups, dataset, args.folds.is_some(), context);
-    let material = Material {
-        model: &model,
-        cache: &cache,
-        groups: &groups,
-        contents: &contents,
-    };
+    let Learnable { alike, groups, .. } = &learnable;
+    let is_said = groups::introduce(alike, groups, dataset, args.folds.is_some(), context);
+    let material = learnable.material(&model);
     let division = Division::new(args, dataset, material, is_said)?;
-    let mut ledger = Ledger::open(run)?;
-    let recipe = match recipe {
-        Some(mut recipe) => {
-            recipe.views = ledger.views(|| tune::views(args, &recipe, material, run))?;
-            Some(recipe)
-        }
-        None => None,
-    };
+    let mut ledger = Ledger::open(run, args.tuning.divided.as_ref())?;
+    let recipe = plan.map(|plan| Recipe {
+        views: ledger.views(|| tune::views(args, &plan, material)),
+        ..plan.recipe
+    });
     let field = Field {
         args,
         dataset,
@@ -300,11 +270,15 @@ fn train(
                 material,
                 learnt: &learnt,
                 part: None,
+                trainings: &[Training {
+                    part: None,
+                    photos: learnt.split.train.len(),
+                }],
                 foreseen: crossed.as_ref().and_then(Crossed::foreseen),
                 device: &device.info.name,
                 context,
             };
-            Some(tune::tune(&work, recipe, run)?)
+            Some(tune::tune(&work, recipe, &mut ledger, run)?)
         }
         None => None,
     };
@@ -353,6 +327,63 @@ fn takes_head(model: &Model, task: Task) -> anyhow::Result<()> {
     Err(Failure::new(ExitCode::Usage, message)
         .with_help("choose another --model, such as efficientnet_lite0")
         .into())
+}
+
+/// What a folder, or a file of labels, says is to be learnt.
+pub fn read(args: &TrainArgs, context: &Context) -> anyhow::Result<Dataset> {
+    let options = ScanOptions {
+        limits: context.limits,
+        strict: args.strict,
+    };
+    let Some(labels) = Labels::to_learn(&args.labels) else {
+        return Ok(scan(args.dir(), &options, &context.interrupt)?);
+    };
+    let (dataset, notes) = scan_labels(args.dir(), &labels, &options, &context.interrupt)?;
+    notes.iter().for_each(|note| context.console.note(note));
+    Ok(dataset)
+}
+
+/// What a network makes of the photos, and which of them belong together.
+struct Learnable {
+    cache: FeatureCache,
+    contents: Vec<u64>,
+    /// Photos that look the same,
+    alike: Groups,
+    /// and those, too, that the labels' file says belong together.
+    groups: Groups,
+}
+
+impl Learnable {
+    /// Computes it, or takes what was kept; photos that cannot be read are left out of the data set.
+    fn extract(
+        args: &TrainArgs,
+        dataset: &mut Dataset,
+        model: &Model,
+        weights: Option<&str>,
+        context: &Context,
+    ) -> anyhow::Result<Self> {
+        let views = views_of(args);
+        let cache = extract("features", dataset, model, views, &args.cache, context)?;
+        let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
+        let untrained = models::untrained(weights, &args.pictures);
+        let alike = groups::find(&cache, &contents, untrained, context);
+        let groups = groups::with_given(&alike, dataset);
+        Ok(Self {
+            cache,
+            contents,
+            alike,
+            groups,
+        })
+    }
+
+    fn material<'a>(&'a self, model: &'a Model) -> Material<'a> {
+        Material {
+            model,
+            cache: &self.cache,
+            groups: &self.groups,
+            contents: &self.contents,
+        }
+    }
 }
 
 /// The features of all photos that can be read; the others are left out of the data set.

@@ -98,6 +98,144 @@ fn the_last_stages_alone_and_gradual_unfreezing_have_rates() {
     }
 }
 
+/// Writes a file of labels of two classes' photos.
+fn labels(shell: &Shell, data: &std::path::Path, name: &str) {
+    let mut rows = vec!["path,kind,tags,size,animal,part".to_owned()];
+    for (number, class) in ["fish", "windmill"].into_iter().enumerate() {
+        let files = std::fs::read_dir(data.join(class)).unwrap();
+        let mut names: Vec<String> = files
+            .map(|file| file.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        let row = |(at, name): (usize, &String)| {
+            let tags = ["", ";green"][at % 2];
+            let size = 3 * number + at;
+            let part = ["train", "val"][usize::from(at % 4 == 3)];
+            format!(
+                "{class}/{name},{class},{class}{tags},{size},{class}{},{part}",
+                at / 2
+            )
+        };
+        rows.extend(names.iter().enumerate().map(row));
+    }
+    std::fs::write(shell.path(name), rows.join("\n")).unwrap();
+}
+
+#[test]
+fn what_train_learns_has_rates_classes_labels_and_values_from_folders_and_files() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 8);
+    labels(&shell, &data, "labels.csv");
+    let find = |data: &str, model: &str, more: &[&str]| {
+        let start = [
+            "lr-find", data, "--model", model, "--input", "64", "--steps", "12",
+        ];
+        let rest = [
+            "--device", "cpu", "--tune", "last:1", "--batch", "8", "--json", "--quiet",
+        ];
+        shell.json(&[&start[..], &rest, more].concat()).remove(0)
+    };
+    let losses = |found: &Value| -> Vec<f64> {
+        let losses = found["losses"].as_array().unwrap().iter();
+        losses.map(|loss| loss.as_f64().unwrap()).collect()
+    };
+    // Classes are the same wherever they are written down.
+    let folders = find("data", "squeezenet1_1", &[]);
+    let classes = ["--labels", "labels.csv", "--label-column", "kind"];
+    let file = find("data", "squeezenet1_1", &classes);
+    assert_eq!(losses(&folders), losses(&file));
+    // Other photos are held back where animals stay together, and where the file says which.
+    let animal = [&classes[..], &["--group-column", "animal"]].concat();
+    let part = [&classes[..], &["--split-column", "part"]].concat();
+    let parted = find("data", "squeezenet1_1", &part);
+    assert_ne!(
+        losses(&find("data", "squeezenet1_1", &animal)),
+        losses(&file)
+    );
+    assert_ne!(losses(&parted), losses(&file));
+    // As where a folder does: val/ is not learnt from.
+    for (class, at) in ["fish", "windmill"]
+        .into_iter()
+        .flat_map(|class| (0..8).map(move |at| (class, at)))
+    {
+        let mut files: Vec<_> = std::fs::read_dir(data.join(class))
+            .unwrap()
+            .map(|file| file.unwrap().path())
+            .collect();
+        files.sort();
+        let folder = shell
+            .path("parts")
+            .join(if at % 4 == 3 { "val" } else { "train" })
+            .join(class);
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::copy(&files[at], folder.join(files[at].file_name().unwrap())).unwrap();
+    }
+    assert_eq!(
+        losses(&find("parts", "squeezenet1_1", &[])),
+        losses(&parted)
+    );
+
+    // Binary cross-entropy of labels, squared error of values: as train begins with.
+    for (column, task) in [("tags", "multilabel"), ("size", "regress")] {
+        let more = [
+            "--labels",
+            "labels.csv",
+            "--label-column",
+            column,
+            "--task",
+            task,
+        ];
+        let found = find("data", "efficientnet_lite0", &more);
+        let tried = losses(&found);
+        assert!(tried.len() >= 10 && tried[0] > 0.0, "{found}");
+        let name = format!("trained-{task}");
+        let start = [
+            "train",
+            "data",
+            "--model",
+            "efficientnet_lite0",
+            "--input",
+            "64",
+        ];
+        let tune = [
+            "--tune", "last:1", "--batch", "8", "--epochs", "1", "--lr", "1e-12",
+        ];
+        let rest = ["--device", "cpu", "--quiet", "--json", "--name", &name];
+        shell.json(&[&start[..], &tune, &rest, &more].concat());
+        let epochs = shell.metrics(&name);
+        let epoch = epochs
+            .iter()
+            .find(|line| line.get("epoch").is_some())
+            .unwrap();
+        // The mean of the first steps, at rates that change nothing.
+        let (steps, loss) = (2, epoch["loss"].as_f64().unwrap());
+        let mean = tried[..steps].iter().sum::<f64>() / steps as f64;
+        assert!((mean - loss).abs() < 0.3 * loss, "{task}: {tried:?} {loss}");
+    }
+    let tags = [
+        "--labels",
+        "labels.csv",
+        "--label-column",
+        "tags",
+        "--task",
+        "multilabel",
+    ];
+    let start = [
+        "lr-find",
+        "data",
+        "--model",
+        "squeezenet1_1",
+        "--name",
+        "refused",
+    ];
+    shell.fails(
+        &[&start[..], &tags].concat(),
+        2,
+        &["squeezenet1_1", "--model"],
+    );
+    assert!(!shell.path("runs/refused").exists());
+}
+
 #[test]
 fn what_has_no_rate_is_refused_and_leaves_nothing() {
     let shell = Shell::new();

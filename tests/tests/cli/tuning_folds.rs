@@ -19,6 +19,15 @@ fn train_on<'a>(model: &'a str, data: &'a Path, more: &[&'a str]) -> Vec<&'a str
     arguments
 }
 
+/// Whether a part of a run is done, as its file of parts says.
+fn is_done(parts: &Path, part: &str) -> bool {
+    let Ok(bytes) = fs::read(parts) else {
+        return false;
+    };
+    let told: Value = serde_json::from_slice(&bytes).unwrap();
+    told["parts"].get(part).is_some()
+}
+
 /// How many shelves hold values that were computed once.
 fn shelves(shell: &Shell) -> usize {
     let shelves = fs::read_dir(shell.path("cache/rekindle/activations")).unwrap();
@@ -197,12 +206,12 @@ fn folds_that_are_killed_go_on_to_the_same_bytes_and_none_is_done_twice() {
     let resume = ["train", "--resume", "runs/killed"];
     let first = train(&data, &killed);
     // In the midst of what chooses in the first fold, and when that fold is done.
-    let done = |part: &str| fs::read_to_string(&parts).is_ok_and(|text| text.contains(part));
+    let done = |part: &str| is_done(&parts, part);
     let moments: [(&[&str], &dyn Fn() -> bool); 2] = [
         (&first, &|| {
             shell.path("runs/killed/checkpoint.safetensors").exists()
         }),
-        (&resume, &|| done("\"fold 1 of 2\"")),
+        (&resume, &|| done("fold 1 of 2")),
     ];
     for (arguments, is_reached) in moments {
         kill(shell.begun(arguments, is_reached));
@@ -244,4 +253,79 @@ fn folds_from_which_nothing_can_be_held_back_once_more_are_refused() {
     assert!(
         !shell.path("runs").exists() || fs::read_dir(shell.path("runs")).unwrap().next().is_none()
     );
+}
+
+#[test]
+fn folds_go_on_in_the_parts_that_memory_made_necessary_when_they_began() {
+    let shell = Shell::new();
+    let data = shell.two_classes("data", 12);
+    const AMPLE: u64 = 3_000_000_000;
+    let ample = AMPLE.to_string();
+    let train = |more: &[&str]| {
+        let base = [
+            "--input", "160", "--device", "cpu", "--folds", "2", "--json",
+        ];
+        let tune = [
+            "--tune", "full", "--epochs", "1", "--batch", "8", "--keep", "last",
+        ];
+        let start = ["train", text(&data), "--model", "squeezenet1_1"];
+        let all = [&start[..], &base, &tune, more].concat();
+        all.into_iter().map(str::to_owned).collect::<Vec<String>>()
+    };
+    let words = |arguments: &[String]| -> Vec<&'static str> {
+        let all = arguments.iter().cloned();
+        all.map(|word| &*word.leak()).collect()
+    };
+    let whole = words(&train(&["--memory-limit", &ample, "--name", "whole"]));
+    let whole = shell.json(&whole).pop().unwrap();
+    assert_eq!(whole["divided"]["phases"][0], 1, "{whole}");
+    let needed = whole["predicted_memory_bytes"].as_u64().unwrap();
+    let taken = AMPLE - whole["free_memory_bytes"].as_u64().unwrap();
+
+    let limit = (taken + needed / 5 * 4).to_string();
+    let options = [
+        "--memory-limit",
+        &limit,
+        "--checkpoint-every",
+        "0",
+        "--name",
+    ];
+    let divided = words(&train(&[&options[..], &["divided"]].concat()));
+    let output = shell.run(&divided);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    // All trainings have steps of one size: it is decided once, and said once.
+    let line = "are free: batches of 4, gradients of 2 added up";
+    assert_eq!(said.matches(line).count(), 1, "{said}");
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let of_all = &summary["divided"];
+    assert_eq!(of_all["phases"][0], 2, "{summary}");
+    for fold in ["fold 1 of 2", "fold 2 of 2"] {
+        assert_eq!(of_all["parts"][fold]["phases"][0], 2, "{summary}");
+    }
+
+    // Stopped after its first fold, and gone on with when there is more memory than it could use.
+    let killed = words(&train(&[&options[..], &["killed"]].concat()));
+    let parts = shell.path("runs/killed/parts.json");
+    kill(shell.begun(&killed, || is_done(&parts, "fold 1 of 2")));
+    let resume = ["train", "--resume", "runs/killed", "--memory-limit", &ample];
+    let output = shell.run(&resume);
+    let said = stderr(&output);
+    assert!(output.status.success(), "{said}");
+    assert!(
+        said.contains("fold 1 of 2 is done already") && !said.contains("would be needed"),
+        "{said}"
+    );
+    let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(&summary["divided"], of_all);
+    for file in ["model.safetensors", "metrics.jsonl"] {
+        let bytes = |run: &str| shell.of_run(run, file);
+        assert!(bytes("divided") == bytes("killed"), "{file}");
+    }
+    // And made again.
+    let mut replay = shell.command(&["replay", "runs/divided", "--json"]);
+    let replay = replay.env("REKINDLE_MEMORY_LIMIT", &ample);
+    let output = replay.output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(told["repeats"], true, "{told}");
 }

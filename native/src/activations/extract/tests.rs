@@ -10,10 +10,7 @@ use rekindle_core::preprocess::Preset;
 use rekindle_core::weights::{Generated, TensorSource, Tensors, WeightsError};
 
 use super::*;
-use crate::cli::{Global, PrecisionChoice};
-use crate::interrupt::Interrupt;
 use crate::photos::Limits;
-use crate::ui::Console;
 
 /// Made-up weights, of which one tensor is another's.
 struct Changed(&'static str);
@@ -46,22 +43,6 @@ fn model_with(source: &dyn TensorSource, side: u32) -> Model {
 
 fn model() -> Model {
     model_with(&Generated, 33)
-}
-
-fn context() -> Context {
-    Context {
-        global: Global {
-            device: device::Preference::Cpu,
-            precision: PrecisionChoice::Full,
-            json: false,
-            quiet: true,
-            offline: true,
-        },
-        console: Console::new(true),
-        interrupt: Interrupt::new(),
-        limits: Limits::default(),
-        words: Vec::new(),
-    }
 }
 
 /// A photo of one colour a place.
@@ -102,6 +83,14 @@ impl Both {
     fn made(&self) -> usize {
         self.made.swap(0, Ordering::SeqCst)
     }
+
+    fn crop(&self, image: &RgbImage, view: usize) -> RgbImage {
+        let crop = self.preset.crop_pixels(image);
+        match view {
+            0 => crop,
+            _ => crop.flipped_for_tests(),
+        }
+    }
 }
 
 impl Views for Both {
@@ -109,17 +98,10 @@ impl Views for Both {
         vec![0, 77]
     }
 
-    fn crops(&self, _photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<RgbImage> {
+    fn prepare(&self, _photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<Prepared> {
         self.made.fetch_add(wanted.len(), Ordering::SeqCst);
-        let crop = |&view: &usize| {
-            let crop = self.preset.crop_pixels(image);
-            if view == 0 {
-                crop
-            } else {
-                crop.flipped_for_tests()
-            }
-        };
-        wanted.iter().map(crop).collect()
+        let crops = wanted.iter().map(|&view| self.crop(image, view));
+        crops.map(Prepared::Picture).collect()
     }
 }
 
@@ -161,11 +143,11 @@ fn rows<'a>(
 }
 
 /// The rows, computed by hand.
-fn truth(rows: Rows<'_>) -> Vec<f32> {
+fn truth(rows: Rows<'_>, views: &Both) -> Vec<f32> {
     let mut values = Vec::new();
-    for (photo, path) in rows.paths.iter().enumerate() {
+    for path in rows.paths {
         let image = crate::photos::decode_file(path, &Limits::default()).unwrap();
-        let crops = rows.views.crops(photo, &image, &[0, 1]);
+        let crops = [0, 1].map(|view| views.crop(&image, view));
         values.extend(pollster::block_on(rows.model.read_value(&crops, rows.value)).unwrap());
     }
     values
@@ -180,10 +162,10 @@ fn all(photos: usize) -> Vec<(usize, usize)> {
 #[test]
 fn rows_are_computed_once_and_are_what_the_network_puts_out() {
     let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (model, context) = (model(), context());
+    let (model, context) = (model(), Context::quiet());
     let (photos, views) = (photos(folder.path(), 5), Both::of(&model));
     let rows = rows(&model, &photos, &views);
-    let truth = truth(rows);
+    let truth = truth(rows, &views);
     let store = Store::at(cache.path().to_owned(), LARGE);
     views.made();
     for (encoding, bound) in [(Encoding::Full, 0.0), (Encoding::Half, 1.0 / 2048.0)] {
@@ -217,7 +199,7 @@ fn rows_are_computed_once_and_are_what_the_network_puts_out() {
 #[test]
 fn an_interrupted_extraction_goes_on_where_it_stopped() {
     let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (model, context) = (model(), context());
+    let (model, context) = (model(), Context::quiet());
     let (photos, views) = (photos(folder.path(), 12), Both::of(&model));
     let rows = rows(&model, &photos, &views);
     let store = Store::at(cache.path().to_owned(), LARGE);
@@ -248,7 +230,7 @@ fn an_interrupted_extraction_goes_on_where_it_stopped() {
 #[test]
 fn a_photo_goes_by_its_content_and_only_what_was_changed_is_computed_again() {
     let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (model, context) = (model(), context());
+    let (model, context) = (model(), Context::quiet());
     let (mut photos, views) = (photos(folder.path(), 4), Both::of(&model));
     let store = Store::at(cache.path().to_owned(), LARGE);
     let fill = |photos: &(Vec<PathBuf>, Vec<FileHash>)| {
@@ -274,7 +256,7 @@ fn a_photo_goes_by_its_content_and_only_what_was_changed_is_computed_again() {
 #[test]
 fn a_file_that_changed_after_its_content_was_told_is_not_kept_under_the_old_name() {
     let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (model, context) = (model(), context());
+    let (model, context) = (model(), Context::quiet());
     let (photos, views) = (photos(folder.path(), 3), Both::of(&model));
     image::RgbImage::new(50, 50).save(&photos.0[1]).unwrap();
     let store = Store::at(cache.path().to_owned(), LARGE);
@@ -292,7 +274,7 @@ fn a_file_that_changed_after_its_content_was_told_is_not_kept_under_the_old_name
 #[test]
 fn a_photo_that_cannot_be_read_is_told_each_time_and_never_remembered() {
     let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (model, context) = (model(), context());
+    let (model, context) = (model(), Context::quiet());
     let (mut photos, views) = (photos(folder.path(), 3), Both::of(&model));
     std::fs::write(&photos.0[1], b"broken").unwrap();
     photos.1[1] = hash_file(&photos.0[1]).unwrap();
@@ -315,7 +297,7 @@ fn a_photo_that_cannot_be_read_is_told_each_time_and_never_remembered() {
 #[test]
 fn what_finds_no_room_is_computed_when_it_is_wanted() {
     let (folder, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let (model, context) = (model(), context());
+    let (model, context) = (model(), Context::quiet());
     let (photos, views) = (photos(folder.path(), 4), Both::of(&model));
     let rows = rows(&model, &photos, &views);
     let mut none = Activations::open(rows, Encoding::Half, &Store::none(), &context).unwrap();

@@ -23,14 +23,15 @@ use rekindle_core::train::{FeatureCache, Groups, Split};
 use rekindle_core::tune::{Plan, Recipe, Tune};
 
 use super::train;
-use crate::cli::{RecommendArgs, TrainArgs};
+use crate::cli::RecommendArgs;
 use crate::context::Context;
-use crate::dataset::{self, Dataset, DatasetError, Labels, ScanOptions, scan, scan_labels};
+use crate::dataset::{self, Dataset, DatasetError};
 use crate::memory;
 use crate::ui::{ExitCode, Failure};
 use crate::{groups, models};
 use candidates::{Candidate, LeftOut, Room};
 use clock::{Clock, Halt};
+use command::training;
 use cost::{Photos, Speeds};
 use heads::Head;
 use looking::Look;
@@ -63,7 +64,8 @@ pub fn run(args: &RecommendArgs, context: &Context) -> anyhow::Result<ExitCode> 
     candidates::check(args, context)?;
     dataset::check_root(&args.dir)?;
     let training = training(args)?;
-    let mut dataset = read(args, context)?;
+    let mut dataset = train::read(&training, context)?;
+    check_task(dataset.task)?;
     train::introduce(&dataset, context);
     train::set_unused_aside(&training, &mut dataset, context);
     let (candidates, left_out) = candidates::find_all(args, context)?;
@@ -134,34 +136,12 @@ pub fn run(args: &RecommendArgs, context: &Context) -> anyhow::Result<ExitCode> 
     })
 }
 
-/// The training that would read the folder so.
-fn training(args: &RecommendArgs) -> anyhow::Result<TrainArgs> {
-    let mut training = TrainArgs::plain(&args.dir)?;
-    training.photos = args.photos;
-    training.labels = args.labels.clone();
-    training.strict = args.strict;
-    training.seed = args.seed;
-    Ok(training)
-}
-
-/// The folder, as `train` reads it.
-fn read(args: &RecommendArgs, context: &Context) -> anyhow::Result<Dataset> {
-    let options = ScanOptions {
-        limits: context.limits,
-        strict: args.strict,
-    };
-    let dataset = match Labels::to_learn(&args.labels) {
-        None => scan(&args.dir, &options, &context.interrupt)?,
-        Some(labels) => {
-            let (dataset, notes) = scan_labels(&args.dir, &labels, &options, &context.interrupt)?;
-            notes.iter().for_each(|note| context.console.note(note));
-            dataset
-        }
-    };
-    let found = match dataset.task {
+/// Classifiers alone are compared.
+fn check_task(task: Task) -> anyhow::Result<()> {
+    let found = match task {
         Task::MultiLabel => "several labels a photo",
         Task::Regress => "values",
-        Task::Classify | Task::Segment => return Ok(dataset),
+        Task::Classify | Task::Segment => return Ok(()),
     };
     let message =
         format!("`recommend` compares classifiers, and what is to be learnt here is {found}");

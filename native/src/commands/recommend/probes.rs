@@ -14,7 +14,6 @@ use super::cost::{self, Photos as Counts};
 use super::heads;
 use super::sample::stratified;
 use crate::cli::CacheArgs;
-use crate::commands::train::tune::prepared::Maker;
 use crate::commands::train::tune::source::{Photos, Showing};
 use crate::commands::train::tune::supply::{Supplier, Supply};
 use crate::context::Context;
@@ -120,15 +119,7 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
     if least > clock.left() {
         return Ok(Outcome::LeftOut(too_long(least, clock)));
     }
-    let rows = split.train.iter().chain(&split.valid);
-    let photos = Photos {
-        paths: rows
-            .clone()
-            .map(|&row| dataset.items[row].path.clone())
-            .collect(),
-        contents: rows.map(|&row| dataset.items[row].hash).collect(),
-        trained: split.train.len(),
-    };
+    let photos = Photos::of(dataset, &split.train, &split.valid);
     let aims = Aims {
         labels: Labels::Classes(split.train.iter().map(|&row| cache.labels()[row]).collect()),
         answers: classes,
@@ -145,7 +136,6 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
         preset: base.card.preset,
         augment: &recipe.augment,
         seed,
-        maker: Maker::Host,
     };
     let mut going = Going {
         work,

@@ -88,7 +88,7 @@ pub fn tell(found: &Found<'_>, context: &Context) -> anyhow::Result<()> {
     let ranked = rank(&contenders);
     let choice = found.choice(&measured, &ranked);
     let divides = found.dataset.holds_some_back();
-    let line = command(found.args, &choice.candidate, choice.tune, divides, context);
+    let line = command(found.args, &choice.candidate, choice.tune, divides, context)?;
     if context.global.json {
         return print_json(&found.json(&measured, &ranked, &choice, &line));
     }

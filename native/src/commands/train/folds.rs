@@ -12,9 +12,8 @@ use serde_json::{Value, json};
 
 use super::division::Division;
 use super::learn::{self, Learnt, learn};
-use super::ledger::Ledger;
 use super::material::Material;
-use super::tune::{self, Foreseen, Work};
+use super::tune::{self, Foreseen, Ledger, Training, Work};
 use crate::cli::TrainArgs;
 use crate::context::Context;
 use crate::dataset::Dataset;
@@ -125,14 +124,33 @@ fn cross_validated(
         .enumerate()
         .map(|(fold, split)| field.within(recipe, fold, &split.train))
         .collect::<Result<_, _>>()?;
+    let names: Vec<String> = (1..=splits.len())
+        .map(|number| format!("fold {number} of {}", splits.len()))
+        .collect();
+    let mut trainings = Vec::new();
+    let mut add = |part: Option<String>, split: &Split| {
+        let photos = split.train.len();
+        trainings.push(Training { part, photos });
+    };
+    for ((name, split), within) in names.iter().zip(splits).zip(&within) {
+        if recipe.keep != Keep::Last {
+            add(Some(choosing(name)), within);
+        }
+        add(Some(name.clone()), split);
+    }
+    add(None, &field.division.split);
+    let crossing = Crossing {
+        field,
+        recipe,
+        trainings: &trainings,
+    };
     let (mut folds, mut chosen) = (Vec::new(), Vec::new());
-    for (number, (split, within)) in splits.iter().zip(&within).enumerate() {
-        let name = format!("fold {} of {}", number + 1, splits.len());
+    for ((name, split), within) in names.iter().zip(splits).zip(&within) {
         let foreseen = match recipe.keep {
             Keep::Last => None,
-            _ => Some(field.choose(&name, recipe, within, ledger, run)?),
+            _ => Some(crossing.choose(name, within, ledger, run)?),
         };
-        folds.push(field.fold(&name, recipe, split, foreseen.as_ref(), ledger, run)?);
+        folds.push(crossing.fold(name, split, foreseen.as_ref(), ledger, run)?);
         chosen.extend(foreseen);
     }
     let of_head = |fold: &Fold| fold.head.clone();
@@ -187,31 +205,60 @@ impl Field<'_> {
         }
     }
 
+    /// Judges the answers of all folds together.
+    fn pooled(
+        &self,
+        splits: &[Split],
+        folds: &[Fold],
+        answers: impl Fn(&Fold) -> Vec<f32>,
+    ) -> anyhow::Result<(Judged, Option<Vec<f32>>)> {
+        let photos: Vec<usize> = splits
+            .iter()
+            .flat_map(|split| split.valid.clone())
+            .collect();
+        let answers: Vec<f32> = folds.iter().flat_map(answers).collect();
+        learn::judged(self.dataset, &photos, &answers)
+    }
+}
+
+/// The training that chooses in a fold.
+fn choosing(fold: &str) -> String {
+    format!("{fold}, choosing")
+}
+
+/// A cross-validation that goes on.
+struct Crossing<'a> {
+    field: Field<'a>,
+    recipe: &'a Recipe,
+    /// All trainings of the run.
+    trainings: &'a [Training],
+}
+
+impl Crossing<'_> {
     /// What a training on a part of a fold's photos says of one on all of them.
     fn choose(
         &self,
         fold: &str,
-        recipe: &Recipe,
         split: &Split,
         ledger: &mut Ledger,
         run: &mut Run,
     ) -> anyhow::Result<Foreseen> {
-        let part = format!("{fold}, choosing");
+        let part = choosing(fold);
         let learnt = self.learn(split.clone())?;
         if learnt.report.score().is_none() {
             return Err(unchoosable());
         }
         let work = self.work(&learnt, &part, None);
-        let identity = tune::identity(&work, recipe)?;
+        let identity = tune::identity(&work, self.recipe)?;
         if let Some(known) = ledger.outcome(&part, &identity, run)? {
             return Ok(known);
         }
-        self.context.console.note(&format!(
+        self.field.context.console.note(&format!(
             "{part}: {} photos train, {} choose the epoch",
             split.train.len(),
             split.valid.len(),
         ));
-        let foreseen = tune::tune(&work, recipe.clone(), run)?.foreseen;
+        let foreseen = tune::tune(&work, self.recipe.clone(), ledger, run)?.foreseen;
         ledger.keep(&part, identity, &foreseen, run)?;
         Ok(foreseen)
     }
@@ -220,7 +267,6 @@ impl Field<'_> {
     fn fold(
         &self,
         name: &str,
-        recipe: &Recipe,
         split: &Split,
         foreseen: Option<&Foreseen>,
         ledger: &mut Ledger,
@@ -231,19 +277,21 @@ impl Field<'_> {
             valid: Vec::new(),
         })?;
         let work = self.work(&learnt, name, foreseen);
-        let identity = tune::identity(&work, recipe)?;
+        let identity = tune::identity(&work, self.recipe)?;
+        let Field {
+            material, context, ..
+        } = self.field;
         if let Some(known) = ledger.outcome(name, &identity, run)? {
-            let console = &self.context.console;
-            console.note(&format!("{name} is done already"));
+            context.console.note(&format!("{name} is done already"));
             return Ok(known);
         }
-        self.context.console.note(&format!(
+        context.console.note(&format!(
             "{name}: {} photos train, {} measure",
             split.train.len(),
             split.valid.len(),
         ));
-        let tuned = tune::tune(&work, recipe.clone(), run)?;
-        let head = learn::answers(&learnt.fitted, self.material, &split.valid)?;
+        let tuned = tune::tune(&work, self.recipe.clone(), ledger, run)?;
+        let head = learn::answers(&learnt.fitted, material, &split.valid)?;
         let left = match tuned.is_tuned {
             true => tune::answers(&work, &tuned.model, &split.valid)?,
             false => head.clone(),
@@ -264,7 +312,7 @@ impl Field<'_> {
             material,
             context,
             ..
-        } = *self;
+        } = self.field;
         context.interrupt.check()?;
         learn(args, dataset, material, split, None, context)
     }
@@ -275,31 +323,25 @@ impl Field<'_> {
         part: &'w str,
         foreseen: Option<&'w Foreseen>,
     ) -> Work<'w> {
+        let Field {
+            args,
+            dataset,
+            material,
+            device,
+            context,
+            ..
+        } = self.field;
         Work {
-            args: self.args,
-            dataset: self.dataset,
-            material: self.material,
+            args,
+            dataset,
+            material,
             learnt,
             part: Some(part),
+            trainings: self.trainings,
             foreseen,
-            device: self.device,
-            context: self.context,
+            device,
+            context,
         }
-    }
-
-    /// Judges the answers of all folds together.
-    fn pooled(
-        &self,
-        splits: &[Split],
-        folds: &[Fold],
-        answers: impl Fn(&Fold) -> Vec<f32>,
-    ) -> anyhow::Result<(Judged, Option<Vec<f32>>)> {
-        let photos: Vec<usize> = splits
-            .iter()
-            .flat_map(|split| split.valid.clone())
-            .collect();
-        let answers: Vec<f32> = folds.iter().flat_map(answers).collect();
-        learn::judged(self.dataset, &photos, &answers)
     }
 }
 

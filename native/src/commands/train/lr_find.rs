@@ -5,27 +5,25 @@ use std::fmt::Write as _;
 
 use rekindle_core::model::Model;
 use rekindle_core::network::Network;
-use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::tune::{
-    Aims, Ended, Finder, Labels, Phase, Plan, RateCurve, RateRange, Recipe, Shown, Stepwise,
-    Suggestion, Tune,
+    Ended, Finder, Plan, RateCurve, RateRange, Recipe, Shown, Stepwise, Suggestion, Tune,
 };
 use serde_json::json;
 
 use super::division::Division;
-use super::learn::{Learnt, learn};
-use super::material::Material;
-use super::tune::prepared::Maker;
+use super::learn::learn;
 use super::tune::source::{Photos, Showing};
 use super::tune::supply::{Supplier, Supply};
-use super::{check, extract, introduce, set_unused_aside, views_of};
+use super::tune::{self, Work};
+use super::{Learnable, check, introduce, read, set_unused_aside, takes_head};
 use crate::cli::{LrFindArgs, TrainArgs};
+use crate::commands::suggested;
 use crate::context::Context;
 use crate::curves::{self, Curve, Mark};
-use crate::dataset::{self, Dataset, ScanOptions, scan};
+use crate::dataset::{self, Dataset};
 use crate::runs::{self, Run};
-use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, print_warning, quoted, table};
-use crate::{groups, models};
+use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, print_warning, table};
+use crate::{models, options};
 
 /// The curve for people.
 const DRAWING: &str = "lr.svg";
@@ -38,23 +36,25 @@ pub fn run(args: &LrFindArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let training = training(args)?;
     check(&training)?;
     dataset::check_root(&args.dir)?;
+    let recipe = tune::recipe(&training)?;
     let device = context.open_device()?;
-    let options = ScanOptions {
-        limits: context.limits,
-        strict: args.strict,
-    };
-    let mut dataset = scan(&args.dir, &options, &context.interrupt)?;
+    let mut dataset = read(&training, context)?;
+    options::check_task(&training, dataset.task)?;
     introduce(&dataset, context);
     set_unused_aside(&training, &mut dataset, context);
     let (model, _) = models::pretrained(
         &args.model,
         args.weights.weights.as_deref(),
         &args.pictures,
-        training.seed(),
+        args.seed(),
         &device.device,
         context,
     )?;
-    let (plan, phase) = planned(args, &model)?;
+    // As its stages stand whatever head comes on them.
+    let plan = tune::planned(&training, &recipe, &model, dataset.task)?;
+    takes_head(&model, dataset.task)?;
+    let phase = plan.phases.last();
+    let phase = phase.ok_or_else(|| Failure::new(ExitCode::Usage, "nothing trains"))?;
     context.console.note(&format!(
         "{} on {}: trying rates for {}",
         model.card.architecture, device.info.name, phase.name
@@ -64,14 +64,15 @@ pub fn run(args: &LrFindArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let default = || runs::default_name(&now, &args.model, "lr-find");
     let name = args.name.clone().unwrap_or_else(default);
     let mut run = Run::create(&args.out, &name)?;
-    let work = Work {
+    let search = Search {
         args,
         training: &training,
         model: &model,
-        plan: &plan,
+        recipe: &recipe,
+        device: &device.info.name,
         context,
     };
-    let outcome = work.find(&mut dataset, &mut run);
+    let outcome = search.find(&mut dataset, &mut run);
     if outcome.is_err() {
         run.discard_if_unfinished();
     }
@@ -99,109 +100,66 @@ fn check_tune(tune: Tune) -> anyhow::Result<()> {
 /// The training of which a rate is looked for.
 fn training(args: &LrFindArgs) -> anyhow::Result<TrainArgs> {
     let mut training = TrainArgs::plain(&args.dir)?;
-    training.model.clone_from(&args.model);
-    training.weights = args.weights.clone();
-    training.pictures = args.pictures.clone();
-    training.photos = args.photos;
-    training.cache = args.cache.clone();
+    training.start = args.start.clone();
+    training.batch = args.batch;
     training.tuning.tune = args.tune;
-    training.seed = args.seed;
-    training.out.clone_from(&args.out);
-    training.name.clone_from(&args.name);
-    training.strict = args.strict;
+    training.tuning.augment.clone_from(&args.augment);
     Ok(training)
 }
 
-/// The recipe met with the network, as its stages stand whatever head comes on them, and the phase that is tested: the
-/// last one, in which all trains that ever does.
-fn planned(args: &LrFindArgs, model: &Model) -> anyhow::Result<(Plan, Phase)> {
-    let mut recipe = Recipe::of(args.tune);
-    recipe.batch = args.batch.unwrap_or(recipe.batch);
-    if let Some(name) = &args.augment {
-        recipe.augment = AugmentRecipe::named(name)?;
-    }
-    let plan = Plan::new(&recipe, model.graph()).map_err(|error| {
-        let help = format!(
-            "`rekindle summary {} --stages` lists its stages",
-            args.model
-        );
-        Failure::new(ExitCode::Usage, error).with_help(help)
-    })?;
-    let phase = plan.phases.last().cloned();
-    let phase = phase.ok_or_else(|| Failure::new(ExitCode::Usage, "nothing trains"))?;
-    Ok((plan, phase))
-}
-
 /// What is looked for, and in what.
-struct Work<'a> {
+struct Search<'a> {
     args: &'a LrFindArgs,
     training: &'a TrainArgs,
     model: &'a Model,
-    plan: &'a Plan,
+    recipe: &'a Recipe,
+    /// The device's name.
+    device: &'a str,
     context: &'a Context,
 }
 
-impl Work<'_> {
+impl Search<'_> {
     fn find(&self, dataset: &mut Dataset, run: &mut Run) -> anyhow::Result<ExitCode> {
-        let context = self.context;
-        let training = self.training;
-        let views = views_of(training);
-        let cache = extract(
-            "features",
-            dataset,
-            self.model,
-            views,
-            &training.cache,
-            context,
-        )?;
-        let contents: Vec<_> = dataset.items.iter().map(|item| item.hash.key()).collect();
+        let (training, context) = (self.training, self.context);
         let weights = self.args.weights.weights.as_deref();
-        let untrained = models::untrained(weights, &self.args.pictures);
-        let groups = groups::find(&cache, &contents, untrained, context);
+        let learnable = Learnable::extract(training, dataset, self.model, weights, context)?;
         // Nothing is measured here that too few photos could spoil.
         let is_said = true;
-        let material = Material {
-            model: self.model,
-            cache: &cache,
-            groups: &groups,
-            contents: &contents,
-        };
-        let division = Division::new(self.training, dataset, material, is_said)?;
+        let material = learnable.material(self.model);
+        let division = Division::new(training, dataset, material, is_said)?;
         let split = division.split;
-        let learnt = learn(self.training, dataset, material, split, Some(run), context)?;
-        let curve = self.tried(dataset, &learnt)?;
+        let learnt = learn(training, dataset, material, split, Some(run), context)?;
+        let work = Work {
+            args: training,
+            dataset,
+            material,
+            learnt: &learnt,
+            part: None,
+            trainings: &[],
+            foreseen: None,
+            device: self.device,
+            context,
+        };
+        let curve = self.tried(&work)?;
         let _hold = context.interrupt.hold();
         self.tell(&curve, run)?;
         Ok(ExitCode::Ok)
     }
 
-    /// The loss at rising rates, from the head's optimum on.
-    fn tried(&self, dataset: &Dataset, learnt: &Learnt) -> anyhow::Result<RateCurve> {
+    /// The loss at rising rates in the last phase, in which all trains that ever does, from the head's optimum on.
+    fn tried(&self, work: &Work<'_>) -> anyhow::Result<RateCurve> {
         let (args, context) = (self.args, self.context);
-        let fitted = &learnt.fitted;
-        let (kind, head) = (fitted.kind, fitted.head.clone());
-        let base = self.model.with_head(kind, head, dataset.classes.clone());
-        let plan = Plan::new(&self.plan.recipe, base.graph())?;
-        let rows = learnt.split.train.iter();
-        let items = || rows.clone().map(|&row| &dataset.items[row]);
-        let photos = Photos {
-            paths: items().map(|item| item.path.clone()).collect(),
-            contents: items().map(|item| item.hash).collect(),
-            trained: rows.len(),
-        };
-        let aims = Aims {
-            labels: Labels::Classes(items().map(|item| item.class).collect()),
-            answers: dataset.classes.len(),
-            weights: vec![1.0; dataset.classes.len()],
-            smoothing: plan.recipe.label_smoothing,
-        };
+        let base = tune::start(work)?;
+        let plan = Plan::new(self.recipe, base.graph())?;
+        let photos = Photos::of(work.dataset, &work.learnt.split.train, &[]);
+        let aims = tune::aims(work, self.recipe)?;
         let network = Network::new(base.graph().clone(), &base.state_dict(), base.device())?;
         let mut engine = Stepwise::new(network, base.device());
         let range = RateRange {
             steps: args.steps,
             ..RateRange::USUAL
         };
-        let seed = self.training.seed();
+        let seed = args.seed();
         let last = plan.phases.len() - 1;
         let begun = Finder::begin(&mut engine, &plan, last, aims, seed, range);
         let finder = pollster::block_on(begun)?;
@@ -211,10 +169,6 @@ impl Work<'_> {
             preset: base.card.preset,
             augment: &plan.recipe.augment,
             seed,
-            maker: match plan.phases[last].cut {
-                0 => Maker::chosen(&base, &plan.recipe.augment, plan.recipe.batch)?,
-                _ => Maker::Host,
-            },
         };
         let ahead: Vec<Vec<Shown>> = finder.ahead().flatten().collect();
         let last_shown = ahead.last().and_then(|batch| batch.last());
@@ -261,13 +215,13 @@ impl Work<'_> {
             true => (curve.valley(), curve.steepest()),
             false => (None, None),
         };
-        let command = valley.map(|found| self.command(found.rate));
+        let command = valley.map(|found| self.command(found.rate)).transpose()?;
         let drawing = run.write(DRAWING, drawing(curve, valley, steepest).as_bytes())?;
         let mut figures = json!({
             "model": self.model.card.architecture,
             "tune": self.args.tune,
-            "batch": self.plan.recipe.batch,
-            "seed": self.training.seed(),
+            "batch": self.recipe.batch,
+            "seed": self.args.seed(),
             "rates": curve.rates,
             "losses": curve.losses,
             "smoothed": curve.smoothed,
@@ -332,45 +286,12 @@ impl Work<'_> {
         print_text(&text)
     }
 
-    /// The training at a rate.
-    fn command(&self, found: f64) -> String {
-        let args = self.args;
-        let mut command = format!("rekindle train {}", quoted(&args.dir.display().to_string()));
-        let mut add = |words: String| {
-            command.push(' ');
-            command.push_str(&words);
-        };
-        add(format!("--model {}", args.model));
-        if let Some(weights) = &args.weights.weights {
-            add(format!("--weights {}", quoted(weights)));
-        }
-        if let Some(side) = args.pictures.input {
-            add(format!("--input {side}"));
-        }
-        if let Some(grey) = args.pictures.grey {
-            let value = clap::ValueEnum::to_possible_value(&grey);
-            add(format!(
-                "--grey {}",
-                value.map_or(String::new(), |value| value.get_name().to_owned())
-            ));
-        }
-        if args.pictures.bare {
-            add("--bare".to_owned());
-        }
-        if args.pictures.small_stem {
-            add("--small-stem".to_owned());
-        }
-        add(format!("--tune {} --lr {}", args.tune, rate(found)));
-        if let Some(batch) = args.batch {
-            add(format!("--batch {batch}"));
-        }
-        if let Some(augment) = &args.augment {
-            add(format!("--augment {augment}"));
-        }
-        if let Some(seed) = args.seed {
-            add(format!("--seed {seed}"));
-        }
-        command
+    /// The training at a rate, as a command.
+    fn command(&self, found: f64) -> anyhow::Result<String> {
+        let mut training = training(self.args)?;
+        // The digits that are told.
+        training.lr = rate(found).parse().ok();
+        Ok(suggested::command(&training, self.context.global.device))
     }
 }
 

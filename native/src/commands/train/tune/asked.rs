@@ -43,8 +43,14 @@ pub fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
     Ok(recipe)
 }
 
-/// Refuses a recipe that does not fit the network, and options that would do nothing, before the work begins.
-pub fn check(args: &TrainArgs, recipe: &Recipe, model: &Model, task: Task) -> anyhow::Result<()> {
+/// What a recipe means for the network, whatever head comes on it. One that does not fit it is refused, and so are options
+/// that would do nothing, before the work begins.
+pub fn planned(
+    args: &TrainArgs,
+    recipe: &Recipe,
+    model: &Model,
+    task: Task,
+) -> anyhow::Result<Plan> {
     let plan = Plan::new(recipe, model.graph())?;
     check_mixing(&plan)?;
     let tuning = &args.tuning;
@@ -92,7 +98,7 @@ pub fn check(args: &TrainArgs, recipe: &Recipe, model: &Model, task: Task) -> an
             return idle(&format!("--lr-of {part}"), "that part does not train");
         }
     }
-    Ok(())
+    Ok(plan)
 }
 
 /// Images are mixed where they are seen; values at a cut are none.

@@ -9,36 +9,23 @@ use serde_json::{Value, json};
 
 use super::super::learn::Learnt;
 use super::super::material::Material;
-use super::checkpoint;
-use super::source::Photos;
 use super::work::Work;
 use crate::activations::Store;
 use crate::cli::TrainArgs;
 use crate::dataset::{Dataset, Targets};
-use crate::runs::Run;
 use crate::ui::{ExitCode, Failure, print_warning};
 
-/// The views of each photo of which values are kept: those of the recipe, or as many as the budget has room for. A run
-/// that goes on has those it began with.
-pub fn views(
-    args: &TrainArgs,
-    recipe: &Recipe,
-    material: Material<'_>,
-    run: &Run,
-) -> anyhow::Result<usize> {
-    if let Some(views) = checkpoint::views(run)? {
-        return Ok(views);
-    }
-    let cache = &args.cache;
+/// The views of each photo of which values are kept: those of the recipe, or as many as the budget has room for.
+pub fn views(args: &TrainArgs, plan: &Plan, material: Material<'_>) -> usize {
+    let (cache, recipe) = (&args.cache, &plan.recipe);
     let model = material.model;
     if cache.no_cache {
-        return Ok(recipe.views);
+        return recipe.views;
     }
-    let plan = Plan::new(recipe, model.graph())?;
     let cuts = plan.phases.iter().map(|phase| phase.cut);
     let cuts: Vec<usize> = cuts.filter(|&cut| cut != 0).collect();
     if cuts.is_empty() {
-        return Ok(recipe.views);
+        return recipe.views;
     }
     let budget = Store::chosen(false, cache.cache_budget).budget();
     // As many as there are in all: every fold of a cross-validation then has the same views.
@@ -53,7 +40,7 @@ pub fn views(
             Some("give more by --cache-budget"),
         );
     }
-    Ok(fitting)
+    fitting
 }
 
 /// What a run is of: another one's checkpoint is not taken up.
@@ -123,16 +110,6 @@ pub fn start(work: &Work<'_>) -> anyhow::Result<Model> {
         head.insert(name, (shape, values.into()));
     }
     Ok(model.with_head(kind, head, dataset.classes.clone()))
-}
-
-/// The photos: those that train, then those held back.
-pub fn photos(dataset: &Dataset, learnt: &Learnt) -> Photos {
-    let rows = || learnt.split.train.iter().chain(&learnt.split.valid);
-    Photos {
-        paths: rows().map(|&row| dataset.items[row].path.clone()).collect(),
-        contents: rows().map(|&row| dataset.items[row].hash).collect(),
-        trained: learnt.split.train.len(),
-    }
 }
 
 /// What the photos that train are.

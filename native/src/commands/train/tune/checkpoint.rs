@@ -14,8 +14,6 @@ use crate::ui::{ExitCode, Failure};
 pub struct Checkpoints<'a> {
     /// What the training is of: a checkpoint of another one is not taken up.
     identity: &'a Value,
-    /// In how many parts the steps of each phase go through the network.
-    parts: Vec<usize>,
     every: Duration,
     last: Instant,
 }
@@ -24,10 +22,9 @@ pub struct Checkpoints<'a> {
 pub const USUAL_SECONDS: f64 = 60.0;
 
 impl<'a> Checkpoints<'a> {
-    pub fn new(identity: &'a Value, parts: Vec<usize>, seconds: Option<f64>) -> Self {
+    pub fn new(identity: &'a Value, seconds: Option<f64>) -> Self {
         Self {
             identity,
-            parts,
             every: Duration::from_secs_f64(seconds.unwrap_or(USUAL_SECONDS)),
             last: Instant::now(),
         }
@@ -46,7 +43,6 @@ impl<'a> Checkpoints<'a> {
         let state = pollster::block_on(trainer.state())?;
         let note = serde_json::json!({
             "identity": self.identity,
-            "parts": self.parts,
             "metrics": run.metrics_length(),
             "sha256": fingerprint(&state)?,
         });
@@ -83,13 +79,13 @@ pub fn check_same(then: &Value, now: &Value) -> anyhow::Result<()> {
     Err(failure.into())
 }
 
-/// Which part of a run its checkpoint is of, if it has one that says so.
-pub fn part(run: &Run) -> anyhow::Result<Option<String>> {
+/// Which part of a run its checkpoint is of, if it has one: nothing where it is of what the run leaves.
+pub fn part(run: &Run) -> anyhow::Result<Option<Option<String>>> {
     let Some(bytes) = run.read(CHECKPOINT)? else {
         return Ok(None);
     };
-    let (_, note) = TrainerState::from_bytes(&bytes)?;
-    Ok(note["identity"]["part"].as_str().map(str::to_owned))
+    let note = TrainerState::note_in(&bytes)?;
+    Ok(Some(note["identity"]["part"].as_str().map(str::to_owned)))
 }
 
 /// The state that a run's last checkpoint holds, and the bytes of metrics that came before it; nothing without one.
@@ -111,29 +107,6 @@ fn whole(bytes: &[u8]) -> anyhow::Result<(TrainerState, Value)> {
             Err(failure.with_help("begin the run anew").into())
         }
     }
-}
-
-/// What the checkpoint of a run that goes on says beside the state.
-fn note(run: &Run) -> anyhow::Result<Option<Value>> {
-    if !run.is_resumed() {
-        return Ok(None);
-    }
-    let bytes = run.read(CHECKPOINT)?;
-    let note = bytes.map(|bytes| TrainerState::from_bytes(&bytes).map(|(_, note)| note));
-    Ok(note.transpose()?)
-}
-
-/// The views that a run which goes on began with; nothing if it has no checkpoint.
-pub fn views(run: &Run) -> anyhow::Result<Option<usize>> {
-    let note = note(run)?.unwrap_or_default();
-    let views = note["identity"]["recipe"]["views"].as_u64();
-    Ok(views.and_then(|views| usize::try_from(views).ok()))
-}
-
-/// In how many parts the steps of each of its phases went through the network; nothing if it has no checkpoint.
-pub fn parts(run: &Run) -> anyhow::Result<Option<Vec<usize>>> {
-    let note = note(run)?.unwrap_or_default();
-    Ok(serde_json::from_value(note["parts"].clone()).ok())
 }
 
 /// A hash of all that a state holds.

@@ -4,7 +4,7 @@ mod asked;
 mod beginning;
 pub mod checkpoint;
 mod foreseen;
-pub mod prepared;
+mod ledger;
 mod room;
 mod round;
 pub mod source;
@@ -26,25 +26,25 @@ use crate::judged::Judged;
 use crate::runs::{self, Run};
 use crate::tensorboard::Board;
 use crate::ui::print_warning;
-use beginning::{aims, photos, start, with_head};
+use beginning::with_head;
 use checkpoint::Checkpoints;
-use prepared::Maker;
 use room::Room;
 use round::{Round, Waited, epochs_made};
 use source::{Photos, Showing};
 use supply::held_out;
 
-pub use asked::{check, recipe};
-pub use beginning::{identity, views};
+pub use asked::{planned, recipe};
+pub use beginning::{aims, identity, start, views};
 pub use foreseen::Foreseen;
 use foreseen::error_of_share;
-pub use work::Work;
+pub use ledger::Ledger;
+pub use work::{Training, Work};
 
 /// What came of a tuning.
 pub struct Tuned {
     /// What it went by.
     pub recipe: Recipe,
-    /// In how many parts steps went through the network.
+    /// In how many parts the steps of the run's trainings went through the network, as far as it has come.
     pub divided: Divided,
     /// How many photos went through it at a time at most.
     pub images_at_once: usize,
@@ -72,13 +72,18 @@ pub struct Tuned {
 }
 
 /// Tunes the network.
-pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Result<Tuned> {
+pub fn tune(
+    work: &Work<'_>,
+    mut recipe: Recipe,
+    ledger: &mut Ledger,
+    run: &mut Run,
+) -> anyhow::Result<Tuned> {
     let begun = Instant::now();
     let is_head_best = work.foreseen.filter(|foreseen| foreseen.is_head_best());
     if let (Some(foreseen), Keep::Best) = (is_head_best, recipe.keep) {
         return Ok(Tuned {
             recipe,
-            divided: Divided::default(),
+            divided: ledger.divided().clone(),
             images_at_once: 0,
             room: Room::default(),
             model: with_head(work.material.model, work.dataset, work.learnt),
@@ -101,7 +106,7 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         ..
     } = *work;
     let base = start(work)?;
-    let photos = photos(dataset, learnt);
+    let photos = Photos::of(dataset, &learnt.split.train, &learnt.split.valid);
     let mut plan = Plan::new(&recipe, base.graph())?;
     let aims = aims(work, &recipe)?;
     let graph = base
@@ -114,16 +119,16 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
             plan.epochs()
         ));
     }
-    let room = room::divide(work, &mut plan, &graph, base.device(), run)?;
-    let parts: Vec<usize> = plan.phases.iter().map(|phase| phase.parts).collect();
+    let room = room::divide(work, &mut plan, &graph, base.device(), ledger, run)?;
     let network = Network::new(graph, &base.state_dict(), base.device())?;
     let engine = Stepwise::new(network, base.device());
     let mut trainer = Trainer::new(engine, plan, aims, args.seed());
-    if let Some(divided) = &args.tuning.divided {
+    // Of a run that is made again.
+    if let Some(divided) = ledger.divided().of(work.part) {
         trainer = trainer.divided(divided.further.clone());
     }
     let identity = identity(work, &recipe)?;
-    let mut checkpoints = Checkpoints::new(&identity, parts.clone(), args.tuning.checkpoint_every);
+    let mut checkpoints = Checkpoints::new(&identity, args.tuning.checkpoint_every);
     advise(format!(
         "`rekindle train --resume {}` goes on from here",
         run.folder().display()
@@ -144,10 +149,6 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         preset: base.card.preset,
         augment: &recipe.augment,
         seed: args.seed(),
-        maker: match trainer.plan().phases.iter().any(|phase| phase.cut == 0) {
-            true => Maker::chosen(&base, &recipe.augment, recipe.batch)?,
-            false => Maker::Host,
-        },
     };
     let mut round = Round {
         work,
@@ -183,11 +184,8 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
         }
     }
     let epochs = epochs_made(&round.trainer);
-    let divided = Divided {
-        phases: parts,
-        further: round.trainer.parted().to_vec(),
-    };
-    let most = divided.most();
+    ledger.divided_further(work.part, round.trainer.parted());
+    let most = ledger.divided().of(work.part).map_or(1, Divided::most);
     let images_at_once = round.trainer.largest_step().div_ceil(most);
     let waited = round.waited.share();
     let head = round.head(&recipe);
@@ -213,7 +211,7 @@ pub fn tune(work: &Work<'_>, mut recipe: Recipe, run: &mut Run) -> anyhow::Resul
     recipe.accumulate = most;
     Ok(Tuned {
         recipe,
-        divided,
+        divided: ledger.divided().clone(),
         images_at_once,
         room,
         model,
@@ -256,18 +254,12 @@ fn board(work: &Work<'_>, steps: u64, run: &Run) -> anyhow::Result<Board> {
 
 /// What a network puts out for some photos as they are seen at prediction, `[N, K]`.
 pub fn answers(work: &Work<'_>, model: &Model, rows: &[usize]) -> anyhow::Result<Vec<f32>> {
-    let items = || rows.iter().map(|&row| &work.dataset.items[row]);
-    let photos = Photos {
-        paths: items().map(|item| item.path.clone()).collect(),
-        contents: items().map(|item| item.hash).collect(),
-        trained: 0,
-    };
+    let photos = Photos::of(work.dataset, &[], rows);
     let showing = Showing {
         photos: &photos,
         preset: model.card.preset,
         augment: &AugmentRecipe::default(),
         seed: work.args.seed(),
-        maker: Maker::Host,
     };
     held_out(model, showing, work.context)
 }

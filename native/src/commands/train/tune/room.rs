@@ -7,8 +7,8 @@ use rekindle_core::tune::{
     Footprint, NormMode, Phase, Plan, Recipe, Shown, TuneError, halved, largest_step,
 };
 
-use super::checkpoint;
-use super::work::Work;
+use super::ledger::Ledger;
+use super::work::{Training, Work};
 use crate::memory;
 use crate::runs::Run;
 use crate::size::size;
@@ -24,79 +24,125 @@ pub struct Room {
 /// What can be done about it.
 const HELP: &str = "give a smaller --input, tune less by --tune last, or take a smaller --model";
 
-/// Divides the steps of each phase of a plan into as many parts as memory makes necessary, and says so: a run that goes
-/// on, or is made again, has those it began with.
+/// Divides the steps of each phase of a plan into as many parts as memory makes necessary, and says so. It is decided
+/// once for all trainings of a run, by the memory that is free at its beginning: a run that goes on, or is made again,
+/// has the parts it began with.
 ///
 /// # Errors
-/// When not even the smallest parts would fit.
+/// When not even the smallest parts would fit, or the decision cannot be kept.
 pub fn divide(
     work: &Work<'_>,
     plan: &mut Plan,
     graph: &Graph,
     device: &Device,
+    ledger: &mut Ledger,
     run: &Run,
 ) -> anyhow::Result<Room> {
-    let place = memory::place(device);
-    let step = largest_step(work.learnt.split.train.len(), plan.recipe.batch);
     let (free, is_own) = free(work, device);
-    let began = match &work.args.tuning.divided {
-        Some(divided) => Some(divided.phases.clone()),
-        None => checkpoint::parts(run)?,
-    };
-    let mut most = 0;
-    let mut told = Vec::new();
-    for index in 0..plan.phases.len() {
-        let phase = &plan.phases[index];
-        let footprint = Footprint::new(graph, plan, phase, place);
-        let needed = |images: usize| footprint.bytes(images, step);
-        // Photos that wait decoded have an eighth of what is free, values that are kept in memory a quarter.
-        let left = free.map(|free| match phase.cut {
+    let place = memory::place(device);
+    let footprints: Vec<Footprint> = (plan.phases.iter())
+        .map(|phase| Footprint::new(graph, plan, phase, place))
+        .collect();
+    // Photos that wait decoded have an eighth of what is free, values that are kept in memory a quarter.
+    let left = |phase: &Phase| {
+        free.map(|free| match phase.cut {
             _ if !is_own => free,
             0 => free / 8 * 7,
             _ if work.args.cache.no_cache => free / 4 * 3,
             _ => free,
-        });
-        let fits = |images: usize| left.is_none_or(|left| needed(images) <= left);
-        let asked = step.div_ceil(phase.parts);
-        let least = least_images(&plan.recipe, phase);
-        let parts = match began.as_ref().and_then(|parts| parts.get(index)) {
-            Some(&parts) => parts.max(1),
-            None => match halved(step, phase.parts, least, fits) {
-                Some(parts) => parts,
-                None => return Err(too_little(work, phase, least, &needed, left.unwrap_or(0))),
-            },
-        };
-        let images = step.div_ceil(parts);
-        most = most.max(needed(images));
-        let is_taken_over = began.is_some();
-        if is_taken_over && !fits(images) {
+        })
+    };
+    let is_known = |training: &Training| {
+        let known = ledger.divided().of(training.part.as_deref());
+        known.is_some_and(|known| known.phases.len() == plan.phases.len())
+    };
+    if !work.trainings.iter().all(is_known) {
+        let mut divided = ledger.divided().clone();
+        let mut told = Vec::new();
+        for training in work.trainings.iter().filter(|training| !is_known(training)) {
+            let step = largest_step(training.photos, plan.recipe.batch);
+            let mut parts = Vec::with_capacity(plan.phases.len());
+            for (phase, footprint) in plan.phases.iter().zip(&footprints) {
+                let needed = |images: usize| footprint.bytes(images, step);
+                let left = left(phase);
+                let fits = |images: usize| left.is_none_or(|left| needed(images) <= left);
+                let least = least_images(&plan.recipe, phase);
+                let Some(of_phase) = halved(step, phase.parts, least, fits) else {
+                    return Err(too_little(work, phase, least, &needed, left.unwrap_or(0)));
+                };
+                if of_phase > phase.parts {
+                    let asked = needed(step.div_ceil(phase.parts));
+                    let line = Smaller {
+                        phase,
+                        step,
+                        parts: of_phase,
+                    };
+                    let line = line.told(plan.phases.len(), asked, left.unwrap_or(0));
+                    // Trainings whose steps are as large are divided alike.
+                    if !told.contains(&line) {
+                        told.push(line);
+                        if !phase.learning.statistics.is_empty() {
+                            warn_of_norms(step.div_ceil(of_phase));
+                        }
+                    }
+                }
+                parts.push(of_phase);
+            }
+            divided.of_mut(training.part.as_deref()).phases = parts;
+        }
+        if !told.is_empty() {
+            work.context.console.note(&told.join("; "));
+        }
+        ledger.divide(divided, run)?;
+    }
+    let own = ledger.divided().of(work.part);
+    let own = own.map_or_else(Vec::new, |own| own.phases.clone());
+    let step = largest_step(work.learnt.split.train.len(), plan.recipe.batch);
+    let mut most = 0;
+    for ((phase, footprint), &parts) in plan.phases.iter().zip(&footprints).zip(&own) {
+        let images = step.div_ceil(parts.max(1));
+        let needed = footprint.bytes(images, step);
+        most = most.max(needed);
+        let left = left(phase).unwrap_or(u64::MAX);
+        if ledger.is_taken_over() && needed > left {
             let message = format!(
                 "about {} are needed to go on as this run began, in batches of {images}, and {} are free",
-                size(needed(images)),
-                size(left.unwrap_or(0)),
+                size(needed),
+                size(left),
             );
             print_warning(&message, Some("free some memory, or begin a new run"));
-        } else if !is_taken_over && parts > phase.parts {
-            let of_phase = match plan.phases.len() {
-                1 => String::new(),
-                _ => format!("tuning {}: ", phase.name),
-            };
-            told.push(format!(
-                "{of_phase}about {} would be needed for batches of {asked}, {} are free: batches of {images}, \
-                 gradients of {parts} added up",
-                size(needed(asked)),
-                size(left.unwrap_or(0)),
-            ));
-            if !phase.learning.statistics.is_empty() {
-                warn_of_norms(images);
-            }
         }
-        plan.phases[index].parts = parts;
     }
-    if !told.is_empty() {
-        work.context.console.note(&told.join("; "));
+    for (phase, parts) in plan.phases.iter_mut().zip(own) {
+        phase.parts = parts.max(1);
     }
     Ok(Room { needed: most, free })
+}
+
+/// A phase whose steps are divided further than was asked for.
+struct Smaller<'a> {
+    phase: &'a Phase,
+    step: usize,
+    parts: usize,
+}
+
+impl Smaller<'_> {
+    /// What is said of it, where so much would be needed without, and so much is free.
+    fn told(&self, phases: usize, needed: u64, free: u64) -> String {
+        let Self { phase, step, parts } = *self;
+        let of_phase = match phases {
+            1 => String::new(),
+            _ => format!("tuning {}: ", phase.name),
+        };
+        format!(
+            "{of_phase}about {} would be needed for batches of {}, {} are free: batches of {}, gradients of {parts} \
+             added up",
+            size(needed),
+            step.div_ceil(phase.parts),
+            size(free),
+            step.div_ceil(parts),
+        )
+    }
 }
 
 /// Batch norms in training see no more than what goes through the network at a time.

@@ -6,19 +6,20 @@ use std::path::PathBuf;
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::network::Batch;
-use rekindle_core::preprocess::{AugmentRecipe, Drawn, Preset};
+use rekindle_core::preprocess::{AugmentRecipe, Drawn, Preset, View};
 use rekindle_core::random::hash;
 use rekindle_core::rows::Encoding;
 use rekindle_core::tune::{Given, Shown};
 
-use super::prepared::{Maker, Prepared};
-use crate::activations::{Activations, Known, Rows, Store, Views};
+use crate::activations::{Activations, Known, Rows, Store, Views, WAITING};
 use crate::awaited::{Awaited, ahead};
 use crate::context::Context;
+use crate::dataset::Dataset;
 use crate::hash::FileHash;
 use crate::memory;
 use crate::ordered::Ahead;
 use crate::photos::{DecodeOptions, LoadOptions, Loader, load};
+use crate::prepared::{Maker, Prepared};
 
 /// The photos of a tuning: those that train come first, then those held back.
 pub struct Photos {
@@ -28,6 +29,21 @@ pub struct Photos {
     pub trained: usize,
 }
 
+impl Photos {
+    /// Of a data set: the rows of those that train, and of those held back.
+    pub fn of(dataset: &Dataset, train: &[usize], held: &[usize]) -> Self {
+        let items = || {
+            let rows = train.iter().chain(held);
+            rows.map(|&row| &dataset.items[row])
+        };
+        Self {
+            paths: items().map(|item| item.path.clone()).collect(),
+            contents: items().map(|item| item.hash).collect(),
+            trained: train.len(),
+        }
+    }
+}
+
 /// How photos are shown to a network.
 #[derive(Clone, Copy)]
 pub struct Showing<'a> {
@@ -35,29 +51,15 @@ pub struct Showing<'a> {
     pub preset: Preset,
     pub augment: &'a AugmentRecipe,
     pub seed: u64,
-    /// Where the views of whole photos that a network learns from are made.
-    pub maker: Maker,
 }
 
 impl Showing<'_> {
-    /// How a photo is shown the so many'th time.
-    fn drawn(&self, photo: usize, number: u64, image: &RgbImage) -> Drawn {
+    /// How a photo that trains is shown the so many'th time.
+    pub fn drawn(&self, photo: usize, number: u64, image: &RgbImage) -> Drawn {
         let size = [image.width(), image.height()];
         let key = self.photos.contents[photo].key();
         self.augment
             .draw(&self.preset, size, self.seed, key, number)
-    }
-
-    /// A photo as it is shown the so many'th time.
-    fn crop(&self, photo: usize, number: u64, image: &RgbImage) -> RgbImage {
-        let drawn = self.drawn(photo, number, image);
-        self.preset.drawn_pixels(image, &drawn)
-    }
-
-    /// The same, for who makes views.
-    pub fn prepare(&self, photo: usize, number: u64, image: &RgbImage) -> Prepared {
-        let drawn = self.drawn(photo, number, image);
-        self.maker.prepare(&self.preset, image, &drawn)
     }
 
     /// Whether every showing of a photo is the same.
@@ -115,18 +117,20 @@ pub fn next<T>(
 /// back.
 pub struct Kept<'a> {
     showing: Showing<'a>,
+    maker: Maker,
     /// What each view follows from, but for the photo.
     keys: Vec<u64>,
 }
 
 impl<'a> Kept<'a> {
-    pub fn new(showing: Showing<'a>, count: usize) -> Self {
+    pub fn new(showing: Showing<'a>, count: usize, maker: Maker) -> Self {
         let text = serde_json::to_string(showing.augment).unwrap_or_default();
         let key = |view: usize| hash(&format!("{text} seed {} view {view}", showing.seed));
         // Where nothing is drawn there is one view.
         let count = if showing.is_plain() { 1 } else { count };
         Self {
             showing,
+            maker,
             keys: (0..count).map(key).collect(),
         }
     }
@@ -154,13 +158,17 @@ impl Views for Kept<'_> {
         }
     }
 
-    fn crops(&self, photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<RgbImage> {
-        let is_plain = photo >= self.showing.photos.trained || self.showing.is_plain();
-        let crop = |&view: &usize| match is_plain {
-            true => self.showing.preset.crop_pixels(image),
-            false => self.showing.crop(photo, view as u64, image),
+    fn prepare(&self, photo: usize, image: &RgbImage, wanted: &[usize]) -> Vec<Prepared> {
+        let showing = &self.showing;
+        let is_plain = photo >= showing.photos.trained || showing.is_plain();
+        let prepare = |&view: &usize| {
+            let drawn = match is_plain {
+                true => Drawn::of(View::Plain),
+                false => showing.drawn(photo, view as u64, image),
+            };
+            self.maker.prepare(&showing.preset, image, &drawn, WAITING)
         };
-        wanted.iter().map(crop).collect()
+        wanted.iter().map(prepare).collect()
     }
 }
 
@@ -252,3 +260,6 @@ impl<'a> AtCut<'a> {
 
 /// Batches with what is known of their values, read ahead.
 pub type Values<'a> = Awaited<'a, Vec<Shown>, Known>;
+
+#[cfg(test)]
+mod tests;

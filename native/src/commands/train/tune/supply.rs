@@ -6,12 +6,12 @@ use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
 use rekindle_core::tune::{Engine as _, Given, Shown, Stepwise, Trainer};
 
-use super::prepared::{self, Prepared};
 use super::source::{self, AtCut, Kept, Showing, Values};
 use crate::activations::Store;
 use crate::cli::CacheArgs;
 use crate::context::Context;
 use crate::photos::Loader;
+use crate::prepared::{Batch, Maker, Prepared};
 
 /// Images that are answered together when an epoch is judged.
 const ANSWERED: usize = 32;
@@ -94,8 +94,12 @@ impl<'a> Supplier<'a> {
             showing, context, ..
         } = *self;
         let model = &*self.model;
+        let maker = Maker::chosen(model, showing.augment)?;
         if self.cut == 0 {
-            let prepare = |photo, number, image: &_| showing.prepare(photo, number, image);
+            let prepare = |photo, number, image: &_| {
+                let drawn = showing.drawn(photo, number, image);
+                maker.prepare(&showing.preset, image, &drawn, self.batch)
+            };
             return showing.load(batches.flatten(), context, prepare, |loader| {
                 body(&mut Images {
                     loader,
@@ -106,7 +110,7 @@ impl<'a> Supplier<'a> {
             });
         }
         let store = Store::chosen(self.cache.no_cache, self.cache.cache_budget);
-        let kept = Kept::new(showing, self.views);
+        let kept = Kept::new(showing, self.views, maker);
         let at_cut = AtCut::open(model, self.cut, &kept, &store, context)?;
         let photos = showing.photos;
         let held = photos.trained..photos.paths.len();
@@ -135,9 +139,13 @@ impl Supply for Images<'_, '_, '_> {
         let mut size = None;
         for batch in batches {
             let photos = source::next(self.loader, batch.len(), self.showing.photos)?;
-            let (images, of_images) = prepared::batch(self.base, photos);
-            given.push(images);
-            size = of_images;
+            let images = match Batch::of(photos) {
+                Batch::Pictures(pictures) => self.base.batch(&pictures),
+                Batch::Staged(staged) => self.base.batch_of_staged(&staged),
+            };
+            let [count, _, height, width] = images.dims();
+            size = (count > 0).then_some([height, width]);
+            given.push(Given::images(images));
         }
         Ok((given, size))
     }
