@@ -89,11 +89,61 @@ impl ClassWeights {
             }
         }
     }
+
+    /// What each of several labels counts where it is there, then what each counts where it is not, of images with these
+    /// labels: balanced, both sides of a label count the same.
+    ///
+    /// # Shapes
+    ///
+    /// - rows: `[N, labels]`, 0 or 1
+    /// - returns: `[2 · labels]`
+    ///
+    /// # Errors
+    /// If weights are given, which belong to classes.
+    pub fn of_labels(&self, rows: &[f32], labels: usize) -> Result<Vec<f64>, ClassWeightError> {
+        let mut weights = vec![1.0; 2 * labels];
+        match self {
+            Self::None => {}
+            Self::Given(given) => {
+                return Err(ClassWeightError::Count {
+                    given: given.len(),
+                    classes: 0,
+                });
+            }
+            Self::Balanced => {
+                for label in 0..labels {
+                    let column = rows.iter().skip(label).step_by(labels);
+                    let sides: Vec<usize> =
+                        column.map(|&there| usize::from(there == 0.0)).collect();
+                    let each = self.resolve(&sides, 2)?;
+                    (weights[label], weights[labels + label]) = (each[0], each[1]);
+                }
+            }
+        }
+        Ok(weights)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn balanced_labels_give_presence_and_absence_the_same_total() {
+        // Of four images two have the first label and one the second; nobody has the third.
+        let rows = [1.0, 1.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0];
+        let weights = ClassWeights::Balanced.of_labels(&rows, 3).unwrap();
+        let expected = [1.0, 2.0, 1.0, 1.0, 2.0 / 3.0, 1.0];
+        for (found, expected) in weights.iter().zip(expected) {
+            assert!((found - expected).abs() < 1e-12, "{weights:?}");
+        }
+        assert_eq!(ClassWeights::None.of_labels(&rows, 3).unwrap(), [1.0; 6]);
+        assert!(
+            ClassWeights::Given(vec![1.0; 3])
+                .of_labels(&rows, 3)
+                .is_err()
+        );
+    }
 
     #[test]
     fn balanced_weights_give_every_class_the_same_total() {

@@ -18,6 +18,7 @@ use clap_complete::Shell;
 use rekindle_core::backbone::MOST_PIXELS;
 use rekindle_core::device::Preference;
 use rekindle_core::head::MAX_HIDDEN;
+use rekindle_core::train::ClassWeights;
 
 pub use labels::{LabelArgs, TrainLabelArgs};
 
@@ -27,7 +28,7 @@ pub use lr_find::LrFindArgs;
 pub use recommend::RecommendArgs;
 pub use shared::DataArgs;
 pub use shared::{GreyChoice, PhotoArgs, PictureArgs, StartArgs, WeightArgs};
-pub use tune::{Divided, ScheduleChoice, TuneArgs};
+pub use tune::{Divided, TuneArgs};
 use values::{MANY, MOST_IMAGES, count, number};
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
@@ -54,10 +55,6 @@ pub struct Cli {
 /// The command line, whose options take what begins with a minus as a number: it is refused by what reads it,
 /// which says what it takes.
 pub fn command() -> clap::Command {
-    let numbers = |argument: clap::Arg| {
-        let is_value = argument.get_action().takes_values() && !argument.is_positional();
-        argument.allow_negative_numbers(is_value)
-    };
     // `REKINDLE_EPOCHS` is what `--epochs` is, where that is not given.
     let environment = |argument: clap::Arg| match (argument.get_long(), argument.get_action()) {
         (Some(long), clap::ArgAction::Set | clap::ArgAction::Append)
@@ -68,10 +65,18 @@ pub fn command() -> clap::Command {
         }
         _ => argument,
     };
+    command_alone().mut_subcommand("train", |command| command.mut_args(environment))
+}
+
+/// The same without what the environment says: for a command that was given at another time.
+pub fn command_alone() -> clap::Command {
+    let numbers = |argument: clap::Arg| {
+        let is_value = argument.get_action().takes_values() && !argument.is_positional();
+        argument.allow_negative_numbers(is_value)
+    };
     Cli::command()
         .mut_args(numbers)
         .mut_subcommands(|command| command.mut_args(numbers))
-        .mut_subcommand("train", |command| command.mut_args(environment))
 }
 
 /// Options of every command.
@@ -182,9 +187,9 @@ pub struct TrainArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     #[arg(value_parser = count(0, MOST_VIEWS))]
     pub views: u32,
-    /// How much each class counts: none, or auto to make up for rare classes.
-    #[arg(long, value_enum, default_value_t = ClassWeightChoice::None)]
-    pub class_weights: ClassWeightChoice,
+    /// How much each class counts: none (when not given), or auto to make up for rare classes.
+    #[arg(long, value_enum)]
+    pub class_weights: Option<ClassWeightChoice>,
     /// Linear head: inverse strength of the penalty, scikit-learn's C. Chosen from the features when
     /// not given.
     #[arg(long, value_name = "C", value_parser = number("0.1"))]
@@ -548,4 +553,14 @@ pub enum ClassWeightChoice {
     /// Every class counts the same.
     #[value(alias = "balanced")]
     Auto,
+}
+
+impl ClassWeightChoice {
+    /// The weights that it stands for.
+    pub const fn weights(self) -> ClassWeights {
+        match self {
+            Self::None => ClassWeights::None,
+            Self::Auto => ClassWeights::Balanced,
+        }
+    }
 }

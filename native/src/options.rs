@@ -9,7 +9,7 @@ use rekindle_core::tune::Tune;
 
 use crate::cli::{
     BenchArgs, ClassWeightChoice, Cli, Command, CompareArgs, DataArgs, DoctorArgs, HeadChoice,
-    InspectArgs, KernelChoice, ScheduleChoice, SummaryArgs, TierChoice, TrainArgs,
+    InspectArgs, KernelChoice, SummaryArgs, TierChoice, TrainArgs,
 };
 use crate::ui::{ExitCode, Failure};
 
@@ -187,8 +187,12 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
             args.tuning.tune != Tune::Scratch,
             "--tune head, last, full and gradual, which start from pretrained weights",
         ),
-        "model" | "input" | "grey" | "bare" | "small-stem" | "head" | "views" | "class-weights"
-        | "out" | "name" | "folds" | "min-accuracy" => Always,
+        "model" | "input" | "grey" | "bare" | "small-stem" | "head" | "class-weights" | "out"
+        | "name" | "folds" | "min-accuracy" | "recipe" => Always,
+        "views" => Where(
+            args.tuning.tune.is_head() || args.views > 0,
+            "--tune head, which the plain photos are enough for: a tuning has one view or more",
+        ),
         "split" => Where(
             args.folds.is_none(),
             "a measurement on held-out photos, without --folds",
@@ -200,15 +204,11 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
             "--head mlp and --tune",
         ),
         "tune" => Always,
-        "warmup" => Where(
-            !args.tuning.tune.is_head()
-                && !matches!(args.tuning.schedule, None | Some(ScheduleChoice::OneCycle)),
-            "--tune with another --schedule than one-cycle, which rises by itself",
-        ),
-        "optimizer" | "momentum" | "schedule" | "layer-decay" | "lr-of" | "clip" | "accumulate"
-        | "label-smoothing" | "mixup" | "cutmix" | "ema" | "stochastic-depth" | "bn"
-        | "freeze-bn-affine" | "balanced" | "augment" | "patience" | "keep" | "soup" | "freeze"
-        | "unfreeze" | "recipe" | "checkpoint-every" | "events" | "memory-limit"
+        // What the recipe in a file makes of `warmup` and `momentum`, is known where it is read.
+        "optimizer" | "momentum" | "schedule" | "warmup" | "layer-decay" | "lr-of" | "clip"
+        | "accumulate" | "label-smoothing" | "mixup" | "cutmix" | "ema" | "stochastic-depth"
+        | "bn" | "freeze-bn-affine" | "balanced" | "augment" | "patience" | "keep" | "soup"
+        | "freeze" | "unfreeze" | "checkpoint-every" | "events" | "memory-limit"
         | "tensorboard" => Where(
             !args.tuning.tune.is_head(),
             "--tune last, full, gradual and scratch",
@@ -237,7 +237,7 @@ pub fn check_task(args: &TrainArgs, task: Task) -> Result<(), Failure> {
     if task == Task::Classify {
         return Ok(());
     }
-    let balanced = args.class_weights == ClassWeightChoice::Auto;
+    let balanced = args.class_weights == Some(ClassWeightChoice::Auto);
     let refused = [
         (args.head == HeadChoice::Mlp, "--head mlp"),
         (args.min_accuracy.is_some(), "--min-accuracy"),
@@ -379,7 +379,9 @@ mod tests {
         ! train d --memory-limit 2GB : --tune
         ! train --resume r --epochs 3 : options it began with
         ! train --resume r --tune full : options it began with
-        ! train d --tune full --warmup 0.1 : one-cycle
+        train d --tune full --warmup 0.1
+        train d --recipe r
+        ! train d --tune last --views 0 : one view or more
         ! train d --tune scratch --weights f : pretrained
         train d --tune full --folds 3 --tensorboard
         ! train d --tensorboard : --tune

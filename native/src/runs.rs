@@ -20,6 +20,8 @@ use crate::ui::{ExitCode, advice};
 pub const RUNS_FOLDER: &str = "runs";
 /// What was asked for, as TOML.
 pub const RECIPE: &str = "recipe.toml";
+/// The recipe that the run was given as a file, as it was then.
+pub const GIVEN_RECIPE: &str = "given-recipe.toml";
 /// Hashes of data, weights, code; device; seed; results.
 pub const MANIFEST: &str = "manifest.json";
 /// One JSON object a line, appended while the run goes on.

@@ -244,6 +244,7 @@ impl<'a> MlpTrainer<'a> {
         Goal {
             loss: Loss::CrossEntropy,
             wanted,
+            counts: None,
             answers: classes,
             share: 1.0 / f64::from(total.max(f32::MIN_POSITIVE)),
         }

@@ -39,17 +39,25 @@ pub struct LinearRecipe {
 
 impl Default for HeadRecipe {
     fn default() -> Self {
-        Self::Linear(LinearRecipe::default())
+        Self::linear()
     }
 }
 
 impl HeadRecipe {
+    /// A linear layer, its penalty chosen from the features.
+    pub const fn linear() -> Self {
+        Self::Linear(LinearRecipe {
+            c: None,
+            class_weights: ClassWeights::None,
+        })
+    }
+
     /// A two-layer head: hidden layer, ReLU, dropout, classifier.
-    pub fn mlp() -> Self {
+    pub const fn mlp() -> Self {
         Self::Mlp {
             hidden: None,
             dropout: MlpConfig::DROPOUT,
-            training: MlpRecipe::default(),
+            training: MlpRecipe::USUAL,
             class_weights: ClassWeights::None,
         }
     }

@@ -47,6 +47,9 @@ pub struct Goal {
     pub loss: Loss,
     /// What should come out, `[N, answers]`, row-major; for classes, a weight for the logarithm of each probability.
     pub wanted: Vec<f32>,
+    /// Of labels, what their presence and their absence count together, `[N, answers]`, row-major: `wanted` is the part of
+    /// it that presence has. Nothing where each counts one.
+    pub counts: Option<Vec<f32>>,
     /// Answers for each example.
     pub answers: usize,
     /// What each term counts: the batch's part of a step's loss is the sum of all terms times this.

@@ -21,7 +21,8 @@ pub struct Aims {
     pub labels: Labels,
     /// Classes, or values of each example.
     pub answers: usize,
-    /// What each class counts; of values, the first says what all of them count, which makes up for their unit.
+    /// What each class counts; of several labels, what each counts where it is there, then what where it is not; of
+    /// values, the first says what all of them count, which makes up for their unit.
     pub weights: Vec<f64>,
     /// The share of certainty that is spread over all classes.
     pub smoothing: f64,
@@ -81,6 +82,12 @@ impl Aims {
         if let Some(mix) = mix {
             wanted = mixed(&wanted, answers, mix.share as f32);
         }
+        let counts = match &self.labels {
+            Labels::Several(_) if self.weights.iter().any(|&weight| weight != 1.0) => {
+                Some(counted(&mut wanted, &self.weights))
+            }
+            _ => None,
+        };
         let images: usize = step.iter().map(|batch| batch.len()).sum();
         let (loss, whole) = match &self.labels {
             Labels::Classes(_) if mix.is_some() => (Loss::CrossEntropy, images as f64),
@@ -98,10 +105,26 @@ impl Aims {
         Goal {
             loss,
             wanted,
+            counts,
             answers,
             share: 1.0 / whole,
         }
     }
+}
+
+/// Makes of how far labels are there what that counts, and returns what presence and absence count together.
+fn counted(wanted: &mut [f32], weights: &[f64]) -> Vec<f32> {
+    let (present, absent) = weights.split_at(weights.len() / 2);
+    let each = present.iter().zip(absent).cycle();
+    let counted = wanted
+        .iter_mut()
+        .zip(each)
+        .map(|(wanted, (&present, &absent))| {
+            let away = absent as f32 * (1.0 - *wanted);
+            *wanted *= present as f32;
+            *wanted + away
+        });
+    counted.collect()
 }
 
 /// Rows each of which is part itself and part the one before it.

@@ -4,6 +4,7 @@ use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use rekindle_core::model::Channels;
 
 use super::cache::CacheArgs;
 use super::labels::TrainLabelArgs;
@@ -142,6 +143,17 @@ pub enum GreyChoice {
     Luminance,
     /// A 1×1 convolution from one channel to three in front of the network.
     Adapter,
+}
+
+impl From<GreyChoice> for Channels {
+    fn from(choice: GreyChoice) -> Self {
+        match choice {
+            GreyChoice::Repeat => Self::GreyRepeated,
+            GreyChoice::Mean => Self::GreyMean,
+            GreyChoice::Luminance => Self::GreyLuminance,
+            GreyChoice::Adapter => Self::GreyConvolved,
+        }
+    }
 }
 
 /// A side in pixels, whatever the network can take.

@@ -29,7 +29,7 @@ use crate::context::Context;
 use crate::dataset::{self, Dataset, Labels, ScanOptions, scan, scan_labels};
 use crate::features::{self, Drawn, Photos};
 use crate::measured::{self, accuracy_gate, check_gate};
-use crate::models;
+use crate::models::{self, Origin};
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
 use crate::{groups, memory, options, skipped};
@@ -84,6 +84,9 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         None => Run::create(&args.out, &name)?,
     };
     if !run.is_resumed() {
+        if let Some(file) = &args.tuning.recipe {
+            run.write(runs::GIVEN_RECIPE, recipe_file::text(file)?.as_bytes())?;
+        }
         run.write(runs::COMMAND, resume::command(&context.words)?.as_bytes())?;
     }
     let outcome = train(
@@ -240,7 +243,7 @@ fn train(
 
     let Learnable { alike, groups, .. } = &learnable;
     let is_said = groups::introduce(alike, groups, dataset, args.folds.is_some(), context);
-    let material = learnable.material(&model);
+    let material = learnable.material(&model, &origin);
     let division = Division::new(args, dataset, material, is_said)?;
     let mut ledger = Ledger::open(run, args.tuning.divided.as_ref())?;
     let recipe = plan.map(|plan| Recipe {
@@ -376,9 +379,10 @@ impl Learnable {
         })
     }
 
-    fn material<'a>(&'a self, model: &'a Model) -> Material<'a> {
+    fn material<'a>(&'a self, model: &'a Model, origin: &'a Origin) -> Material<'a> {
         Material {
             model,
+            origin,
             cache: &self.cache,
             groups: &self.groups,
             contents: &self.contents,

@@ -9,7 +9,7 @@ use rekindle_core::graph::Options;
 use rekindle_core::model::{Channels, ModelCard, Purpose, whole_graph};
 use rekindle_core::preprocess::MAX_SIDE;
 
-use crate::cli::{GreyChoice, PictureArgs};
+use crate::cli::PictureArgs;
 use crate::runs::MODEL;
 use crate::ui::{ExitCode, Failure};
 
@@ -191,13 +191,7 @@ pub fn adjusted(
     card: ModelCard,
     pictures: &PictureArgs,
 ) -> anyhow::Result<ModelCard> {
-    let channels = match pictures.grey {
-        None => card.channels,
-        Some(GreyChoice::Repeat) => Channels::GreyRepeated,
-        Some(GreyChoice::Mean) => Channels::GreyMean,
-        Some(GreyChoice::Luminance) => Channels::GreyLuminance,
-        Some(GreyChoice::Adapter) => Channels::GreyConvolved,
-    };
+    let channels = pictures.grey.map_or(card.channels, Channels::from);
     let preset = match pictures.input {
         Some(side) => card
             .preset

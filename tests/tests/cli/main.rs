@@ -13,6 +13,7 @@ mod networks;
 mod numbers;
 mod options;
 mod pictures;
+mod recipes;
 mod recommend;
 mod segment;
 mod tensorboard;

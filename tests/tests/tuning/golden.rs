@@ -251,6 +251,8 @@ impl<'a> Case<'a> {
             other => panic!("{other}"),
         };
         let weights = match &loss["weight"] {
+            // Of several labels, of presence and of absence.
+            Value::Null if loss["name"] == "bce_with_logits" => vec![1.0; 2 * self.classes],
             Value::Null => vec![1.0; self.classes],
             weights => floats(weights),
         };

@@ -3,18 +3,16 @@
 use std::time::Instant;
 
 use anyhow::Context as _;
-use rekindle_core::head::MlpConfig;
 use rekindle_core::metrics::classify::Report;
 use rekindle_core::model::Model;
 use rekindle_core::train::{
-    ClassWeights, Examples, Fitted, HeadRecipe, HeadTrainer, LinearRecipe, MlpRecipe, Split,
-    TrainError, cross_validate, evaluate, judge,
+    Examples, Fitted, HeadRecipe, HeadTrainer, Split, TrainError, cross_validate, evaluate, judge,
 };
 use serde_json::json;
 
 use super::material::Material;
-use super::targets;
-use crate::cli::{ClassWeightChoice, HeadChoice, TrainArgs};
+use super::{recipe_file, targets};
+use crate::cli::TrainArgs;
 use crate::context::Context;
 use crate::dataset::{Dataset, Targets};
 use crate::judged::Judged;
@@ -47,7 +45,7 @@ pub fn learn(
     context: &Context,
 ) -> anyhow::Result<Learnt> {
     let Material { model, cache, .. } = material;
-    let recipe = recipe(args);
+    let recipe = recipe(args)?;
     let classes = dataset.classes.len();
     let wanted = dataset.targets()?;
     let is_classes = targets::rows(&wanted).is_none();
@@ -110,7 +108,7 @@ pub fn cross_validated(
     splits: &[Split],
     context: &Context,
 ) -> anyhow::Result<(Judged, Option<Vec<f32>>)> {
-    let recipe = recipe(args);
+    let recipe = recipe(args)?;
     let wanted = dataset.targets()?;
     let classes = dataset.classes.len();
     if targets::rows(&wanted).is_some() {
@@ -120,33 +118,35 @@ pub fn cross_validated(
     Ok((Judged::Classes(report), None))
 }
 
-/// The recipe that the options ask for.
-fn recipe(args: &TrainArgs) -> HeadRecipe {
-    let class_weights = match args.class_weights {
-        ClassWeightChoice::None => ClassWeights::None,
-        ClassWeightChoice::Auto => ClassWeights::Balanced,
+/// The recipe of the head that the options, and a file, ask for.
+fn recipe(args: &TrainArgs) -> anyhow::Result<HeadRecipe> {
+    let mut recipe = match &args.tuning.recipe {
+        Some(file) => recipe_file::head(file, args.head)?,
+        None => recipe_file::usual(args.head),
     };
-    match args.head {
-        HeadChoice::Linear => HeadRecipe::Linear(LinearRecipe {
-            c: args.c,
-            class_weights,
-        }),
-        HeadChoice::Mlp => HeadRecipe::Mlp {
-            hidden: args.hidden,
-            dropout: args.dropout.unwrap_or(MlpConfig::DROPOUT),
-            training: match args.tuning.tune.is_head() {
-                true => MlpRecipe {
-                    epochs: args.epochs.unwrap_or(MlpRecipe::USUAL.epochs),
-                    batch: args.batch.unwrap_or(MlpRecipe::USUAL.batch),
-                    rate: args.lr.unwrap_or(MlpRecipe::USUAL.rate),
-                    weight_decay: args.weight_decay.unwrap_or(MlpRecipe::USUAL.weight_decay),
-                },
-                // They say how the network is tuned behind it.
-                false => MlpRecipe::USUAL,
-            },
-            class_weights,
-        },
+    if let Some(choice) = args.class_weights {
+        recipe = recipe.with_class_weights(choice.weights());
     }
+    match &mut recipe {
+        HeadRecipe::Linear(linear) => linear.c = args.c.or(linear.c),
+        HeadRecipe::Mlp {
+            hidden,
+            dropout,
+            training,
+            ..
+        } => {
+            *hidden = args.hidden.or(*hidden);
+            *dropout = args.dropout.unwrap_or(*dropout);
+            // With --tune they say how the network is tuned behind it.
+            if args.tuning.tune.is_head() {
+                training.epochs = args.epochs.unwrap_or(training.epochs);
+                training.batch = args.batch.unwrap_or(training.batch);
+                training.rate = args.lr.unwrap_or(training.rate);
+                training.weight_decay = args.weight_decay.unwrap_or(training.weight_decay);
+            }
+        }
+    }
+    Ok(recipe)
 }
 
 /// The report of heads for classes.

@@ -21,6 +21,7 @@ use crate::commands::suggested;
 use crate::context::Context;
 use crate::curves::{self, Curve, Mark};
 use crate::dataset::{self, Dataset};
+use crate::models::Origin;
 use crate::runs::{self, Run};
 use crate::ui::{ExitCode, Failure, Unit, print_json, print_text, print_warning, table};
 use crate::{models, options};
@@ -42,7 +43,7 @@ pub fn run(args: &LrFindArgs, context: &Context) -> anyhow::Result<ExitCode> {
     options::check_task(&training, dataset.task)?;
     introduce(&dataset, context);
     set_unused_aside(&training, &mut dataset, context);
-    let (model, _) = models::pretrained(
+    let (model, origin) = models::pretrained(
         &args.model,
         args.weights.weights.as_deref(),
         &args.pictures,
@@ -68,6 +69,7 @@ pub fn run(args: &LrFindArgs, context: &Context) -> anyhow::Result<ExitCode> {
         args,
         training: &training,
         model: &model,
+        origin: &origin,
         recipe: &recipe,
         device: &device.info.name,
         context,
@@ -112,6 +114,7 @@ struct Search<'a> {
     args: &'a LrFindArgs,
     training: &'a TrainArgs,
     model: &'a Model,
+    origin: &'a Origin,
     recipe: &'a Recipe,
     /// The device's name.
     device: &'a str,
@@ -125,7 +128,7 @@ impl Search<'_> {
         let learnable = Learnable::extract(training, dataset, self.model, weights, context)?;
         // Nothing is measured here that too few photos could spoil.
         let is_said = true;
-        let material = learnable.material(self.model);
+        let material = learnable.material(self.model, self.origin);
         let division = Division::new(training, dataset, material, is_said)?;
         let split = division.split;
         let learnt = learn(training, dataset, material, split, Some(run), context)?;

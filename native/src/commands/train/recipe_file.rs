@@ -1,17 +1,22 @@
 //! Recipes from files: a run's `recipe.toml`, one that somebody wrote, or one that comes with the program. What the
 //! command line says, and the environment, goes before what a recipe says.
+//!
+//! A recipe has three parts: options of `train`, the table `head`, and the table `tuning`, which may also stand for itself
+//! in a file that has no such table.
 
 use std::ffi::OsString;
 use std::path::Path;
 
 use anyhow::Context as _;
-use clap::ArgMatches;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
+use clap::{ArgMatches, ValueEnum};
+use rekindle_core::model::Channels;
+use rekindle_core::train::HeadRecipe;
 use rekindle_core::tune::{Recipe, Tune};
 use toml::{Table, Value};
 
-use crate::cli;
+use crate::cli::{self, GreyChoice, HeadChoice};
 use crate::ui::{ExitCode, Failure};
 
 /// The recipes that come with the program, by their names.
@@ -21,9 +26,10 @@ const PRESETS: [(&str, &str); 3] = [
     ("phone", include_str!("recipes/phone.toml")),
 ];
 
-/// What a recipe says beside its table `tuning`, and the option of `train` that says the same.
-const OPTIONS: [(&str, &str); 12] = [
+/// What a recipe says beside its tables, and the option of `train` that says the same.
+const OPTIONS: [(&str, &str); 13] = [
     ("model", "model"),
+    ("weights", "weights"),
     ("input", "input"),
     ("seed", "seed"),
     ("views", "views"),
@@ -37,6 +43,17 @@ const OPTIONS: [(&str, &str); 12] = [
     ("tensorboard", "tensorboard"),
 ];
 
+/// What the table `head` says, and the option of `train` that takes such a value.
+const OF_HEAD: [(&str, &str); 7] = [
+    ("c", "c"),
+    ("hidden", "hidden"),
+    ("dropout", "dropout"),
+    ("epochs", "epochs"),
+    ("batch", "batch"),
+    ("rate", "lr"),
+    ("weight_decay", "weight_decay"),
+];
+
 /// The options that a recipe stands for, of those that neither the command line nor the environment gives.
 pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
     let Some(("train", given)) = matches.subcommand() else {
@@ -45,7 +62,9 @@ pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
     let Some(file) = given.get_one::<std::path::PathBuf>("recipe") else {
         return Ok(Vec::new());
     };
-    let table = table(file)?;
+    let text = text(file)?;
+    let wrong = |error: String| refused(file, &with_line(&text, &error));
+    let parts = Parts::of(table(file)?).map_err(wrong)?;
     let is_given = |id: &str| {
         let source = given.value_source(id);
         matches!(
@@ -62,6 +81,7 @@ pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
             None | Some(Value::Boolean(false)) => return,
             Some(Value::Integer(0)) if id == "views" => return,
             Some(Value::String(way)) if id == "grey" && way == "rgb" => return,
+            Some(Value::String(way)) if id == "grey" => format!("--grey={}", grey(way)),
             Some(Value::Boolean(true)) => format!("--{option}"),
             Some(Value::String(text)) => format!("--{option}={text}"),
             Some(value) => format!("--{option}={value}"),
@@ -71,28 +91,33 @@ pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
     let divides = is_given("folds") || is_given("split");
     for (key, id) in OPTIONS {
         if !(divides && matches!(key, "split" | "folds")) {
-            say(key, id, table.get(key));
+            say(key, id, parts.options.get(key));
         }
     }
-    if let Some(Value::Table(head)) = table.get("head") {
-        say("kind", "head", head.get("kind"));
-        say("hidden", "hidden", head.get("hidden"));
-        say("c", "c", head.get("c"));
-    }
-    if let Some(Value::Table(tuning)) = table.get("tuning") {
-        say("tune", "tune", tuning.get("tune"));
-    }
+    say("kind", "head", parts.head.get("kind"));
+    say("tune", "tune", parts.tuning.get("tune"));
     for (key, word) in &said {
-        if let Some(wrong) = wrong(key, word) {
-            let text = text(file)?;
-            return Err(refused(file, &with_line(&text, &wrong)));
+        if let Some(error) = unfit(key, word) {
+            return Err(wrong(error));
         }
     }
+    parts.check(is_given("tune")).map_err(wrong)?;
     Ok(said.into_iter().map(|(_, word)| word.into()).collect())
 }
 
+/// What `--grey` calls a way to take grey pictures that runs' recipes call otherwise.
+fn grey(way: &str) -> String {
+    let mut ways = GreyChoice::value_variants().iter();
+    let is_it = |choice: &&GreyChoice| {
+        let channels = Value::try_from(Channels::from(**choice));
+        channels.is_ok_and(|name| name.as_str() == Some(way))
+    };
+    let named = ways.find(is_it).and_then(ValueEnum::to_possible_value);
+    named.map_or_else(|| way.to_owned(), |value| value.get_name().to_owned())
+}
+
 /// Why an option that a key of a recipe stands for cannot have its value, in the recipe's words.
-fn wrong(key: &str, word: &str) -> Option<String> {
+fn unfit(key: &str, word: &str) -> Option<String> {
     let words = ["rekindle", "train", "photos", word];
     let error = cli::command().try_get_matches_from(words).err()?;
     let (_, value) = word.split_once('=').unwrap_or((word, "true"));
@@ -129,8 +154,27 @@ pub fn environment_words(matches: &ArgMatches) -> Vec<OsString> {
 /// The tuning of a recipe: what it leaves out is usual for the way to tune.
 pub fn read(file: &Path, tune: Tune) -> anyhow::Result<Recipe> {
     let text = text(file)?;
-    let table = table(file)?;
-    tuning(table, tune).map_err(|error| refused(file, &with_line(&text, &error)))
+    let parts = Parts::of(table(file)?);
+    let recipe = parts.and_then(|parts| tuning(parts.tuning, tune));
+    recipe.map_err(|error| refused(file, &with_line(&text, &error)))
+}
+
+/// The head of a recipe: what it leaves out is usual for heads of that kind, and so is all if it is of another kind.
+pub fn head(file: &Path, kind: HeadChoice) -> anyhow::Result<HeadRecipe> {
+    let text = text(file)?;
+    let recipe = Parts::of(table(file)?).and_then(|parts| match parts.kind()? == kind {
+        true => parts.head(),
+        false => Ok(usual(kind)),
+    });
+    recipe.map_err(|error| refused(file, &with_line(&text, &error)))
+}
+
+/// A head of a kind as it is trained where nobody says otherwise.
+pub const fn usual(kind: HeadChoice) -> HeadRecipe {
+    match kind {
+        HeadChoice::Linear => HeadRecipe::linear(),
+        HeadChoice::Mlp => HeadRecipe::mlp(),
+    }
 }
 
 /// What is wrong, and in which line: where a key stands that it names in backticks.
@@ -151,7 +195,7 @@ fn with_line(text: &str, error: &str) -> String {
 }
 
 /// What a recipe's file, or the recipe of that name, says.
-fn text(file: &Path) -> anyhow::Result<String> {
+pub fn text(file: &Path) -> anyhow::Result<String> {
     let named = PRESETS.iter().find(|(name, _)| Path::new(name) == file);
     match named {
         Some((_, text)) => Ok((*text).to_owned()),
@@ -190,24 +234,92 @@ fn refused(file: &Path, why: &str) -> anyhow::Error {
         .into()
 }
 
-/// Keys beside `tuning` that a run's recipe has and this program reads.
-fn is_known(key: &str) -> bool {
-    let mut keys = OPTIONS.iter().map(|(key, _)| *key);
-    key == "head" || keys.any(|known| known == key)
+/// The parts of a recipe's file.
+struct Parts {
+    options: Table,
+    head: Table,
+    tuning: Table,
 }
 
-fn tuning(mut table: Table, tune: Tune) -> Result<Recipe, String> {
-    let given = match table.remove("tuning") {
-        Some(Value::Table(tuning)) => {
-            if let Some(key) = table.keys().find(|key| !is_known(key)) {
-                return Err(format!("there is nothing called `{key}`"));
-            }
-            tuning
+impl Parts {
+    fn of(mut table: Table) -> Result<Self, String> {
+        let mut part = |name: &str| match table.remove(name) {
+            None => Ok(None),
+            Some(Value::Table(part)) => Ok(Some(part)),
+            Some(_) => Err(format!("`{name}` must be a table")),
+        };
+        let (head, tuning) = (part("head")?.unwrap_or_default(), part("tuning")?);
+        let options = OPTIONS.iter();
+        let options = options
+            .filter_map(|(key, _)| table.remove_entry(*key))
+            .collect();
+        let tuning = match (tuning, table.keys().next()) {
+            (Some(_), Some(key)) => return Err(format!("there is nothing called `{key}`")),
+            (Some(tuning), None) => tuning,
+            (None, _) => table,
+        };
+        Ok(Self {
+            options,
+            head,
+            tuning,
+        })
+    }
+
+    /// Refuses a head that is none, and a tuning of which nothing says what it tunes, or two say it: `tune_is_given` says
+    /// that `train` was told.
+    fn check(&self, tune_is_given: bool) -> Result<(), String> {
+        self.head()?;
+        let says = self.tuning.contains_key("tune");
+        if !says && !tune_is_given && !self.tuning.is_empty() {
+            return Err(
+                "there is no `tune`: it says how much of the network is tuned, as does --tune"
+                    .to_owned(),
+            );
         }
-        Some(_) => return Err("`tuning` must be a table".to_owned()),
-        // A file may hold a tuning alone.
-        None => table,
-    };
+        if says && tune_is_given && self.tuning.contains_key("phases") {
+            return Err("`phases` say what trains, and --tune cannot change that".to_owned());
+        }
+        Ok(())
+    }
+
+    fn kind(&self) -> Result<HeadChoice, String> {
+        match self.head.get("kind") {
+            None => Ok(HeadChoice::Linear),
+            Some(kind) => {
+                let named = kind.as_str().map(|name| HeadChoice::from_str(name, false));
+                named
+                    .and_then(Result::ok)
+                    .ok_or_else(|| format!("`kind` is {kind}; it may be linear, mlp"))
+            }
+        }
+    }
+
+    fn head(&self) -> Result<HeadRecipe, String> {
+        let mut whole = Table::try_from(usual(self.kind()?)).map_err(|error| error.to_string())?;
+        let given_only = match self.kind()? {
+            HeadChoice::Linear => "c",
+            HeadChoice::Mlp => "hidden",
+        };
+        for (key, value) in &self.head {
+            if !whole.contains_key(key) && key != given_only {
+                return Err(format!(
+                    "there is nothing called `{key}` in this kind of head"
+                ));
+            }
+            let option = OF_HEAD.iter().find(|(name, _)| name == key);
+            let word = option.map(|(_, id)| format!("--{}={value}", id.replace('_', "-")));
+            if let Some(error) = word.and_then(|word| unfit(key, &word)) {
+                return Err(error);
+            }
+            whole.insert(key.clone(), value.clone());
+        }
+        whole
+            .try_into()
+            .map_err(|error: toml::de::Error| error.message().to_owned())
+    }
+}
+
+fn tuning(given: Table, tune: Tune) -> Result<Recipe, String> {
     let mut whole = Table::try_from(Recipe::of(tune)).map_err(|error| error.to_string())?;
     for (name, value) in given {
         whole.insert(name, value);
@@ -221,10 +333,58 @@ fn tuning(mut table: Table, tune: Tune) -> Result<Recipe, String> {
 
 #[cfg(test)]
 mod tests {
+    use rekindle_core::train::ClassWeights;
+
     use super::*;
 
     fn parse(text: &str, tune: Tune) -> Result<Recipe, String> {
-        tuning(text.parse().unwrap(), tune)
+        tuning(Parts::of(text.parse().unwrap())?.tuning, tune)
+    }
+
+    #[test]
+    fn a_head_is_read_whole_and_what_is_unknown_in_it_is_named() {
+        let head = |text: &str| Parts::of(text.parse().unwrap()).unwrap().head();
+        assert_eq!(head("[tuning]"), Ok(HeadRecipe::linear()));
+        let mlp = "[head]\nkind = \"mlp\"\nhidden = 16\ndropout = 0.2\nrate = 0.01\nclass_weights = \"balanced\"";
+        let HeadRecipe::Mlp {
+            hidden,
+            dropout,
+            training,
+            class_weights,
+        } = head(mlp).unwrap()
+        else {
+            panic!("a two-layer head")
+        };
+        assert_eq!((hidden, dropout, training.rate), (Some(16), 0.2, 0.01));
+        assert_eq!(
+            (training.epochs, class_weights),
+            (30, ClassWeights::Balanced)
+        );
+        for (text, words) in [
+            ("[head]\nfoo = 3", "`foo`"),
+            ("[head]\nhidden = 3", "`hidden`"),
+            ("[head]\nc = -1.0", "`c` is -1.0"),
+            ("[head]\nkind = \"deep\"", "it may be linear, mlp"),
+            ("[head]\nkind = \"mlp\"\nepochs = 0", "`epochs` is 0"),
+            ("[head]\nclass_weights = \"some\"", "some"),
+        ] {
+            let told = head(text).unwrap_err();
+            assert!(told.contains(words), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_tuning_says_what_it_tunes_once() {
+        let check = |text: &str, given| Parts::of(text.parse().unwrap()).unwrap().check(given);
+        assert_eq!(
+            check("model = \"x\"\nviews = 0\n[head]\nkind = \"linear\"", false),
+            Ok(())
+        );
+        assert!(check("lr = 1e-3", false).unwrap_err().contains("no `tune`"));
+        assert_eq!(check("lr = 1e-3", true), Ok(()));
+        let phases = "tune = \"full\"\nphases = []";
+        assert_eq!(check(phases, false), Ok(()));
+        assert!(check(phases, true).unwrap_err().contains("`phases`"));
     }
 
     #[test]
@@ -262,19 +422,19 @@ mod tests {
 
     #[test]
     fn what_an_option_cannot_be_is_said_in_the_recipes_words() {
-        let told = wrong("channels", "--grey=pink").unwrap();
+        let told = unfit("channels", "--grey=pink").unwrap();
         assert!(
             told.starts_with("`channels` is pink; it may be rgb, "),
             "{told}"
         );
-        let told = wrong("bare", "--bare=yes").unwrap();
+        let told = unfit("bare", "--bare=yes").unwrap();
         assert_eq!(told, "`bare` is yes; it may be true or false");
         assert!(
-            wrong("seed", "--seed=-1")
+            unfit("seed", "--seed=-1")
                 .unwrap()
                 .starts_with("`seed` is -1; it must be ")
         );
-        assert_eq!(wrong("seed", "--seed=1"), None);
+        assert_eq!(unfit("seed", "--seed=1"), None);
         let text = "model = \"x\"\nchannels = \"pink\"\n";
         assert!(with_line(text, "`channels` is pink").starts_with("line 2: "));
     }

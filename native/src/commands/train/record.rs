@@ -252,6 +252,10 @@ impl Record<'_> {
         let divided = self.dataset.holds_some_back();
         let mut card = Map::new();
         card.insert("model".into(), json!(model.card.architecture));
+        let weights = args.weights.weights.as_deref();
+        if weights == Some("random") {
+            card.insert("weights".into(), json!(weights));
+        }
         card.insert("input".into(), json!(model.card.preset.side()));
         if !model.card.channels.is_rgb() {
             card.insert("channels".into(), json!(model.card.channels));

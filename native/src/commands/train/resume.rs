@@ -8,7 +8,7 @@ use clap::FromArgMatches as _;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{self, Cli, Command, TrainArgs};
-use crate::runs::{COMMAND, RunError};
+use crate::runs::{self, COMMAND, RunError};
 use crate::ui::{ExitCode, Failure};
 
 /// The command that began a run.
@@ -60,7 +60,7 @@ pub fn arguments(run: &Path, memory_limit: Option<u64>) -> anyhow::Result<TrainA
     Ok(args)
 }
 
-/// The arguments that a run began with, and its folder, whole. From now on this process is in the folder where that
+/// The arguments that a run began with, and its folder, whole, whatever the environment says today. From now on this process is in the folder where that
 /// was, so that what was said of files means the same.
 pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
     let no_run = || RunError::NoRun(run.to_owned());
@@ -73,10 +73,17 @@ pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
     let began: Began = serde_json::from_str(&text).map_err(|_| damaged())?;
     std::env::set_current_dir(&began.folder)
         .with_context(|| format!("cannot go to {}", began.folder.display()))?;
-    let matches =
-        cli::command().try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
+    let matches = cli::command_alone()
+        .try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
     match Cli::from_arg_matches(&matches)?.command {
-        Command::Train(args) if args.tuning.resume.is_none() => Ok((args, run)),
+        Command::Train(mut args) if args.tuning.resume.is_none() => {
+            // The recipe as it was then, whatever became of its file.
+            let kept = run.join(runs::GIVEN_RECIPE);
+            if args.tuning.recipe.is_some() && kept.is_file() {
+                args.tuning.recipe = Some(kept);
+            }
+            Ok((args, run))
+        }
         _ => Err(damaged().into()),
     }
 }

@@ -4,10 +4,10 @@ use rekindle_core::graph::Op;
 use rekindle_core::model::Model;
 use rekindle_core::parts::meant;
 use rekindle_core::task::Task;
-use rekindle_core::tune::{Keep, Plan, PlanError, Recipe};
+use rekindle_core::tune::{Keep, Plan, PlanError, Recipe, Schedule};
 
 use super::super::recipe_file;
-use crate::cli::{ClassWeightChoice, TrainArgs};
+use crate::cli::TrainArgs;
 use crate::ui::{ExitCode, Failure};
 
 /// The recipe that the options, and a file, ask for.
@@ -32,15 +32,62 @@ pub fn recipe(args: &TrainArgs) -> anyhow::Result<Recipe> {
         recipe.views = args.views as usize;
     }
     recipe.dropout = args.dropout.or(recipe.dropout);
-    if let ClassWeightChoice::Auto = args.class_weights {
-        recipe.class_weights = rekindle_core::train::ClassWeights::Balanced;
-    }
+    recipe.class_weights = match args.class_weights {
+        Some(choice) => choice.weights(),
+        None => recipe.class_weights,
+    };
     tuning.change(&mut recipe);
     if let Some(decay) = args.weight_decay {
         recipe.optimizer = recipe.optimizer.with_weight_decay(decay);
     }
+    check_rates(args, &recipe)?;
+    check_phases(args, &recipe)?;
     recipe.check()?;
     Ok(recipe)
+}
+
+/// Refuses options that the schedule leaves nothing to do.
+fn check_rates(args: &TrainArgs, recipe: &Recipe) -> anyhow::Result<()> {
+    let Schedule::OneCycle { momentum, .. } = &recipe.schedule else {
+        return Ok(());
+    };
+    let help = "leave it out, or give another schedule, such as --schedule cosine";
+    if args.tuning.warmup.is_some() {
+        return idle("--warmup", "one-cycle rises by itself", help);
+    }
+    match momentum {
+        Some([least, most]) if args.tuning.momentum.is_some() => {
+            let why =
+                format!("one-cycle moves the momentum itself, from {most} to {least} and back");
+            idle("--momentum", &why, help)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Refuses options that the phases of a recipe's file leave nothing to do.
+fn check_phases(args: &TrainArgs, recipe: &Recipe) -> anyhow::Result<()> {
+    if recipe.phases.is_empty() {
+        return Ok(());
+    }
+    let help = "change them in the recipe's file";
+    if args.epochs.is_some() {
+        let why = "each of the recipe's phases has epochs of its own";
+        return idle("--epochs", why, help);
+    }
+    if args.lr.is_some() && recipe.phases.iter().all(|phase| phase.lr.is_some()) {
+        let why = "each of the recipe's phases has a learning rate of its own";
+        return idle("--lr", why, help);
+    }
+    Ok(())
+}
+
+/// The refusal of an option that would do nothing.
+fn idle<T>(option: &str, why: &str, help: &str) -> anyhow::Result<T> {
+    let message = format!("{option} does not apply here: {why}");
+    Err(Failure::new(ExitCode::Usage, message)
+        .with_help(help.to_owned())
+        .into())
 }
 
 /// What a recipe means for the network, whatever head comes on it. One that does not fit it is refused, and so are options
@@ -54,12 +101,7 @@ pub fn planned(
     let plan = Plan::new(recipe, model.graph())?;
     check_mixing(&plan)?;
     let tuning = &args.tuning;
-    let idle = |option: &str, why: &str| {
-        let message = format!("{option} does not apply here: {why}");
-        Err(Failure::new(ExitCode::Usage, message)
-            .with_help("leave it out")
-            .into())
-    };
+    let idle = |option: &str, why: &str| idle(option, why, "leave it out");
     let network = &model.card.architecture;
     let nodes = model.graph().nodes();
     let norms = nodes.iter().any(|node| matches!(node.op, Op::BatchNorm(_)));

@@ -63,6 +63,7 @@ pub fn identity(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Value> {
     };
     let mut identity = json!({
         "network": material.model.card.architecture,
+        "weights": material.origin.get("weights_sha256"),
         "classes": dataset.classes,
         "photos that train": hashes(&learnt.split.train),
         "photos held back": hashes(&learnt.split.valid),
@@ -125,10 +126,9 @@ pub fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
         }
         Targets::Labels(all) => {
             let rows = all.pick(train, 1);
-            (
-                Labels::Several(rows.rows().to_vec()),
-                vec![1.0; rows.width()],
-            )
+            let weights = recipe.class_weights.of_labels(rows.rows(), rows.width());
+            let weights = weights.map_err(|error| Failure::new(ExitCode::Usage, error))?;
+            (Labels::Several(rows.rows().to_vec()), weights)
         }
         Targets::Values(all) => {
             let rows = all.pick(train, 1);
@@ -137,9 +137,13 @@ pub fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
             (labels, vec![counts; rows.width()])
         }
     };
+    let answers = match &labels {
+        Labels::Several(_) => weights.len() / 2,
+        Labels::Classes(_) | Labels::Values(..) => weights.len(),
+    };
     Ok(Aims {
         labels,
-        answers: weights.len(),
+        answers,
         weights,
         smoothing: recipe.label_smoothing,
     })
