@@ -187,7 +187,7 @@ fn what_train_learns_has_rates_classes_labels_and_values_from_folders_and_files(
         ];
         let found = find("data", "efficientnet_lite0", &more);
         let tried = losses(&found);
-        assert!(tried.len() >= 10 && tried[0] > 0.0, "{found}");
+        assert!(tried.len() >= 5 && tried[0] > 0.0, "{found}");
         let name = format!("trained-{task}");
         let start = [
             "train",
