@@ -210,7 +210,10 @@ fn what_train_learns_has_rates_classes_labels_and_values_from_folders_and_files(
         // The mean of the first steps, at rates that change nothing.
         let (steps, loss) = (2, epoch["loss"].as_f64().unwrap());
         let mean = tried[..steps].iter().sum::<f64>() / steps as f64;
-        assert!((mean - loss).abs() < 0.3 * loss, "{task}: {tried:?} {loss}");
+        assert!(
+            (mean - loss).abs() < 1e-3 * loss,
+            "{task}: {tried:?} {loss}"
+        );
     }
     let tags = [
         "--labels",
