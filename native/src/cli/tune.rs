@@ -200,7 +200,7 @@ pub enum KeepChoice {
 }
 
 /// A size that is something.
-fn parse_limit(text: &str) -> Result<u64, String> {
+pub fn parse_limit(text: &str) -> Result<u64, String> {
     match parse_size(text) {
         Ok(bytes @ 1..) => Ok(bytes),
         _ => Err("it must be a size above nothing, as 500MB, 4GB or 1.5GiB".to_owned()),

@@ -56,9 +56,7 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         false => Some(tune::recipe(args)?),
     };
     let device = context.open_device()?;
-    if let (Some(limit), true) = (args.tuning.memory_limit, shares_memory(&device.device)) {
-        memory::allow(limit);
-    }
+    keep_limit(args, &device);
     let mut dataset = read(args, context)?;
     options::check_task(args, dataset.task)?;
     options::check_folder(args, dataset.holds_some_back())?;
@@ -102,6 +100,13 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         run.discard_if_unfinished();
     }
     outcome
+}
+
+/// Lets the process take no more than it was allowed. A limit of an adapter's own memory is kept where steps are divided.
+fn keep_limit(args: &TrainArgs, device: &OpenDevice) {
+    if let (Some(limit), true) = (args.tuning.memory_limit, shares_memory(&device.device)) {
+        memory::allow(limit);
+    }
 }
 
 /// What makes no sense is refused before anything is read.

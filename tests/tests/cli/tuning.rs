@@ -369,6 +369,23 @@ fn photos_changed_on_an_adapter_give_the_loss_of_photos_changed_on_the_host() {
         let other = loss("cpu", tune, "flip");
         assert!((host - other).abs() > 1e-2, "{tune}: {host} {other}");
     }
+    // And a head that learns from several views of each photo.
+    let head = |device: &str| {
+        let mut arguments = vec!["train", text(&data), "--views", "2", "--device", device];
+        arguments.extend([
+            "--model",
+            "squeezenet1_1",
+            "--input",
+            "64",
+            "--c",
+            "1",
+            "--json",
+        ]);
+        let summary = shell.json(&arguments).remove(0);
+        summary["loss"].as_f64().unwrap()
+    };
+    let (host, adapter) = (head("cpu"), head("software"));
+    assert!((host - adapter).abs() < 1e-3 * host, "{host} {adapter}");
 }
 
 #[test]

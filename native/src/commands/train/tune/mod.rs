@@ -5,7 +5,7 @@ mod beginning;
 pub mod checkpoint;
 mod foreseen;
 mod ledger;
-mod room;
+pub mod room;
 mod round;
 pub mod source;
 pub mod supply;
