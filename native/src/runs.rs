@@ -206,6 +206,7 @@ impl Run {
             return Err(RunError::NoRun(folder.to_owned()));
         }
         let lock = lock(folder)?;
+        files::remove_halves(folder);
         if folder.join(MODEL).exists() {
             drop(lock);
             // It was ended between its last file and its tidying up.
@@ -319,7 +320,7 @@ fn remove_if_unfinished(folder: &Path) {
         return;
     }
     if !folder.join(MODEL).exists() {
-        for file in [METRICS, COMMAND, RECIPE, MANIFEST, REPORT] {
+        for file in [METRICS, COMMAND, RECIPE, GIVEN_RECIPE, MANIFEST, REPORT] {
             let _ = fs::remove_file(folder.join(file));
         }
     }

@@ -222,7 +222,10 @@ fn parse_rate(text: &str) -> Result<(String, f64), String> {
 impl TuneArgs {
     /// Puts what was asked for in the place of what a recipe says.
     pub fn change(&self, recipe: &mut Recipe) {
-        if let Some(optimizer) = self.optimizer.as_deref().and_then(Optimizer::named) {
+        // What a file says of the same optimiser holds.
+        let other = |name: &&str| *name != recipe.optimizer.name();
+        let named = self.optimizer.as_deref().filter(other);
+        if let Some(optimizer) = named.and_then(Optimizer::named) {
             recipe.optimizer = optimizer;
         }
         if let Some(momentum) = self.momentum {

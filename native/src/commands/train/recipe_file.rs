@@ -140,8 +140,19 @@ pub fn environment_words(matches: &ArgMatches) -> Vec<OsString> {
     };
     let of_environment =
         |id: &&clap::Id| given.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
+    let command = cli::command_alone();
+    let arguments = command.find_subcommand("train").into_iter();
+    let arguments: Vec<_> = arguments.flat_map(clap::Command::get_arguments).collect();
     let mut words = Vec::new();
     for id in given.ids().filter(of_environment) {
+        let is_it = |argument: &&&clap::Arg| argument.get_id() == id;
+        let argument = arguments.iter().find(is_it);
+        if argument.is_some_and(|argument| !argument.get_action().takes_values()) {
+            if given.get_flag(id.as_str()) {
+                words.push(format!("--{}", id.as_str().replace('_', "-")).into());
+            }
+            continue;
+        }
         for value in given.get_raw(id.as_str()).into_iter().flatten() {
             let mut word = OsString::from(format!("--{}=", id.as_str().replace('_', "-")));
             word.push(value);

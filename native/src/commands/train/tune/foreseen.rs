@@ -17,7 +17,8 @@ pub struct Foreseen {
     pub epochs: Vec<Judgement>,
     /// How many of the best epochs' networks are averaged: 1 but for a soup.
     pub parts: usize,
-    /// The standard error of a score; 0 where it is not known.
+    /// The standard error of a score, or, of several trainings whose scores are no shares of photos, of how much better
+    /// than the head the best epoch is; 0 where it is not known.
     pub error: f64,
 }
 
@@ -79,12 +80,33 @@ impl Foreseen {
         });
         let mut parts: Vec<usize> = all.iter().map(|one| one.parts).collect();
         parts.sort_unstable();
-        Some(Self {
+        let mut mean = Self {
             head: heads.map(|heads| mean(&heads)),
             epochs: epochs.collect(),
             parts: parts[(parts.len() - 1) / 2],
             error: all.iter().map(|one| one.error.powi(2)).sum::<f64>().sqrt() / all.len() as f64,
-        })
+        };
+        if mean.error == 0.0 {
+            mean.error = mean.error_among(all);
+        }
+        Some(mean)
+    }
+
+    /// The standard error of how much better than the head the best epoch is, by how that differs from one training to the
+    /// next.
+    fn error_among(&self, all: &[Self]) -> f64 {
+        let Some(&best) = self.best().first() else {
+            return 0.0;
+        };
+        let gain = |one: &Self| Some(one.epochs.get(best)?.score - one.head?.score);
+        let gains: Vec<f64> = all.iter().filter_map(gain).collect();
+        if gains.len() < 2 {
+            return 0.0;
+        }
+        let count = gains.len() as f64;
+        let mean = gains.iter().sum::<f64>() / count;
+        let squares: f64 = gains.iter().map(|gain| (gain - mean).powi(2)).sum();
+        (squares / (count - 1.0) / count).sqrt()
     }
 
     /// The best epochs, the best first: as many as are averaged.
@@ -189,6 +211,25 @@ mod tests {
         };
         assert_eq!(two.best(), [1, 2]);
         assert_eq!(two.needed(), 3);
+    }
+
+    #[test]
+    fn scores_that_are_no_shares_err_as_much_as_they_differ_between_folds() {
+        let of = |head: f64, score: f64| {
+            Foreseen::of(
+                Some(good(head, 1.0)),
+                &[(0, good(score, 1.0))],
+                1,
+                false,
+                1,
+                0.0,
+            )
+        };
+        let mean = Foreseen::mean(&[of(0.4, 0.5), of(0.5, 0.45), of(0.4, 0.44)]).unwrap();
+        // numpy: std([0.1, -0.05, 0.04], ddof=1) / sqrt(3)
+        assert!((mean.error - 0.043_588_99).abs() < 1e-7 && mean.is_head_best());
+        let mean = Foreseen::mean(&[of(0.4, 0.5), of(0.4, 0.51), of(0.4, 0.52)]).unwrap();
+        assert!(!mean.is_head_best());
     }
 
     #[test]
