@@ -11,7 +11,7 @@ const LENGTHS: [usize; 7] = [1, 3, 4, 64, 257, 4_096, 70_001];
 
 #[test]
 fn every_term_of_a_formula_is_right_and_only_what_it_says_is_written() {
-    // buffer0 = min(n3, n2 ÷ (n1 + n0·√ratio(a − b·one, a ÷ b))), buffer1 = a + √ratio
+    // Of a, b and one: min(n3, n2 ÷ (n1 + n0·√ratio)) and a + √ratio, with (a − b·one) and (a ÷ b) for the ratio.
     let formula = Formula {
         terms: vec![
             Term::Each(0),
@@ -27,15 +27,11 @@ fn every_term_of_a_formula_is_right_and_only_what_it_says_is_written() {
             Term::Under(9, 2),
             Term::AtMost(10, 3),
             Term::Sum(0, 7),
+            Term::Each(3),
         ],
         buffers: 4,
         numbers: 4,
         results: vec![(0, 11), (1, 12)],
-    };
-    // What is neither read nor written is bound all the same, and must not be: it is read.
-    let formula = Formula {
-        terms: [&formula.terms[..], &[Term::Each(3)]].concat(),
-        ..formula
     };
     everywhere(61, |random, device| {
         let count = pick(random, &LENGTHS);
