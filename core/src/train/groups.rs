@@ -21,6 +21,7 @@
 
 mod alike;
 mod copies;
+mod directions;
 mod grouped;
 mod joined;
 mod search;

@@ -1,5 +1,7 @@
 use super::{Level, Random};
-use crate::{Centred, Matrix, Rows, exact_logits, exact_moments, exact_sums, gram, row_products};
+use crate::{
+    Centre, Centred, Matrix, Rows, exact_logits, exact_moments, exact_sums, gram, row_products,
+};
 
 /// `Σ_k a[k] · b[k]` in f64, and the sum of the magnitudes: what rounding is measured by.
 fn dot(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> (f64, f64) {
@@ -182,8 +184,7 @@ fn products_of_rows_centred_on_the_way_are_those_of_f64() {
             let start = random.floats(classes * width);
             let centred = Centred {
                 rows: Rows::all(width, &rows),
-                mean: &mean,
-                step: &step,
+                centre: &Centre::new(&mean, &step),
             };
             let mut logits = vec![f32::NAN; classes * count];
             centred.logits(&weights, &mut logits);
@@ -237,8 +238,7 @@ fn rows_that_are_listed_give_to_the_bit_what_a_copy_of_them_gives() {
         exact_sums(rows, &factors, &mut sums);
         let centred = Centred {
             rows,
-            mean: &mean,
-            step: &step,
+            centre: &Centre::new(&mean, &step),
         };
         let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|x| *x as f32).collect() };
         let mut quick = [vec![0.0; logits.len()], vec![0.0; sums.len()]];
