@@ -12,7 +12,7 @@ use macerator::{Simd, WithSimd};
 
 use crate::inner::TOGETHER;
 use crate::rows::Rows;
-use crate::simd::{Floats, Level, load, splat, store};
+use crate::simd::{Floats, Level, load, prefetch, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel, threads};
 
 /// Rows that share what is loaded.
@@ -137,6 +137,15 @@ impl Centred<'_> {
         width
     }
 
+    /// The rows that come after some, if they are to be asked for while these are read: memory's own foresight ends with
+    /// a page, and a row is not much longer.
+    #[inline(always)]
+    fn next(&self, row: usize, height: usize, class: usize) -> Option<[&[f32]; ROWS]> {
+        let after = row + height;
+        let is_asked = class == 0 && height == ROWS && after + ROWS <= self.rows.len();
+        is_asked.then(|| std::array::from_fn(|r| self.rows.row(after + r)))
+    }
+
     /// The rows as they are meant, where f32 might not do on the way.
     fn copy(&self) -> Option<Copied> {
         let [mean, step] = self.centre.wide.as_ref()?;
@@ -188,6 +197,7 @@ impl Logits<'_> {
         let lanes = S::lanes32();
         let whole = width / lanes * lanes;
         let rows: [&[f32]; R] = std::array::from_fn(|r| self.centred.rows.row(row + r));
+        let next = self.centred.next(row, R, class);
         let weights: [&[f32]; C] =
             std::array::from_fn(|c| &self.weights[(class + c) * width..][..width]);
         let mut sums: [[Floats<S>; C]; R] = [[splat::<S>(0.0); C]; R];
@@ -197,6 +207,9 @@ impl Logits<'_> {
                 let [high, low] = [high, low].map(|of| load::<S>(of.as_ptr().add(at)));
                 let weights: [Floats<S>; C] =
                     std::array::from_fn(|c| load::<S>(weights[c].as_ptr().add(at)));
+                for next in next.into_iter().flatten() {
+                    prefetch(next.as_ptr().wrapping_add(at));
+                }
                 for (sums, row) in sums.iter_mut().zip(&rows) {
                     let value = load::<S>(row.as_ptr().add(at)) - high - low;
                     for (sum, weights) in sums.iter_mut().zip(weights) {
@@ -279,6 +292,7 @@ impl Sums<'_> {
         let (lanes, mine) = (S::lanes32(), &self.mine);
         let whole = mine.start + mine.len() / lanes * lanes;
         let rows: [&[f32]; R] = std::array::from_fn(|r| self.centred.rows.row(row + r));
+        let next = self.centred.next(row, R, class);
         let factor = |c: usize, r: usize| self.factors[(class + c) * count + row + r];
         let factors: [[Floats<S>; R]; C] =
             std::array::from_fn(|c| std::array::from_fn(|r| splat::<S>(factor(c, r))));
@@ -288,6 +302,9 @@ impl Sums<'_> {
                 std::array::from_fn(|c| self.output.at((class + c) * width));
             for at in (mine.start..whole).step_by(lanes) {
                 let [high, low] = [high, low].map(|of| load::<S>(of.as_ptr().add(at)));
+                for next in next.into_iter().flatten() {
+                    prefetch(next.as_ptr().wrapping_add(at));
+                }
                 let values: [Floats<S>; R] =
                     std::array::from_fn(|r| load::<S>(rows[r].as_ptr().add(at)) - high - low);
                 for (output, factors) in output.iter().zip(&factors) {

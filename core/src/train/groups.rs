@@ -24,6 +24,8 @@ mod copies;
 mod directions;
 mod grouped;
 mod joined;
+#[cfg(test)]
+mod plain;
 mod search;
 #[cfg(test)]
 mod tests;

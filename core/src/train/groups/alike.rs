@@ -20,7 +20,7 @@ pub(super) const ALIKE: f32 = 0.86;
 /// What a bound may have lost to rounding.
 const ROUNDING: f32 = 1e-4;
 /// Rows and columns that are compared at a time.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
 /// Bits of a word.
 const WORD: usize = 64;
 /// Photos that are turned to the directions at a time.
