@@ -7,7 +7,7 @@
 //!
 //! [`conv2d`], [`conv_transpose2d`], [`batch_norm_by_batch`], [`group_norm()`] and [`resize()`] take maps channels first and have
 //! gradients, as [`linear`] has. The others, and what is called `Frozen` or `frozen`, serve compiled networks: channels last, in 32 or
-//! 16 bits, without gradients. [`compute`] and [`square_sum`] serve optimisers.
+//! 16 bits, without gradients. `compute` and `square_sum` serve optimisers.
 
 mod adapter;
 mod augment;

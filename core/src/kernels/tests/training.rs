@@ -97,10 +97,10 @@ fn linear_layers_and_their_gradients_are_right() {
         let (mut y, mut dx) = (vec![0.0; g.len()], vec![0.0; x.len()]);
         let (mut dweight, mut dbias) = (vec![0.0; weight.len()], vec![0.0; outputs]);
         for row in 0..2 * rows {
-            for output in 0..outputs {
+            for (output, dbias) in dbias.iter_mut().enumerate() {
                 let place = row * outputs + output;
                 y[place] = at(&bias, output);
-                dbias[output] += at(&g, place);
+                *dbias += at(&g, place);
                 for input in 0..inputs {
                     let (from, of) = (row * inputs + input, input * outputs + output);
                     y[place] += at(&x, from) * at(&weight, of);

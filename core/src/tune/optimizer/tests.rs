@@ -163,7 +163,7 @@ mod written {
             rate: 1e-2 / (1.0 + step as f64),
             decay,
             step,
-            momentum: changing.then(|| 0.8 + 0.01 * step as f64),
+            momentum: changing.then_some(0.8 + 0.01 * step as f64),
         }
     }
 
