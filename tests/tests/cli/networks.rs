@@ -223,6 +223,7 @@ fn onnx_files_are_for_the_size_that_is_asked_for() {
     // What nobody named is not written over.
     let again = ["export", "squeezenet1_1", "--weights", "random", "--onnx"];
     shell.fails(&again, 2, &["squeezenet1_1.onnx exists", "--out"]);
+    std::fs::remove_file(shell.path("squeezenet1_1.onnx")).unwrap();
     assert_eq!(classifies["input"], json!(["batch", 3, 96, 128]));
     assert_eq!(classifies["output"], json!(["batch", 1000]));
     let refused = |network: &str, size: &str, words: &[&str]| {

@@ -232,7 +232,7 @@ fn what_nothing_can_tell_is_not_left() {
         "--epochs",
         "1",
         "--lr",
-        "1e30",
+        "1e5",
         "--optimizer",
         "sgd",
         "--schedule",

@@ -417,9 +417,12 @@ fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
             &["--tune", "full", "--checkpoint-every=-1"],
             &["--checkpoint-every"],
         ),
-        (&["--tune", "full", "--momentum=nan"], &["betas"]),
         (
-            &["--tune", "full", "--momentum", "1"],
+            &["--tune", "full", "--schedule", "cosine", "--momentum=nan"],
+            &["betas"],
+        ),
+        (
+            &["--tune", "full", "--schedule", "cosine", "--momentum", "1"],
             &["betas", "below 1"],
         ),
         (&["--tune", "full", "--bn", "train"], &["no batch norms"]),

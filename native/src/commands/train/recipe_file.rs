@@ -324,9 +324,38 @@ impl Parts {
             }
             whole.insert(key.clone(), value.clone());
         }
-        whole
-            .try_into()
-            .map_err(|error: toml::de::Error| error.message().to_owned())
+        let head: Result<HeadRecipe, _> = whole.try_into();
+        let head = head.map_err(|error: toml::de::Error| error.message().to_owned())?;
+        sensible(&head).map(|()| head)
+    }
+}
+
+/// Refuses numbers of a head that no head can have.
+fn sensible(head: &HeadRecipe) -> Result<(), String> {
+    let check = |key: &str, value: f64, is_sensible: bool, help: &str| match is_sensible
+        && value.is_finite()
+    {
+        true => Ok(()),
+        false => Err(format!("`{key}` is {value}; it must be {help}")),
+    };
+    match head {
+        HeadRecipe::Linear(linear) => match linear.c {
+            Some(c) => check("c", c, c > 0.0, "a number above 0"),
+            None => Ok(()),
+        },
+        HeadRecipe::Mlp {
+            dropout, training, ..
+        } => {
+            let (rate, decay) = (training.rate, training.weight_decay);
+            check(
+                "dropout",
+                *dropout,
+                (0.0..1.0).contains(dropout),
+                "at least 0 and below 1",
+            )?;
+            check("rate", rate, rate > 0.0, "a number above 0")?;
+            check("weight_decay", decay, decay >= 0.0, "a number, at least 0")
+        }
     }
 }
 
@@ -374,7 +403,7 @@ mod tests {
         for (text, words) in [
             ("[head]\nfoo = 3", "`foo`"),
             ("[head]\nhidden = 3", "`hidden`"),
-            ("[head]\nc = -1.0", "`c` is -1.0"),
+            ("[head]\nc = -1.0", "`c` is -1"),
             ("[head]\nkind = \"deep\"", "it may be linear, mlp"),
             ("[head]\nkind = \"mlp\"\nepochs = 0", "`epochs` is 0"),
             ("[head]\nclass_weights = \"some\"", "some"),

@@ -17,9 +17,12 @@ pub struct Foreseen {
     pub epochs: Vec<Judgement>,
     /// How many of the best epochs' networks are averaged: 1 but for a soup.
     pub parts: usize,
-    /// The standard error of a score, or, of several trainings whose scores are no shares of photos, of how much better
-    /// than the head the best epoch is; 0 where it is not known.
+    /// The standard error of a score; 0 where it is not known.
     pub error: f64,
+    /// That of how much better than the head the best epoch is, by how that differs from one training to the next; 0 of
+    /// one training.
+    #[serde(default)]
+    pub error_of_gain: f64,
 }
 
 /// The standard error of the share of photos whose class is right, where so many were asked. One right and one wrong
@@ -64,6 +67,7 @@ impl Foreseen {
             epochs: all,
             parts,
             error,
+            error_of_gain: 0.0,
         }
     }
 
@@ -85,10 +89,9 @@ impl Foreseen {
             epochs: epochs.collect(),
             parts: parts[(parts.len() - 1) / 2],
             error: all.iter().map(|one| one.error.powi(2)).sum::<f64>().sqrt() / all.len() as f64,
+            error_of_gain: 0.0,
         };
-        if mean.error == 0.0 {
-            mean.error = mean.error_among(all);
-        }
+        mean.error_of_gain = mean.error_among(all);
         Some(mean)
     }
 
@@ -137,10 +140,17 @@ impl Foreseen {
     /// Whether no epoch is clearly better than the head alone.
     pub fn is_head_best(&self) -> bool {
         match (self.head, self.best().first()) {
-            (Some(head), Some(&epoch)) if self.error > 0.0 => {
-                self.epochs[epoch].score <= head.score + CLEARLY * self.error
+            (Some(head), Some(&epoch)) => {
+                // Scores that are no shares of photos err as much as they differ between trainings.
+                let error = match self.error > 0.0 {
+                    true => self.error,
+                    false => self.error_of_gain,
+                };
+                match error > 0.0 {
+                    true => self.epochs[epoch].score <= head.score + CLEARLY * error,
+                    false => !self.epochs[epoch].beats(&head),
+                }
             }
-            (Some(head), Some(&epoch)) => !self.epochs[epoch].beats(&head),
             (_, None) => true,
             (None, Some(_)) => false,
         }
@@ -202,6 +212,7 @@ mod tests {
         assert!(!one.is_head_best() && other.is_head_best());
         let better = Foreseen {
             head: Some(good(0.7, 1.0)),
+            error_of_gain: 0.0,
             ..both.clone()
         };
         assert!(!better.is_head_best());
@@ -227,7 +238,7 @@ mod tests {
         };
         let mean = Foreseen::mean(&[of(0.4, 0.5), of(0.5, 0.45), of(0.4, 0.44)]).unwrap();
         // numpy: std([0.1, -0.05, 0.04], ddof=1) / sqrt(3)
-        assert!((mean.error - 0.043_588_99).abs() < 1e-7 && mean.is_head_best());
+        assert!((mean.error_of_gain - 0.043_588_99).abs() < 1e-7 && mean.is_head_best());
         let mean = Foreseen::mean(&[of(0.4, 0.5), of(0.4, 0.51), of(0.4, 0.52)]).unwrap();
         assert!(!mean.is_head_best());
     }
