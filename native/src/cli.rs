@@ -77,6 +77,7 @@ pub fn command_alone() -> clap::Command {
     Cli::command()
         .mut_args(numbers)
         .mut_subcommands(|command| command.mut_args(numbers))
+        .mut_subcommand("recommend", recommend::without_other_tasks)
 }
 
 /// Options of every command.

@@ -85,7 +85,8 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         if let Some(file) = &args.tuning.recipe {
             run.write(runs::GIVEN_RECIPE, recipe_file::text(file)?.as_bytes())?;
         }
-        run.write(runs::COMMAND, resume::command(&context.words)?.as_bytes())?;
+        let command = resume::command(&context.words, run.folder())?;
+        run.write(runs::COMMAND, command.as_bytes())?;
     }
     let outcome = train(
         args,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Shell, stderr, text};
+use super::{Shell, kill, stderr, text};
 
 /// A training of two classes by the smallest network, at a size that takes seconds.
 const SMALL: [&str; 8] = [
@@ -295,6 +295,54 @@ fn a_run_goes_on_with_what_it_began_with_or_not_at_all() {
     .unwrap();
     shell.fails(&resume, 3, &["cannot go on", "photos"]);
     assert!(checkpoint.exists());
+}
+
+#[test]
+fn a_project_that_was_moved_is_found_from_its_run() {
+    let shell = Shell::new();
+    shell.two_classes("old/data", 8);
+    let more = [
+        "--tune",
+        "full",
+        "--epochs",
+        "6",
+        "--keep",
+        "tuned",
+        "--checkpoint-every",
+        "0",
+    ];
+    let mut arguments = train(Path::new("data"), &more);
+    arguments.extend(["--name", "one"]);
+    let checkpoint = shell.path("old").join("runs/one/checkpoint.safetensors");
+    let mut begun = shell.command(&arguments);
+    let begun = begun
+        .current_dir(shell.path("old"))
+        .stderr(Stdio::null())
+        .stdout(Stdio::null());
+    let mut child = begun.spawn().unwrap();
+    while !checkpoint.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill(child);
+
+    // Photos and runs together, the run under another name.
+    fs::rename(shell.path("old"), shell.path("new")).unwrap();
+    fs::rename(shell.path("new/runs/one"), shell.path("new/runs/other")).unwrap();
+    let resumed = shell.run(&["train", "--resume", "new/runs/other"]);
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let told = shell
+        .json(&["replay", "new/runs/other", "--json"])
+        .pop()
+        .unwrap();
+    assert_eq!(told["repeats"], true, "{told}");
+    // A run without its photos says where it belongs.
+    fs::rename(shell.path("new/runs/other"), shell.path("alone")).unwrap();
+    shell.fails(
+        &["replay", "alone"],
+        3,
+        &["cannot go to", "old", "help:", "runs/one"],
+    );
 }
 
 #[cfg(unix)]
