@@ -1,6 +1,6 @@
 //! What our kernels need to know of the adapter behind a tensor, and of its memory.
 
-use burn::tensor::{DType, Shape};
+use burn::tensor::{DType, Device, Shape};
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::ops::numeric::{empty_device_contiguous_dtype, full_device_dtype};
 use burn_cubecl::tensor::CubeTensor;
@@ -8,6 +8,11 @@ use cubecl::features::Plane;
 use cubecl::ir::{ElemType, FloatKind, IntKind};
 use cubecl::prelude::InputScalar;
 use rekindle_shaders::{Storage, Tier};
+
+/// Whether a device is the processor.
+pub(super) fn is_processor(device: &Device) -> bool {
+    *device == Device::flex()
+}
 
 /// Whether this tensor's device runs our WGSL texts.
 pub(super) fn runs_wgsl(tensor: &CubeTensor) -> bool {

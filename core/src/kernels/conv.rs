@@ -14,10 +14,9 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, module};
 
-use crate::device::is_processor;
 use crate::graph::Conv;
 use {
-    super::adapter::{laid_out, output, runs_wgsl, storage, tier, turned},
+    super::adapter::{is_processor, laid_out, output, runs_wgsl, storage, tier, turned},
     super::are_switched_on,
     super::choice::{Forward, InputGradient, Sizes},
     super::launch::{launch, made},

@@ -10,9 +10,8 @@ use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use rekindle_shaders::{Formula, SquareSums, Term};
 
-use super::adapter::{runs_wgsl, tier};
+use super::adapter::{is_processor, runs_wgsl, tier};
 use super::launch::{launch, launch_on, made_one};
-use crate::device::is_processor;
 
 /// Tensors after a formula, in their order: those that it writes to have other numbers, in place where nobody else
 /// holds them.
