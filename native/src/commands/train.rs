@@ -31,7 +31,7 @@ use crate::features::{self, Drawn, Photos};
 use crate::measured::{self, accuracy_gate, check_gate};
 use crate::models::{self, Origin};
 use crate::runs::{self, Run};
-use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
+use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning, unless_closed};
 use crate::{groups, memory, options, skipped};
 use division::Division;
 pub use division::HELD_BACK;
@@ -308,12 +308,14 @@ fn train(
     if !prints {
         return Ok(ExitCode::Ok);
     }
-    if context.global.json || args.tuning.events {
-        print_json(&summary)?;
-    } else {
-        record.print(train_seconds)?;
-        print_text(&format!("saved {}", model_path.display()))?;
-    }
+    let printed = match context.global.json || args.tuning.events {
+        true => print_json(&summary),
+        false => record
+            .print(train_seconds)
+            .and_then(|()| print_text(&format!("saved {}", model_path.display()))),
+    };
+    // The code says how good the model is, be it that nobody reads what is printed.
+    unless_closed(printed)?;
     accuracy_gate(record.report().accuracy(), args.min_accuracy)
 }
 

@@ -182,7 +182,7 @@ impl Found<'_> {
         {
             let side = |[width, height]: [u32; 2]| format!("{width}×{height}");
             text += &format!(
-                "\npictures: {} in the middle, {} to {}, of {} looked at",
+                "\npictures: median size {}, from {} to {}, of {} looked at",
                 side(median),
                 side(*first),
                 side(*last),

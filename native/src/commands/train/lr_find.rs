@@ -19,7 +19,7 @@ use super::{Learnable, check, introduce, read, set_unused_aside, takes_head};
 use crate::cli::{LrFindArgs, TrainArgs};
 use crate::commands::suggested;
 use crate::context::Context;
-use crate::curves::{self, Curve, Mark};
+use crate::curves::{self, Axes, Curve, Mark, Scale};
 use crate::dataset::{self, Dataset};
 use crate::models::Origin;
 use crate::runs::{self, Run};
@@ -318,14 +318,14 @@ fn drawing(curve: &RateCurve, valley: Option<Suggestion>, steepest: Option<Sugge
         steepest.map(|found| mark("steepest", found)),
     ];
     let marks: Vec<Mark> = marks.into_iter().flatten().collect();
-    curves::svg(
-        "Loss at rising learning rates",
-        "learning rate",
-        "loss",
-        true,
-        &[loss],
-        &marks,
-    )
+    let axes = Axes {
+        title: "Loss at rising learning rates",
+        x_label: "learning rate",
+        y_label: "loss",
+        x: Scale::Logarithmic,
+        y: Scale::Plain,
+    };
+    curves::svg(&axes, &[loss], &[], &marks)
 }
 
 /// A rate with two digits: more would say more than is known.

@@ -8,7 +8,7 @@ use clap::FromArgMatches as _;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{self, Cli, Command, TrainArgs};
-use crate::runs::{self, COMMAND, RunError};
+use crate::runs::{self, COMMAND, Run, RunError};
 use crate::ui::{ExitCode, Failure};
 
 /// The command that began a run.
@@ -50,6 +50,20 @@ pub fn command(words: &[OsString]) -> anyhow::Result<String> {
         arguments: words.iter().cloned().map(Word::from).collect(),
     };
     Ok(serde_json::to_string_pretty(&began)?)
+}
+
+/// The command that began a run, as it could be given again, but for what quotes a shell wants.
+pub fn told(run: &Run) -> Option<String> {
+    let began: Began = serde_json::from_slice(&run.read(COMMAND).ok()??).ok()?;
+    let mut words = began.arguments.into_iter().skip(1).map(|word| {
+        let word = OsString::from(word).to_string_lossy().into_owned();
+        match word.is_empty() || word.contains(char::is_whitespace) {
+            true => format!("'{word}'"),
+            false => word,
+        }
+    });
+    let words: Vec<String> = std::iter::once("rekindle".to_owned()).chain(&mut words).collect();
+    Some(words.join(" "))
 }
 
 /// The arguments of a run, to go on with it, with another limit of memory if one is given.
