@@ -69,7 +69,8 @@ impl Scale {
             Self::Logarithmic => return decades(bounds),
             Self::Share => {
                 let percent = bounds.map(|bound| 100.0 * bound);
-                let of_share = |(value, words): (f64, String)| (value / 100.0, format!("{words} %"));
+                let of_share =
+                    |(value, words): (f64, String)| (value / 100.0, format!("{words} %"));
                 ticks(percent, most).into_iter().map(of_share).collect()
             }
             _ => ticks(bounds, most),
@@ -248,7 +249,11 @@ pub fn svg(axes: &Axes<'_>, curves: &[Curve], levels: &[Level], marks: &[Mark]) 
     for (index, level) in levels.iter().enumerate() {
         let (_, y) = place(xs[0], level.y);
         let stroke = stroke(curves.len() + index);
-        let _ = write!(svg, "<path d=\"M{LEFT} {y:.1}H{}\" {stroke}/>", WIDTH - RIGHT);
+        let _ = write!(
+            svg,
+            "<path d=\"M{LEFT} {y:.1}H{}\" {stroke}/>",
+            WIDTH - RIGHT
+        );
     }
     let before = curves.len() + levels.len();
     for (index, mark) in marks.iter().enumerate() {
@@ -309,11 +314,7 @@ struct Entry<'a> {
 }
 
 /// The names of curves, levels and marks, as many in a row as there is room for.
-fn entries<'a>(
-    curves: &'a [Curve],
-    levels: &[&'a Level],
-    marks: &[&'a Mark],
-) -> Vec<Entry<'a>> {
+fn entries<'a>(curves: &'a [Curve], levels: &[&'a Level], marks: &[&'a Mark]) -> Vec<Entry<'a>> {
     let names = curves.iter().map(|curve| curve.name.as_str());
     let names = names.chain(levels.iter().map(|level| level.name.as_str()));
     let names = names.chain(marks.iter().map(|mark| mark.name.as_str()));
@@ -510,7 +511,11 @@ mod tests {
                     x_label: "<x>",
                     y_label: "<y>",
                     x,
-                    y: if x == Scale::Whole { Scale::UpToOne } else { Scale::Fraction },
+                    y: if x == Scale::Whole {
+                        Scale::UpToOne
+                    } else {
+                        Scale::Fraction
+                    },
                 };
                 let levels = [f64::NAN, 0.5, 1e300].map(|y| Level {
                     name: "<l>".to_owned(),
@@ -569,9 +574,15 @@ mod tests {
             ticks.into_iter().map(|tick| tick.1).collect()
         };
         // Two epochs, and one.
-        assert_eq!(words(Scale::Whole, bounds([1.0, 2.0].into_iter())), ["1", "2"]);
+        assert_eq!(
+            words(Scale::Whole, bounds([1.0, 2.0].into_iter())),
+            ["1", "2"]
+        );
         assert_eq!(words(Scale::Whole, bounds([1.0].into_iter())), ["1"]);
-        assert_eq!(words(Scale::Whole, [1.0, 12.0]), ["0", "2", "4", "6", "8", "10", "12"]);
+        assert_eq!(
+            words(Scale::Whole, [1.0, 12.0]),
+            ["0", "2", "4", "6", "8", "10", "12"]
+        );
         // The same accuracy all the time.
         let constant = bounds([0.9, 0.9].into_iter());
         assert_eq!(words(Scale::Share, constant).last().unwrap(), "100 %");

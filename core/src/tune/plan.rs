@@ -107,7 +107,10 @@ fn usual(recipe: &Recipe, graph: &Graph) -> Result<Vec<Phase>, PlanError> {
     for stage in from {
         match phase(recipe, graph, Freezing::before(graph, stage), 1, recipe.lr) {
             // What thaws with it is frozen: it would be the phase before once more.
-            Ok(next) if phases.last().is_some_and(|last| last.learning == next.learning) => {}
+            Ok(next)
+                if phases
+                    .last()
+                    .is_some_and(|last| last.learning == next.learning) => {}
             Ok(next) => phases.push(next),
             Err(error @ PlanError::Nothing(_)) => nothing = Some(error),
             Err(error) => return Err(error),
@@ -211,7 +214,9 @@ fn phase(
 /// Why a phase has nothing to train.
 fn why_nothing(recipe: &Recipe) -> String {
     match recipe.freeze.is_empty() {
-        true => "what should is no more than factors and summands of batch norms, which stay".to_owned(),
+        true => {
+            "what should is no more than factors and summands of batch norms, which stay".to_owned()
+        }
         false => format!("all that should is frozen ({})", recipe.freeze.join(", ")),
     }
 }

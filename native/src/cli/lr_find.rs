@@ -30,7 +30,7 @@ pub struct LrFindArgs {
     /// Steps, each at a higher rate than the one before.
     #[arg(long, default_value_t = RateRange::USUAL.steps, value_parser = count(RateRange::LEAST_STEPS, MANY))]
     pub steps: usize,
-    /// How photos are changed at random: none, flip, light, standard, trivial, rand or strong; light when not given.
+    /// How photos are changed at random: none, flip, light, standard, trivial, rand or strong; flip when not given.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(AugmentRecipe::NAMES))]
     pub augment: Option<String>,
 }

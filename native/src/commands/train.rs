@@ -5,6 +5,7 @@ mod folds;
 mod learn;
 pub mod lr_find;
 mod material;
+mod photos;
 pub mod recipe_file;
 mod record;
 pub mod replay;
@@ -64,6 +65,14 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
     options::check_folder(args, dataset.holds_some_back())?;
     introduce(&dataset, context);
     set_unused_aside(args, &mut dataset, context);
+    let photos = photos::list(&dataset);
+    if let Some(then) = &args.tuning.replayed
+        && let Ok(then) = std::fs::read(then.join(runs::PHOTOS))
+        && let Some(changes) = photos::changes(&String::from_utf8_lossy(&then), &photos)
+    {
+        let message = format!("the photos are not those of the run: {changes}");
+        print_warning(&message, Some("put them back, or the run cannot repeat"));
+    }
     if let Some(folds) = args.folds {
         groups::check_folds(folds, &dataset)?;
     }
@@ -80,10 +89,22 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         .clone()
         .unwrap_or_else(|| runs::default_name(&now, &args.model, &head_name));
     let mut run = match &args.tuning.resume {
-        Some(folder) => Run::resume(folder)?,
+        Some(folder) => {
+            let run = Run::resume(folder)?;
+            photos::check_same(run.read(runs::PHOTOS)?.as_deref(), &dataset)?;
+            run
+        }
         None => Run::create(&args.out, &name)?,
     };
     if !run.is_resumed() {
+        if run.name() != name {
+            context.console.note(&format!(
+                "{} is there already: this run is {}",
+                args.out.join(&name).display(),
+                run.folder().display()
+            ));
+        }
+        run.write(runs::PHOTOS, photos.as_bytes())?;
         if let Some(file) = &args.tuning.recipe {
             run.write(runs::GIVEN_RECIPE, recipe_file::text(file)?.as_bytes())?;
         }
@@ -153,7 +174,7 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
     {
         return usage(
             "--lr must be a number above 0",
-            "leave it out, or give 0.001",
+            "leave it out, or give a rate such as 0.0005; `rekindle lr-find` looks for one",
         );
     }
     if args

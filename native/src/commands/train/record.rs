@@ -136,7 +136,12 @@ impl Record<'_> {
     /// What a reader of the report wants to know of the run, names and values.
     fn told_run(&self, run: &Run) -> Vec<(&'static str, String)> {
         let (learnt, card) = (self.learnt, &self.material.model.card);
-        let text = |key: &str| self.origin.get(key).and_then(Value::as_str).map(str::to_owned);
+        let text = |key: &str| {
+            self.origin
+                .get(key)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
         let [_, seconds] = self.seconds;
         let held = match (self.args.folds, learnt.split.valid.len()) {
             (Some(folds), _) => format!("measured in {folds} folds"),

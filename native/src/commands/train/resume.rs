@@ -62,7 +62,9 @@ pub fn told(run: &Run) -> Option<String> {
             false => word,
         }
     });
-    let words: Vec<String> = std::iter::once("rekindle".to_owned()).chain(&mut words).collect();
+    let words: Vec<String> = std::iter::once("rekindle".to_owned())
+        .chain(&mut words)
+        .collect();
     Some(words.join(" "))
 }
 
@@ -85,8 +87,10 @@ pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
         Failure::new(ExitCode::Data, message).with_help("begin the run anew")
     };
     let began: Began = serde_json::from_str(&text).map_err(|_| damaged())?;
+    let here = std::env::current_dir().ok();
     std::env::set_current_dir(&began.folder)
         .with_context(|| format!("cannot go to {}", began.folder.display()))?;
+    let is_here = here.as_ref() == Some(&began.folder);
     let matches = cli::command_alone()
         .try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
     match Cli::from_arg_matches(&matches)?.command {
@@ -96,6 +100,9 @@ pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
             if args.tuning.recipe.is_some() && kept.is_file() {
                 args.tuning.recipe = Some(kept);
             }
+            // What is told of the run is as short as it was given, where that means the same.
+            let short = run.strip_prefix(&began.folder).ok().filter(|_| is_here);
+            let run = short.map(Path::to_owned).unwrap_or(run);
             Ok((args, run))
         }
         _ => Err(damaged().into()),

@@ -122,9 +122,9 @@ fn beside_head(tuned: &Tuned, head: &Judged) -> String {
             )
         }
         (Some(epoch), None) => format!("tuned ({tune}): epoch {epoch} of {planned} is kept"),
-        (None, _) if tuned.epochs == 0 => format!(
-            "tuned ({tune}): no epoch was completed, so the head alone ({head_is}) is kept"
-        ),
+        (None, _) if tuned.epochs == 0 => {
+            format!("tuned ({tune}): no epoch was completed, so the head alone ({head_is}) is kept")
+        }
         (None, _) => {
             let none = match tuned.epochs {
                 1 => "its epoch was not better".to_owned(),

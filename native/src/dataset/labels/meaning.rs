@@ -239,7 +239,10 @@ fn check_numbers(table: &Table, column: usize) -> Result<(), Failure> {
 fn is_meant_as_number(text: &str) -> bool {
     let plain = text.to_lowercase();
     let plain = plain.trim_start_matches(['+', '-']);
-    let is_word = matches!(plain, "nan" | "inf" | "infinity" | "na" | "n/a" | "#n/a" | "null");
+    let is_word = matches!(
+        plain,
+        "nan" | "inf" | "infinity" | "na" | "n/a" | "#n/a" | "null"
+    );
     is_word || (text.contains(',') && number(&text.replace(',', "")).is_some())
 }
 

@@ -144,10 +144,9 @@ pub fn tune(
         run.folder().display()
     ));
     match run.is_resumed() && checkpoints.take_up(&mut trainer, run)? {
-        true => context.console.note(&format!(
-            "going on after step {}",
-            trainer.position().steps
-        )),
+        true => context
+            .console
+            .note(&format!("going on after step {}", trainer.position().steps)),
         false => checkpoints.write(&mut trainer, run)?,
     }
     let board = match args.tuning.tensorboard {
@@ -207,9 +206,14 @@ pub fn tune(
     }
     let epochs = round.trainer.seen().len();
     let planned = round.trainer.plan().epochs();
-    let wanted = work.foreseen.map_or(planned, |foreseen| foreseen.needed().min(planned));
+    let wanted = work
+        .foreseen
+        .map_or(planned, |foreseen| foreseen.needed().min(planned));
     if let (None, Some(patience), true) = (&stopped, recipe.patience, epochs < wanted) {
-        stopped = Some(format!("{} (--patience {patience})", none_of_the_last(patience)));
+        stopped = Some(format!(
+            "{} (--patience {patience})",
+            none_of_the_last(patience)
+        ));
     }
     ledger.divided_further(work.part, round.trainer.parted());
     let most = ledger.divided().of(work.part).map_or(1, Divided::most);

@@ -68,7 +68,8 @@ pub fn divide(
                 let fits = |images: usize| left.is_none_or(|left| needed(images) <= left);
                 let least = least_images(&plan.recipe, phase);
                 let Some(of_phase) = halved(step, phase.parts, least, fits) else {
-                    return Err(too_little(work, phase, least, &needed, left.unwrap_or(0)));
+                    let left = left.unwrap_or(0);
+                    return Err(too_little(work, phase, least, &needed, left, is_own));
                 };
                 if of_phase > phase.parts {
                     let asked = needed(step.div_ceil(phase.parts));
@@ -77,7 +78,8 @@ pub fn divide(
                         step,
                         parts: of_phase,
                     };
-                    let line = line.told(plan.phases.len(), asked, left.unwrap_or(0));
+                    let left = has_left(work, left.unwrap_or(0), is_own);
+                    let line = line.told(plan.phases.len(), asked, &left);
                     // Trainings whose steps are as large are divided alike.
                     if !told.contains(&line) {
                         told.push(line);
@@ -93,6 +95,15 @@ pub fn divide(
         if !told.is_empty() {
             work.context.console.note(&told.join("; "));
         }
+        let most = divided.most();
+        let step = work.trainings.iter().map(|training| training.photos);
+        let step = largest_step(step.max().unwrap_or(0), plan.recipe.batch);
+        if plan.recipe.mixing.is_on() && most > 1 {
+            work.context.console.note(&format!(
+                "photos are mixed with those that go through the network with them: {} of the {step} of a step",
+                step.div_ceil(most)
+            ));
+        }
         ledger.divide(divided, run)?;
     }
     let own = ledger.divided().of(work.part);
@@ -106,9 +117,9 @@ pub fn divide(
         let left = left(phase).unwrap_or(u64::MAX);
         if ledger.is_taken_over() && needed > left {
             let message = format!(
-                "about {} are needed to go on as this run began, in batches of {images}, and {} are free",
+                "about {} more are needed to go on as this run began, in batches of {images}, and {}",
                 size(needed),
-                size(left),
+                has_left(work, left, is_own),
             );
             print_warning(&message, Some("free some memory, or begin a new run"));
         }
@@ -128,20 +139,33 @@ struct Smaller<'a> {
 
 impl Smaller<'_> {
     /// What is said of it, where so much would be needed without, and so much is free.
-    fn told(&self, phases: usize, needed: u64, free: u64) -> String {
+    fn told(&self, phases: usize, needed: u64, left: &str) -> String {
         let Self { phase, step, parts } = *self;
         let of_phase = match phases {
             1 => String::new(),
             _ => format!("tuning {}: ", phase.name),
         };
         format!(
-            "{of_phase}about {} would be needed for batches of {}, {} are free: batches of {}, gradients of {parts} \
+            "{of_phase}about {} more would be needed for batches of {}, and {left}: batches of {}, gradients of {parts} \
              added up",
             size(needed),
             step.div_ceil(phase.parts),
-            size(free),
             step.div_ceil(parts),
         )
+    }
+}
+
+/// What memory is left, and, of a process that was allowed so much, why no more.
+fn has_left(work: &Work<'_>, left: u64, is_own: bool) -> String {
+    let free = format!("{} are free", size(left));
+    match (work.args.tuning.memory_limit, memory::resident_bytes()) {
+        (Some(limit), Some(taken)) if is_own => format!(
+            "{free} (--memory-limit is {}, of which the process has {} already)",
+            size(limit),
+            size(taken),
+        ),
+        (Some(limit), _) if !is_own => format!("{free} of the {} of --memory-limit", size(limit)),
+        _ => free,
     }
 }
 
@@ -196,18 +220,19 @@ fn too_little(
     phase: &Phase,
     least: usize,
     needed: &dyn Fn(usize) -> u64,
-    free: u64,
+    left: u64,
+    is_own: bool,
 ) -> anyhow::Error {
     let photos = match least {
         1 => "a single photo at a time".to_owned(),
         least => format!("{least} photos at a time"),
     };
     let message = format!(
-        "about {} of memory are needed to tune {} of {} with {photos}, and {} are free",
+        "about {} more of memory are needed to tune {} of {} with {photos}, and {}",
         size(needed(least)),
         phase.name,
         work.material.model.card.architecture,
-        size(free),
+        has_left(work, left, is_own),
     );
     let help = match least {
         NormMode::LEAST_BATCH => {
@@ -216,8 +241,12 @@ fn too_little(
         }
         _ => HELP,
     };
+    let raise = match work.args.tuning.memory_limit {
+        Some(_) => "raise --memory-limit, or ",
+        None => "",
+    };
     Failure::new(ExitCode::Device, message)
-        .with_help(help)
+        .with_help(format!("{raise}{help}"))
         .into()
 }
 

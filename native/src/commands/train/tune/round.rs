@@ -258,7 +258,10 @@ impl Round<'_> {
         let judgement = report.as_ref().and_then(|report| self.judgement(report));
         let foreseen = self.work.foreseen;
         let foreseen = foreseen.map(|foreseen| foreseen.wanted(epochs_made(&self.trainer)));
-        let within = (self.trainer.position().epoch + 1, self.trainer.phase().map(|phase| phase.epochs));
+        let within = (
+            self.trainer.position().epoch + 1,
+            self.trainer.phase().map(|phase| phase.epochs),
+        );
         let end = pollster::block_on(self.trainer.judged(judgement.or(foreseen)))?;
         let mut line = json!({
             "epoch": end.epoch + 1,
@@ -294,7 +297,9 @@ impl Round<'_> {
                     _ => "the phase ended",
                 };
                 let why = none_of_the_last(patience);
-                Some(format!("{what} after epoch {made} of {of}: {why} (--patience {patience})"))
+                Some(format!(
+                    "{what} after epoch {made} of {of}: {why} (--patience {patience})"
+                ))
             }
             _ => None,
         };
