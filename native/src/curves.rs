@@ -588,7 +588,7 @@ mod tests {
         assert_eq!(words(Scale::Share, constant).last().unwrap(), "100 %");
         assert_eq!(words(Scale::Fraction, constant).last().unwrap(), "1.0");
         assert_eq!(words(Scale::UpToOne, [-0.5, 0.98]).last().unwrap(), "1.0");
-        assert_eq!(words(Scale::Share, [0.0, 0.03])[0], "0 %");
+        assert_eq!(words(Scale::Share, [0.0, 0.9])[0], "0 %");
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub struct Page<'a> {
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ember:#c2410c}\
+@media(prefers-color-scheme:dark){:root{--ember:#ff9a5c}}\
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}\
 .big{font-size:3rem;font-weight:700;color:var(--ember);line-height:1}\
