@@ -10,7 +10,8 @@ The last line says what memory grew by, between the smallest and the largest fol
 the peak lies to what was there and 5 kB for each photo and view more.
 
 Needs a release build of `rekindle` and Python with Pillow and NumPy. Peak memory is what Linux says of the process
-(VmHWM), when the features are there and at the end.
+(VmHWM), when the features are there and at the end. Beside the seconds that pass stand those that cores were busy for
+it, in all and in milliseconds for each photo: what else a machine has to do lengthens only the former.
 
     cargo build --release && python3 bench/cache.py              # 1 000 and 10 000 photos: minutes
     python3 bench/cache.py --photos 1000 10000 50000 --extraction
@@ -49,21 +50,27 @@ def peak(process):
     return 1024 * int(re.search(r"VmHWM:\s+(\d+)", status).group(1))
 
 
+def busy(process):
+    """Seconds that a running process has kept cores busy, its own and the system's for it."""
+    fields = pathlib.Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def run(command, environment, extraction):
-    """Seconds and peak memory in bytes until the features are there, then until the end, and what was said of the
-    features. With `extraction` the program is ended as soon as they are there."""
+    """Seconds, those that cores were busy, and peak memory in bytes until the features are there, then until the end,
+    and what was said of the features. With `extraction` the program is ended as soon as they are there."""
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True)
-    said, read, features = [], "", (0.0, 0)
+    said, read, features = [], "", (0.0, 0.0, 0)
     for line in process.stderr:
         said.append(line)
         if re.match(r"features: \d+ read", line):
-            read, features = line, (time.perf_counter() - started, peak(process))
+            read, features = line, (time.perf_counter() - started, busy(process), peak(process))
             if extraction:
                 process.kill()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
-    whole = (time.perf_counter() - started, usage.ru_maxrss * 1024)
+    whole = (time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
     if not read or (process.returncode != 0 and not extraction):
         raise SystemExit(f"{' '.join(map(str, command))} ended with {process.returncode}:\n{''.join(said)}")
     return features, whole, read
@@ -82,7 +89,10 @@ def main():
     parser.add_argument("--input", default="64")
     options = parser.parse_args()
     print(f"{options.model} at {options.input} px, processor, {len(os.sched_getaffinity(0))} cores")
-    print(f"{'photos':>7}  {'run':<9} {'features s':>10} {'ms a photo':>10} {'peak MB':>8}  {'whole s':>8} {'peak MB':>8}  kept MB, known")
+    print(
+        f"{'photos':>7}  {'run':<9} {'features s':>10} {'busy s':>8} {'ms each':>8} {'peak MB':>8}"
+        f"  {'whole s':>8} {'busy s':>8} {'ms each':>8} {'peak MB':>8}  kept MB, known"
+    )
     peaks = {}
     for count in options.photos:
         with tempfile.TemporaryDirectory(dir=options.scratch) as scratch:
@@ -102,12 +112,12 @@ def main():
                 kept = sum(file.stat().st_size for file in (scratch / "cache").rglob("*") if file.is_file())
                 known = re.search(r"\((\d+) known from before\)", said)
                 print(
-                    f"{count:>7}  {name:<9} {features[0]:>10.1f} {1000 * features[0] / count:>10.2f}"
-                    f" {features[1] / 1e6:>8.0f}  {whole[0]:>8.1f} {whole[1] / 1e6:>8.0f}"
-                    f"  {kept / 1e6:.1f}, {known.group(1) if known else 0}",
+                    f"{count:>7}  {name:<9} {features[0]:>10.1f} {features[1]:>8.1f} {1000 * features[1] / count:>8.2f}"
+                    f" {features[2] / 1e6:>8.0f}  {whole[0]:>8.1f} {whole[1]:>8.1f} {1000 * whole[1] / count:>8.2f}"
+                    f" {whole[2] / 1e6:>8.0f}  {kept / 1e6:.1f}, {known.group(1) if known else 0}",
                     flush=True,
                 )
-                peaks.setdefault(name, {})[count] = whole[1]
+                peaks.setdefault(name, {})[count] = whole[2]
     views = 1 if options.tune == "head" else min(8, options.epochs)
     few, many = min(options.photos), max(options.photos)
     for name, peak_of in peaks.items():

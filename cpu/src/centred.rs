@@ -1,7 +1,8 @@
 //! Products of centred features with weights in f32: what a solver finds its steps by.
 //!
-//! Rows are centred and scaled a few at a time as they are read, so that there is no second copy of them: features of
-//! very many photos take most of the memory there is.
+//! Rows are centred in registers as they are read, so that there is no second copy of them: features of very many photos
+//! take most of the memory there is, and reading them most of the time. The mean is taken off in two steps, what f32
+//! holds of it and the rest, which is as exact as in f64.
 
 #![allow(unsafe_code)] // Vectors are read and written through pointers.
 
@@ -9,25 +10,57 @@ use std::ops::Range;
 
 use macerator::{Simd, WithSimd};
 
-use crate::inner::{Inner, TOGETHER};
+use crate::inner::TOGETHER;
 use crate::rows::Rows;
-use crate::simd::{Floats, Level, load, splat, store};
-use crate::threads::{Output, chunk, chunks, parallel};
+use crate::simd::{Floats, Level, load, prefetch, splat, store};
+use crate::threads::{Output, chunk, chunks, parallel, threads};
 
-/// Rows that are centred together: they stay in the first-level cache, or near it.
-const ROWS: usize = 16;
-/// Columns whose sums are formed together.
-const STRETCH: usize = 256;
+/// Rows that share what is loaded.
+const ROWS: usize = 4;
+/// Columns whose sums are formed by one core at least: whole vectors on any processor.
+const STRETCH: usize = 64;
+
+/// What rows are less, and what each column is then multiplied by.
+#[derive(Clone, Debug)]
+pub struct Centre {
+    /// The mean, and what f32 cannot hold of it, `[F]`.
+    high: Vec<f32>,
+    low: Vec<f32>,
+    step: Vec<f32>,
+    /// The mean and the step where numbers may leave f32's range on the way.
+    wide: Option<[Vec<f64>; 2]>,
+}
+
+impl Centre {
+    /// Of columns' means, and what each is multiplied by once its mean is taken off.
+    ///
+    /// # Panics
+    /// If there are not as many of the one as of the other.
+    pub fn new(mean: &[f64], step: &[f64]) -> Self {
+        assert_eq!(mean.len(), step.len(), "a mean and a step of each column");
+        let narrow = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<f32>>();
+        let high = narrow(mean);
+        let low = mean.iter().zip(&high);
+        let low = low.map(|(mean, high)| (mean - f64::from(*high)) as f32);
+        // Steps are near one over how far a column's numbers lie from their mean: neither these nor weights times
+        // steps leave the range then.
+        let is_usual = step.iter().all(|step| (1e-15..1e15).contains(step));
+        Self {
+            low: low.collect(),
+            high,
+            step: narrow(step),
+            wide: (!is_usual).then(|| [mean.to_vec(), step.to_vec()]),
+        }
+    }
+}
 
 /// Rows less their mean, each column times a step.
 #[derive(Clone, Copy, Debug)]
 pub struct Centred<'a> {
     /// `[N, F]`.
     pub rows: Rows<'a>,
-    /// What is taken off each column, `[F]`.
-    pub mean: &'a [f64],
-    /// What each column is multiplied by, `[F]`.
-    pub step: &'a [f64],
+    /// `[F]`.
+    pub centre: &'a Centre,
 }
 
 impl Centred<'_> {
@@ -44,25 +77,22 @@ impl Centred<'_> {
         let classes = weights.len() / width.max(1);
         assert_eq!(weights.len(), classes * width, "elements of whole weights");
         assert_eq!(logits.len(), classes * count, "elements of the logits");
+        if let Some(copy) = self.copy() {
+            return copy.of(width).logits(weights, logits);
+        }
+        // A step for each column of a row is a step for each column of the weights.
+        let step = self.centre.step.iter().cycle();
+        let weights: Vec<f32> = weights.iter().zip(step).map(|(w, step)| w * step).collect();
         let level = Level::best();
         let output = Output::new(logits);
         let parts = chunks(count.div_ceil(ROWS), count * width * classes);
         parallel(parts, |part| {
-            let mut some = vec![0.0; ROWS * width];
-            let mine = chunk(count, ROWS, part, parts);
-            for from in mine.clone().step_by(ROWS) {
-                let to = mine.end.min(from + ROWS);
-                level.run(Logits {
-                    centred: Self {
-                        rows: self.rows.part(from..to),
-                        ..*self
-                    },
-                    some: &mut some,
-                    weights,
-                    output: output.at(from),
-                    pitch: count,
-                });
-            }
+            level.run(Logits {
+                centred: self,
+                mine: chunk(count, ROWS, part, parts),
+                weights: &weights,
+                output,
+            });
         });
     }
 
@@ -78,59 +108,146 @@ impl Centred<'_> {
         let classes = sums.len() / width.max(1);
         assert_eq!(factors.len(), classes * count, "elements of the factors");
         assert_eq!(sums.len(), classes * width, "elements of whole sums");
+        if let Some(copy) = self.copy() {
+            return copy.of(width).sums(factors, sums);
+        }
         let level = Level::best();
-        let output = Output::new(sums);
-        let parts = chunks(width.div_ceil(STRETCH), count * width * classes);
+        let mut unscaled = vec![0.0; sums.len()];
+        let output = Output::new(&mut unscaled);
+        // Each core reads as much of a row at a time as it can.
+        let parts = chunks(width.div_ceil(STRETCH), count * width * classes).min(threads());
         parallel(parts, |part| {
-            let mut some = vec![0.0; ROWS * STRETCH];
-            let mine = chunk(width, STRETCH, part, parts);
-            for from in mine.clone().step_by(STRETCH) {
-                level.run(Sums {
-                    centred: *self,
-                    some: &mut some,
-                    stretch: from..mine.end.min(from + STRETCH),
-                    factors,
-                    classes,
-                    output,
-                });
-            }
+            level.run(Sums {
+                centred: self,
+                mine: chunk(width, STRETCH, part, parts),
+                factors,
+                classes,
+                output,
+            });
         });
+        let step = self.centre.step.iter().cycle();
+        for ((sum, unscaled), step) in sums.iter_mut().zip(unscaled).zip(step) {
+            *sum += unscaled * step;
+        }
     }
 
     fn width(&self) -> usize {
         let width = self.rows.width();
-        assert_eq!(self.mean.len(), width, "a mean of each column");
-        assert_eq!(self.step.len(), width, "a step of each column");
+        assert_eq!(self.centre.step.len(), width, "a step of each column");
         width
     }
 
-    /// Writes a stretch of the rows from `first` on, each `pitch` after the one before it.
+    /// The rows that come after some, if they are to be asked for while these are read: memory's own foresight ends with
+    /// a page, and a row is not much longer.
     #[inline(always)]
-    fn write(
-        &self,
-        first: usize,
-        height: usize,
-        stretch: &Range<usize>,
-        pitch: usize,
-        to: &mut [f32],
-    ) {
-        let (mean, step) = (&self.mean[stretch.clone()], &self.step[stretch.clone()]);
-        for row in 0..height {
-            let from = &self.rows.row(first + row)[stretch.clone()];
-            let to = &mut to[row * pitch..][..from.len()];
-            for at in 0..from.len() {
-                to[at] = ((f64::from(from[at]) - mean[at]) * step[at]) as f32;
-            }
+    fn next(&self, row: usize, height: usize, class: usize) -> Option<[&[f32]; ROWS]> {
+        let after = row + height;
+        let is_asked = class == 0 && height == ROWS && after + ROWS <= self.rows.len();
+        is_asked.then(|| std::array::from_fn(|r| self.rows.row(after + r)))
+    }
+
+    /// The rows as they are meant, where f32 might not do on the way.
+    fn copy(&self) -> Option<Copied> {
+        let [mean, step] = self.centre.wide.as_ref()?;
+        let row = |row: &[f32]| -> Vec<f32> {
+            let row = row.iter().zip(mean).zip(step);
+            row.map(|((x, mean), step)| ((f64::from(*x) - mean) * step) as f32)
+                .collect()
+        };
+        Some(Copied {
+            rows: self.rows.iter().flat_map(row).collect(),
+            centre: Centre::new(&vec![0.0; mean.len()], &vec![1.0; mean.len()]),
+        })
+    }
+}
+
+/// Rows that are centred and scaled.
+struct Copied {
+    rows: Vec<f32>,
+    centre: Centre,
+}
+
+impl Copied {
+    fn of(&self, width: usize) -> Centred<'_> {
+        Centred {
+            rows: Rows::all(width, &self.rows),
+            centre: &self.centre,
         }
     }
 }
 
 struct Logits<'a> {
-    centred: Centred<'a>,
-    some: &'a mut [f32],
+    centred: &'a Centred<'a>,
+    /// Rows of this part.
+    mine: Range<usize>,
+    /// Times the steps.
     weights: &'a [f32],
-    output: *mut f32,
-    pitch: usize,
+    output: Output,
+}
+
+impl Logits<'_> {
+    /// The products of `R` rows with `C` classes' weights.
+    ///
+    /// # Safety
+    /// The rows and classes must be there, and nobody else write to their products.
+    #[inline(always)]
+    unsafe fn tile<S: Simd, const R: usize, const C: usize>(&self, row: usize, class: usize) {
+        let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
+        let (high, low) = (&self.centred.centre.high, &self.centred.centre.low);
+        let lanes = S::lanes32();
+        let whole = width / lanes * lanes;
+        let rows: [&[f32]; R] = std::array::from_fn(|r| self.centred.rows.row(row + r));
+        let next = self.centred.next(row, R, class);
+        let weights: [&[f32]; C] =
+            std::array::from_fn(|c| &self.weights[(class + c) * width..][..width]);
+        let mut sums: [[Floats<S>; C]; R] = [[splat::<S>(0.0); C]; R];
+        // SAFETY: rows and weights have `width` elements, and vectors end at `whole`.
+        unsafe {
+            for at in (0..whole).step_by(lanes) {
+                let [high, low] = [high, low].map(|of| load::<S>(of.as_ptr().add(at)));
+                let weights: [Floats<S>; C] =
+                    std::array::from_fn(|c| load::<S>(weights[c].as_ptr().add(at)));
+                for next in next.into_iter().flatten() {
+                    prefetch(next.as_ptr().wrapping_add(at));
+                }
+                for (sums, row) in sums.iter_mut().zip(&rows) {
+                    let value = load::<S>(row.as_ptr().add(at)) - high - low;
+                    for (sum, weights) in sums.iter_mut().zip(weights) {
+                        *sum = value.mul_add(weights, *sum);
+                    }
+                }
+            }
+            for (r, sums) in sums.into_iter().enumerate() {
+                for (c, sum) in sums.into_iter().enumerate() {
+                    let mut sum = sum.reduce_add();
+                    for at in whole..width {
+                        sum += (rows[r][at] - high[at] - low[at]) * weights[c][at];
+                    }
+                    *self.output.at((class + c) * count + row + r) = sum;
+                }
+            }
+        }
+    }
+
+    /// The products of `R` rows with all classes' weights.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const R: usize>(&self, row: usize) {
+        let classes = self.weights.len() / self.centred.rows.width().max(1);
+        for class in (0..classes).step_by(TOGETHER) {
+            // SAFETY: the caller's.
+            unsafe {
+                match classes - class {
+                    1 => self.tile::<S, R, 1>(row, class),
+                    2 => self.tile::<S, R, 2>(row, class),
+                    3 => self.tile::<S, R, 3>(row, class),
+                    _ => self.tile::<S, R, TOGETHER>(row, class),
+                }
+            }
+        }
+    }
 }
 
 impl WithSimd for Logits<'_> {
@@ -138,66 +255,93 @@ impl WithSimd for Logits<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
-        let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
-        self.centred.write(0, count, &(0..width), width, self.some);
-        let inner = Inner {
-            rows: self.some.as_ptr(),
-            weights: self.weights.as_ptr(),
-            width,
-            output: self.output,
-            pitch: self.pitch,
-        };
-        // SAFETY: rows and classes lie below what the caller checked.
-        unsafe { inner.products::<S, TOGETHER>(count, self.weights.len() / width.max(1)) }
+        let mut row = self.mine.start;
+        while row < self.mine.end {
+            // SAFETY: parts keep to their own rows.
+            unsafe {
+                if self.mine.end - row >= ROWS {
+                    self.rows::<S, ROWS>(row);
+                    row += ROWS;
+                } else {
+                    self.rows::<S, 1>(row);
+                    row += 1;
+                }
+            }
+        }
     }
 }
 
 struct Sums<'a> {
-    centred: Centred<'a>,
-    some: &'a mut [f32],
-    stretch: Range<usize>,
+    centred: &'a Centred<'a>,
+    /// Columns of this part.
+    mine: Range<usize>,
     factors: &'a [f32],
     classes: usize,
     output: Output,
 }
 
 impl Sums<'_> {
-    /// Adds `height` rows, from number `first` on, to `C` classes' sums.
+    /// Adds `R` rows to `C` classes' sums.
     ///
     /// # Safety
-    /// The classes must be there, and nobody else write to this stretch of them.
+    /// The rows and classes must be there, and nobody else write to these columns of them.
     #[inline(always)]
-    unsafe fn add<S: Simd, const C: usize>(&self, class: usize, first: usize, height: usize) {
-        let (lanes, length) = (S::lanes32(), self.stretch.len());
-        let whole = length / lanes * lanes;
+    unsafe fn tile<S: Simd, const R: usize, const C: usize>(&self, row: usize, class: usize) {
         let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
-        let factors: [&[f32]; C] =
-            std::array::from_fn(|c| &self.factors[(class + c) * count + first..][..height]);
-        // SAFETY: the caller's; vectors end at `whole`.
+        let (high, low) = (&self.centred.centre.high, &self.centred.centre.low);
+        let (lanes, mine) = (S::lanes32(), &self.mine);
+        let whole = mine.start + mine.len() / lanes * lanes;
+        let rows: [&[f32]; R] = std::array::from_fn(|r| self.centred.rows.row(row + r));
+        let next = self.centred.next(row, R, class);
+        let factor = |c: usize, r: usize| self.factors[(class + c) * count + row + r];
+        let factors: [[Floats<S>; R]; C] =
+            std::array::from_fn(|c| std::array::from_fn(|r| splat::<S>(factor(c, r))));
+        // SAFETY: rows have `width` elements, sums too, and vectors end at `whole`.
         unsafe {
             let output: [*mut f32; C] =
-                std::array::from_fn(|c| self.output.at((class + c) * width + self.stretch.start));
-            for at in (0..whole).step_by(lanes) {
-                let mut sums: [Floats<S>; C] = [splat::<S>(0.0); C];
-                for row in 0..height {
-                    let value = load::<S>(self.some.as_ptr().add(row * STRETCH + at));
-                    for (sum, factors) in sums.iter_mut().zip(factors) {
-                        *sum = splat::<S>(factors[row]).mul_add(value, *sum);
-                    }
+                std::array::from_fn(|c| self.output.at((class + c) * width));
+            for at in (mine.start..whole).step_by(lanes) {
+                let [high, low] = [high, low].map(|of| load::<S>(of.as_ptr().add(at)));
+                for next in next.into_iter().flatten() {
+                    prefetch(next.as_ptr().wrapping_add(at));
                 }
-                // A few rows' sum at a time: rounding grows less than if each row were added to all before it.
-                for (output, sum) in output.iter().zip(sums) {
-                    let before = load::<S>(output.add(at));
-                    store::<S>(output.add(at), before + sum);
+                let values: [Floats<S>; R] =
+                    std::array::from_fn(|r| load::<S>(rows[r].as_ptr().add(at)) - high - low);
+                for (output, factors) in output.iter().zip(&factors) {
+                    // A few rows' sum at a time: rounding grows less than if each were added to all before it.
+                    let mut sum = splat::<S>(0.0);
+                    for (value, factor) in values.iter().zip(factors) {
+                        sum = value.mul_add(*factor, sum);
+                    }
+                    store::<S>(output.add(at), load::<S>(output.add(at)) + sum);
                 }
             }
-            for at in whole..length {
-                for (output, factors) in output.iter().zip(factors) {
-                    let each = factors.iter().enumerate();
+            for at in whole..mine.end {
+                for (c, output) in output.iter().enumerate() {
+                    let each = rows.iter().enumerate();
                     let sum: f32 = each
-                        .map(|(row, factor)| factor * self.some[row * STRETCH + at])
+                        .map(|(r, row)| factor(c, r) * (row[at] - high[at] - low[at]))
                         .sum();
                     *output.add(at) += sum;
+                }
+            }
+        }
+    }
+
+    /// Adds `R` rows to all classes' sums.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const R: usize>(&self, row: usize) {
+        for class in (0..self.classes).step_by(TOGETHER) {
+            // SAFETY: the caller's.
+            unsafe {
+                match self.classes - class {
+                    1 => self.tile::<S, R, 1>(row, class),
+                    2 => self.tile::<S, R, 2>(row, class),
+                    3 => self.tile::<S, R, 3>(row, class),
+                    _ => self.tile::<S, R, TOGETHER>(row, class),
                 }
             }
         }
@@ -210,20 +354,14 @@ impl WithSimd for Sums<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
         let count = self.centred.rows.len();
-        for first in (0..count).step_by(ROWS) {
-            let height = ROWS.min(count - first);
-            self.centred
-                .write(first, height, &self.stretch, STRETCH, self.some);
-            for class in (0..self.classes).step_by(TOGETHER) {
-                // SAFETY: parts keep to their own stretches.
-                unsafe {
-                    match self.classes - class {
-                        1 => self.add::<S, 1>(class, first, height),
-                        2 => self.add::<S, 2>(class, first, height),
-                        3 => self.add::<S, 3>(class, first, height),
-                        _ => self.add::<S, TOGETHER>(class, first, height),
-                    }
-                }
+        let whole = count / ROWS * ROWS;
+        // SAFETY: parts keep to their own columns.
+        unsafe {
+            for row in (0..whole).step_by(ROWS) {
+                self.rows::<S, ROWS>(row);
+            }
+            for row in whole..count {
+                self.rows::<S, 1>(row);
             }
         }
     }

@@ -39,7 +39,7 @@ mod tests;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
-pub use centred::Centred;
+pub use centred::{Centre, Centred};
 pub use conv::{Conv, Linear};
 pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
 pub use exact::{exact_logits, exact_moments, exact_sums};

@@ -57,7 +57,7 @@ pub struct Cli {
 pub fn command() -> clap::Command {
     // `REKINDLE_EPOCHS` is what `--epochs` is, where that is not given.
     let environment = |argument: clap::Arg| match (argument.get_long(), argument.get_action()) {
-        (Some(long), clap::ArgAction::Set | clap::ArgAction::Append)
+        (Some(long), clap::ArgAction::Set | clap::ArgAction::Append | clap::ArgAction::SetTrue)
             if !argument.is_global_set() =>
         {
             let name = format!("REKINDLE_{}", long.replace('-', "_").to_uppercase());
@@ -77,6 +77,7 @@ pub fn command_alone() -> clap::Command {
     Cli::command()
         .mut_args(numbers)
         .mut_subcommands(|command| command.mut_args(numbers))
+        .mut_subcommand("recommend", recommend::without_other_tasks)
 }
 
 /// Options of every command.
@@ -406,7 +407,7 @@ pub struct ExportArgs {
     /// network that segments sees whole photos: a photo of 640×480 pixels as 520x693.
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub input: Option<[usize; 2]>,
-    /// The file to write; the network's name and `.onnx` when not given.
+    /// The file to write; the name of the run, of the file or of the network and `.onnx` when not given.
     #[arg(long, short, value_name = "FILE")]
     pub out: Option<PathBuf>,
 }

@@ -117,6 +117,19 @@ fn scratch(folder: &Path) -> io::Result<(PathBuf, File)> {
     }
 }
 
+/// Removes files of ours that a killed process did not finish, from a folder that no other process writes to.
+pub fn remove_halves(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let is_half = name
+            .to_str()
+            .is_some_and(|name| name.starts_with(".rekindle-") && name.ends_with(".tmp"));
+        if is_half {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Flushes a folder's entries where the platform can (on Windows folders cannot be opened as
 /// files).
 pub fn sync_folder(folder: &Path) {
@@ -137,6 +150,17 @@ mod tests {
         write(&path, b"new").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"new");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn what_a_killed_process_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in [".rekindle-17-3.tmp", "rekindle.tmp", ".rekindle-note"] {
+            fs::write(folder.path().join(name), b"x").unwrap();
+        }
+        remove_halves(folder.path());
+        assert!(!folder.path().join(".rekindle-17-3.tmp").exists());
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
     }
 
     #[test]

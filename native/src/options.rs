@@ -74,7 +74,7 @@ fn applies(cli: &Cli, option: &str) -> Option<Applies> {
             Command::Train(args) => train(args, option),
             Command::LrFind(args) => match option {
                 "model" | "weights" | "input" | "grey" | "bare" | "small-stem" | "tune"
-                | "batch" | "steps" | "augment" | "out" | "name" => Some(Always),
+                | "batch" | "steps" | "augment" | "memory-limit" | "out" | "name" => Some(Always),
                 _ => data(args, "an lr-find without --no-cache", option),
             },
             Command::Recommend(args) => match option {
@@ -410,7 +410,7 @@ mod tests {
         train d --device cpu --json --quiet --offline
         lr-find d -m resnet18 --weights random --input 64 --grey mean --bare --small-stem --out o --name n --device cpu
         lr-find d --tune last:3 --batch 8 --steps 20 --seed 1 --augment flip --strict --max-pixels 9M --no-cache --json
-        lr-find d --tune gradual --cache-budget 1GB
+        lr-find d --tune gradual --cache-budget 1GB --memory-limit 2GB
         lr-find d --labels f --path-column p --label-column a,b --split-column s --group-column g --task regress
         ! lr-find d --path-column p : --labels
         ! lr-find d --label-column p : --labels

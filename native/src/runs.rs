@@ -208,6 +208,7 @@ impl Run {
             return Err(RunError::NoRun(folder.to_owned()));
         }
         let lock = lock(folder)?;
+        files::remove_halves(folder);
         if folder.join(MODEL).exists() {
             drop(lock);
             // It was ended between its last file and its tidying up.

@@ -51,6 +51,14 @@ impl Text {
         }
     }
 
+    /// One of 32-bit numbers that is the same for all sizes on every adapter: nothing is divided by them.
+    pub(crate) fn of_any_size() -> Self {
+        Self {
+            shared: true,
+            ..Self::new(Storage::F32, Tier::Software)
+        }
+    }
+
     /// A constant of type u32.
     pub(crate) fn set(&mut self, name: &str, value: u32) -> &mut Self {
         let _ = writeln!(self.constants, "const {name} = {value}u;");

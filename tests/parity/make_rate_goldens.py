@@ -174,8 +174,9 @@ def plateaus():
         }
 
 
-# Rekindle's networks by timm's names. Left out: MNASNet, whose first separable convolution torchvision counts with the
-# stem and timm as a block; Swin v2's counts are compared where weight decay pulls, as timm's keys have no bias.
+# Rekindle's networks by timm's names, some of each family. Swin v2's counts are compared where weight decay pulls, as
+# timm's keys have no bias. timm's inception_v3 is made without the auxiliary classifier, which would be a layer of its
+# own between two blocks.
 NETWORKS = {
     "resnet18": "resnet18",
     "resnet50": "resnet50",
@@ -193,6 +194,16 @@ NETWORKS = {
     "efficientnet_lite0": "efficientnet_lite0",
     "regnet_y_400mf": "regnety_004",
     "vgg11": "vgg11",
+    "vgg11_bn": "vgg11_bn",
+    "vgg16_bn": "vgg16_bn",
+    "mnasnet0_5": "mnasnet_050",
+    "mnasnet1_0": "mnasnet_100",
+    "inception_v3": "inception_v3",
+    "resnext50_32x4d": "resnext50_32x4d",
+    "wide_resnet50_2": "wide_resnet50_2",
+    "efficientnet_v2_s": "efficientnetv2_s",
+    "regnet_x_400mf": "regnetx_004_tv",
+    "vit_b_32": "vit_base_patch32_224",
     "densenet121": "densenet121",
     "coatnet_0_rw_224": "coatnet_0_rw_224",
 }

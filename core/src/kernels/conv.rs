@@ -11,12 +11,14 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
-use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Tensor, module};
 
+use crate::device::is_processor;
 use crate::graph::Conv;
 use {
     super::adapter::{laid_out, output, runs_wgsl, storage, tier, turned},
+    super::are_switched_on,
     super::choice::{Forward, InputGradient, Sizes},
     super::launch::{launch, made},
     burn::backend::TensorMetadata,
@@ -66,6 +68,45 @@ pub fn plus_bias(maps: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
             maps + bias.reshape([1, channels, 1, 1])
         }
         None => maps,
+    }
+}
+
+/// A linear layer over the last axis. On adapters it is a 1×1 convolution, whose kernels a network has anyway: Burn's
+/// products of matrices are a text of their own for each shape, and software adapters take seconds for each.
+///
+/// # Shapes
+///
+/// - x: `[…, inputs]`
+/// - weight: `[inputs, outputs]`
+/// - bias: `[outputs]`
+/// - returns: `[…, outputs]`
+pub fn linear<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Option<Tensor<1>>,
+) -> Tensor<D> {
+    if is_processor(&x.device()) || !are_switched_on() {
+        return module::linear(x, weight, bias);
+    }
+    let [inputs, outputs] = weight.dims();
+    let mut shape = x.shape();
+    let rows = shape.num_elements() / inputs;
+    shape[D - 1] = outputs;
+    // Rows are a picture's pixels. Nothing moves in memory: axes are only named otherwise.
+    let maps = x.reshape([1, rows, 1, inputs]).permute([0, 3, 1, 2]);
+    let weight = weight
+        .reshape([1, 1, inputs, outputs])
+        .permute([3, 2, 0, 1]);
+    let made = conv2d(
+        maps,
+        weight,
+        None,
+        ConvOptions::new([1, 1], [0, 0], [1, 1], 1),
+    );
+    let made = made.permute([0, 2, 3, 1]).reshape(shape);
+    match bias {
+        Some(bias) => made + bias.unsqueeze(),
+        None => made,
     }
 }
 

@@ -66,9 +66,20 @@ pub(super) fn made_one<O: Debug>(
 
 /// Runs a kernel on buffers in binding order.
 pub(super) fn launch(kernel: &Arc<Kernel>, buffers: &[&CubeTensor]) {
+    launch_on(kernel, kernel.groups, &kernel.sizes, buffers);
+}
+
+/// The same with other workgroups and sizes than the kernel was made with.
+pub(super) fn launch_on(
+    kernel: &Arc<Kernel>,
+    groups: [u32; 3],
+    sizes: &[u32],
+    buffers: &[&CubeTensor],
+) {
     let Some(first) = buffers.first() else { return };
     debug_assert_eq!(buffers.len(), kernel.buffers as usize, "{}", kernel.name);
-    let [x, y, z] = kernel.groups;
+    debug_assert_eq!(sizes.len(), kernel.sizes.len(), "{}", kernel.name);
+    let [x, y, z] = groups;
     if x * y * z == 0 {
         return;
     }
@@ -78,7 +89,7 @@ pub(super) fn launch(kernel: &Arc<Kernel>, buffers: &[&CubeTensor]) {
         .iter()
         .map(|tensor| tensor.handle.clone().binding())
         .collect();
-    let sizes = kernel.sizes.chunks(2).map(|pair| {
+    let sizes = sizes.chunks(2).map(|pair| {
         let high = pair.get(1).copied().unwrap_or_default();
         u64::from(pair[0]) | u64::from(high) << 32
     });

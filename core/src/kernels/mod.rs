@@ -6,8 +6,8 @@
 //! to CubeCL.
 //!
 //! [`conv2d`], [`conv_transpose2d`], [`batch_norm_by_batch`], [`group_norm()`] and [`resize()`] take maps channels first and have
-//! gradients. The others, and what is called `Frozen` or `frozen`, serve compiled networks: channels last, in 32 or
-//! 16 bits, without gradients.
+//! gradients, as [`linear`] has. The others, and what is called `Frozen` or `frozen`, serve compiled networks: channels last, in 32 or
+//! 16 bits, without gradients. `compute` and `square_sum` serve optimisers.
 
 mod adapter;
 mod augment;
@@ -15,6 +15,7 @@ mod batch_norm;
 pub(crate) mod choice;
 mod conv;
 mod conv_transpose;
+mod formula;
 mod frame;
 mod fused;
 mod group_norm;
@@ -31,8 +32,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 pub use augment::{made_views, makes_views, share_of_upload};
 pub use batch_norm::{BatchNormalised, batch_norm_by_batch};
-pub use conv::{conv_options, conv2d, plus_bias};
+pub use conv::{conv_options, conv2d, linear, plus_bias};
 pub use conv_transpose::{FrozenConvTranspose, conv_transpose_options, conv_transpose2d};
+pub(crate) use formula::{compute, square_sum};
 pub use frame::Frame;
 pub use fused::{FrozenConv, matmul};
 pub use group_norm::group_norm;

@@ -159,7 +159,7 @@ mod tests {
         tensor.into_data().iter::<f32>().collect()
     }
 
-    /// Every stage of the smallest network of each family, against the network run step by step.
+    /// Every stage of the smallest network of each family, and its features, against the network run step by step.
     #[test]
     fn a_stage_s_value_is_the_one_that_the_network_puts_out_step_by_step() {
         let mut families: Vec<(&str, Model)> = Vec::new();
@@ -179,26 +179,30 @@ mod tests {
         for (family, model) in &families {
             let (graph, crops) = (model.graph(), crops(model));
             let stages = &graph.stages()[..graph.backbone_stages()];
-            let wanted: Vec<usize> = stages.iter().map(|stage| stage.output).collect();
+            let stages = stages
+                .iter()
+                .map(|stage| (stage.name.as_str(), stage.output));
+            let features = ("features", graph.value("features").unwrap());
+            let values: Vec<(&str, usize)> = stages.chain([features]).collect();
+            let wanted: Vec<usize> = values.iter().map(|(_, value)| *value).collect();
             let images = (0, Batch::Maps(model.batch(&crops)));
             let made = model.network().run([images], &wanted).unwrap();
-            for (stage, truth) in stages.iter().zip(made) {
+            for ((name, value), truth) in values.into_iter().zip(made) {
                 let truth = read(truth.flatten());
-                let found = pollster::block_on(model.read_value(&crops, stage.output)).unwrap();
-                let of_batch = model.read_value_of(model.batch(&crops), stage.output);
+                let found = pollster::block_on(model.read_value(&crops, value)).unwrap();
+                let of_batch = model.read_value_of(model.batch(&crops), value);
                 let of_batch = pollster::block_on(of_batch).unwrap();
-                assert_eq!(found.len(), truth.len(), "{family} {}", stage.name);
+                assert_eq!(found.len(), truth.len(), "{family} {name}");
                 let largest = truth.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
                 let apart = |found: &[f32]| {
                     let apart = truth.iter().zip(found).map(|(a, b)| (a - b).abs());
                     apart.fold(0.0, f32::max)
                 };
-                assert_eq!(of_batch.len(), found.len(), "{family} {}", stage.name);
+                assert_eq!(of_batch.len(), found.len(), "{family} {name}");
                 let apart = apart(&found).max(apart(&of_batch));
                 assert!(
                     apart <= 1e-4 * largest,
-                    "{family} {}: {apart} of {largest}",
-                    stage.name
+                    "{family} {name}: {apart} of {largest}"
                 );
             }
         }

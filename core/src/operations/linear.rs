@@ -1,7 +1,7 @@
 //! Linear maps.
 
 #[cfg(feature = "burn")]
-use burn::tensor::{Tensor, module};
+use burn::tensor::Tensor;
 
 use super::Compute;
 #[cfg(feature = "burn")]
@@ -11,6 +11,8 @@ use super::{Batch, Run, only};
 #[cfg(feature = "burn")]
 use crate::graph::LayerId;
 use crate::graph::{Linear, Node};
+#[cfg(feature = "burn")]
+use crate::kernels::linear;
 use crate::program::{CompileError, Lowering, ValueId};
 
 impl Compute for Linear {
@@ -28,21 +30,21 @@ impl Compute for Linear {
 
     #[cfg(feature = "burn")]
     fn run(&self, inputs: Vec<Batch>, run: &mut Run<'_>) -> Batch {
-        each_rank!(only(inputs), x => linear(x, self.layer, run))
+        each_rank!(only(inputs), x => in_parts(x, self.layer, run))
     }
 }
 
 /// A linear layer, kept in as many parts as it takes.
 #[cfg(feature = "burn")]
-fn linear<const D: usize>(x: Tensor<D>, layer: LayerId, run: &Run<'_>) -> Tensor<D> {
+fn in_parts<const D: usize>(x: Tensor<D>, layer: LayerId, run: &Run<'_>) -> Tensor<D> {
     let mut weights = run.weights::<2>(layer);
     let bias = run.bias(layer);
     if weights.len() == 1 {
-        return module::linear(x, weights.remove(0), bias);
+        return linear(x, weights.remove(0), bias);
     }
     let parts = weights
         .into_iter()
-        .map(|weight| module::linear(x.clone(), weight, None));
+        .map(|weight| linear(x.clone(), weight, None));
     let made = joined(parts.collect(), D - 1);
     match bias {
         Some(bias) => made + bias.unsqueeze(),

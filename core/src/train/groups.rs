@@ -21,8 +21,11 @@
 
 mod alike;
 mod copies;
+mod directions;
 mod grouped;
 mod joined;
+#[cfg(test)]
+mod plain;
 mod search;
 #[cfg(test)]
 mod tests;

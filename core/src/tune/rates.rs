@@ -19,10 +19,15 @@ use thiserror::Error;
 pub struct Rates {
     /// Each layer has this factor of the rate of the layer behind it, the head the base rate: timm's
     /// `param_groups_layer_decay` (Bao et al., BEiT, <https://arxiv.org/abs/2106.08254>). A layer is a block (of
-    /// MaxViT and CoAtNet a stage, as timm has it); the stem is the first; a downsampling step counts with the block
-    /// behind it, or, if a pool ends it, before it; trailing norms and 1×1 convolutions with the last block; what
-    /// follows the pooling with the head. The adapter and auxiliary classifiers, which nobody pretrained for this,
-    /// have the base rate.
+    /// MaxViT and CoAtNet a stage, as timm has it; of VGG with batch norms each convolution and each norm, likewise);
+    /// the stem, to its pool or first separable convolution, is the first, and what follows that up to the blocks the
+    /// second; a downsampling step counts with the block behind it, or, if a pool ends it, before it; trailing norms
+    /// and 1×1 convolutions with the last block; what follows the pooling with the head. The adapter and auxiliary
+    /// classifiers, which nobody pretrained for this, have the base rate.
+    ///
+    /// Networks that timm has not got follow the same rules: each convolution of AlexNet, each fire module of
+    /// SqueezeNet, each unit of ShuffleNet and each inception module of GoogLeNet is a layer, and the convolutions
+    /// between GoogLeNet's first two pools are one.
     pub layer_decay: Option<f64>,
     /// fastai's `slice(lo, hi)`: the rates of the first group of layers and of the last, geometric in between
     /// (`even_mults`). A group is a stage that holds blocks, with what follows it, the first with what stands before

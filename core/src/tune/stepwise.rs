@@ -8,8 +8,9 @@ use burn::tensor::{Device, Tensor, TensorData, Transaction};
 use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
 use super::loss;
 use super::mixing::Mix;
-use super::optimizer::{Number as _, Optimizer, Pace, trust};
+use super::optimizer::{Optimizer, Pace, written_average, written_clip};
 use crate::device::{DeviceError, is_processor, ran_out, recover};
+use crate::kernels::square_sum;
 use crate::network::{Batch, Chance, Network, Parameter};
 use crate::weights::{Numbers, Tensors};
 
@@ -150,18 +151,10 @@ impl Stepwise {
         logits(made)
     }
 
-    /// Shortens all gradients together to a norm, as `torch.nn.utils.clip_grad_norm_`.
-    fn clip(&mut self, longest: f64) {
-        let squares = self.gradients.values().flatten();
-        let squares: Vec<_> = squares.map(|part| part.clone().square().sum()).collect();
-        if squares.is_empty() {
-            return;
-        }
-        let norm = Tensor::cat(squares, 0).sum().sqrt();
-        let factor = ((norm + 1e-6).recip() * longest).clamp_max(1.0);
-        for part in self.gradients.values_mut().flatten() {
-            *part = part.clone() * factor.clone();
-        }
+    /// What all gradients are to be multiplied by so that they are no longer than this together.
+    fn clip(&self, longest: f64) -> Option<Tensor<1>> {
+        let square = square_sum(self.gradients.values().flatten(), &self.device);
+        written_clip(longest).apply(vec![square]).pop()
     }
 }
 
@@ -177,18 +170,44 @@ fn logits<E: std::fmt::Debug>(made: Result<Vec<Batch>, E>) -> Tensor<2> {
 struct Move<'a> {
     optimizer: &'a Optimizer,
     pace: Pace,
-    on_processor: bool,
+    /// What gradients are multiplied by, if they are.
+    scale: Option<&'a Tensor<1>>,
+    device: &'a Device,
     nothing: &'a Tensor<1>,
 }
 
 impl Move<'_> {
-    /// A part's numbers a step further, or, of an optimiser that measures parameters, where to.
-    fn of(&self, value: Tensor<1>, gradient: Tensor<1>, slots: &mut [Tensor<1>]) -> Tensor<1> {
-        if !self.on_processor {
-            return self.optimizer.step(self.pace, value, gradient, slots);
+    /// A part's numbers a step further, and what was its gradient; of an optimiser that measures parameters, the
+    /// numbers as they are, and where to.
+    fn of(&self, value: Tensor<1>, gradient: Tensor<1>, slots: &mut [Tensor<1>]) -> [Tensor<1>; 2] {
+        let mut tensors = vec![value, gradient];
+        tensors.extend(
+            slots
+                .iter_mut()
+                .map(|slot| mem::replace(slot, self.nothing.clone())),
+        );
+        tensors.extend(self.scale.cloned());
+        let written = self.optimizer.written(self.pace, self.scale.is_some());
+        let mut moved = written.apply(tensors).into_iter();
+        let first = [moved.next(), moved.next()];
+        for (slot, now) in slots.iter_mut().zip(moved) {
+            *slot = now;
         }
-        // One pass over memory, in place where nobody else holds the numbers.
-        let device = value.device();
+        first.map(|tensor| tensor.unwrap_or_else(|| self.nothing.clone()))
+    }
+
+    /// The same on the processor: one pass over memory, in place where nobody else holds the numbers.
+    fn on_processor(
+        &self,
+        value: Tensor<1>,
+        gradient: Tensor<1>,
+        slots: &mut [Tensor<1>],
+    ) -> [Tensor<1>; 2] {
+        let gradient = match self.scale {
+            Some(scale) => gradient * scale.clone(),
+            None => gradient,
+        };
+        let measured = self.optimizer.measures_parameters().then(|| value.clone());
         let mut value = value.into_data();
         let gradient = gradient.into_data();
         let taken = slots.iter_mut();
@@ -205,9 +224,28 @@ impl Move<'_> {
                 .sweep(self.pace, numbers_mut(&mut value), gradient, &mut kept);
         }
         for (slot, kept) in slots.iter_mut().zip(kept) {
-            *slot = Tensor::from_data(kept, &device);
+            *slot = Tensor::from_data(kept, self.device);
         }
-        Tensor::from_data(value, &device)
+        let made = Tensor::from_data(value, self.device);
+        match measured {
+            Some(value) => [value, made],
+            None => [made, self.nothing.clone()],
+        }
+    }
+
+    /// The parts of a parameter as far along their directions as both are long.
+    fn along(&self, parts: Vec<[Tensor<1>; 2]>) -> Parts {
+        let length = |which: usize| square_sum(parts.iter().map(|part| &part[which]), self.device);
+        let lengths = match self.pace.decay {
+            0.0 => Vec::new(),
+            _ => vec![length(0), length(1)],
+        };
+        let written = Optimizer::written_along(self.pace);
+        let moved = parts.into_iter().flat_map(|part| {
+            let tensors = part.into_iter().chain(lengths.iter().cloned());
+            written.apply(tensors.collect()).into_iter().next()
+        });
+        moved.collect()
     }
 }
 
@@ -216,15 +254,6 @@ fn numbers_mut(data: &mut TensorData) -> &mut [f32] {
         Ok(numbers) => numbers,
         Err(error) => unreachable!("parameters are f32: {error:?}"),
     }
-}
-
-/// The length of all parts together, on the device.
-fn length(parts: &[Tensor<1>]) -> Tensor<1> {
-    let squares: Vec<_> = parts
-        .iter()
-        .map(|part| part.clone().square().sum())
-        .collect();
-    Tensor::cat(squares, 0).sum().sqrt()
 }
 
 /// Images of a batch each of which is part itself and part the one before it.
@@ -326,9 +355,7 @@ impl Engine for Stepwise {
     }
 
     fn descend(&mut self, descent: &Descent<'_>) {
-        if let Some(longest) = descent.clip {
-            self.clip(longest);
-        }
+        let scale = descent.clip.and_then(|longest| self.clip(longest));
         let optimizer = descent.optimizer;
         let on_processor = is_processor(&self.device);
         let mut gradients = mem::take(&mut self.gradients);
@@ -357,39 +384,34 @@ impl Engine for Stepwise {
             let work = Move {
                 optimizer,
                 pace,
-                on_processor,
+                scale: scale.as_ref(),
+                device: &self.device,
                 nothing: &self.nothing,
             };
             let mut moved = Vec::with_capacity(found.len());
             for (place, gradient) in found.into_iter().enumerate() {
-                let part = &mut parameter.parts[place];
-                let value = match optimizer.measures_parameters() {
-                    true => part.clone(),
-                    false => mem::replace(part, self.nothing.clone()),
-                };
+                let part = mem::replace(&mut parameter.parts[place], self.nothing.clone());
+                let value = part.without_autodiff();
                 let mut slots: Vec<Tensor<1>> = Vec::with_capacity(kept.len());
                 for slot in optimizer.slots() {
                     if let Some(parts) = kept.get_mut(slot) {
                         slots.push(mem::replace(&mut parts[place], self.nothing.clone()));
                     }
                 }
-                moved.push(work.of(value.without_autodiff(), gradient, &mut slots));
+                moved.push(match on_processor {
+                    true => work.on_processor(value, gradient, &mut slots),
+                    false => work.of(value, gradient, &mut slots),
+                });
                 for (slot, numbers) in optimizer.slots().iter().zip(slots) {
                     if let Some(parts) = kept.get_mut(slot) {
                         parts[place] = numbers;
                     }
                 }
             }
-            if optimizer.measures_parameters() {
-                let plain = parameter.parts.iter();
-                let plain: Vec<_> = plain.map(|part| part.clone().without_autodiff()).collect();
-                let far = match pace.decay {
-                    0.0 => length(&plain).ones_like() * pace.rate,
-                    _ => trust(length(&plain), length(&moved)) * pace.rate,
-                };
-                let pairs = plain.into_iter().zip(moved);
-                moved = pairs.map(|(part, to)| part - to * far.clone()).collect();
-            }
+            let moved = match optimizer.measures_parameters() {
+                true => work.along(moved),
+                false => moved.into_iter().map(|[value, _]| value).collect(),
+            };
             let moved = moved.into_iter();
             parameter.parts = moved.map(|part| part.autodiff().require_grad()).collect();
         }
@@ -397,14 +419,17 @@ impl Engine for Stepwise {
     }
 
     fn average(&mut self, kept: f64) {
+        let written = written_average(kept);
         for parameter in self.network.parameters() {
             let parts = parameter.parts().iter();
             let now: Vec<_> = parts.map(|part| part.clone().without_autodiff()).collect();
             match self.averages.get_mut(parameter.name()) {
                 Some(averages) => {
                     for (average, now) in averages.iter_mut().zip(now) {
-                        *average =
-                            mem::replace(average, self.nothing.clone()).towards(now, 1.0 - kept);
+                        let before = mem::replace(average, self.nothing.clone());
+                        if let Some(after) = written.apply(vec![before, now]).into_iter().next() {
+                            *average = after;
+                        }
                     }
                 }
                 None => _ = self.averages.insert(parameter.name().to_owned(), now),

@@ -1,5 +1,7 @@
 use super::{Level, Random};
-use crate::{Centred, Matrix, Rows, exact_logits, exact_moments, exact_sums, gram, row_products};
+use crate::{
+    Centre, Centred, Matrix, Rows, exact_logits, exact_moments, exact_sums, gram, row_products,
+};
 
 /// `Σ_k a[k] · b[k]` in f64, and the sum of the magnitudes: what rounding is measured by.
 fn dot(a: impl Iterator<Item = f64>, b: impl Iterator<Item = f64>) -> (f64, f64) {
@@ -182,8 +184,7 @@ fn products_of_rows_centred_on_the_way_are_those_of_f64() {
             let start = random.floats(classes * width);
             let centred = Centred {
                 rows: Rows::all(width, &rows),
-                mean: &mean,
-                step: &step,
+                centre: &Centre::new(&mean, &step),
             };
             let mut logits = vec![f32::NAN; classes * count];
             centred.logits(&weights, &mut logits);
@@ -214,6 +215,44 @@ fn products_of_rows_centred_on_the_way_are_those_of_f64() {
 }
 
 #[test]
+fn rows_whose_numbers_are_near_the_ends_of_the_range_are_centred_on_the_way_as_well() {
+    let mut random = Random(7);
+    let (count, width, classes) = (37, 29, 5);
+    // The first columns vary by 1e-30, the others by 1e30 about a mean of as much.
+    let size = |f: usize| if f < 10 { 1e-30f64 } else { 1e30 };
+    let rows: Vec<f32> = (0..count * width)
+        .map(|at| (size(at % width) * (3.0 + f64::from(random.floats(1)[0]))) as f32)
+        .collect();
+    let mean: Vec<f64> = (0..width).map(|f| 3.0 * size(f)).collect();
+    let step: Vec<f64> = (0..width).map(|f| size(f).recip()).collect();
+    let weights = random.floats(classes * width);
+    let factors = random.floats(classes * count);
+    let centred = Centred {
+        rows: Rows::all(width, &rows),
+        centre: &Centre::new(&mean, &step),
+    };
+    let (mut logits, mut sums) = (vec![f32::NAN; classes * count], vec![0.0; classes * width]);
+    centred.logits(&weights, &mut logits);
+    centred.sums(&factors, &mut sums);
+    let value = |n: usize, f: usize| (f64::from(rows[n * width + f]) - mean[f]) * step[f];
+    let wide = |at: &f32| f64::from(*at);
+    for k in 0..classes {
+        for n in 0..count {
+            let row = (0..width).map(|f| value(n, f));
+            let (sum, size) = dot(row, weights[k * width..][..width].iter().map(wide));
+            let off = f64::from(logits[k * count + n]) - sum;
+            assert!(off.abs() <= 2e-6 * size);
+        }
+        for f in 0..width {
+            let column = (0..count).map(|n| value(n, f));
+            let (sum, size) = dot(column, factors[k * count..][..count].iter().map(wide));
+            let off = f64::from(sums[k * width + f]) - sum;
+            assert!(off.abs() <= 2e-6 * size);
+        }
+    }
+}
+
+#[test]
 fn rows_that_are_listed_give_to_the_bit_what_a_copy_of_them_gives() {
     let mut random = Random(6);
     let (width, classes) = (70, 3);
@@ -237,8 +276,7 @@ fn rows_that_are_listed_give_to_the_bit_what_a_copy_of_them_gives() {
         exact_sums(rows, &factors, &mut sums);
         let centred = Centred {
             rows,
-            mean: &mean,
-            step: &step,
+            centre: &Centre::new(&mean, &step),
         };
         let narrow = |values: &[f64]| -> Vec<f32> { values.iter().map(|x| *x as f32).collect() };
         let mut quick = [vec![0.0; logits.len()], vec![0.0; sums.len()]];

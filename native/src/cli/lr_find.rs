@@ -9,6 +9,7 @@ use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::tune::{RateRange, Tune};
 
 use super::shared::StartArgs;
+use super::tune::parse_limit;
 use super::values::{MANY, MOST_IMAGES, count};
 
 /// Arguments of `lr-find`.
@@ -30,6 +31,9 @@ pub struct LrFindArgs {
     /// Steps, each at a higher rate than the one before.
     #[arg(long, default_value_t = RateRange::USUAL.steps, value_parser = count(RateRange::LEAST_STEPS, MANY))]
     pub steps: usize,
+    /// The most memory that it may take, as `train` takes it.
+    #[arg(long, value_name = "SIZE", value_parser = parse_limit)]
+    pub memory_limit: Option<u64>,
     /// How photos are changed at random: none, flip, light, standard, trivial, rand or strong; flip when not given.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(AugmentRecipe::NAMES))]
     pub augment: Option<String>,

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 
+use super::labels::TaskChoice;
 use super::shared::DataArgs;
 use super::values::count;
 
@@ -38,6 +40,17 @@ impl Deref for RecommendArgs {
     fn deref(&self) -> &DataArgs {
         &self.data
     }
+}
+
+/// The command, whose `--task` takes classes alone: heads and tunings of other tasks are not compared.
+pub(super) fn without_other_tasks(command: clap::Command) -> clap::Command {
+    let only = PossibleValuesParser::new(["classify"]).map(|_| TaskChoice::Classify);
+    command.mut_arg("task", |argument| {
+        argument.value_parser(only).help(
+            "What the labels are: one class a photo, all that is compared here. Of several labels a photo, and of \
+             numbers, `rekindle train` measures the head, and --tune last beside it",
+        )
+    })
 }
 
 /// The longest budget: beyond it, somebody's finger slipped.

@@ -204,7 +204,7 @@ pub enum KeepChoice {
 }
 
 /// A size that is something.
-fn parse_limit(text: &str) -> Result<u64, String> {
+pub fn parse_limit(text: &str) -> Result<u64, String> {
     match parse_size(text) {
         Ok(bytes @ 1..) => Ok(bytes),
         _ => Err("it must be a size above nothing, as 500MB, 4GB or 1.5GiB".to_owned()),
@@ -226,7 +226,10 @@ fn parse_rate(text: &str) -> Result<(String, f64), String> {
 impl TuneArgs {
     /// Puts what was asked for in the place of what a recipe says.
     pub fn change(&self, recipe: &mut Recipe) {
-        if let Some(optimizer) = self.optimizer.as_deref().and_then(Optimizer::named) {
+        // What a file says of the same optimiser holds.
+        let other = |name: &&str| *name != recipe.optimizer.name();
+        let named = self.optimizer.as_deref().filter(other);
+        if let Some(optimizer) = named.and_then(Optimizer::named) {
             recipe.optimizer = optimizer;
         }
         if let Some(momentum) = self.momentum {

@@ -1,7 +1,7 @@
 //! `rekindle export`: a model for other runtimes.
 
 use std::iter::once;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rekindle_core::inspect::onnx;
 use rekindle_core::model::Contents;
@@ -11,21 +11,35 @@ use crate::cli::ExportArgs;
 use crate::context::Context;
 use crate::files;
 use crate::models;
+use crate::runs::MODEL;
 use crate::ui::{ExitCode, Failure, print_json, print_text};
 
 /// Writes the file and says where, and how photos must be prepared for it.
 pub fn run(args: &ExportArgs, context: &Context) -> anyhow::Result<ExitCode> {
     let weights = args.weights.weights.as_deref();
-    if let Some(out) = &args.out {
-        files::is_not_read(out, &models::files_read(&args.model, weights))?;
+    let path = Path::new(&args.model);
+    // A run's model is called as all runs' models are: its run says which one it is.
+    let name = match (path.is_file(), path.file_name()) {
+        (true, Some(name)) if name == MODEL => path.parent().and_then(Path::file_name),
+        (true, _) => path.file_stem(),
+        (false, _) => None,
+    };
+    let out = args.out.clone().unwrap_or_else(|| {
+        let name = name.unwrap_or(args.model.as_ref()).to_string_lossy();
+        PathBuf::from(format!("{name}.onnx"))
+    });
+    files::is_not_read(&out, &models::files_read(&args.model, weights))?;
+    if args.out.is_none() && out.exists() {
+        let message = format!("{} exists", out.display());
+        return Err(Failure::new(ExitCode::Usage, message)
+            .with_help("name another file by --out, or the same one to replace it")
+            .into());
     }
     let device = rekindle_core::device::cpu().device;
     let model = models::open_to_write(&args.model, weights, &device, context)?;
     let sized = args.input.map(|size| at_size(&model, size)).transpose()?;
     let contents = sized.as_ref().unwrap_or(&model);
     let bytes = onnx::export(contents)?;
-    let default = || PathBuf::from(format!("{}.onnx", model.card.architecture));
-    let out = args.out.clone().unwrap_or_else(default);
     files::write(&out, &bytes)?;
     let graph = contents.graph();
     let batches = |shape: &[usize]| -> Vec<Value> {

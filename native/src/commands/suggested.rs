@@ -43,6 +43,8 @@ pub fn command(training: &TrainArgs, device: Preference) -> String {
     option("group-column", labels.group_column.clone());
     option("task", labels.task.as_ref().and_then(name));
     option("max-pixels", training.photos.max_pixels.map(text));
+    let limit = training.tuning.memory_limit;
+    option("memory-limit", limit.map(text));
     option("cache-budget", training.cache.cache_budget.map(text));
     option("device", (device != Preference::Auto).then(|| text(device)));
     option("model", Some(training.model.clone()));
@@ -92,7 +94,7 @@ mod tests {
             "rekindle train 'my photos' --model efficientnet_lite0"
         );
         let all = "photos --strict --no-cache --bare --small-stem --labels l.csv --path-column p --label-column a,b \
-                   --split-column s --group-column g --task multilabel --max-pixels 9000000 --device gpu \
+                   --split-column s --group-column g --task multilabel --max-pixels 9000000 --memory-limit 2000000000 --device gpu \
                    --model mobilenet_v3_small --weights random --input 64 --grey mean --tune last:3 --lr 1.2e-4 \
                    --batch 8 --augment none --seed 3";
         let words: Vec<&str> = all.split(' ').collect();

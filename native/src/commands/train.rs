@@ -57,9 +57,7 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         false => Some(tune::recipe(args)?),
     };
     let device = context.open_device()?;
-    if let (Some(limit), true) = (args.tuning.memory_limit, shares_memory(&device.device)) {
-        memory::allow(limit);
-    }
+    keep_limit(args, &device);
     let mut dataset = read(args, context)?;
     options::check_task(args, dataset.task)?;
     options::check_folder(args, dataset.holds_some_back())?;
@@ -108,7 +106,8 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         if let Some(file) = &args.tuning.recipe {
             run.write(runs::GIVEN_RECIPE, recipe_file::text(file)?.as_bytes())?;
         }
-        run.write(runs::COMMAND, resume::command(&context.words)?.as_bytes())?;
+        let command = resume::command(&context.words, run.folder())?;
+        run.write(runs::COMMAND, command.as_bytes())?;
     }
     let outcome = train(
         args,
@@ -123,6 +122,13 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         run.discard_if_unfinished();
     }
     outcome
+}
+
+/// Lets the process take no more than it was allowed. A limit of an adapter's own memory is kept where steps are divided.
+fn keep_limit(args: &TrainArgs, device: &OpenDevice) {
+    if let (Some(limit), true) = (args.tuning.memory_limit, shares_memory(&device.device)) {
+        memory::allow(limit);
+    }
 }
 
 /// What makes no sense is refused before anything is read.

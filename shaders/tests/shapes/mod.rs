@@ -84,6 +84,7 @@ pub fn of(tier: Tier) -> Vec<Case> {
         frozen(tier, storage, &mut add);
     }
     maps(tier, &mut add);
+    steps(tier, &mut add);
     cases
 }
 
@@ -480,5 +481,36 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
             std,
         };
         add(false, vec![pixels.kernel(tier)]);
+    }
+}
+
+/// What moves numbers in training.
+fn steps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
+    let every_term = [
+        Term::Each(0),
+        Term::Each(1),
+        Term::One(2),
+        Term::Sum(0, 1),
+        Term::Difference(3, 2),
+        Term::Product(4, 0),
+        Term::Quotient(5, 1),
+        Term::Ratio(6, 1),
+        Term::Root(7),
+        Term::Times(8, 0),
+        Term::Plus(9, 1),
+        Term::Under(10, 2),
+        Term::AtMost(11, 3),
+    ];
+    let formula = Formula {
+        terms: every_term.to_vec(),
+        buffers: 3,
+        numbers: 4,
+        results: vec![(0, 12), (1, 8)],
+    };
+    for by_four in [false, true] {
+        add(false, vec![formula.kernel(by_four)]);
+    }
+    for count in [1, 96, 1_000_001, 38_597_376] {
+        add(false, vec![SquareSums { count }.kernel(tier)]);
     }
 }

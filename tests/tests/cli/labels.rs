@@ -269,6 +269,16 @@ fn bad_files_are_refused_by_line_and_missing_photos_are_skipped() {
         &["the same of every photo"],
     );
     fails(
+        &format!("path,label\n{a},1000000000\n{b},1000000000.5\n"),
+        &[],
+        &["`label` in bad.csv", "32 bits", "take 1000000000 away"],
+    );
+    fails(
+        &format!("path,label\n{a},0.5e-30\n{b},2e-30\n"),
+        &[],
+        &["`label` in bad.csv", "help: give it in another unit"],
+    );
+    fails(
         "path,label\n",
         &["--path-column", "p"],
         &["names no photos"],

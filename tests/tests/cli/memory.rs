@@ -190,9 +190,10 @@ fn what_does_not_fit_at_all_and_what_is_no_limit_is_refused() {
     );
     assert!(!shell.path("runs/little").exists());
     // Batch norms that learn want sixteen at a time, and are not quietly given fewer.
+    let more = shell.two_classes("more", 12);
     let scratch = [
         "train",
-        data,
+        text(&more),
         "--model",
         "mobilenet_v3_small",
         "--input",

@@ -215,10 +215,15 @@ fn onnx_files_are_for_the_size_that_is_asked_for() {
     };
     let own = export("lraspp_mobilenet_v3_large", &[]);
     assert_eq!(own["input"], json!(["batch", 3, 520, 520]));
-    let wide = export("lraspp_mobilenet_v3_large", &["--input", "96x128"]);
+    let wide = ["--input", "96x128", "--out", "wide.onnx"];
+    let wide = export("lraspp_mobilenet_v3_large", &wide);
     assert_eq!(wide["input"], json!(["batch", 3, 96, 128]));
     assert_eq!(wide["output"], json!(["batch", 21, 96, 128]));
     let classifies = export("squeezenet1_1", &["--input", "96x128"]);
+    // What nobody named is not written over.
+    let again = ["export", "squeezenet1_1", "--weights", "random", "--onnx"];
+    shell.fails(&again, 2, &["squeezenet1_1.onnx exists", "--out"]);
+    std::fs::remove_file(shell.path("squeezenet1_1.onnx")).unwrap();
     assert_eq!(classifies["input"], json!(["batch", 3, 96, 128]));
     assert_eq!(classifies["output"], json!(["batch", 1000]));
     let refused = |network: &str, size: &str, words: &[&str]| {

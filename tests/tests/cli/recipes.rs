@@ -162,4 +162,87 @@ fn a_run_is_made_again_as_it_began_whatever_became_of_its_recipe_and_the_environ
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    // A file in the model's place, or none, is not what the run left.
+    let model = shell.path("runs/mine/model.safetensors");
+    for tampered in [Some(b"other"), None] {
+        match tampered {
+            Some(bytes) => fs::write(&model, bytes).unwrap(),
+            None => fs::remove_file(&model).unwrap(),
+        }
+        let said = shell.run(&replay);
+        assert_eq!(said.status.code(), Some(1));
+        let said: Value = serde_json::from_slice(&said.stdout).unwrap();
+        let differs = said["differs"].as_array().unwrap();
+        assert_eq!(differs.len(), 1, "{said}");
+        assert_eq!(differs[0]["what"], "the model");
+    }
+}
+
+#[test]
+fn flags_can_be_given_by_the_environment() {
+    let shell = Shell::new();
+    shell.two_classes("data", 6);
+    let words = train(&["--tune", "last:1", "--epochs", "1", "--name", "flags"]);
+    let today = [
+        ("REKINDLE_SOUP", "true"),
+        ("REKINDLE_BALANCED", "false"),
+        ("REKINDLE_TENSORBOARD", "true"),
+    ];
+    let output = shell.command(&words).envs(today).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let recipe = fs::read_to_string(shell.path("runs/flags/recipe.toml")).unwrap();
+    assert!(
+        recipe.contains("soup = true") && recipe.contains("sampler = \"shuffled\""),
+        "{recipe}"
+    );
+    assert!(shell.path("runs/flags/tensorboard").is_dir());
+    // They are the run's, wherever it is made again.
+    shell.json(&["replay", "runs/flags", "--json"]);
+}
+
+#[test]
+fn what_nothing_can_tell_is_not_left() {
+    let shell = Shell::new();
+    // One photo a class: nothing is held back.
+    shell.two_classes("data", 1);
+    let full = ["--tune", "full", "--epochs", "2"];
+    let said = shell.run(&train(&full));
+    let (report, words) = (
+        String::from_utf8_lossy(&said.stdout),
+        String::from_utf8_lossy(&said.stderr),
+    );
+    let report: Value = serde_json::from_str(report.trim()).unwrap();
+    assert_eq!(
+        (&report["kept"], &report["score"]),
+        (&Value::from("head"), &Value::Null)
+    );
+    assert!(words.contains("nothing is held back"), "{words}");
+    let tuned = shell
+        .json(&train(&[&full[..], &["--keep", "tuned"]].concat()))
+        .remove(0);
+    assert_eq!(tuned["kept"], "tuned");
+    // A network that learnt nothing, without a head to go back to, is no model.
+    let wild = [
+        "--tune",
+        "scratch",
+        "--epochs",
+        "1",
+        "--lr",
+        "1e5",
+        "--optimizer",
+        "sgd",
+        "--schedule",
+        "constant",
+    ];
+    shell.two_classes("more", 8);
+    let wild = [
+        &["train", "more", "--device", "cpu"][..],
+        &train(&wild)[4..],
+    ]
+    .concat();
+    shell.fails(&wild, 3, &["nothing was learnt", "--lr"]);
 }

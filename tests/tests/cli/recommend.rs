@@ -142,6 +142,13 @@ fn candidates_are_measured_ranked_and_the_command_runs_as_printed() {
     let first = &found["candidates"][0];
     assert_eq!(first["rank"], 1);
     assert_eq!(first["tied"], true);
+    for one in found["candidates"].as_array().unwrap() {
+        assert_eq!(
+            one["tied"] == true,
+            one["clearly_better"].is_null(),
+            "{one}"
+        );
+    }
     assert_eq!(first["tune"], found["recommended"]["tune"]);
     let line = found["command"].as_str().unwrap();
     assert!(line.starts_with("rekindle train '"), "{line}");
@@ -268,7 +275,7 @@ fn what_cannot_be_compared_is_refused_before_anything_is_measured() {
         })
         .collect();
     std::fs::write(&labels, format!("path,labels\n{}\n", names.join("\n"))).unwrap();
-    let cases: [(&[&str], i32, &[&str]); 12] = [
+    let cases: [(&[&str], i32, &[&str]); 13] = [
         (&["recommend", data, "--budget", "0"], 2, &["90s"]),
         (&["recommend", data, "--budget", "-5"], 2, &["90s"]),
         (&["recommend", data, "--budget", "soon"], 2, &["90s"]),
@@ -323,11 +330,30 @@ fn what_cannot_be_compared_is_refused_before_anything_is_measured() {
             2,
             &["several labels", "--task classify"],
         ),
+        (
+            &[
+                "recommend",
+                data,
+                "--labels",
+                text(&labels),
+                "--task",
+                "regress",
+            ],
+            2,
+            &["regress", "classify"],
+        ),
     ];
     for (arguments, code, words) in cases {
         shell.fails(arguments, code, words);
     }
     assert!(!shell.path("runs").exists());
+    // Nor is it offered.
+    let help = shell.run(&["recommend", "--help"]).stdout;
+    let help = String::from_utf8(help).unwrap();
+    assert!(
+        help.contains("--task") && !help.contains("multilabel"),
+        "{help}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::{Shell, stderr, text};
+use super::{Shell, kill, stderr, text};
 
 /// A training of two classes by the smallest network, at a size that takes seconds.
 const SMALL: [&str; 8] = [
@@ -297,6 +297,54 @@ fn a_run_goes_on_with_what_it_began_with_or_not_at_all() {
     assert!(checkpoint.exists());
 }
 
+#[test]
+fn a_project_that_was_moved_is_found_from_its_run() {
+    let shell = Shell::new();
+    shell.two_classes("old/data", 8);
+    let more = [
+        "--tune",
+        "full",
+        "--epochs",
+        "6",
+        "--keep",
+        "tuned",
+        "--checkpoint-every",
+        "0",
+    ];
+    let mut arguments = train(Path::new("data"), &more);
+    arguments.extend(["--name", "one"]);
+    let checkpoint = shell.path("old").join("runs/one/checkpoint.safetensors");
+    let mut begun = shell.command(&arguments);
+    let begun = begun
+        .current_dir(shell.path("old"))
+        .stderr(Stdio::null())
+        .stdout(Stdio::null());
+    let mut child = begun.spawn().unwrap();
+    while !checkpoint.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    kill(child);
+
+    // Photos and runs together, the run under another name.
+    fs::rename(shell.path("old"), shell.path("new")).unwrap();
+    fs::rename(shell.path("new/runs/one"), shell.path("new/runs/other")).unwrap();
+    let resumed = shell.run(&["train", "--resume", "new/runs/other"]);
+    assert!(resumed.status.success(), "{}", stderr(&resumed));
+    let told = shell
+        .json(&["replay", "new/runs/other", "--json"])
+        .pop()
+        .unwrap();
+    assert_eq!(told["repeats"], true, "{told}");
+    // A run without its photos says where it belongs.
+    fs::rename(shell.path("new/runs/other"), shell.path("alone")).unwrap();
+    shell.fails(
+        &["replay", "alone"],
+        3,
+        &["cannot go to", "old", "help:", "runs/one"],
+    );
+}
+
 #[cfg(unix)]
 #[test]
 fn an_interrupt_keeps_what_was_done_and_says_how_to_go_on() {
@@ -369,6 +417,23 @@ fn photos_changed_on_an_adapter_give_the_loss_of_photos_changed_on_the_host() {
         let other = loss("cpu", tune, "flip");
         assert!((host - other).abs() > 1e-2, "{tune}: {host} {other}");
     }
+    // And a head that learns from several views of each photo.
+    let head = |device: &str| {
+        let mut arguments = vec!["train", text(&data), "--views", "2", "--device", device];
+        arguments.extend([
+            "--model",
+            "squeezenet1_1",
+            "--input",
+            "64",
+            "--c",
+            "1",
+            "--json",
+        ]);
+        let summary = shell.json(&arguments).remove(0);
+        summary["loss"].as_f64().unwrap()
+    };
+    let (host, adapter) = (head("cpu"), head("software"));
+    assert!((host - adapter).abs() < 1e-3 * host, "{host} {adapter}");
 }
 
 #[test]
@@ -407,11 +472,11 @@ fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
             &["--checkpoint-every"],
         ),
         (
-            &["--tune", "full", "--momentum=nan"],
+            &["--tune", "full", "--schedule", "cosine", "--momentum=nan"],
             &["--momentum is NaN", "below 1"],
         ),
         (
-            &["--tune", "full", "--momentum", "1"],
+            &["--tune", "full", "--schedule", "cosine", "--momentum", "1"],
             &["--momentum is 1", "below 1"],
         ),
         (&["--tune", "full", "--bn", "train"], &["no batch norms"]),

@@ -182,6 +182,16 @@ fn a_network_with_batch_norm_and_one_with_adamw_follow_on_wgsl() {
 }
 
 #[test]
+fn clipping_averages_and_lambs_lengths_follow_on_wgsl() {
+    // Otherwise `core/tests/stepwise.rs` holds adapters against the processor, on a network that takes less.
+    let Some(adapter) = is_nightly().then(test_adapter).flatten() else {
+        return;
+    };
+    follows("everything", &adapter.device, WGSL);
+    follows("lamb_vit", &adapter.device, WGSL);
+}
+
+#[test]
 fn no_case_of_the_golden_is_left_out() {
     let groups = [
         SGD,

@@ -8,6 +8,7 @@ mod augment;
 mod conv_transpose;
 mod convolutions;
 mod differences;
+mod formula;
 mod group_norm;
 mod half;
 mod maps;

@@ -2,6 +2,7 @@
 
 use super::{channels_last, compare, everywhere, numbers, pick, read, tensor};
 use crate::kernels::batch_norm::batch_norm_train;
+use crate::kernels::linear;
 
 #[test]
 fn batch_norms_and_their_gradients_are_right() {
@@ -79,4 +80,46 @@ fn batch_norms_and_their_gradients_are_right() {
 #[test]
 fn the_helper_that_turns_maps_around_is_right() {
     assert_eq!(channels_last(&[1, 2, 3, 4, 5, 6], 2, 3), [1, 4, 2, 5, 3, 6]);
+}
+
+#[test]
+fn linear_layers_and_their_gradients_are_right() {
+    everywhere(37, |random, device| {
+        let inputs = pick(random, &[1, 3, 4, 12, 65]);
+        let (outputs, rows) = (
+            pick(random, &[1, 2, 8, 10, 33]),
+            pick(random, &[1, 2, 7, 64]),
+        );
+        let x = numbers(random, 2 * rows * inputs);
+        let (weight, bias) = (numbers(random, inputs * outputs), numbers(random, outputs));
+        let g = numbers(random, 2 * rows * outputs);
+        let at = |values: &[f32], place: usize| f64::from(values[place]);
+        let (mut y, mut dx) = (vec![0.0; g.len()], vec![0.0; x.len()]);
+        let (mut dweight, mut dbias) = (vec![0.0; weight.len()], vec![0.0; outputs]);
+        for row in 0..2 * rows {
+            for (output, dbias) in dbias.iter_mut().enumerate() {
+                let place = row * outputs + output;
+                y[place] = at(&bias, output);
+                *dbias += at(&g, place);
+                for input in 0..inputs {
+                    let (from, of) = (row * inputs + input, input * outputs + output);
+                    y[place] += at(&x, from) * at(&weight, of);
+                    dx[from] += at(&g, place) * at(&weight, of);
+                    dweight[of] += at(&g, place) * at(&x, from);
+                }
+            }
+        }
+        let training = device.clone().autodiff();
+        let x = tensor(&x, [2, rows, inputs], &training).require_grad();
+        let weight = tensor(&weight, [inputs, outputs], &training).require_grad();
+        let bias = tensor(&bias, [outputs], &training).require_grad();
+        let made = linear(x.clone(), weight.clone(), Some(bias.clone()));
+        assert_eq!(made.dims(), [2, rows, outputs]);
+        compare("y", &read(made.clone().without_autodiff()), &y);
+        let g = tensor(&g, [2, rows, outputs], &training);
+        let gradients = (made * g).sum().backward();
+        compare("dx", &read(x.grad(&gradients).unwrap()), &dx);
+        compare("dweight", &read(weight.grad(&gradients).unwrap()), &dweight);
+        compare("dbias", &read(bias.grad(&gradients).unwrap()), &dbias);
+    });
 }

@@ -1,32 +1,32 @@
 //! Photos that are nearly the same, wherever they stand.
 //!
-//! Comparing all pairs takes a product of the features with themselves. It is done block by block on a few
-//! random directions first (Johnson and Lindenstrauss 1984), and only what is alike there is compared in full.
+//! Every photo is compared with all before it: first by a few numbers of each, which tell of most pairs that they are
+//! not alike, and of the others in full.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
-use rekindle_cpu as cpu;
+use rekindle_cpu::{self as cpu, Matrix};
 
-use super::joined::{Joined, Units, dot, to_unit_length};
-use super::work::{PIECE, Work};
-use crate::random::Random;
+use super::directions::{Directions, along};
+use super::joined::{Joined, Units, dot};
+use super::work::{PIECE, PLAIN, Work};
 
 /// Cosine from which two photos are nearly the same, wherever they stand.
 pub(super) const ALIKE: f32 = 0.86;
 
-/// Random directions that photos are compared along first.
-const DIRECTIONS: usize = 128;
-/// How far the cosine along them may be off: six standard deviations, `(1 − cos²) / √DIRECTIONS` each.
-const SLACK: f32 = 6.0 * (1.0 - ALIKE * ALIKE) / 11.3;
+/// What a bound may have lost to rounding.
+const ROUNDING: f32 = 1e-4;
 /// Rows and columns that are compared at a time.
-const BLOCK: usize = 256;
+pub(super) const BLOCK: usize = 256;
+/// Bits of a word.
+const WORD: usize = 64;
 /// Photos that are turned to the directions at a time.
 const TURNED: usize = 64;
-/// Where one in so many pairs of a block is alike along the directions, products of its whole rows are
-/// faster than theirs one by one.
-const DENSE: usize = 64;
+/// Pairs of groups that are remembered at most.
+const REMEMBERED: usize = 1 << 16;
 
 /// The search for photos that are alike. What is joined already must be alike as a whole, so that no chain of
 /// likenesses joins what differs.
@@ -34,46 +34,65 @@ const DENSE: usize = 64;
 pub(super) struct Alike {
     /// The photos that are compared.
     photos: Vec<usize>,
+    /// The search for directions, then these.
+    search: Option<Directions>,
     directions: Vec<f32>,
-    /// Each photo along the directions, of length one again: as many as have been turned.
+    /// Photos along the directions, `[N, width]`: as many as have been turned.
     along: Vec<f32>,
+    width: usize,
     /// The next block of pairs: where its rows and its columns begin.
     next: [usize; 2],
-    block: Block,
-    /// The sums of groups of more than one photo, by their first.
-    sums: HashMap<usize, Vec<f32>>,
+    /// The rows of the next block.
+    rows: Option<Matrix>,
+    /// Blocks of which it is known which pairs may be alike, the last first.
+    blocks: Vec<Block>,
+    groups: GroupsOfAlike,
     count: usize,
 }
 
-/// The pairs of a block that are alike along the directions, as places among the photos.
-#[derive(Debug, Default)]
+/// The pairs of a block that may be alike, as places among the photos.
+#[derive(Debug)]
 struct Block {
-    pairs: Vec<[usize; 2]>,
-    /// The next of them.
-    next: usize,
     rows: Range<usize>,
     columns: Range<usize>,
-    /// Whether whole rows are compared in full.
-    is_dense: bool,
-    /// The rows that have been, and their cosines with all columns.
-    compared: Range<usize>,
-    cosines: Vec<f32>,
+    /// A bit a pair, `[BLOCK, BLOCK]`.
+    pairs: Vec<u64>,
+    /// The word that is looked at.
+    at: usize,
+}
+
+/// What is known of groups of photos that are alike.
+#[derive(Debug, Default)]
+struct GroupsOfAlike {
+    /// The sums of groups of more than one photo, by their first.
+    sums: HashMap<usize, Sum>,
+    /// Pairs of groups that are not alike, and how many photos each had. Not all of them are known.
+    unlike: HashMap<[usize; 2], [usize; 2]>,
+    /// The last photo of which others were asked for, its group, and its row if that was needed.
+    last: Option<usize>,
+    group: usize,
+    row: Vec<f32>,
+    other: Vec<f32>,
+}
+
+#[derive(Debug)]
+struct Sum {
+    photos: usize,
+    row: Vec<f32>,
 }
 
 impl Alike {
-    pub(super) fn new(photos: Vec<usize>, width: usize) -> Self {
-        // Any directions will do, as long as they are the same every time.
-        let mut random = Random::new(0x6772_6f75_7073);
-        let directions = (0..DIRECTIONS * width)
-            .map(|_| if random.uniform() < 0.5 { -1.0 } else { 1.0 })
-            .collect();
+    pub(super) fn new(photos: Vec<usize>, rows: Units<'_>, work: &mut Work) -> Self {
         Self {
-            along: Vec::with_capacity(photos.len() * DIRECTIONS),
+            search: (photos.len() > 1).then(|| Directions::new(rows, &photos, ALIKE, work)),
             photos,
-            directions,
+            directions: Vec::new(),
+            along: Vec::new(),
+            width: 0,
             next: [0, 0],
-            block: Block::default(),
-            sums: HashMap::new(),
+            rows: None,
+            blocks: Vec::new(),
+            groups: GroupsOfAlike::default(),
             count: 0,
         }
     }
@@ -85,12 +104,30 @@ impl Alike {
         rows: Units<'_>,
         work: &mut Work,
     ) -> Option<usize> {
+        if self.photos.len() < 2 {
+            return Some(0);
+        }
         while work.is_left() {
-            if self.along.len() < self.photos.len() * DIRECTIONS {
+            if let Some(search) = &mut self.search {
+                let Some(directions) = search.step(work) else {
+                    continue;
+                };
+                self.search = None;
+                self.width = directions.len() / rows.width() + 1;
+                self.along.reserve_exact(self.photos.len() * self.width);
+                self.directions = directions;
+            } else if self.along.len() < self.photos.len() * self.width {
                 self.turn_some(rows, work);
-            } else if self.block.next < self.block.pairs.len() {
-                self.join_next_pair(joined, rows, work);
-            } else if !self.next_block(work) {
+            } else if let Some(block) = self.blocks.last_mut() {
+                match block.next() {
+                    Some(pair) => {
+                        let pair = pair.map(|place| self.photos[place]);
+                        work.spend(1);
+                        self.count += usize::from(self.groups.join(pair, joined, rows, work));
+                    }
+                    None => drop(self.blocks.pop()),
+                }
+            } else if !self.next_blocks(work) {
                 return Some(self.count);
             }
         }
@@ -99,145 +136,163 @@ impl Alike {
 
     /// Turns the next photos to the directions.
     fn turn_some(&mut self, rows: Units<'_>, work: &mut Work) {
-        let turned = self.along.len() / DIRECTIONS;
+        let turned = self.along.len() / self.width;
         let end = (turned + TURNED).min(self.photos.len());
-        work.spend((end - turned) * rows.width() * DIRECTIONS);
-        let some = gathered(rows, &self.photos[turned..end]);
-        let start = self.along.len();
-        self.along.resize(end * DIRECTIONS, 0.0);
-        let along = &mut self.along[start..];
-        multiply(&some, &self.directions, rows.width(), along);
-        along.chunks_exact_mut(DIRECTIONS).for_each(to_unit_length);
+        work.spend((end - turned) * rows.width() * (self.width + PLAIN));
+        let some = self.photos[turned..end].iter();
+        let some: Vec<f32> = some.flat_map(|&photo| rows.row(photo)).collect();
+        let turned = along(&self.directions, &some, rows.width());
+        self.along.extend(turned);
     }
 
-    /// Compares the next block along the directions. Says whether there was one.
-    fn next_block(&mut self, work: &mut Work) -> bool {
-        let [first, second] = self.next;
-        let count = self.photos.len();
+    /// Compares the next blocks of some rows along the directions. Says whether there were any.
+    fn next_blocks(&mut self, work: &mut Work) -> bool {
+        let ([first, second], count, width) = (self.next, self.photos.len(), self.width);
         if first >= count {
             return false;
         }
+        let along = &self.along;
+        let of = |range: &Range<usize>| &along[range.start * width..range.end * width];
         let rows = first..(first + BLOCK).min(count);
-        let columns = second..(second + BLOCK).min(rows.end);
-        self.next = match columns.end == rows.end {
+        let matrix = &*self
+            .rows
+            .get_or_insert_with(|| Matrix::of_columns(width, of(&rows)));
+        let some = (PIECE / (BLOCK * BLOCK * width)).max(1);
+        let starts = (second..rows.end).step_by(BLOCK).take(some);
+        let columns: Vec<Range<usize>> = starts
+            .map(|start| start..(start + BLOCK).min(rows.end))
+            .collect();
+        let end = columns.last().map_or(rows.end, |columns| columns.end);
+        work.spend(rows.len() * (end - second) * width);
+        let found: Vec<Mutex<Vec<u64>>> = columns.iter().map(|_| Mutex::default()).collect();
+        cpu::in_pool(|| {
+            cpu::parallel(columns.len(), |index| {
+                let pairs = pairs(matrix, of(&columns[index]), width);
+                *found[index].lock().unwrap_or_else(PoisonError::into_inner) = pairs;
+            });
+        });
+        let blocks = columns
+            .into_iter()
+            .zip(found)
+            .map(|(columns, pairs)| Block {
+                rows: rows.clone(),
+                columns,
+                pairs: pairs.into_inner().unwrap_or_else(PoisonError::into_inner),
+                at: 0,
+            });
+        self.blocks = blocks.rev().collect();
+        self.next = match end == rows.end {
             true => [rows.end, 0],
-            false => [first, columns.end],
+            false => [first, end],
         };
-        work.spend(rows.len() * columns.len() * DIRECTIONS);
-        let along =
-            |range: &Range<usize>| &self.along[range.start * DIRECTIONS..range.end * DIRECTIONS];
-        let mut cosines = vec![0.0; rows.len() * columns.len()];
-        multiply(along(&rows), along(&columns), DIRECTIONS, &mut cosines);
-        let mut pairs = Vec::new();
-        for (row, cosines) in rows.clone().zip(cosines.chunks_exact(columns.len())) {
-            for (column, &cosine) in columns.clone().zip(cosines) {
-                if column < row && cosine >= ALIKE - SLACK {
-                    pairs.push([row, column]);
-                }
-            }
+        if end == rows.end {
+            self.rows = None;
         }
-        self.block = Block {
-            is_dense: pairs.len() * DENSE > rows.len() * columns.len(),
-            pairs,
-            next: 0,
-            compared: rows.start..rows.start,
-            rows,
-            columns,
-            cosines,
-        };
         true
     }
+}
 
-    /// Joins the next pair of the block if it is alike.
-    fn join_next_pair(&mut self, joined: &mut Joined, rows: Units<'_>, work: &mut Work) {
-        let [row, column] = self.block.pairs[self.block.next];
-        self.block.next += 1;
-        let (a, b) = (self.photos[row], self.photos[column]);
-        let roots = (joined.root(a), joined.root(b));
-        work.spend(1);
-        if roots.0 == roots.1 {
-            return;
-        }
-        let cosine = match self.block.is_dense {
-            true => self.block.cosine(row, column, rows, &self.photos, work),
-            false => {
-                work.spend(rows.width());
-                rows.cosine(a, b)
+/// Which rows of a matrix may be alike to which columns, a bit a pair, `[BLOCK, BLOCK]`.
+fn pairs(rows: &Matrix, columns: &[f32], width: usize) -> Vec<u64> {
+    /// Bounds that are looked at together.
+    const TOGETHER: usize = 16;
+    let height = rows.columns();
+    let mut bounds = vec![0.0; height * (columns.len() / width)];
+    rows.multiply(columns, &mut bounds);
+    let mut pairs = vec![0; BLOCK * BLOCK / WORD];
+    for (column, bounds) in bounds.chunks_exact(height).enumerate() {
+        for (some, bounds) in bounds.chunks(TOGETHER).enumerate() {
+            let bits = bounds.iter().zip(0..);
+            let mut bits = bits.fold(0_u32, |bits, (bound, place)| {
+                bits | u32::from(*bound >= ALIKE - ROUNDING) << place
+            });
+            while bits != 0 {
+                let row = some * TOGETHER + bits.trailing_zeros() as usize;
+                pairs[row * (BLOCK / WORD) + column / WORD] |= 1 << (column % WORD);
+                bits &= bits - 1;
             }
-        };
-        if cosine < ALIKE {
-            return;
         }
-        work.spend(3 * rows.width());
-        let (a, b) = roots;
-        if !are_alike(&self.sums, rows, a, b) {
-            return;
-        }
-        let mut sum = self
-            .sums
-            .remove(&a)
-            .unwrap_or_else(|| rows.row(a).collect());
-        let other = self.sums.remove(&b);
-        let other = other.unwrap_or_else(|| rows.row(b).collect());
-        sum.iter_mut().zip(other).for_each(|(sum, x)| *sum += x);
-        joined.join(a, b);
-        self.sums.insert(joined.root(a), sum);
-        self.count += 1;
     }
+    pairs
 }
 
 impl Block {
-    /// The cosine of a pair, from products of whole rows with all columns.
-    fn cosine(
-        &mut self,
-        row: usize,
-        column: usize,
-        rows: Units<'_>,
-        photos: &[usize],
-        work: &mut Work,
-    ) -> f32 {
-        let columns = self.columns.len();
-        if !self.compared.contains(&row) {
-            let some = (PIECE / 3 / (columns * rows.width())).max(1);
-            self.compared = row..(row + some).min(self.rows.end);
-            work.spend(self.compared.len() * columns * rows.width());
-            let above = gathered(rows, &photos[self.compared.clone()]);
-            let below = gathered(rows, &photos[self.columns.clone()]);
-            self.cosines.resize(self.compared.len() * columns, 0.0);
-            multiply(&above, &below, rows.width(), &mut self.cosines);
+    /// The next pair, row after row.
+    fn next(&mut self) -> Option<[usize; 2]> {
+        while let Some(word) = self.pairs.get_mut(self.at) {
+            if *word == 0 {
+                self.at += 1;
+                continue;
+            }
+            let bit = word.trailing_zeros() as usize;
+            *word &= *word - 1;
+            let row = self.rows.start + self.at / (BLOCK / WORD);
+            let column = self.columns.start + self.at % (BLOCK / WORD) * WORD + bit;
+            if column < row {
+                return Some([row, column]);
+            }
         }
-        self.cosines[(row - self.compared.start) * columns + column - self.columns.start]
+        None
     }
 }
 
-/// Whether two groups are alike, each taken together.
-fn are_alike(sums: &HashMap<usize, Vec<f32>>, rows: Units<'_>, a: usize, b: usize) -> bool {
-    let of = |group: usize| match sums.get(&group) {
-        Some(sum) => Cow::Borrowed(&sum[..]),
-        None => Cow::Owned(rows.row(group).collect()),
-    };
-    let (a, b) = (of(a), of(b));
-    dot(&a, &b) >= ALIKE * (dot(&a, &a) * dot(&b, &b)).sqrt()
-}
+impl GroupsOfAlike {
+    /// Joins the groups of two photos if these are alike, and so are the groups, each taken together. Says whether
+    /// they were joined.
+    fn join(
+        &mut self,
+        [a, b]: [usize; 2],
+        joined: &mut Joined,
+        rows: Units<'_>,
+        work: &mut Work,
+    ) -> bool {
+        if self.last != Some(a) {
+            self.last = Some(a);
+            self.group = joined.root(a);
+            self.row.clear();
+        }
+        let groups = [self.group, joined.root(b)];
+        if groups[0] == groups[1] {
+            return false;
+        }
+        let photos = groups.map(|group| self.sums.get(&group).map_or(1, |sum| sum.photos));
+        if photos != [1, 1] && self.unlike.get(&groups) == Some(&photos) {
+            return false;
+        }
+        work.spend(PLAIN * rows.width());
+        if self.row.is_empty() {
+            self.row.extend(rows.row(a));
+        }
+        self.other.clear();
+        self.other.extend(rows.row(b));
+        if dot(&self.row, &self.other) < ALIKE {
+            return false;
+        }
+        work.spend(PLAIN * rows.width());
+        if !self.are_alike(groups, rows) {
+            if self.unlike.len() >= REMEMBERED {
+                self.unlike.clear();
+            }
+            self.unlike.insert(groups, photos);
+            return false;
+        }
+        let [a, b] = groups.map(|group| {
+            let sum = self.sums.remove(&group);
+            sum.map_or_else(|| rows.row(group).collect(), |sum| sum.row)
+        });
+        let row = a.into_iter().zip(b).map(|(a, b)| a + b).collect();
+        joined.join(groups[0], groups[1]);
+        let photos = photos[0] + photos[1];
+        self.group = joined.root(groups[0]);
+        self.sums.insert(self.group, Sum { photos, row });
+        true
+    }
 
-fn gathered(rows: Units<'_>, photos: &[usize]) -> Vec<f32> {
-    let mut gathered = Vec::with_capacity(photos.len() * rows.width());
-    photos
-        .iter()
-        .for_each(|&photo| gathered.extend(rows.row(photo)));
-    gathered
-}
-
-/// Every row of one matrix times every row of another, `[above, below]`.
-fn multiply(above: &[f32], below: &[f32], width: usize, products: &mut [f32]) {
-    let [rows, columns] = [above, below].map(|matrix| matrix.len() / width);
-    let linear = cpu::Linear::new(width, columns, below.into(), &[]);
-    cpu::in_pool(|| {
-        linear.run(
-            cpu::View::new(above, 1, 1, rows, width),
-            None,
-            cpu::Activation::None,
-            cpu::ViewMut::new(products, 1, 1, rows, columns),
-        );
-    });
+    fn are_alike(&self, groups: [usize; 2], rows: Units<'_>) -> bool {
+        let [a, b] = groups.map(|group| match self.sums.get(&group) {
+            Some(sum) => Cow::Borrowed(&sum.row[..]),
+            None => Cow::Owned(rows.row(group).collect()),
+        });
+        dot(&a, &b) >= ALIKE * (dot(&a, &a) * dot(&b, &b)).sqrt()
+    }
 }

@@ -41,7 +41,7 @@ enum Stage {
     Usual(Vec<usize>, Usual),
     /// What is usual is taken off.
     Centring(Vec<usize>),
-    Alike(Alike),
+    Alike(Box<Alike>),
     InARow,
     Done,
 }
@@ -147,7 +147,14 @@ impl<'a> GroupSearch<'a> {
                 None => Stage::Usual(firsts, usual),
             },
             Stage::Centring(firsts) => match self.centre(work) {
-                true => Stage::Alike(Alike::new(firsts, self.features.width())),
+                true => {
+                    let units = Units {
+                        rows: self.features.rows(),
+                        usual: &self.usual,
+                        factors: &self.factors,
+                    };
+                    Stage::Alike(Box::new(Alike::new(firsts, units, work)))
+                }
                 false => Stage::Centring(firsts),
             },
             Stage::Alike(mut alike) => match alike.step(&mut self.joined, units, work) {

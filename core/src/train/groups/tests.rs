@@ -177,7 +177,6 @@ fn near_copies_are_found_even_where_they_are_most_of_all_photos() {
 fn a_search_in_pieces_is_over_in_many_steps_and_stays_over() {
     let mut random = Random::new(8);
     let one = picture(&mut random, 1280);
-    // Half of them alike, so that whole rows are compared, too.
     let rows: Vec<_> = (0..600)
         .map(|photo| match photo % 2 {
             0 => picture(&mut random, 1280),
@@ -190,7 +189,7 @@ fn a_search_in_pieces_is_over_in_many_steps_and_stays_over() {
     while !search.step() {
         steps += 1;
     }
-    // 98 million multiply-adds along the directions, some of 115 million in full, and the rest.
+    // Some 200 million multiply-adds for the directions, and the rest.
     assert!((5..40).contains(&steps), "{steps} steps");
     assert!(search.step());
     let groups = search.finish();

@@ -92,7 +92,7 @@ impl Usual {
 }
 
 /// So many photos at most, drawn from all and in their order: every tenth might be the same picture every time.
-fn some(photos: &[usize], most: usize) -> Vec<usize> {
+pub(super) fn some(photos: &[usize], most: usize) -> Vec<usize> {
     let mut drawn: Vec<usize> = (0..photos.len()).collect();
     if drawn.len() > most {
         // Any will do, as long as they are the same every time.

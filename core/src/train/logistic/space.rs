@@ -7,7 +7,7 @@
 
 use std::ops::Range;
 
-use rekindle_cpu::{self as cpu, Centred, Matrix, exact_logits, exact_sums};
+use rekindle_cpu::{self as cpu, Centre, Centred, Matrix, exact_logits, exact_sums};
 
 use super::loss::Targets;
 use crate::train::features::Table;
@@ -340,14 +340,14 @@ impl Space {
                     vec![0.0; classes * targets.photos()]
                 };
                 let narrowed = narrow(point, rows.width);
+                let centre = Centre::new(&rows.mean, step);
                 for photos in targets.blocks() {
                     let (width, block) =
                         (photos.len(), photos.start * classes..photos.end * classes);
                     let change = &mut change[block.clone()];
                     let centred = Centred {
                         rows: rows.of(photos.clone()),
-                        mean: &rows.mean,
-                        step,
+                        centre: &centre,
                     };
                     if !exact {
                         widened(&narrowed, change, |weights, logits| {

@@ -1,8 +1,5 @@
 //! LAMB's step, in two parts: where to, and how far.
 
-#[cfg(feature = "burn")]
-use burn::tensor::Tensor;
-
 use super::adam::Moments;
 use super::number::Number;
 use super::rule::{Pace, Rule};
@@ -30,13 +27,16 @@ impl Rule<2> for Lamb {
     }
 }
 
-/// How far, in learning rates: as the parameter is long beside the direction; one of them may be zero. Parameters
-/// without decay go as far as Adam's.
+/// The parameter moved there. How far, in learning rates: as it is long beside the direction, given the squares of both
+/// lengths; one of them may be zero. Parameters without decay go as far as Adam's.
 #[cfg(feature = "burn")]
-pub(crate) fn trust(parameter: Tensor<1>, direction: Tensor<1>) -> Tensor<1> {
-    let either = parameter
-        .clone()
-        .equal_elem(0.0)
-        .bool_or(direction.clone().equal_elem(0.0));
-    (parameter / direction).mask_fill(either, 1.0)
+pub(super) fn moved<N: Number>(value: N, direction: N, pace: Pace, lengths: Option<[N; 2]>) -> N {
+    let rate = pace.rate as f32;
+    value.minus(match lengths {
+        Some([parameter, of_direction]) => {
+            let trust = parameter.root().ratio(of_direction.root());
+            direction.by(trust.times(rate))
+        }
+        None => direction.times(rate),
+    })
 }

@@ -1,8 +1,8 @@
 //! Optimisers with PyTorch's arithmetic and defaults.
 //!
-//! A rule is written once, for a [`Number`]: a single one, so that the processor changes a parameter and all that is
-//! kept of it in one pass over memory, or a whole tensor, as graphics adapters compute. What a rule keeps of each
-//! number (moments, velocities) it calls slots.
+//! A rule is written once, for a [`Number`]: a known one, so that the processor changes a parameter and all that is
+//! kept of it in one pass over memory, or one that is yet to come, which makes a kernel of the rule, so that graphics
+//! adapters do the same. What a rule keeps of each number (moments, velocities) it calls slots.
 
 mod adam;
 mod lamb;
@@ -11,6 +11,8 @@ mod rmsprop;
 mod rule;
 mod sgd;
 mod sweep;
+#[cfg(feature = "burn")]
+mod traced;
 
 use adam::Moments;
 use rmsprop::RmsProp;
@@ -18,6 +20,8 @@ use rule::{Rule, Work};
 use serde::{Deserialize, Serialize};
 use sgd::Sgd;
 use sweep::Sweep;
+#[cfg(feature = "burn")]
+use traced::Written;
 
 pub use number::Number;
 pub use rule::Pace;
@@ -218,13 +222,13 @@ impl Optimizer {
         "square_avg",
     ];
 
-    /// Whether the length of a step depends on the whole parameter: it is then worked out as a direction first, and
-    /// `lamb::trust` says how far to go along it.
+    /// Whether the length of a step depends on the whole parameter: it is then worked out as a direction first, and how
+    /// far to go along it from the lengths of both.
     pub const fn measures_parameters(&self) -> bool {
         matches!(self, Self::Lamb { .. })
     }
 
-    /// One number or tensor a step further: from its value, its gradient and its slots. Of an optimiser that
+    /// One number a step further: from its value, its gradient and its slots. Of an optimiser that
     /// [measures parameters](Self::measures_parameters), what comes back first is the direction.
     pub fn step<N: Number>(&self, pace: Pace, value: N, gradient: N, slots: &mut [N]) -> N {
         self.apply(
@@ -251,6 +255,43 @@ impl Optimizer {
             slots,
         };
         self.apply(pace, sweep);
+    }
+
+    /// [`step`](Self::step) written down: for the values, their gradients and the slots, and, of gradients that are to be
+    /// `scaled`, what by. Of an optimiser that [measures parameters](Self::measures_parameters), the direction stands
+    /// where the gradient was.
+    #[cfg(feature = "burn")]
+    pub(crate) fn written(&self, pace: Pace, scaled: bool) -> Written {
+        let slots = self.slots().len();
+        Written::new(2 + slots, usize::from(scaled), |places| {
+            let [value, gradient, rest @ ..] = places else {
+                unreachable!("there are a value and a gradient")
+            };
+            let (slots, scale) = rest.split_at_mut(slots);
+            let found = match scale {
+                [scale, ..] => gradient.clone().by(scale.clone()),
+                [] => gradient.clone(),
+            };
+            let moved = self.step(pace, value.clone(), found, slots);
+            match self.measures_parameters() {
+                true => *gradient = moved,
+                false => *value = moved,
+            }
+        })
+    }
+
+    /// The second part of a step of an optimiser that [measures parameters](Self::measures_parameters), written down: for
+    /// the values, their directions, and, where `pace` has a decay, the squared lengths of both.
+    #[cfg(feature = "burn")]
+    pub(crate) fn written_along(pace: Pace) -> Written {
+        let measured = if pace.decay == 0.0 { 0 } else { 2 };
+        Written::new(2, measured, |places| {
+            let [value, direction, lengths @ ..] = places else {
+                unreachable!("there are a value and a direction")
+            };
+            let lengths = lengths.as_array().cloned();
+            *value = lamb::moved(value.clone(), direction.clone(), pace, lengths);
+        })
     }
 
     /// Hands the rule to who applies it: what to do is decided once, not for each number.
@@ -303,7 +344,7 @@ impl Optimizer {
     }
 }
 
-/// One number or tensor.
+/// One number.
 struct Once<'a, N> {
     value: N,
     gradient: N,
@@ -321,8 +362,27 @@ impl<N: Number> Work for Once<'_, N> {
     }
 }
 
+/// What gradients are multiplied by so that they are no longer than `longest` together, as
+/// `torch.nn.utils.clip_grad_norm_`, written down: for the square of how long they are, in whose place it stands.
 #[cfg(feature = "burn")]
-pub(super) use lamb::trust;
+pub(super) fn written_clip(longest: f64) -> Written {
+    Written::new(1, 0, |places| {
+        if let [square] = places {
+            let norm = square.clone().root();
+            *square = norm.and(1e-6).under(longest as f32).at_most(1.0);
+        }
+    })
+}
+
+/// A moving average of which a share is kept, and what it takes in, written down.
+#[cfg(feature = "burn")]
+pub(super) fn written_average(kept: f64) -> Written {
+    Written::new(2, 0, |places| {
+        if let [average, now] = places {
+            *average = average.clone().towards(now.clone(), 1.0 - kept);
+        }
+    })
+}
 
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,25 @@
 //! What optimisers compute with.
 
-#[cfg(feature = "burn")]
-use burn::tensor::Tensor;
-
-/// A number, or a tensor of them: what a rule is written for.
+/// A number, known or yet to come: what a rule is written for.
 pub trait Number: Clone {
     /// The sum.
     fn plus(self, other: Self) -> Self;
     /// The difference.
     fn minus(self, other: Self) -> Self;
-    /// The product, number by number.
+    /// The product.
     fn by(self, other: Self) -> Self;
-    /// The quotient, number by number.
+    /// The quotient.
     fn over(self, other: Self) -> Self;
+    /// The quotient, or 1 where one of the two is zero.
+    fn ratio(self, other: Self) -> Self;
     /// So many times itself.
     fn times(self, factor: f32) -> Self;
     /// With a number added.
     fn and(self, number: f32) -> Self;
+    /// A number over it.
+    fn under(self, number: f32) -> Self;
+    /// A number instead, if that is smaller.
+    fn at_most(self, number: f32) -> Self;
     /// Its square root.
     fn root(self) -> Self;
 
@@ -46,6 +49,13 @@ impl Number for f32 {
         self / other
     }
     #[inline(always)]
+    fn ratio(self, other: Self) -> Self {
+        match self == 0.0 || other == 0.0 {
+            true => 1.0,
+            false => self / other,
+        }
+    }
+    #[inline(always)]
     fn times(self, factor: f32) -> Self {
         self * factor
     }
@@ -54,31 +64,15 @@ impl Number for f32 {
         self + number
     }
     #[inline(always)]
-    fn root(self) -> Self {
-        self.sqrt()
+    fn under(self, number: f32) -> Self {
+        number / self
     }
-}
-
-#[cfg(feature = "burn")]
-impl Number for Tensor<1> {
-    fn plus(self, other: Self) -> Self {
-        self + other
+    #[inline(always)]
+    fn at_most(self, number: f32) -> Self {
+        // What is no number stays so.
+        if number < self { number } else { self }
     }
-    fn minus(self, other: Self) -> Self {
-        self - other
-    }
-    fn by(self, other: Self) -> Self {
-        self * other
-    }
-    fn over(self, other: Self) -> Self {
-        self / other
-    }
-    fn times(self, factor: f32) -> Self {
-        self * factor
-    }
-    fn and(self, number: f32) -> Self {
-        self + number
-    }
+    #[inline(always)]
     fn root(self) -> Self {
         self.sqrt()
     }

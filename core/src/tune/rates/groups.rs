@@ -162,11 +162,15 @@ fn divide(
     for (_, child) in &children {
         divide(sight, child, depth + 1, false, units);
     }
-    // Single layers follow one another: each convolution takes along what stands behind it.
+    // Single layers follow one another: each convolution takes along what stands behind it. A norm that is numbered as
+    // the convolutions are, as in VGG, is a layer of its own to timm's pattern.
     let mut begun: Option<Unit> = None;
     for layer in own {
+        let is_numbered_norm = is_norm(&graph.layers()[layer]) && is_number(graph, layer, depth);
         match &mut begun {
-            Some(unit) if unit.stage == stage(layer) && !sight.mixes[layer] => {
+            Some(unit)
+                if unit.stage == stage(layer) && !sight.mixes[layer] && !is_numbered_norm =>
+            {
                 unit.layers.push(layer);
             }
             _ => {
@@ -174,12 +178,23 @@ fn divide(
                 begun = Some(Unit {
                     layers: vec![layer],
                     stage: stage(layer),
-                    is_numbered: false,
+                    is_numbered: is_numbered_norm,
                 });
             }
         }
     }
     units.extend(begun);
+}
+
+/// Whether a layer is a batch norm.
+fn is_norm(layer: &LayerSpec) -> bool {
+    matches!(layer.kind, LayerKind::BatchNorm { .. })
+}
+
+/// Whether a layer's name, behind so many parts, is a number alone.
+fn is_number(graph: &Graph, layer: usize, depth: usize) -> bool {
+    let part = graph.layers()[layer].name.split('.').nth(depth);
+    part.is_some_and(|part| part.bytes().all(|letter| letter.is_ascii_digit()))
 }
 
 /// Whether these are numbered modules, each fed by the one before.
@@ -222,10 +237,10 @@ fn joined(graph: &Graph, sight: &Sight<'_>, units: Vec<Unit>) -> Vec<Vec<usize>>
         let before_all = holding.first().is_none_or(|&first| stage < first);
         let behind_all = holding.last().is_some_and(|&last| stage > last);
         if before_all {
-            // All of it is the stem.
-            match groups.first_mut() {
-                Some(stem) => stem.extend(layers),
-                None => groups.push(layers),
+            // The stem, and, behind a pool or from a separable convolution on, a block that has no stage of its own.
+            match groups.last_mut() {
+                Some(stem) if goes_on(sight, stem, &layers) => stem.extend(layers),
+                _ => groups.push(layers),
             }
         } else if mixes
             || unit.is_numbered && !behind_all
@@ -248,6 +263,33 @@ fn joined(graph: &Graph, sight: &Sight<'_>, units: Vec<Unit>) -> Vec<Vec<usize>>
         None => groups.push(waiting),
     }
     groups
+}
+
+/// Whether layers in front of the first block go on with those before them: no pool stands between them, and they begin
+/// no separable convolution (a filter for each channel). MNASNet's first block and Inception's convolutions behind its
+/// first pool are not of the stem to timm either.
+fn goes_on(sight: &Sight<'_>, before: &[usize], layers: &[usize]) -> bool {
+    let steps = |layers: &[usize]| -> Vec<usize> {
+        layers
+            .iter()
+            .filter_map(|&layer| sight.first[layer])
+            .collect()
+    };
+    let (Some(&last), Some(&first)) = (steps(before).iter().max(), steps(layers).iter().min())
+    else {
+        return true;
+    };
+    let between = sight.graph.nodes().get(last..first).unwrap_or_default();
+    let is_pooled = between
+        .iter()
+        .any(|node| matches!(node.op, Op::AvgPool(_) | Op::MaxPool(_)));
+    let is_separable = layers.iter().any(|&layer| {
+        matches!(
+            &sight.graph.layers()[layer].kind,
+            LayerKind::Conv { input, conv } if *input > 1 && conv.groups == *input
+        )
+    });
+    !is_pooled && !is_separable
 }
 
 /// Whether the next step behind these layers is a pool.

@@ -36,7 +36,7 @@ fn numbers(graph: &Graph, decay: f64) -> Vec<[usize; 2]> {
 #[test]
 fn layer_decay_and_what_decays_are_timms() {
     let fixture = fixture();
-    assert!(fixture.layer_decay.len() > 15);
+    assert!(fixture.layer_decay.len() > 25);
     for case in fixture.layer_decay {
         let (name, mut theirs) = (case.name.as_str(), case.numbers);
         let mut ours = numbers(&whole(name), fixture.decay);
@@ -45,6 +45,21 @@ fn layer_decay_and_what_decays_are_timms() {
             // block, as the trailing norms of other networks do in timm.
             theirs[0][0] -= 2 * 1024;
             theirs[1][0] += 2 * 1024;
+        }
+        if name == "inception_v3" {
+            // The auxiliary classifier, which timm's has not got, trains as the head does.
+            let graph = whole(name);
+            let auxiliary = graph
+                .layers()
+                .iter()
+                .filter(|layer| layer.name.starts_with("AuxLogits."))
+                .flat_map(LayerSpec::parameters);
+            for (tensor, shape) in auxiliary {
+                let count: usize = shape.iter().product();
+                let decays = tensor.ends_with("conv.weight") || tensor.ends_with("fc.weight");
+                theirs[0][0] += count;
+                theirs[0][1] += if decays { count } else { 0 };
+            }
         }
         if name == "swin_v2_t" {
             // timm's keys have no bias, which is a column that does not decay.
@@ -333,4 +348,19 @@ fn rates_that_cannot_be_are_refused() {
         ..none()
     };
     assert!(settled.of(&graph, 1.0).is_ok());
+}
+
+#[test]
+fn networks_that_timm_has_not_got_follow_the_same_rules() {
+    // With the head, which holds what is behind the pooling: AlexNet's five convolutions; a stem and eight fire modules;
+    // a stem and sixteen units (and what is behind them); GoogLeNet's stem, the convolutions between its first two
+    // pools, and nine modules.
+    for (name, layers) in [
+        ("alexnet", 6),
+        ("squeezenet1_1", 10),
+        ("shufflenet_v2_x1_0", 18),
+        ("googlenet", 12),
+    ] {
+        assert_eq!(numbers(&whole(name), 0.5).len(), layers, "{name}");
+    }
 }

@@ -23,6 +23,11 @@ impl Interval {
 /// Wilson's score interval of a share: so many right of so many (E. B. Wilson, "Probable Inference", 1927). Nothing is
 /// known of none.
 pub fn wilson(right: usize, of: usize) -> Interval {
+    of_share(right as f64 / of as f64, of)
+}
+
+/// The same of a share that was estimated from so many photos in another way than by counting.
+pub fn of_share(share: f64, of: usize) -> Interval {
     if of == 0 {
         return Interval {
             low: 0.0,
@@ -30,7 +35,6 @@ pub fn wilson(right: usize, of: usize) -> Interval {
         };
     }
     let n = of as f64;
-    let share = right as f64 / n;
     let spread = 1.0 + Z * Z / n;
     let centre = (share + Z * Z / (2.0 * n)) / spread;
     let half = Z / spread * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
@@ -60,13 +64,23 @@ pub fn difference(differences: &[f64]) -> (f64, Interval) {
     (plain, interval)
 }
 
-/// An interval around the sum of two independent estimates, of which each has a half width.
-pub fn around(estimate: f64, halves: [f64; 2]) -> Interval {
-    let half = halves[0].hypot(halves[1]);
-    Interval {
-        low: (estimate - half).max(0.0),
-        high: (estimate + half).min(1.0),
+/// The sum of differences that were measured apart, and its interval: errors that know nothing of each other add up as
+/// the sides of a right angle do.
+pub fn sum(parts: &[(f64, Interval)]) -> (f64, Interval) {
+    if let [only] = parts {
+        return *only;
     }
+    let (mut plain, mut centre, mut half) = (0.0, 0.0, 0.0_f64);
+    for (mean, interval) in parts {
+        plain += mean;
+        centre += (interval.high + interval.low) / 2.0;
+        half = half.hypot((interval.high - interval.low) / 2.0);
+    }
+    let interval = Interval {
+        low: (centre - half).max(-1.0),
+        high: (centre + half).min(1.0),
+    };
+    (plain.clamp(-1.0, 1.0), interval)
 }
 
 #[cfg(test)]
@@ -115,5 +129,16 @@ mod tests {
         assert!((interval.low - (16.0 / 402.0 - 1.96 * error)).abs() < 1e-5);
         let (_, interval) = of(2, 18, 380);
         assert!(interval.high < 0.0);
+    }
+
+    #[test]
+    fn what_was_measured_apart_adds_up_with_its_errors() {
+        let interval = |low, high| Interval { low, high };
+        let (mean, all) = sum(&[(0.1, interval(0.07, 0.13)), (-0.02, interval(-0.06, 0.02))]);
+        assert!((mean - 0.08).abs() < 1e-12);
+        assert!((all.low - 0.03).abs() < 1e-12 && (all.high - 0.13).abs() < 1e-12);
+        assert_eq!(sum(&[(0.5, interval(0.1, 0.9))]).1, interval(0.1, 0.9));
+        assert_eq!(sum(&[]), (0.0, interval(0.0, 0.0)));
+        assert_eq!(of_share(0.75, 20), wilson(15, 20));
     }
 }

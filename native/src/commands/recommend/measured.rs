@@ -4,7 +4,7 @@ use rekindle_core::graph::Graph;
 use rekindle_core::tune::{Place, Plan, Tune};
 
 use super::candidates::Candidate;
-use super::chance::{Interval, around, difference, wilson};
+use super::chance::{Interval, difference, of_share, wilson};
 use super::cost::{self, Photos, Speeds};
 use super::heads::Head;
 use super::probes::Probe;
@@ -92,13 +92,16 @@ impl Network {
         (figure.photos > 0).then_some(figure)
     }
 
-    /// Its head as a contender.
-    pub fn contender(&self) -> Option<Contender> {
-        let values = self.head.right.iter().map(|right| right.map(share));
+    /// Its head as a contender; `number` tells it from other networks.
+    pub fn contender(&self, number: usize) -> Option<Contender> {
+        let head = self.head.right.iter().map(|right| right.map(share));
         Some(Contender {
-            values: values.collect(),
+            network: number,
+            head: head.collect(),
+            gain: Vec::new(),
             estimate: self.figure()?.accuracy(),
             work: self.whole.work,
+            seconds: self.whole.seconds,
         })
     }
 }
@@ -134,33 +137,44 @@ impl Tuning {
         })
     }
 
-    /// The accuracy that is expected of it: the head's, measured on more photos, and what tuning adds to it; and the
-    /// interval of that.
+    /// The accuracy that is expected of it, and its interval. Of the photos about which the head alone was right in the
+    /// probes, and of those about which it was wrong, the tuned network is right about a share each; of all photos as
+    /// many are of the first kind as the head has right there, which was measured on more photos than the probes were
+    /// (post-stratification). The interval is Wilson's, of as many photos as the probes asked about.
     pub fn estimate(&self, head: &Figure) -> (f64, Interval) {
-        let (gain, of_gain) = self.gain();
-        let estimate = (head.accuracy() + gain).clamp(0.0, 1.0);
-        let half = |interval: Interval| (interval.high - interval.low) / 2.0;
-        // Where the probes saw all that the head did, they say it themselves.
-        let [tuned, _] = self.figures();
-        let interval = match tuned.photos == head.photos
-            && tuned.right as f64 == estimate * head.photos as f64
-        {
-            true => tuned.interval,
-            false => around(estimate, [half(head.interval), half(of_gain)]),
+        let all = || {
+            self.probes
+                .iter()
+                .flat_map(|probe| probe.tuned.iter().zip(&probe.head))
         };
-        (estimate, interval)
+        let share = |head_is_right: bool| {
+            let of = all().filter(|(_, head)| **head == head_is_right);
+            let figure = Figure::of(of.map(|(&tuned, _)| tuned));
+            match figure.photos {
+                // Of what was not seen nothing is taken to change.
+                0 => share(head_is_right),
+                _ => figure.accuracy(),
+            }
+        };
+        let is_right = head.accuracy();
+        let estimate = is_right * share(true) + (1.0 - is_right) * share(false);
+        let [tuned, _] = self.figures();
+        (estimate, of_share(estimate, tuned.photos))
     }
 
-    /// It as a contender.
-    pub fn contender(&self, network: &Network) -> Option<Contender> {
-        let mut values = vec![None; network.head.right.len()];
+    /// It as a contender; `number` tells its network from others.
+    pub fn contender(&self, network: &Network, number: usize) -> Option<Contender> {
+        let alone = network.contender(number)?;
+        let mut gain = vec![None; network.head.right.len()];
         for (photo, apart) in self.apart() {
-            values[photo] = network.head.right[photo].map(|right| share(right) + apart);
+            gain[photo] = Some(apart);
         }
         Some(Contender {
-            values,
+            gain,
             estimate: self.estimate(&network.figure()?).0,
             work: self.whole.work,
+            seconds: self.whole.seconds,
+            ..alone
         })
     }
 
@@ -171,5 +185,62 @@ impl Tuning {
             .map(|probe| probe.trained)
             .max()
             .unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A tuning with a probe: (head alone, tuned) of so many photos each.
+    fn tuning(both: usize, lost: usize, mended: usize, neither: usize) -> Tuning {
+        let answers = |of: [bool; 4]| {
+            let counts = [both, lost, mended, neither].into_iter().zip(of);
+            let all = counts.flat_map(|(count, is_right)| vec![is_right; count]);
+            all.collect::<Vec<bool>>()
+        };
+        Tuning {
+            tune: Tune::Full,
+            probes: vec![Probe {
+                asked: (0..both + lost + mended + neither).collect(),
+                tuned: answers([true, false, true, false]),
+                head: answers([true, true, false, false]),
+                trained: 100,
+                epochs: 5,
+                step: 0.1,
+            }],
+            whole: Whole {
+                seconds: None,
+                memory: 0,
+                work: 1.0,
+            },
+            took: 1.0,
+        }
+    }
+
+    fn head(right: usize, of: usize) -> Figure {
+        Figure::of((0..of).map(|photo| photo < right))
+    }
+
+    #[test]
+    fn an_estimate_of_a_tuning_lies_between_what_was_seen_and_is_never_cut() {
+        // 24 of 26 right where the head has 22, and the head 120 of 128: not 93.8 % + 7.7 points.
+        let (estimate, interval) = tuning(22, 0, 2, 2).estimate(&head(120, 128));
+        assert!(
+            (estimate - (120.0 + 8.0 / 2.0) / 128.0).abs() < 1e-12,
+            "{estimate}"
+        );
+        assert!(interval.high < 1.0 && interval.low > 0.8 && interval.holds(estimate));
+        // What is lost of what was right weighs as often as the head is right.
+        let (estimate, _) = tuning(20, 2, 2, 2).estimate(&head(120, 128));
+        assert!((estimate - (120.0 * 20.0 / 22.0 + 4.0) / 128.0).abs() < 1e-12);
+        // Where the probes saw all that the head did, the share that is right is the estimate.
+        let (estimate, interval) = tuning(60, 10, 20, 10).estimate(&head(70, 100));
+        assert!((estimate - 0.8).abs() < 1e-12);
+        let counted = wilson(80, 100);
+        assert!((interval.low - counted.low).abs() < 1e-9);
+        // Nothing was seen of what the head has wrong: none of it is taken to be mended.
+        let (estimate, _) = tuning(26, 0, 0, 0).estimate(&head(120, 128));
+        assert!((estimate - 120.0 / 128.0).abs() < 1e-12);
     }
 }

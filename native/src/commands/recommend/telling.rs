@@ -11,7 +11,7 @@ use super::command::command;
 use super::looking::{Look, Sureness};
 use super::matrix::{self, Likeness, Size};
 use super::measured::{Figure, Network, Tuning, Whole};
-use super::ranking::{Contender, Ranked, over, rank};
+use super::ranking::{Contender, Ranked, rank};
 use super::separability::Separability;
 use crate::cli::RecommendArgs;
 use crate::context::Context;
@@ -108,8 +108,8 @@ pub fn tell(found: &Found<'_>, context: &Context) -> anyhow::Result<()> {
 
 /// All candidates that were measured.
 fn measured(networks: &[Network]) -> Vec<Measured<'_>> {
-    let of_network = |network| {
-        let head = Network::contender(network).map(|contender| Measured {
+    let of_network = |(number, network): (usize, _)| {
+        let head = Network::contender(network, number).map(|contender| Measured {
             network,
             tuning: None,
             contender,
@@ -118,12 +118,12 @@ fn measured(networks: &[Network]) -> Vec<Measured<'_>> {
             Some(Measured {
                 network,
                 tuning: Some(tuning),
-                contender: tuning.contender(network)?,
+                contender: tuning.contender(network, number)?,
             })
         });
         head.into_iter().chain(tuned)
     };
-    networks.iter().flat_map(of_network).collect()
+    networks.iter().enumerate().flat_map(of_network).collect()
 }
 
 impl LeftOut {
@@ -182,7 +182,7 @@ impl Found<'_> {
         {
             let side = |[width, height]: [u32; 2]| format!("{width}×{height}");
             text += &format!(
-                "\npictures: median size {}, from {} to {}, of {} looked at",
+                "\npictures: median size {}, {} to {}, of {} looked at",
                 side(median),
                 side(*first),
                 side(*last),
@@ -270,7 +270,7 @@ impl Found<'_> {
             "tune",
             "accuracy",
             "95 %",
-            "measured on",
+            "right of those asked",
             "over its head, points",
             "training",
             "memory",
@@ -283,11 +283,20 @@ impl Found<'_> {
             };
             let (estimate, interval) = this.estimate(&head);
             let (on, over) = match this.tuning {
-                None => (format!("{}, {}", head.photos, self.by()), "–".to_owned()),
+                None => (
+                    format!("{} of {}, {}", head.right, head.photos, self.by()),
+                    "–".to_owned(),
+                ),
                 Some(tuning) => {
                     let [tuned, _] = tuning.figures();
                     let (gain, interval) = tuning.gain();
-                    let on = format!("{}, {} of {}", tuned.photos, tuning.probes.len(), self.by());
+                    let on = format!(
+                        "{} of {}, {} of {}",
+                        tuned.right,
+                        tuned.photos,
+                        tuning.probes.len(),
+                        self.by()
+                    );
                     (
                         on,
                         format!(
@@ -310,7 +319,7 @@ impl Found<'_> {
                 over,
                 whole.seconds.map_or_else(|| "–".to_owned(), duration),
                 size(whole.memory),
-                if one.tied && ranked.len() > 1 {
+                if one.is_tied() && ranked.len() > 1 {
                     "tied"
                 } else {
                     ""
@@ -357,29 +366,26 @@ impl Found<'_> {
                 percent(interval.high)
             );
         }
-        // The most accurate stands where its own difference is nothing.
-        let leader = (0..measured.len()).max_by(|&a, &b| {
-            let estimate = |number: usize| measured[number].contender.estimate;
-            let work = |number: usize| measured[number].contender.work;
-            estimate(a)
-                .total_cmp(&estimate(b))
-                .then(work(b).total_cmp(&work(a)))
-                .then(b.cmp(&a))
+        // The most accurate of those that are tied is the first or the second.
+        let second = ranked.get(1).filter(|one| one.is_tied());
+        let more = second.filter(|second| {
+            let estimate = |one: &Ranked| measured[one.contender].contender.estimate;
+            estimate(second) > estimate(first)
         });
-        if let Some(leader) = leader.filter(|&leader| leader != first.contender) {
-            let (apart, interval, photos) = over(&measured[leader].contender, &best.contender);
+        if let Some(more) = more {
+            let other = &measured[more.contender];
             why += &format!(
-                ". More is expected of {}, but on the {photos} photos that both were asked about it has {} points over it, \
-                 which may be chance ({} to {}): of what cannot be told apart, the cheapest is taken",
-                measured[leader].name(),
-                points(apart),
-                points(interval.low),
-                points(interval.high)
+                ". More is expected of {}, but the {} points that were measured between them may be chance ({} to {}), \
+                 and it costs more: of what cannot be told apart, the cheapest is taken",
+                other.name(),
+                points(first.behind),
+                points(first.interval.low),
+                points(first.interval.high)
             );
-        } else if ranked.iter().skip(1).any(|one| one.tied) {
-            why += ". Others cannot be told from it, and cost more";
+        } else if second.is_some() {
+            why += ". Others cannot be told from it, but no more is expected of them, and none takes half as long or less";
         } else if ranked.len() > 1 {
-            why += ". The others are behind it by more than chance explains";
+            why += ". The others are behind it, or behind others, by more than chance explains";
         }
         let usual: &[Tune] = match [row, column] {
             [0, 0] => &[Tune::Head],
@@ -458,7 +464,7 @@ impl Found<'_> {
                 Some(Halt::Interrupted) => "interrupted",
             },
             "candidates": ranked.iter().enumerate().filter_map(|(place, one)| {
-                candidate(place + 1, one, &measured[one.contender])
+                candidate(place + 1, one, measured)
             }).collect::<Vec<_>>(),
             "not_measured": self.left_out.iter().map(|left| json!({
                 "network": left.network,
@@ -477,7 +483,9 @@ impl Found<'_> {
     }
 }
 
-fn candidate(rank: usize, one: &Ranked, this: &Measured<'_>) -> Option<Value> {
+fn candidate(rank: usize, one: &Ranked, measured: &[Measured<'_>]) -> Option<Value> {
+    let this = &measured[one.contender];
+    let better = one.beaten_by.map(|better| &measured[better]);
     let head = this.network.figure()?;
     let (estimate, interval) = this.estimate(&head);
     let whole = this.whole();
@@ -488,7 +496,11 @@ fn candidate(rank: usize, one: &Ranked, this: &Measured<'_>) -> Option<Value> {
         "tune": this.tune(),
         "accuracy": estimate,
         "interval": pair(interval),
-        "tied": one.tied,
+        "tied": one.is_tied(),
+        "clearly_better": better.map(|better| json!({
+            "network": better.network.candidate.name(),
+            "tune": better.tune(),
+        })),
         "behind_best": one.behind,
         "behind_best_interval": pair(one.interval),
         "held_out": { "photos": head.photos, "right": head.right },

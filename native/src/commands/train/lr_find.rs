@@ -12,10 +12,11 @@ use serde_json::json;
 
 use super::division::Division;
 use super::learn::learn;
+use super::tune::room;
 use super::tune::source::{Photos, Showing};
 use super::tune::supply::{Supplier, Supply};
 use super::tune::{self, Work};
-use super::{Learnable, check, introduce, read, set_unused_aside, takes_head};
+use super::{Learnable, check, introduce, keep_limit, read, set_unused_aside, takes_head};
 use crate::cli::{LrFindArgs, TrainArgs};
 use crate::commands::suggested;
 use crate::context::Context;
@@ -39,6 +40,7 @@ pub fn run(args: &LrFindArgs, context: &Context) -> anyhow::Result<ExitCode> {
     dataset::check_root(&args.dir)?;
     let recipe = tune::recipe(&training)?;
     let device = context.open_device()?;
+    keep_limit(&training, &device);
     let mut dataset = read(&training, context)?;
     options::check_task(&training, dataset.task)?;
     introduce(&dataset, context);
@@ -105,6 +107,7 @@ fn training(args: &LrFindArgs) -> anyhow::Result<TrainArgs> {
     training.start = args.start.clone();
     training.batch = args.batch;
     training.tuning.tune = args.tune;
+    training.tuning.memory_limit = args.memory_limit;
     training.tuning.augment.clone_from(&args.augment);
     Ok(training)
 }
@@ -153,7 +156,8 @@ impl Search<'_> {
     fn tried(&self, work: &Work<'_>) -> anyhow::Result<RateCurve> {
         let (args, context) = (self.args, self.context);
         let base = tune::start(work)?;
-        let plan = Plan::new(self.recipe, base.graph())?;
+        let mut plan = Plan::new(self.recipe, base.graph())?;
+        plan.recipe.accumulate = room::parts_of_last(work, &plan, base.graph(), base.device())?;
         let photos = Photos::of(work.dataset, &work.learnt.split.train, &[]);
         let aims = tune::aims(work, self.recipe)?;
         let network = Network::new(base.graph().clone(), &base.state_dict(), base.device())?;

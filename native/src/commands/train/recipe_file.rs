@@ -140,8 +140,19 @@ pub fn environment_words(matches: &ArgMatches) -> Vec<OsString> {
     };
     let of_environment =
         |id: &&clap::Id| given.value_source(id.as_str()) == Some(ValueSource::EnvVariable);
+    let command = cli::command_alone();
+    let arguments = command.find_subcommand("train").into_iter();
+    let arguments: Vec<_> = arguments.flat_map(clap::Command::get_arguments).collect();
     let mut words = Vec::new();
     for id in given.ids().filter(of_environment) {
+        let is_it = |argument: &&&clap::Arg| argument.get_id() == id;
+        let argument = arguments.iter().find(is_it);
+        if argument.is_some_and(|argument| !argument.get_action().takes_values()) {
+            if given.get_flag(id.as_str()) {
+                words.push(format!("--{}", id.as_str().replace('_', "-")).into());
+            }
+            continue;
+        }
         for value in given.get_raw(id.as_str()).into_iter().flatten() {
             let mut word = OsString::from(format!("--{}=", id.as_str().replace('_', "-")));
             word.push(value);
@@ -318,9 +329,38 @@ impl Parts {
             }
             whole.insert(key.clone(), value.clone());
         }
-        whole
-            .try_into()
-            .map_err(|error: toml::de::Error| error.message().to_owned())
+        let head: Result<HeadRecipe, _> = whole.try_into();
+        let head = head.map_err(|error: toml::de::Error| error.message().to_owned())?;
+        sensible(&head).map(|()| head)
+    }
+}
+
+/// Refuses numbers of a head that no head can have.
+fn sensible(head: &HeadRecipe) -> Result<(), String> {
+    let check = |key: &str, value: f64, is_sensible: bool, help: &str| match is_sensible
+        && value.is_finite()
+    {
+        true => Ok(()),
+        false => Err(format!("`{key}` is {value}; it must be {help}")),
+    };
+    match head {
+        HeadRecipe::Linear(linear) => match linear.c {
+            Some(c) => check("c", c, c > 0.0, "a number above 0"),
+            None => Ok(()),
+        },
+        HeadRecipe::Mlp {
+            dropout, training, ..
+        } => {
+            let (rate, decay) = (training.rate, training.weight_decay);
+            check(
+                "dropout",
+                *dropout,
+                (0.0..1.0).contains(dropout),
+                "at least 0 and below 1",
+            )?;
+            check("rate", rate, rate > 0.0, "a number above 0")?;
+            check("weight_decay", decay, decay >= 0.0, "a number, at least 0")
+        }
     }
 }
 
@@ -489,7 +529,7 @@ mod tests {
         for (text, words) in [
             ("[head]\nfoo = 3", "`foo`"),
             ("[head]\nhidden = 3", "`hidden`"),
-            ("[head]\nc = -1.0", "`c` is -1.0"),
+            ("[head]\nc = -1.0", "`c` is -1"),
             ("[head]\nkind = \"deep\"", "it may be linear, mlp"),
             ("[head]\nkind = \"mlp\"\nepochs = 0", "`epochs` is 0"),
             ("[head]\nclass_weights = \"some\"", "some"),

@@ -313,6 +313,8 @@ impl Record<'_> {
             "device": self.device.name,
             "tune": "head",
             "kept": "head",
+            "score": self.report().score(),
+            "score_head": self.head().score(),
             "accuracy_head": self.head().accuracy(),
             "epochs": 0,
         });
@@ -324,6 +326,7 @@ impl Record<'_> {
             if tuned.recipe.tune == Tune::Scratch {
                 // A head on numbers drawn at random is nothing to compare with.
                 summary["accuracy_head"] = Value::Null;
+                summary["score_head"] = Value::Null;
             }
             summary["kept"] = json!(if tuned.is_tuned { "tuned" } else { "head" });
             summary["epochs"] = json!(tuned.epochs);

@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 use super::{carry_out, resume};
 use crate::cli::ReplayArgs;
 use crate::context::Context;
+use crate::hash::hash_file;
 use crate::interrupt::Unfinished;
-use crate::runs::{MANIFEST, RunError};
+use crate::runs::{MANIFEST, METRICS, MODEL, RunError};
 use crate::ui::{ExitCode, Failure, print_json, print_text};
 
 /// The name of the run that is made, in a folder of its own.
 const NAME: &str = "replay";
 
 /// What may differ, from what goes in to what comes out: its name, and where the manifest says it.
-const COMPARED: [(&str, &str); 11] = [
+const COMPARED: [(&str, &str); 12] = [
     ("Rekindle's version", "/rekindle"),
     ("the device", "/device/name"),
     ("the weights", "/weights"),
@@ -27,6 +28,7 @@ const COMPARED: [(&str, &str); 11] = [
     ("the seed", "/seed"),
     ("the accuracy", "/result/accuracy"),
     ("the figures", "/report"),
+    ("the metrics, epoch by epoch", "/metrics_sha256"),
     ("the model", "/model_sha256"),
 ];
 
@@ -94,7 +96,7 @@ fn told(folder: &Path, differs: &[Value]) -> String {
     text
 }
 
-/// A run's manifest.
+/// A run's manifest, with the hashes of its files as they are now.
 fn manifest(folder: &Path) -> anyhow::Result<Value> {
     let Ok(bytes) = fs::read(folder.join(MANIFEST)) else {
         if !folder.is_dir() {
@@ -109,11 +111,17 @@ fn manifest(folder: &Path) -> anyhow::Result<Value> {
             .with_help(help)
             .into());
     };
-    serde_json::from_slice(&bytes).map_err(|error| {
+    let mut manifest: Value = serde_json::from_slice(&bytes).map_err(|error| {
         let message = format!("{} is damaged: {error}", folder.join(MANIFEST).display());
         let failure = Failure::new(ExitCode::Data, message);
-        failure
-            .with_help("replay another run, or train anew")
-            .into()
-    })
+        failure.with_help("replay another run, or train anew")
+    })?;
+    // The files that are there, whatever was once written of them.
+    for (name, file) in [("model_sha256", MODEL), ("metrics_sha256", METRICS)] {
+        manifest[name] = match hash_file(&folder.join(file)) {
+            Ok(hash) => json!(hash.to_string()),
+            Err(_) => Value::Null,
+        };
+    }
+    Ok(manifest)
 }

@@ -16,6 +16,9 @@ use crate::ui::{ExitCode, Failure};
 struct Began {
     /// Where it was given.
     folder: PathBuf,
+    /// Where the run lies from there, if it lies in there: both may be moved together.
+    #[serde(default)]
+    run: Option<PathBuf>,
     /// What was given, the program's name first.
     arguments: Vec<Word>,
 }
@@ -44,9 +47,14 @@ impl From<Word> for OsString {
 }
 
 /// A command, as it is kept in the run's folder.
-pub fn command(words: &[OsString]) -> anyhow::Result<String> {
+pub fn command(words: &[OsString], run: &Path) -> anyhow::Result<String> {
+    let folder = std::env::current_dir().context("cannot tell the current folder")?;
+    let whole = |path: &Path| path.canonicalize().ok();
+    let relative = whole(run).zip(whole(&folder));
+    let relative = relative.and_then(|(run, folder)| Some(run.strip_prefix(folder).ok()?.into()));
     let began = Began {
-        folder: std::env::current_dir().context("cannot tell the current folder")?,
+        folder,
+        run: relative,
         arguments: words.iter().cloned().map(Word::from).collect(),
     };
     Ok(serde_json::to_string_pretty(&began)?)
@@ -68,6 +76,38 @@ pub fn told(run: &Run) -> Option<String> {
     Some(words.join(" "))
 }
 
+/// Goes to the folder where the command of a run was given; where that is no more, to the one that lies as it did to
+/// the run's.
+fn go_back(began: &Began, run: &Path) -> anyhow::Result<()> {
+    let Err(cause) = std::env::set_current_dir(&began.folder) else {
+        return Ok(());
+    };
+    // Under another name a run is found as well.
+    let moved = began.run.as_deref().and_then(|relative| {
+        let (runs, of_then) = (run.parent()?, relative.parent()?);
+        let depth = of_then.components().count();
+        runs.ends_with(of_then)
+            .then(|| runs.ancestors().nth(depth))
+            .flatten()
+    });
+    if moved.is_some_and(|folder| std::env::set_current_dir(folder).is_ok()) {
+        return Ok(());
+    }
+    let folder = began.folder.display();
+    let message = format!("cannot go to {folder}, where this run was begun: {cause}");
+    let help = match &began.run {
+        Some(relative) => format!(
+            "what its command says of files is meant from there; move the folder back, or the run to {} in the folder \
+             that holds its photos now",
+            relative.display()
+        ),
+        None => {
+            "what its command says of files is meant from there; move the folder back".to_owned()
+        }
+    };
+    Err(Failure::new(ExitCode::Data, message).with_help(help).into())
+}
+
 /// The arguments of a run, to go on with it, with another limit of memory if one is given.
 pub fn arguments(run: &Path, memory_limit: Option<u64>) -> anyhow::Result<TrainArgs> {
     let (mut args, run) = began(run)?;
@@ -76,8 +116,8 @@ pub fn arguments(run: &Path, memory_limit: Option<u64>) -> anyhow::Result<TrainA
     Ok(args)
 }
 
-/// The arguments that a run began with, and its folder, whole, whatever the environment says today. From now on this process is in the folder where that
-/// was, so that what was said of files means the same.
+/// The arguments that a run began with, and its folder, whole, whatever the environment says today. From now on this
+/// process is in the folder where that was, so that what was said of files means the same.
 pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
     let no_run = || RunError::NoRun(run.to_owned());
     let run = run.canonicalize().map_err(|_| no_run())?;
@@ -88,9 +128,11 @@ pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
     };
     let began: Began = serde_json::from_str(&text).map_err(|_| damaged())?;
     let here = std::env::current_dir().ok();
-    std::env::set_current_dir(&began.folder)
-        .with_context(|| format!("cannot go to {}", began.folder.display()))?;
-    let is_here = here.as_ref() == Some(&began.folder);
+    go_back(&began, &run)?;
+    // What is told of the run is as short as it was given, where that means the same.
+    let now = std::env::current_dir()
+        .ok()
+        .filter(|now| here.as_ref() == Some(now));
     let matches = cli::command_alone()
         .try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
     match Cli::from_arg_matches(&matches)?.command {
@@ -100,9 +142,8 @@ pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
             if args.tuning.recipe.is_some() && kept.is_file() {
                 args.tuning.recipe = Some(kept);
             }
-            // What is told of the run is as short as it was given, where that means the same.
-            let short = run.strip_prefix(&began.folder).ok().filter(|_| is_here);
-            let run = short.map(Path::to_owned).unwrap_or(run);
+            let short = now.and_then(|now| run.strip_prefix(now).ok().map(Path::to_owned));
+            let run = short.unwrap_or(run);
             Ok((args, run))
         }
         _ => Err(damaged().into()),

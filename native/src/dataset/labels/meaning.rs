@@ -14,7 +14,17 @@ pub enum Said {
     /// Names: one class, or labels, sorted, each once.
     Names(Vec<String>),
     /// Numbers.
-    Numbers(Vec<f32>),
+    Numbers(Vec<f64>),
+}
+
+impl Said {
+    /// The numbers; none where it says names.
+    pub fn numbers(&self) -> &[f64] {
+        match self {
+            Self::Numbers(numbers) => numbers,
+            Self::Names(_) => &[],
+        }
+    }
 }
 
 /// What the labels of all rows are.
@@ -372,7 +382,7 @@ impl Reader<'_> {
                         "write numbers with a point, as 1.5; names are for --task classify",
                     )
                 })?;
-                numbers.push(number as f32);
+                numbers.push(number);
             }
         }
         Ok(Said::Numbers(numbers))

@@ -12,6 +12,7 @@ mod jsonl;
 mod meaning;
 mod places;
 mod read;
+mod spread;
 mod table;
 #[cfg(test)]
 mod tests;

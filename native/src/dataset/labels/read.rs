@@ -9,6 +9,7 @@ use rekindle_core::train::TargetRows;
 use super::columns::{Columns, Named};
 use super::meaning::{Meaning, Said};
 use super::places::{Place, Places};
+use super::spread;
 use super::table::{Cell, Table, at, failure, listed, shown};
 use crate::cli::{LabelArgs, TrainLabelArgs};
 use crate::dataset::data::{Dataset, LabelFile};
@@ -272,6 +273,10 @@ impl Maker<'_> {
         interrupt: &Interrupt,
     ) -> anyhow::Result<Dataset> {
         photos.sort_by(|a, b| a.found.relative.cmp(&b.found.relative));
+        if self.task == Task::Regress && self.labels.measured.is_none() {
+            let rows: Vec<&[f64]> = photos.iter().map(|photo| photo.said.numbers()).collect();
+            spread::check(&self.table.name, &self.names, &rows)?;
+        }
         let mut numbers: HashMap<String, usize> = HashMap::new();
         for photo in &mut photos {
             let place = |name: &String| self.names.binary_search(name);
@@ -284,7 +289,9 @@ impl Maker<'_> {
                     let place = names.first().map(place);
                     photo.found.class = place.and_then(Result::ok).unwrap_or_default();
                 }
-                (Said::Numbers(numbers), _) => photo.found.target = numbers.clone(),
+                (Said::Numbers(numbers), _) => {
+                    photo.found.target = numbers.iter().map(|&number| number as f32).collect();
+                }
             }
             if let Some(group) = photo.group.take() {
                 let number = numbers.len();

@@ -7,6 +7,7 @@ use rekindle_core::task::Task;
 use super::columns::{Columns, Named};
 use super::meaning::{Meaning, Said};
 use super::places::{Place, Places};
+use super::spread;
 use super::table::{Cell, Table};
 
 fn table(text: &str) -> Result<Table, String> {
@@ -265,4 +266,44 @@ fn a_column_of_numbers_with_odd_ones_is_no_column_of_names() {
             .task,
         Task::Classify
     );
+}
+
+#[test]
+fn values_that_32_bits_cannot_tell_apart_are_refused_by_column() {
+    let check = |make: &dyn Fn(f64) -> f64| {
+        let rows: Vec<[f64; 2]> = (0..60).map(|row| [7.0, make(f64::from(row))]).collect();
+        let rows: Vec<&[f64]> = rows.iter().map(|row| &row[..]).collect();
+        let names = ["same".to_owned(), "age".to_owned()];
+        spread::check("f.csv", &names, &rows).map_err(|failure| failure.to_string())
+    };
+    // Seconds of 1970 over a day, degrees of absolute temperature, small and large units, and a column that is the same.
+    for fine in [
+        (|row| 1.7e9 + 1440.0 * row) as fn(f64) -> f64,
+        |row| 273.15 + 0.01 * row,
+        |row| 1e-14 * row,
+        |row| -1e14 * row,
+        |_| 5.0,
+    ] {
+        assert_eq!(check(&fine), Ok(()));
+    }
+    for (bad, words) in [
+        (
+            (|row| 1e9 + 0.5 * row) as fn(f64) -> f64,
+            "lies between 1000000000 and 1000000029.5",
+        ),
+        (|row| -3e7 - 1e-3 * row, "too little for numbers of 32 bits"),
+        (|row| 1e-30 * row, "differs by about 2e-29"),
+        (|row| 5.0 + 1e-30 * row, ""),
+        (|row| 1e20 * row, "differs by about 2e21"),
+        (|row| 1e37 * (row / 2.0 - 15.0), "differs by about 9e37"),
+    ] {
+        match check(&bad) {
+            // What f64 does not tell apart either is the same of every photo.
+            Ok(()) => assert_eq!(words, ""),
+            Err(said) => {
+                assert!(!words.is_empty() && said.contains(words), "{said}");
+                assert!(said.contains("`age` in f.csv"), "{said}");
+            }
+        }
+    }
 }

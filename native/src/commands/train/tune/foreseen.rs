@@ -19,6 +19,10 @@ pub struct Foreseen {
     pub parts: usize,
     /// The standard error of a score; 0 where it is not known.
     pub error: f64,
+    /// That of how much better than the head the best epoch is, by how that differs from one training to the next; 0 of
+    /// one training.
+    #[serde(default)]
+    pub error_of_gain: f64,
 }
 
 /// The standard error of the share of photos whose class is right, where so many were asked. One right and one wrong
@@ -63,6 +67,7 @@ impl Foreseen {
             epochs: all,
             parts,
             error,
+            error_of_gain: 0.0,
         }
     }
 
@@ -79,12 +84,32 @@ impl Foreseen {
         });
         let mut parts: Vec<usize> = all.iter().map(|one| one.parts).collect();
         parts.sort_unstable();
-        Some(Self {
+        let mut mean = Self {
             head: heads.map(|heads| mean(&heads)),
             epochs: epochs.collect(),
             parts: parts[(parts.len() - 1) / 2],
             error: all.iter().map(|one| one.error.powi(2)).sum::<f64>().sqrt() / all.len() as f64,
-        })
+            error_of_gain: 0.0,
+        };
+        mean.error_of_gain = mean.error_among(all);
+        Some(mean)
+    }
+
+    /// The standard error of how much better than the head the best epoch is, by how that differs from one training to the
+    /// next.
+    fn error_among(&self, all: &[Self]) -> f64 {
+        let Some(&best) = self.best().first() else {
+            return 0.0;
+        };
+        let gain = |one: &Self| Some(one.epochs.get(best)?.score - one.head?.score);
+        let gains: Vec<f64> = all.iter().filter_map(gain).collect();
+        if gains.len() < 2 {
+            return 0.0;
+        }
+        let count = gains.len() as f64;
+        let mean = gains.iter().sum::<f64>() / count;
+        let squares: f64 = gains.iter().map(|gain| (gain - mean).powi(2)).sum();
+        (squares / (count - 1.0) / count).sqrt()
     }
 
     /// The best epochs, the best first: as many as are averaged.
@@ -115,10 +140,17 @@ impl Foreseen {
     /// Whether no epoch is clearly better than the head alone.
     pub fn is_head_best(&self) -> bool {
         match (self.head, self.best().first()) {
-            (Some(head), Some(&epoch)) if self.error > 0.0 => {
-                self.epochs[epoch].score <= head.score + CLEARLY * self.error
+            (Some(head), Some(&epoch)) => {
+                // Scores that are no shares of photos err as much as they differ between trainings.
+                let error = match self.error > 0.0 {
+                    true => self.error,
+                    false => self.error_of_gain,
+                };
+                match error > 0.0 {
+                    true => self.epochs[epoch].score <= head.score + CLEARLY * error,
+                    false => !self.epochs[epoch].beats(&head),
+                }
             }
-            (Some(head), Some(&epoch)) => !self.epochs[epoch].beats(&head),
             (_, None) => true,
             (None, Some(_)) => false,
         }
@@ -180,6 +212,7 @@ mod tests {
         assert!(!one.is_head_best() && other.is_head_best());
         let better = Foreseen {
             head: Some(good(0.7, 1.0)),
+            error_of_gain: 0.0,
             ..both.clone()
         };
         assert!(!better.is_head_best());
@@ -189,6 +222,25 @@ mod tests {
         };
         assert_eq!(two.best(), [1, 2]);
         assert_eq!(two.needed(), 3);
+    }
+
+    #[test]
+    fn scores_that_are_no_shares_err_as_much_as_they_differ_between_folds() {
+        let of = |head: f64, score: f64| {
+            Foreseen::of(
+                Some(good(head, 1.0)),
+                &[(0, good(score, 1.0))],
+                1,
+                false,
+                1,
+                0.0,
+            )
+        };
+        let mean = Foreseen::mean(&[of(0.4, 0.5), of(0.5, 0.45), of(0.4, 0.44)]).unwrap();
+        // numpy: std([0.1, -0.05, 0.04], ddof=1) / sqrt(3)
+        assert!((mean.error_of_gain - 0.043_588_99).abs() < 1e-7 && mean.is_head_best());
+        let mean = Foreseen::mean(&[of(0.4, 0.5), of(0.4, 0.51), of(0.4, 0.52)]).unwrap();
+        assert!(!mean.is_head_best());
     }
 
     #[test]

@@ -5,7 +5,7 @@ mod beginning;
 pub mod checkpoint;
 mod foreseen;
 mod ledger;
-mod room;
+pub mod room;
 mod round;
 pub mod source;
 pub mod supply;
@@ -18,14 +18,16 @@ use rekindle_core::model::Model;
 use rekindle_core::network::Network;
 use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::task::Task;
-use rekindle_core::tune::{Judgement, Keep, Plan, Recipe, Stepwise, Trainer, TuneError};
+use rekindle_core::tune::{
+    Judgement, Keep, Plan, Recipe, Schedule, Stepwise, Trainer, Tune, TuneError,
+};
 
 use crate::cli::Divided;
 use crate::interrupt::advise;
 use crate::judged::Judged;
 use crate::runs::{self, Run};
 use crate::tensorboard::Board;
-use crate::ui::print_warning;
+use crate::ui::{ExitCode, Failure, print_warning};
 use beginning::with_head;
 use checkpoint::Checkpoints;
 use room::Room;
@@ -86,10 +88,18 @@ pub fn tune(
     run: &mut Run,
 ) -> anyhow::Result<Tuned> {
     let begun = Instant::now();
-    let is_head_best = work.foreseen.filter(|foreseen| foreseen.is_head_best());
-    if let (Some(foreseen), Keep::Best) = (is_head_best, recipe.keep) {
+    let is_head_best = match work.foreseen {
+        Some(foreseen) => foreseen.is_head_best(),
+        None => is_unmeasured(work, &recipe),
+    };
+    if is_head_best && recipe.keep == Keep::Best {
+        if work.foreseen.is_none() {
+            print_warning(
+                "nothing is held back, so nothing could tell whether tuning is better than the head alone, which is left",
+                Some("--keep tuned tunes all the same"),
+            );
+        }
         return Ok(Tuned {
-            recipe,
             divided: ledger.divided().clone(),
             images_at_once: 0,
             room: Room::default(),
@@ -103,8 +113,12 @@ pub fn tune(
             broke_off: false,
             stopped: None,
             soup: None,
-            foreseen: foreseen.clone(),
+            foreseen: work
+                .foreseen
+                .cloned()
+                .unwrap_or_else(|| Foreseen::of(None, &[], 0, false, 1, 0.0)),
             seconds: 0.0,
+            recipe,
         });
     }
     let Work {
@@ -117,7 +131,12 @@ pub fn tune(
     } = *work;
     let base = start(work)?;
     let photos = Photos::of(dataset, &learnt.split.train, &learnt.split.valid);
-    let mut plan = Plan::new(&recipe, base.graph())?;
+    // Of fewer photos than a batch there are no steps of that many.
+    let fitting = Recipe {
+        batch: recipe.batch.min(photos.trained.max(1)),
+        ..recipe.clone()
+    };
+    let mut plan = Plan::new(&fitting, base.graph())?;
     let aims = aims(work, &recipe)?;
     let graph = base
         .graph()
@@ -129,6 +148,7 @@ pub fn tune(
             plan.epochs()
         ));
     }
+    warn_of_idle_phases(&plan, photos.trained);
     let room = room::divide(work, &mut plan, &graph, base.device(), ledger, run)?;
     let network = Network::new(graph, &base.state_dict(), base.device())?;
     let engine = Stepwise::new(network, base.device());
@@ -192,6 +212,14 @@ pub fn tune(
             .note(&format!("{what}: {}", epochs_of(phase.epochs)));
         let Err(error) = round.phase() else { continue };
         match error.downcast_ref::<TuneError>() {
+            Some(TuneError::Diverged { .. })
+                if recipe.tune == Tune::Scratch && round.trainer.best().next().is_none() =>
+            {
+                let message =
+                    format!("{error}: nothing was learnt, and there is no head to go back to");
+                let help = "give a lower --lr, or --clip 1";
+                return Err(Failure::new(ExitCode::Data, message).with_help(help).into());
+            }
             Some(TuneError::Diverged { .. }) => {
                 print_warning(
                     &format!("{error}: the last good network is kept"),
@@ -261,6 +289,23 @@ pub fn tune(
         foreseen,
         seconds,
     })
+}
+
+/// Whether nothing will tell if the tuned network is better than the head alone.
+fn is_unmeasured(work: &Work<'_>, recipe: &Recipe) -> bool {
+    recipe.tune != Tune::Scratch && work.learnt.split.valid.is_empty()
+}
+
+/// A step is all that some phases have, of few photos: one-cycle begins and ends with next to nothing.
+fn warn_of_idle_phases(plan: &Plan, trained: usize) {
+    let is_idle = |epochs: usize| epochs * trained.div_ceil(plan.recipe.batch) == 1;
+    let rises = matches!(plan.recipe.schedule, Schedule::OneCycle { .. });
+    if rises && plan.phases.iter().any(|phase| is_idle(phase.epochs)) {
+        print_warning(
+            "a phase has a single step, in which one-cycle's rate is next to nothing: it changes nothing",
+            Some("give more --epochs, a smaller --batch, or --schedule constant"),
+        );
+    }
 }
 
 /// How far what the head alone scores may be off by chance, where that is a share of photos.

@@ -38,66 +38,22 @@ pub fn divide(
     ledger: &mut Ledger,
     run: &Run,
 ) -> anyhow::Result<Room> {
-    let (free, is_own) = free(work, device);
-    let place = memory::place(device);
-    let footprints: Vec<Footprint> = (plan.phases.iter())
-        .map(|phase| Footprint::new(graph, plan, phase, place))
-        .collect();
-    // Photos that wait decoded have an eighth of what is free, values that are kept in memory a quarter.
-    let left = |phase: &Phase| {
-        free.map(|free| match phase.cut {
-            _ if !is_own => free,
-            0 => free / 8 * 7,
-            _ if work.args.cache.no_cache => free / 4 * 3,
-            _ => free,
-        })
-    };
+    let space = Space::of(work, plan, graph, device);
     let is_known = |training: &Training| {
         let known = ledger.divided().of(training.part.as_deref());
         known.is_some_and(|known| known.phases.len() == plan.phases.len())
     };
     if !work.trainings.iter().all(is_known) {
         let mut divided = ledger.divided().clone();
-        let mut told = Vec::new();
-        for training in work.trainings.iter().filter(|training| !is_known(training)) {
-            let step = largest_step(training.photos, plan.recipe.batch);
-            let mut parts = Vec::with_capacity(plan.phases.len());
-            for (phase, footprint) in plan.phases.iter().zip(&footprints) {
-                let needed = |images: usize| footprint.bytes(images, step);
-                let left = left(phase);
-                let fits = |images: usize| left.is_none_or(|left| needed(images) <= left);
-                let least = least_images(&plan.recipe, phase);
-                let Some(of_phase) = halved(step, phase.parts, least, fits) else {
-                    let left = left.unwrap_or(0);
-                    return Err(too_little(work, phase, least, &needed, left, is_own));
-                };
-                if of_phase > phase.parts {
-                    let asked = needed(step.div_ceil(phase.parts));
-                    let line = Smaller {
-                        phase,
-                        step,
-                        parts: of_phase,
-                    };
-                    let left = has_left(work, left.unwrap_or(0), is_own);
-                    let line = line.told(plan.phases.len(), asked, &left);
-                    // Trainings whose steps are as large are divided alike.
-                    if !told.contains(&line) {
-                        told.push(line);
-                        if !phase.learning.statistics.is_empty() {
-                            warn_of_norms(step.div_ceil(of_phase));
-                        }
-                    }
-                }
-                parts.push(of_phase);
-            }
-            divided.of_mut(training.part.as_deref()).phases = parts;
-        }
-        if !told.is_empty() {
-            work.context.console.note(&told.join("; "));
+        let unknown = work.trainings.iter().filter(|training| !is_known(training));
+        let unknown: Vec<&Training> = unknown.collect();
+        let photos: Vec<usize> = unknown.iter().map(|training| training.photos).collect();
+        for (training, phases) in unknown.into_iter().zip(space.parts(&photos)?) {
+            divided.of_mut(training.part.as_deref()).phases = phases;
         }
         let most = divided.most();
-        let step = work.trainings.iter().map(|training| training.photos);
-        let step = largest_step(step.max().unwrap_or(0), plan.recipe.batch);
+        let step = photos.iter().copied().max().unwrap_or(0);
+        let step = largest_step(step, plan.recipe.batch);
         if plan.recipe.mixing.is_on() && most > 1 {
             work.context.console.note(&format!(
                 "photos are mixed with those that go through the network with them: {} of the {step} of a step",
@@ -108,64 +64,192 @@ pub fn divide(
     }
     let own = ledger.divided().of(work.part);
     let own = own.map_or_else(Vec::new, |own| own.phases.clone());
-    let step = largest_step(work.learnt.split.train.len(), plan.recipe.batch);
-    let mut most = 0;
-    for ((phase, footprint), &parts) in plan.phases.iter().zip(&footprints).zip(&own) {
-        let images = step.div_ceil(parts.max(1));
-        let needed = footprint.bytes(images, step);
-        most = most.max(needed);
-        let left = left(phase).unwrap_or(u64::MAX);
-        if ledger.is_taken_over() && needed > left {
-            let message = format!(
-                "about {} more are needed to go on as this run began, in batches of {images}, and {}",
-                size(needed),
-                has_left(work, left, is_own),
-            );
-            print_warning(&message, Some("free some memory, or begin a new run"));
-        }
-    }
+    let room = space.room(work.learnt.split.train.len(), &own, ledger.is_taken_over());
     for (phase, parts) in plan.phases.iter_mut().zip(own) {
         phase.parts = parts.max(1);
     }
-    Ok(Room { needed: most, free })
+    Ok(room)
 }
 
-/// A phase whose steps are divided further than was asked for.
-struct Smaller<'a> {
-    phase: &'a Phase,
-    step: usize,
-    parts: usize,
+/// The same for a look at the steps of a plan's last phase alone: in how many parts they go through the network.
+///
+/// # Errors
+/// When not even the smallest parts would fit.
+pub fn parts_of_last(
+    work: &Work<'_>,
+    plan: &Plan,
+    graph: &Graph,
+    device: &Device,
+) -> anyhow::Result<usize> {
+    let last = Plan {
+        phases: plan.phases.last().cloned().into_iter().collect(),
+        ..plan.clone()
+    };
+    let photos = work.learnt.split.train.len();
+    let parts = Space::of(work, &last, graph, device).parts(&[photos])?;
+    Ok(parts.into_iter().flatten().next().unwrap_or(1))
 }
 
-impl Smaller<'_> {
-    /// What is said of it, where so much would be needed without, and so much is free.
-    fn told(&self, phases: usize, needed: u64, left: &str) -> String {
-        let Self { phase, step, parts } = *self;
-        let of_phase = match phases {
+/// What the phases of a plan need, and what memory there is.
+struct Space<'a> {
+    work: &'a Work<'a>,
+    plan: &'a Plan,
+    footprints: Vec<Footprint<'a>>,
+    free: Option<u64>,
+    /// Whether it is the machine's.
+    is_own: bool,
+}
+
+impl<'a> Space<'a> {
+    fn of(work: &'a Work<'a>, plan: &'a Plan, graph: &'a Graph, device: &Device) -> Self {
+        let place = memory::place(device);
+        let footprint = |phase| Footprint::new(graph, plan, phase, place);
+        let (free, is_own) = free(work, device);
+        Self {
+            work,
+            plan,
+            footprints: plan.phases.iter().map(footprint).collect(),
+            free,
+            is_own,
+        }
+    }
+
+    /// What a phase may take. Photos that wait decoded have an eighth of what is free, values that are kept in memory a
+    /// quarter.
+    fn left(&self, phase: &Phase) -> Option<u64> {
+        self.free.map(|free| match phase.cut {
+            _ if !self.is_own => free,
+            0 => free / 8 * 7,
+            _ if self.work.args.cache.no_cache => free / 4 * 3,
+            _ => free,
+        })
+    }
+
+    /// In how many parts the steps of each phase go through the network, in trainings of so many photos; says so where
+    /// they are more than was asked for.
+    fn parts(&self, photos: &[usize]) -> anyhow::Result<Vec<Vec<usize>>> {
+        let mut told = Vec::new();
+        let all = photos.iter().map(|&photos| {
+            let step = largest_step(photos, self.plan.recipe.batch);
+            let phases = self.plan.phases.iter().zip(&self.footprints);
+            phases
+                .map(|(phase, footprint)| self.parts_of(phase, footprint, step, &mut told))
+                .collect::<anyhow::Result<Vec<usize>>>()
+        });
+        let all = all.collect::<anyhow::Result<_>>()?;
+        if !told.is_empty() {
+            self.work.context.console.note(&told.join("; "));
+        }
+        Ok(all)
+    }
+
+    fn parts_of(
+        &self,
+        phase: &Phase,
+        footprint: &Footprint<'_>,
+        step: usize,
+        told: &mut Vec<String>,
+    ) -> anyhow::Result<usize> {
+        let needed = |images: usize| footprint.bytes(images, step);
+        let left = self.left(phase);
+        let fits = |images: usize| left.is_none_or(|left| needed(images) <= left);
+        let least = least_images(&self.plan.recipe, phase);
+        let Some(parts) = halved(step, phase.parts, least, fits) else {
+            let message = format!(
+                "about {} more of memory are needed to tune {} of {} with {}, and {}",
+                size(needed(least)),
+                phase.name,
+                self.work.material.model.card.architecture,
+                match least {
+                    1 => "a single photo at a time".to_owned(),
+                    least => format!("{least} photos at a time"),
+                },
+                self.has_left(left.unwrap_or(0)),
+            );
+            return Err(self.too_little(message, least));
+        };
+        if parts == phase.parts {
+            return Ok(parts);
+        }
+        let of_phase = match self.plan.phases.len() {
             1 => String::new(),
             _ => format!("tuning {}: ", phase.name),
         };
-        format!(
-            "{of_phase}about {} more would be needed for batches of {}, and {left}: batches of {}, gradients of {parts} \
-             added up",
-            size(needed),
-            step.div_ceil(phase.parts),
-            step.div_ceil(parts),
-        )
+        let (asked, images) = (step.div_ceil(phase.parts), step.div_ceil(parts));
+        let line = format!(
+            "{of_phase}about {} more would be needed for batches of {asked}, and {}: batches of {images}, gradients of \
+             {parts} added up",
+            size(needed(asked)),
+            self.has_left(left.unwrap_or(0)),
+        );
+        // Trainings whose steps are as large are divided alike.
+        if !told.contains(&line) {
+            told.push(line);
+            if !phase.learning.statistics.is_empty() {
+                warn_of_norms(images);
+            }
+        }
+        Ok(parts)
     }
-}
 
-/// What memory is left, and, of a process that was allowed so much, why no more.
-fn has_left(work: &Work<'_>, left: u64, is_own: bool) -> String {
-    let free = format!("{} are free", size(left));
-    match (work.args.tuning.memory_limit, memory::resident_bytes()) {
-        (Some(limit), Some(taken)) if is_own => format!(
-            "{free} (--memory-limit is {}, of which the process has {} already)",
-            size(limit),
-            size(taken),
-        ),
-        (Some(limit), _) if !is_own => format!("{free} of the {} of --memory-limit", size(limit)),
-        _ => free,
+    /// The memory that a training of so many photos needs in these parts, and what there is; says so where what was
+    /// decided elsewhere needs more.
+    fn room(&self, photos: usize, parts: &[usize], is_taken_over: bool) -> Room {
+        let step = largest_step(photos, self.plan.recipe.batch);
+        let mut most = 0;
+        let phases = self.plan.phases.iter().zip(&self.footprints);
+        for ((phase, footprint), &parts) in phases.zip(parts) {
+            let images = step.div_ceil(parts.max(1));
+            let needed = footprint.bytes(images, step);
+            most = most.max(needed);
+            let left = self.left(phase).unwrap_or(u64::MAX);
+            if is_taken_over && needed > left {
+                let message = format!(
+                    "about {} more are needed to go on as this run began, in batches of {images}, and {}",
+                    size(needed),
+                    self.has_left(left),
+                );
+                print_warning(&message, Some("free some memory, or begin a new run"));
+            }
+        }
+        Room {
+            needed: most,
+            free: self.free,
+        }
+    }
+
+    /// What memory is left, and, of a process that was allowed so much, why no more.
+    fn has_left(&self, left: u64) -> String {
+        let free = format!("{} are free", size(left));
+        match (self.work.args.tuning.memory_limit, memory::resident_bytes()) {
+            (Some(limit), Some(taken)) if self.is_own => format!(
+                "{free} (--memory-limit is {}, of which the process has {} already)",
+                size(limit),
+                size(taken),
+            ),
+            (Some(limit), _) if !self.is_own => {
+                format!("{free} of the {} of --memory-limit", size(limit))
+            }
+            _ => free,
+        }
+    }
+
+    /// The failure where not even so few photos at a time would fit.
+    fn too_little(&self, message: String, least: usize) -> anyhow::Error {
+        let help = match least {
+            NormMode::LEAST_BATCH => {
+                "give a smaller --input or a smaller --model; batch norms that learn want 16 photos, and --bn train \
+                 does with fewer"
+            }
+            _ => HELP,
+        };
+        let raise = match self.work.args.tuning.memory_limit {
+            Some(_) => "raise --memory-limit, or ",
+            None => "",
+        };
+        Failure::new(ExitCode::Device, message)
+            .with_help(format!("{raise}{help}"))
+            .into()
     }
 }
 
@@ -213,41 +297,6 @@ pub fn least_images(recipe: &Recipe, phase: &Phase) -> usize {
 pub fn too_small(error: &anyhow::Error) -> Failure {
     let message = format!("the device has too little memory for this training: {error}");
     Failure::new(ExitCode::Device, message).with_help(HELP)
-}
-
-fn too_little(
-    work: &Work<'_>,
-    phase: &Phase,
-    least: usize,
-    needed: &dyn Fn(usize) -> u64,
-    left: u64,
-    is_own: bool,
-) -> anyhow::Error {
-    let photos = match least {
-        1 => "a single photo at a time".to_owned(),
-        least => format!("{least} photos at a time"),
-    };
-    let message = format!(
-        "about {} more of memory are needed to tune {} of {} with {photos}, and {}",
-        size(needed(least)),
-        phase.name,
-        work.material.model.card.architecture,
-        has_left(work, left, is_own),
-    );
-    let help = match least {
-        NormMode::LEAST_BATCH => {
-            "give a smaller --input or a smaller --model; batch norms that learn want 16 photos, and --bn train does \
-             with fewer"
-        }
-        _ => HELP,
-    };
-    let raise = match work.args.tuning.memory_limit {
-        Some(_) => "raise --memory-limit, or ",
-        None => "",
-    };
-    Failure::new(ExitCode::Device, message)
-        .with_help(format!("{raise}{help}"))
-        .into()
 }
 
 /// Whether something failed because the device had too little memory.
