@@ -56,6 +56,7 @@ fn trained(optimizer: &Optimizer, device: &Device) -> EngineState {
             let goal = Goal {
                 loss: Loss::CrossEntropy,
                 wanted: wanted.collect(),
+                counts: None,
                 answers: CLASSES,
                 share: 0.1,
             };
