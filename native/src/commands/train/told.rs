@@ -122,6 +122,9 @@ fn beside_head(tuned: &Tuned, head: &Judged) -> String {
             )
         }
         (Some(epoch), None) => format!("tuned ({tune}): epoch {epoch} of {planned} is kept"),
+        (None, _) if planned == 0 => format!(
+            "--tune {tune}: nothing was held back to tell whether tuning is better than the head alone, which is kept"
+        ),
         (None, _) if tuned.epochs == 0 => {
             format!("tuned ({tune}): no epoch was completed, so the head alone ({head_is}) is kept")
         }
