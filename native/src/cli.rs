@@ -28,7 +28,7 @@ pub use lr_find::LrFindArgs;
 pub use recommend::RecommendArgs;
 pub use shared::DataArgs;
 pub use shared::{GreyChoice, PhotoArgs, PictureArgs, StartArgs, WeightArgs};
-pub use tune::{Divided, TuneArgs};
+pub use tune::{Divided, ScheduleChoice, TuneArgs};
 use values::{MANY, MOST_IMAGES, count, number};
 
 /// Re-light pretrained vision models on your own photos, on any GPU or none.
@@ -107,7 +107,7 @@ pub struct Global {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Train a new head on a folder of photos, one folder a class.
+    /// Train a classifier on a folder of photos, one folder a class: a new head, or with --tune more of the network.
     Train(TrainArgs),
     /// Find a learning rate for a tuning: try rates from 1e-7 to 10 and draw the loss.
     LrFind(LrFindArgs),
@@ -195,13 +195,15 @@ pub struct TrainArgs {
     /// not given.
     #[arg(long, value_name = "C", value_parser = number("0.1"))]
     pub c: Option<f64>,
-    /// Passes over the photos, of a tuning or of a two-layer head (30 when not given).
+    /// Passes over the photos, of a tuning or of a two-layer head. When not given: 6 of --tune last and gradual, 5 of
+    /// full, 30 of scratch and of a two-layer head.
     #[arg(long, value_parser = count(1, MANY))]
     pub epochs: Option<usize>,
     /// Photos a step, likewise; 32 when not given.
     #[arg(long, value_parser = count(1, MOST_IMAGES))]
     pub batch: Option<usize>,
-    /// Learning rate, likewise; 1e-3 of a two-layer head when not given.
+    /// Learning rate, likewise. When not given: 5e-4 of --tune last, gradual and full, 1e-3 of scratch and of a two-layer
+    /// head.
     #[arg(long, value_parser = number("0.001"))]
     pub lr: Option<f64>,
     /// Weight decay, likewise; 0.01 when not given.

@@ -26,6 +26,85 @@ pub struct Mark {
     pub y: Option<f64>,
 }
 
+/// A height that is pointed out: a dashed line from side to side.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Level {
+    /// What is there.
+    pub name: String,
+    /// Where, in the units of the vertical axis.
+    pub y: f64,
+}
+
+/// What the numbers along an axis are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// Any numbers.
+    Plain,
+    /// Positive ones, drawn by their logarithms; of horizontal axes.
+    Logarithmic,
+    /// Whole ones, such as epochs.
+    Whole,
+    /// Shares of 0 to 1, as percent.
+    Share,
+    /// The same, as fractions.
+    Fraction,
+    /// Numbers of which 1 is the most there can be.
+    UpToOne,
+}
+
+impl Scale {
+    /// The least and the greatest number that there can be.
+    fn limits(self) -> [f64; 2] {
+        match self {
+            Self::Share | Self::Fraction => [0.0, 1.0],
+            Self::UpToOne => [f64::NEG_INFINITY, 1.0],
+            Self::Plain | Self::Logarithmic | Self::Whole => [f64::NEG_INFINITY, f64::INFINITY],
+        }
+    }
+
+    /// The numbers that stand at an axis between bounds, and how they are written.
+    fn ticks(self, bounds: [f64; 2], most: usize) -> Vec<(f64, String)> {
+        let [least, greatest] = self.limits();
+        let mut all = match self {
+            Self::Logarithmic => return decades(bounds),
+            Self::Share => {
+                let percent = bounds.map(|bound| 100.0 * bound);
+                let of_share =
+                    |(value, words): (f64, String)| (value / 100.0, format!("{words} %"));
+                ticks(percent, most).into_iter().map(of_share).collect()
+            }
+            _ => ticks(bounds, most),
+        };
+        const ROUNDING: f64 = 1e-9;
+        all.retain(|(value, _)| {
+            let is_whole = (value - value.round()).abs() < ROUNDING;
+            (least - ROUNDING..=greatest + ROUNDING).contains(value)
+                && (self != Self::Whole || is_whole)
+        });
+        if self == Self::Whole {
+            for (value, words) in &mut all {
+                *words = format!("{value:.0}");
+            }
+        }
+        all
+    }
+}
+
+/// What the two axes are, and what stands over them.
+#[derive(Debug, Clone, Copy)]
+pub struct Axes<'a> {
+    /// The title of the picture.
+    pub title: &'a str,
+    /// What the horizontal axis is called.
+    pub x_label: &'a str,
+    /// What the vertical axis is called.
+    pub y_label: &'a str,
+    /// What is along the horizontal axis.
+    pub x: Scale,
+    /// What is along the vertical axis.
+    pub y: Scale,
+}
+
 /// The size in units of the picture, which is as wide as what it stands in, and 600 pixels at most. Letters of 15 units
 /// are 11 pixels high on a phone.
 const WIDTH: f64 = 500.0;
@@ -67,17 +146,18 @@ fn style() -> String {
     )
 }
 
-/// Draws curves over one pair of axes. Marks are dashed lines from top to bottom, with a dot where they say one.
+/// Draws curves over one pair of axes. Levels are dashed lines from side to side; marks are dashed lines from top to bottom,
+/// with a dot where they say one.
 ///
 /// What is not drawable (no finite number, or nothing above zero on a logarithmic axis) is left out.
-pub fn svg(
-    title: &str,
-    x_label: &str,
-    y_label: &str,
-    log_x: bool,
-    curves: &[Curve],
-    marks: &[Mark],
-) -> String {
+pub fn svg(axes: &Axes<'_>, curves: &[Curve], levels: &[Level], marks: &[Mark]) -> String {
+    let Axes {
+        title,
+        x_label,
+        y_label,
+        ..
+    } = *axes;
+    let log_x = axes.x == Scale::Logarithmic;
     let across = |x: f64| if log_x { x.log10() } else { x };
     let is_drawn = |&(x, y): &(f64, f64)| across(x).is_finite() && y.is_finite();
     let points = || {
@@ -92,16 +172,15 @@ pub fn svg(
         .collect();
     let marked = marks.iter().map(|mark| across(mark.x));
     let xs = bounds(points().map(|point| across(point.0)).chain(marked));
-    let ys = bounds(points().map(|point| point.1));
-    let (x_ticks, y_ticks) = match log_x {
-        true => (decades(xs), ticks(ys, 6)),
-        false => (ticks(xs, 7), ticks(ys, 6)),
-    };
+    let levels: Vec<&Level> = levels.iter().filter(|level| level.y.is_finite()).collect();
+    let heights = levels.iter().map(|level| level.y);
+    let ys = within(bounds(points().map(|point| point.1).chain(heights)), axes.y);
+    let (x_ticks, y_ticks) = (axes.x.ticks(xs, 7), axes.y.ticks(ys, 6));
     let ys = widened(ys, &y_ticks);
     // Decades stand within the axis.
     let xs = if log_x { xs } else { widened(xs, &x_ticks) };
 
-    let names: Vec<Entry<'_>> = entries(curves, &marks);
+    let names: Vec<Entry<'_>> = entries(curves, &levels, &marks);
     let rows = names.iter().map(|entry| entry.row + 1).max().unwrap_or(0);
     let top = 20.0 + ROW * (1.0 + rows as f64);
     let bottom = top + HEIGHT;
@@ -167,9 +246,19 @@ pub fn svg(
         top + HEIGHT / 2.0,
         escape(y_label),
     );
+    for (index, level) in levels.iter().enumerate() {
+        let (_, y) = place(xs[0], level.y);
+        let stroke = stroke(curves.len() + index);
+        let _ = write!(
+            svg,
+            "<path d=\"M{LEFT} {y:.1}H{}\" {stroke}/>",
+            WIDTH - RIGHT
+        );
+    }
+    let before = curves.len() + levels.len();
     for (index, mark) in marks.iter().enumerate() {
         let (x, _) = place(across(mark.x), ys[0]);
-        let stroke = stroke(curves.len() + index);
+        let stroke = stroke(before + index);
         let _ = write!(svg, "<path d=\"M{x:.1} {top}V{bottom}\" {stroke}/>");
     }
     for (index, curve) in curves.iter().enumerate() {
@@ -195,7 +284,7 @@ pub fn svg(
     for (index, mark) in marks.iter().enumerate() {
         if let Some(y) = mark.y.filter(|y| y.is_finite()) {
             let (x, y) = place(across(mark.x), y);
-            let colour = (curves.len() + index) % COLOURS.len();
+            let colour = (before + index) % COLOURS.len();
             let _ = write!(
                 svg,
                 "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"6\" fill=\"var(--c{colour})\" stroke=\"var(--paper)\" \
@@ -206,7 +295,7 @@ pub fn svg(
     svg + "</svg>"
 }
 
-/// How the line of a curve, or of a mark behind the curves, is drawn.
+/// How the line of a curve, or of a level or a mark behind the curves, is drawn.
 fn stroke(index: usize) -> String {
     let place = index % COLOURS.len();
     format!(
@@ -224,9 +313,10 @@ struct Entry<'a> {
     row: usize,
 }
 
-/// The names of curves and marks, as many in a row as there is room for.
-fn entries<'a>(curves: &'a [Curve], marks: &[&'a Mark]) -> Vec<Entry<'a>> {
+/// The names of curves, levels and marks, as many in a row as there is room for.
+fn entries<'a>(curves: &'a [Curve], levels: &[&'a Level], marks: &[&'a Mark]) -> Vec<Entry<'a>> {
     let names = curves.iter().map(|curve| curve.name.as_str());
+    let names = names.chain(levels.iter().map(|level| level.name.as_str()));
     let names = names.chain(marks.iter().map(|mark| mark.name.as_str()));
     let (mut x, mut row) = (0.0, 0);
     let mut entries = Vec::new();
@@ -262,6 +352,15 @@ fn bounds(values: impl Iterator<Item = f64>) -> [f64; 2] {
                 low.clamp(f64::MIN / 4.0, f64::MAX / 4.0) + half,
             ]
         }
+    }
+}
+
+/// Bounds no wider than what a scale can have, where that leaves anything between them.
+fn within([low, high]: [f64; 2], scale: Scale) -> [f64; 2] {
+    let [least, greatest] = scale.limits();
+    match (low.max(least), high.min(greatest)) {
+        (low, high) if low < high => [low, high],
+        _ => [low, high],
     }
 }
 
@@ -332,6 +431,14 @@ mod tests {
         }
     }
 
+    const PLAIN: Axes<'static> = Axes {
+        title: "t",
+        x_label: "x",
+        y_label: "y",
+        x: Scale::Plain,
+        y: Scale::Plain,
+    };
+
     /// The numbers of a path's points.
     fn drawn(svg: &str) -> Vec<(char, f64, f64)> {
         let path = svg
@@ -353,7 +460,15 @@ mod tests {
     #[test]
     fn points_stand_where_the_axes_say() {
         let points = [(1e-4, 0.0), (1e-3, 5.0), (1e-2, 10.0)];
-        let drawn = drawn(&svg("t", "x", "y", true, &[curve("a", &points)], &[]));
+        let drawn = drawn(&svg(
+            &Axes {
+                x: Scale::Logarithmic,
+                ..PLAIN
+            },
+            &[curve("a", &points)],
+            &[],
+            &[],
+        ));
         let [first, middle, last] = drawn[..] else {
             panic!("{drawn:?}")
         };
@@ -372,7 +487,7 @@ mod tests {
             (4.0, f64::INFINITY),
             (5.0, 1.0),
         ];
-        let svg = svg("t", "x", "y", false, &[curve("a", &points)], &[]);
+        let svg = svg(&PLAIN, &[curve("a", &points)], &[], &[]);
         let starts: Vec<char> = drawn(&svg).iter().map(|point| point.0).collect();
         assert_eq!(starts, ['M', 'M', 'M']);
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
@@ -390,16 +505,31 @@ mod tests {
             vec![(5.0, f64::MAX)],
         ];
         for points in &odd {
-            for log_x in [true, false] {
+            for x in [Scale::Logarithmic, Scale::Plain, Scale::Whole, Scale::Share] {
+                let axes = Axes {
+                    title: "<t>",
+                    x_label: "<x>",
+                    y_label: "<y>",
+                    x,
+                    y: if x == Scale::Whole {
+                        Scale::UpToOne
+                    } else {
+                        Scale::Fraction
+                    },
+                };
+                let levels = [f64::NAN, 0.5, 1e300].map(|y| Level {
+                    name: "<l>".to_owned(),
+                    y,
+                });
                 let marks = [mark("<m>", 1e-3, Some(f64::NAN)), mark("n", -1.0, None)];
                 let curves = [curve("<script>", points), curve("b & \"c\"", &[])];
-                let svg = svg("<t>", "<x>", "<y>", log_x, &curves, &marks);
+                let svg = svg(&axes, &curves, &levels, &marks);
                 assert!(
                     !svg.contains("NaN") && !svg.contains("inf"),
                     "{points:?}\n{svg}"
                 );
                 assert!(!svg.contains("<script>") && svg.contains("&lt;script&gt;"));
-                for raw in ["<t>", "<x>", "<y>", "<m>"] {
+                for raw in ["<t>", "<x>", "<y>", "<m>", "<l>"] {
                     assert!(!svg.contains(raw), "{raw}");
                 }
                 assert!(svg.len() < 8000, "{} bytes", svg.len());
@@ -438,6 +568,30 @@ mod tests {
     }
 
     #[test]
+    fn axes_end_where_there_are_no_such_numbers() {
+        let words = |scale: Scale, bounds: [f64; 2]| -> Vec<String> {
+            let ticks = scale.ticks(within(bounds, scale), 6);
+            ticks.into_iter().map(|tick| tick.1).collect()
+        };
+        // Two epochs, and one.
+        assert_eq!(
+            words(Scale::Whole, bounds([1.0, 2.0].into_iter())),
+            ["1", "2"]
+        );
+        assert_eq!(words(Scale::Whole, bounds([1.0].into_iter())), ["1"]);
+        assert_eq!(
+            words(Scale::Whole, [1.0, 12.0]),
+            ["0", "2", "4", "6", "8", "10", "12"]
+        );
+        // The same accuracy all the time.
+        let constant = bounds([0.9, 0.9].into_iter());
+        assert_eq!(words(Scale::Share, constant).last().unwrap(), "100 %");
+        assert_eq!(words(Scale::Fraction, constant).last().unwrap(), "1.0");
+        assert_eq!(words(Scale::UpToOne, [-0.5, 0.98]).last().unwrap(), "1.0");
+        assert_eq!(words(Scale::Share, [0.0, 0.9])[0], "0 %");
+    }
+
+    #[test]
     fn a_legend_takes_the_rows_that_it_needs() {
         let names = [
             "a long name of a curve that needs room",
@@ -445,7 +599,7 @@ mod tests {
             "third",
         ];
         let curves: Vec<Curve> = names.map(|name| curve(name, &[])).into();
-        let rows: Vec<usize> = entries(&curves, &[])
+        let rows: Vec<usize> = entries(&curves, &[], &[])
             .iter()
             .map(|entry| entry.row)
             .collect();

@@ -10,7 +10,7 @@ use rekindle_core::model::{Cause, ModelError};
 use rekindle_core::parts::UnknownPart;
 use rekindle_core::task::Task;
 use rekindle_core::train::TrainError;
-use rekindle_core::tune::{PlanError, RecipeError, StateError, TuneError};
+use rekindle_core::tune::{PlanError, RatesError, RecipeError, StateError, TuneError};
 
 use crate::dataset::DatasetError;
 use crate::fetch::FetchError;
@@ -84,15 +84,17 @@ fn known(error: &(dyn Error + 'static)) -> Option<(ExitCode, Option<String>)> {
         Some((ExitCode::Usage, Some(help.into())))
     } else if let Some(error) = error.downcast_ref::<PlanError>() {
         let help = match error {
-            PlanError::Part(_) | PlanError::Rates(_) => {
+            PlanError::Part(_) | PlanError::Rates(RatesError::Part(_)) => {
                 "`rekindle summary NETWORK --parameters` lists the names that a part can begin with"
             }
+            PlanError::Rates(_) => "give it such a value, or leave it out",
+            PlanError::Nothing(_) => "unfreeze something, as by --unfreeze head",
             PlanError::Stages(_) => "`rekindle summary NETWORK --stages` lists them",
             _ => "change it, or leave it out",
         };
         Some((ExitCode::Usage, Some(help.into())))
     } else if error.is::<RecipeError>() {
-        let help = "change it, or leave it out: what is usual is in docs/fine-tuning.md";
+        let help = "give it such a value, or leave it out";
         Some((ExitCode::Usage, Some(help.into())))
     } else if let Some(error) = error.downcast_ref::<StateError>() {
         Some(match error {

@@ -136,7 +136,7 @@ impl Judged {
                         name.clone(),
                         one.support.to_string(),
                         three(one.average_precision),
-                        format!("{:.2}", one.threshold),
+                        threshold(one.threshold),
                         share(one.precision),
                         share(one.recall),
                         three(one.f1),
@@ -160,13 +160,24 @@ impl Judged {
         }
     }
 
-    /// The figure that says most, in words.
+    /// The figure that says most, alone: `93.8 %`, `mAP 0.788`.
+    pub fn figure(&self) -> String {
+        match self {
+            Self::Classes(report) => share(report.accuracy),
+            _ => format!("{} {}", self.score_name(), three(self.score())),
+        }
+    }
+
+    /// The figure that says most, and what else belongs to it, in words.
     pub fn headline(&self) -> String {
         match self {
             Self::Classes(report) => format!("accuracy {}", share(report.accuracy)),
             Self::Labels { report, half } => {
                 let f1 = half.as_ref().unwrap_or(report);
-                let at = if half.is_some() { " at ½" } else { "" };
+                let at = match half {
+                    Some(_) => " at threshold 0.5",
+                    None => " at the model's thresholds",
+                };
                 format!(
                     "mAP {}, micro F1 {}{at}, macro F1 {}",
                     three(report.mean_average_precision),
@@ -239,6 +250,14 @@ impl Judged {
             Self::Labels { report, .. } => json!(report),
             Self::Values(report) => json!(report),
         }
+    }
+}
+
+/// A threshold, of which none is nothing.
+fn threshold(share: f32) -> String {
+    match share {
+        share if share > 0.0 && share < 0.005 => "<0.01".to_owned(),
+        share => format!("{share:.2}"),
     }
 }
 

@@ -88,7 +88,18 @@ fn work() -> ExitCode {
     let outcome = options::check(&cli, &matches).map_err(anyhow::Error::new);
     match outcome.and_then(|()| run(cli, words)) {
         Ok(code) => code.into(),
-        Err(error) => errors::print_error(&error).into(),
+        Err(error) => {
+            let code = errors::print_error(&error);
+            let blamed = usage::blamed(&matches, &format!("{error:#}"));
+            if let (ui::ExitCode::Usage, Some(names)) = (code, blamed) {
+                ui::print_lines(
+                    "note",
+                    &format!("given by {names} in the environment"),
+                    None,
+                );
+            }
+            code.into()
+        }
     }
 }
 

@@ -15,8 +15,14 @@ pub struct Page<'a> {
     pub measured: &'a str,
     /// The figures.
     pub judged: &'a Judged,
+    /// What else a reader should know of how the model came to be, in sentences.
+    pub story: Vec<String>,
+    /// What became of each fold of a cross-validation: the head and the rows of a table.
+    pub folds: Option<([&'static str; 5], Vec<Vec<String>>)>,
     /// The names of the classes.
     pub classes: &'a [String],
+    /// What a reader wants to know of the run: names and values.
+    pub run: Vec<(&'static str, String)>,
     /// Everything else worth keeping, as the command prints it.
     pub facts: &'a Value,
     /// What could not be used.
@@ -27,12 +33,16 @@ pub struct Page<'a> {
 
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ember:#c2410c}\
+@media(prefers-color-scheme:dark){:root{--ember:#ff9a5c}}\
 body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}\
 h1{font-size:1.5rem}h2{font-size:1.1rem;margin-top:2rem}\
 .big{font-size:3rem;font-weight:700;color:var(--ember);line-height:1}\
-table{border-collapse:collapse}td,th{padding:.3rem .7rem;text-align:right}\
+table{border-collapse:collapse}td,th{padding:.3rem .7rem;text-align:right;white-space:nowrap}\
 th:first-child,td:first-child{text-align:left}tr{border-bottom:1px solid #8884}\
 .matrix td{min-width:2.2rem;text-align:center}.matrix th{font-weight:500}\
+.facts td,.facts th{text-align:left;vertical-align:top}.facts th{font-weight:500}\
+.facts td{white-space:normal;overflow-wrap:anywhere}\
+summary{cursor:pointer;margin-top:1rem}\
 .scroll{overflow-x:auto}pre{overflow-x:auto;background:#8881;padding:1rem;border-radius:.5rem}";
 
 /// The whole page.
@@ -41,6 +51,9 @@ pub fn html(page: &Page<'_>) -> String {
         Judged::Classes(report) => of_classes(page, report),
         judged => of_targets(page, judged),
     };
+    if let Some((head, rows)) = &page.folds {
+        body += &format!("<h2>Folds</h2>{}", plain_table(head, rows));
+    }
     if !page.curves.is_empty() {
         body += "<h2>Training</h2>";
         body += &page.curves.concat();
@@ -52,14 +65,35 @@ pub fn html(page: &Page<'_>) -> String {
         }
         body += "</ul>";
     }
+    body += "<h2>Run</h2><table class=facts>";
+    for (name, value) in &page.run {
+        body += &format!("<tr><th>{}<td>{}", escape(name), escape(value));
+    }
+    body += "</table>";
     let facts = serde_json::to_string_pretty(page.facts).unwrap_or_default();
     format!(
         "<!doctype html><html lang=en><meta charset=utf-8>\
          <meta name=viewport content=\"width=device-width\"><title>{}</title><style>{STYLE}</style>\
-         {body}<h2>Run</h2><pre>{}</pre></html>\n",
+         {body}<details><summary>Everything, as --json prints it</summary><pre>{}</pre></details></html>\n",
         escape(&page.title),
         escape(&facts)
     )
+}
+
+/// The title, the one figure, what it is and of which photos, and how the model came to be.
+fn beginning(page: &Page<'_>, what: &str) -> String {
+    let mut body = format!(
+        "<h1>{}</h1><p class=big>{}</p><p>{} on {} photos ({})</p>",
+        escape(&page.title),
+        escape(&page.judged.figure()),
+        escape(what),
+        page.judged.images(),
+        escape(page.measured),
+    );
+    for sentence in &page.story {
+        body += &format!("<p>{}</p>", escape(sentence));
+    }
+    body
 }
 
 /// The figures of a classifier.
@@ -67,13 +101,7 @@ fn of_classes(page: &Page<'_>, report: &Report) -> String {
     let share = |value: Option<f64>| {
         value.map_or_else(|| "–".to_owned(), |value| format!("{:.1} %", 100.0 * value))
     };
-    let mut body = format!(
-        "<h1>{}</h1><p class=big>{}</p><p>accuracy on {} photos ({})</p>",
-        escape(&page.title),
-        share(report.accuracy),
-        report.images,
-        escape(page.measured),
-    );
+    let mut body = beginning(page, "accuracy");
     if let (Some(loss), Some(calibration)) = (report.log_loss, report.calibration_error) {
         body += &format!(
             "<p>log loss {loss:.3}, expected calibration error {:.1} %</p>",
@@ -100,29 +128,27 @@ fn of_classes(page: &Page<'_>, report: &Report) -> String {
 
 /// The figures of labels or values.
 fn of_targets(page: &Page<'_>, judged: &Judged) -> String {
-    let mut body = format!(
-        "<h1>{}</h1><p class=big>{}</p><p>on {} photos ({})</p>",
-        escape(&page.title),
-        escape(&judged.headline()),
-        judged.images(),
-        escape(page.measured),
-    );
+    let mut body = beginning(page, &judged.headline());
     if let Some(remark) = judged.remark() {
         body += &format!("<p>{}</p>", escape(remark));
     }
     let (head, rows) = judged.rows(page.classes);
-    let cells = |cells: &[String], tag: &str| -> String {
-        cells
-            .iter()
-            .map(|cell| format!("<{tag}>{}", escape(cell)))
-            .collect()
-    };
-    let head: Vec<String> = head.into_iter().map(str::to_owned).collect();
-    body += &format!("<div class=scroll><table><tr>{}", cells(&head, "th"));
-    for row in rows {
-        body += &format!("<tr>{}", cells(&row, "td"));
+    body + &plain_table(&head, &rows)
+}
+
+/// A table of texts.
+fn plain_table(head: &[&str], rows: &[Vec<String>]) -> String {
+    let mut table = "<div class=scroll><table><tr>".to_owned();
+    for name in head {
+        table += &format!("<th>{}", escape(name));
     }
-    body + "</table></div>"
+    for row in rows {
+        table += "<tr>";
+        for cell in row {
+            table += &format!("<td>{}", escape(cell));
+        }
+    }
+    table + "</table></div>"
 }
 
 /// Rows are true classes, columns what they were taken for.
@@ -166,7 +192,7 @@ fn confusion(page: &Page<'_>, report: &Report) -> String {
 mod tests {
     use rekindle_core::train::judge;
 
-    use crate::curves::{Curve, svg};
+    use crate::curves::{Axes, Curve, Scale, svg};
 
     use super::*;
 
@@ -179,7 +205,10 @@ mod tests {
             title: "a <b> model".to_owned(),
             measured: "held-out photos",
             judged: &judged,
+            story: vec!["tuned <last>".to_owned()],
+            folds: Some((["fold"; 5], vec![vec!["<i>".to_owned()]])),
             classes: &classes,
+            run: vec![("command", "rekindle <x>".to_owned())],
             facts: &Value::Null,
             skipped: &[],
             curves: Vec::new(),
@@ -187,13 +216,24 @@ mod tests {
         let html = html(&page);
         assert!(!html.contains("<script>") && html.contains("b &amp; c"));
         assert!(html.contains("100.0 %"));
+        for told in ["tuned &lt;last&gt;", "<td>&lt;i&gt;", "rekindle &lt;x&gt;"] {
+            assert!(html.contains(told), "{told}");
+        }
+        assert!(html.contains("<details>"));
         assert!(!html.contains("Training") && !html.contains("<svg"));
 
         let curve = Curve {
             name: "loss <of> training".to_owned(),
             points: vec![(1.0, 2.0), (2.0, 1.0)],
         };
-        let drawn = svg("Loss", "epoch", "loss", false, &[curve], &[]);
+        let axes = Axes {
+            title: "Loss",
+            x_label: "epoch",
+            y_label: "loss",
+            x: Scale::Whole,
+            y: Scale::Plain,
+        };
+        let drawn = svg(&axes, &[curve], &[], &[]);
         let page = Page {
             curves: vec![drawn.clone(), drawn],
             ..page

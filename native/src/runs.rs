@@ -37,6 +37,8 @@ pub const PARTS: &str = "parts.json";
 pub const TENSORBOARD: &str = "tensorboard";
 /// The command that began the run, for whoever goes on with it.
 pub const COMMAND: &str = "command.json";
+/// The photos that the run began with, one a line: the SHA-256 and the name.
+pub const PHOTOS: &str = "photos.txt";
 /// The report for people.
 pub const REPORT: &str = "report.html";
 
@@ -67,7 +69,7 @@ pub enum RunError {
     #[error("another process is using this run: {}", .0.display())]
     InUse(PathBuf),
     /// No run began there.
-    #[error("no run that can go on is here: {}", .0.display())]
+    #[error("there is no run of `rekindle train` here: {}", .0.display())]
     NoRun(PathBuf),
     /// The run has ended.
     #[error("this run is finished: {}", .0.display())]
@@ -98,7 +100,7 @@ impl RunError {
             Self::Write(error) => error.help(),
             Self::InUse(_) => "wait until it is done, or give the run another --name".into(),
             Self::NoRun(_) => {
-                "give the folder of a run that was stopped, such as runs/NAME; it holds command.json"
+                "give the folder that `rekindle train` made, such as runs/NAME; it holds command.json"
                     .into()
             }
             Self::Finished(_) => "its model is there; train anew for another".into(),
@@ -320,7 +322,15 @@ fn remove_if_unfinished(folder: &Path) {
         return;
     }
     if !folder.join(MODEL).exists() {
-        for file in [METRICS, COMMAND, RECIPE, GIVEN_RECIPE, MANIFEST, REPORT] {
+        for file in [
+            METRICS,
+            COMMAND,
+            PHOTOS,
+            GIVEN_RECIPE,
+            RECIPE,
+            MANIFEST,
+            REPORT,
+        ] {
             let _ = fs::remove_file(folder.join(file));
         }
     }

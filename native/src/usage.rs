@@ -3,8 +3,9 @@
 use std::io::{self, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use clap::CommandFactory as _;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory as _};
 
 use crate::cli::Cli;
 use crate::ui::ExitCode;
@@ -34,6 +35,12 @@ pub fn print_usage(mut error: clap::Error) -> ExitCode {
             error.insert(ContextKind::Suggested, tips);
         }
     }
+    if let Some((argument, name)) = of_environment(&error) {
+        error.insert(
+            ContextKind::InvalidArg,
+            ContextValue::String(format!("{argument} (from {name} in the environment)")),
+        );
+    }
     let more = match elsewhere(&error) {
         Some((option, commands)) => format!("help: {option} belongs to {commands}; for more, try"),
         None => "help: for more, try".to_owned(),
@@ -46,6 +53,51 @@ pub fn print_usage(mut error: clap::Error) -> ExitCode {
     let text = text.replace("For more information, try", &more);
     let _ = io::stderr().lock().write_all(text.as_bytes());
     ExitCode::Usage
+}
+
+/// The option whose value cannot be, and the variable of the environment that gave it, where the command line did not.
+fn of_environment(error: &clap::Error) -> Option<(String, String)> {
+    if !matches!(
+        error.kind(),
+        ErrorKind::InvalidValue | ErrorKind::ValueValidation
+    ) {
+        return None;
+    }
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else {
+        return None;
+    };
+    let long = argument.strip_prefix("--")?.split([' ', '=']).next()?;
+    let name = variable(long);
+    std::env::var_os(&name)?;
+    let option = format!("--{long}");
+    let mut words = std::env::args();
+    let is_given = words.any(|word| word == option || word.starts_with(&format!("{option}=")));
+    (!is_given).then(|| (argument.clone(), name))
+}
+
+/// The variable of the environment that stands for an option of `train`.
+pub fn variable(long: &str) -> String {
+    format!("REKINDLE_{}", long.replace('-', "_").to_uppercase())
+}
+
+/// The variables that gave what an error speaks of, where the environment did and not the command line.
+pub fn blamed(matches: &ArgMatches, message: &str) -> Option<String> {
+    let (command, given) = matches.subcommand()?;
+    if command != "train" {
+        return None;
+    }
+    let is_named = |long: &str| {
+        let option = format!("--{long}");
+        let mut rest = message.split(&option).skip(1);
+        rest.any(|rest| !rest.starts_with(|next: char| next.is_alphanumeric() || next == '-'))
+    };
+    let names = given.ids().filter_map(|id| {
+        let long = id.as_str().replace('_', "-");
+        let source = given.value_source(id.as_str());
+        (source == Some(ValueSource::EnvVariable) && is_named(&long)).then(|| variable(&long))
+    });
+    let names: Vec<String> = names.collect();
+    (!names.is_empty()).then(|| names.join(", "))
 }
 
 /// An option that the command does not have, and the commands that do.

@@ -252,7 +252,7 @@ impl Tuning {
             recipe.views.min(recipe.epochs)
         };
         let views = views_within(memory, start.graph(), &cuts, self.ids.len(), most);
-        recipe.views = views;
+        recipe.views = views.max(1);
         let of = json!({ "cut": cuts, "augment": recipe.augment, "seed": self.seed }).to_string();
         if self.values.of != of {
             self.values = Values {

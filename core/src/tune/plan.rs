@@ -9,7 +9,7 @@ use super::engine::Learning;
 use super::rates::{Rate, RatesError};
 use super::recipe::{PhaseRecipe, Recipe, RecipeError, Tune};
 use super::schedule::ScheduleError;
-use crate::graph::{Graph, LayerId, LayerKind};
+use crate::graph::{Graph, LayerId, LayerKind, LayerSpec};
 use crate::parts::{Freezing, UnknownPart};
 
 /// Why a recipe does not fit a network.
@@ -31,14 +31,14 @@ pub enum PlanError {
     #[error(transparent)]
     Stages(#[from] TooFew),
     /// Nothing is left to train.
-    #[error("nothing trains in {0}: everything that should is frozen")]
+    #[error("nothing is left to train: {0}")]
     Nothing(String),
 }
 
 /// A stretch of training in which the same parts train.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Phase {
-    /// What it is called where it is told: `layer4 and head`.
+    /// What it is called where it is told: `all`, `layer4 and behind`, `head`.
     pub name: String,
     /// What changes.
     pub learning: Learning,
@@ -102,19 +102,31 @@ fn usual(recipe: &Recipe, graph: &Graph) -> Result<Vec<Phase>, PlanError> {
         Tune::Full | Tune::Scratch => vec![0],
         Tune::Gradual => blocks::gradual(graph),
     };
-    let phases = from.len();
-    let each = from.into_iter().enumerate().map(|(index, stage)| {
+    let mut phases: Vec<Phase> = Vec::with_capacity(from.len());
+    let mut nothing = None;
+    for stage in from {
+        match phase(recipe, graph, Freezing::before(graph, stage), 1, recipe.lr) {
+            // What thaws with it is frozen: it would be the phase before once more.
+            Ok(next)
+                if phases
+                    .last()
+                    .is_some_and(|last| last.learning == next.learning) => {}
+            Ok(next) => phases.push(next),
+            Err(error @ PlanError::Nothing(_)) => nothing = Some(error),
+            Err(error) => return Err(error),
+        }
+    }
+    match nothing {
+        Some(error) if phases.is_empty() => return Err(error),
+        _ => {}
+    }
+    let count = phases.len();
+    for (index, phase) in phases.iter_mut().enumerate() {
         // The first phases are the shorter ones where they do not come out even, but none is empty.
-        let epochs = (recipe.epochs * (index + 1) / phases - recipe.epochs * index / phases).max(1);
-        phase(
-            recipe,
-            graph,
-            Freezing::before(graph, stage),
-            epochs,
-            recipe.lr,
-        )
-    });
-    each.collect()
+        let epochs = recipe.epochs * (index + 1) / count - recipe.epochs * index / count;
+        phase.epochs = epochs.max(1);
+    }
+    Ok(phases)
 }
 
 /// The phases that a recipe lists.
@@ -167,10 +179,16 @@ fn phase(
                 .extend(leaves.map(|leaf| layer.tensor(leaf)));
         }
     }
-    let name = name(graph, stage);
     if learning.parameters.is_empty() {
-        return Err(PlanError::Nothing(name));
+        return Err(PlanError::Nothing(why_nothing(recipe)));
     }
+    let parameters = graph.layers().iter().flat_map(LayerSpec::parameters);
+    let is_all = parameters.count() == learning.parameters.len();
+    let name = if is_all {
+        "all".to_owned()
+    } else {
+        name(graph, stage)
+    };
     // Layers that serve several stages, and values that more than one stage takes, move the cut towards the image.
     let output = [graph.output()];
     let cut = (0..=stage).rev().find_map(|stage| {
@@ -193,10 +211,19 @@ fn phase(
     })
 }
 
-/// What a phase is called that trains from a stage on.
+/// Why a phase has nothing to train.
+fn why_nothing(recipe: &Recipe) -> String {
+    match recipe.freeze.is_empty() {
+        true => {
+            "what should is no more than factors and summands of batch norms, which stay".to_owned()
+        }
+        false => format!("all that should is frozen ({})", recipe.freeze.join(", ")),
+    }
+}
+
+/// What a phase is called that trains from a stage on, and not everything.
 fn name(graph: &Graph, stage: usize) -> String {
     match graph.stages().get(stage) {
-        _ if stage == 0 => "all".to_owned(),
         Some(first) if stage + 1 == graph.stages().len() => first.name.clone(),
         Some(first) => format!("{} and behind", first.name),
         None => "no stage".to_owned(),

@@ -2,7 +2,7 @@
 
 use crate::graph::Graph;
 
-/// How many of some views of photos a budget of bytes has room for, one at least. It follows from the budget alone, not
+/// How many of some views of photos a budget of bytes has room for, be it none. It follows from the budget alone, not
 /// from what lies there or who else is at work: how many views a network learns from decides what it learns.
 pub fn views_within(
     budget: u64,
@@ -17,7 +17,5 @@ pub fn views_within(
     const ENTRY: u64 = 64;
     let of_a_view = photos as u64 * (2 * largest as u64 + ENTRY);
     let fitting = budget.checked_div(of_a_view).unwrap_or(u64::MAX);
-    views
-        .min(usize::try_from(fitting).unwrap_or(usize::MAX))
-        .max(1)
+    views.min(usize::try_from(fitting).unwrap_or(usize::MAX))
 }

@@ -34,7 +34,7 @@ pub struct LrFindArgs {
     /// The most memory that it may take, as `train` takes it.
     #[arg(long, value_name = "SIZE", value_parser = parse_limit)]
     pub memory_limit: Option<u64>,
-    /// How photos are changed at random: none, flip, light, standard, trivial, rand or strong; light when not given.
+    /// How photos are changed at random: none, flip, light, standard, trivial, rand or strong; flip when not given.
     #[arg(long, value_name = "NAME", value_parser = PossibleValuesParser::new(AugmentRecipe::NAMES))]
     pub augment: Option<String>,
 }

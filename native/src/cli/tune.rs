@@ -56,6 +56,9 @@ pub struct TuneArgs {
     /// In how many parts the steps of the run that is made again went through the network.
     #[arg(skip)]
     pub divided: Option<Divided>,
+    /// The folder of the run that is made again.
+    #[arg(skip)]
+    pub replayed: Option<PathBuf>,
     /// The share of certainty that is spread over all classes.
     #[arg(long, value_name = "SHARE", value_parser = number("0.1"))]
     pub label_smoothing: Option<f64>,
@@ -81,7 +84,8 @@ pub struct TuneArgs {
     /// Show each class equally often.
     #[arg(long)]
     pub balanced: bool,
-    /// How photos are changed at random: none, flip, light, standard, trivial, rand or strong.
+    /// How photos are changed at random: none, flip, light, standard, trivial, rand or strong. When not given: standard of
+    /// --tune scratch, flip of the others.
     #[arg(long, value_name = "NAME", value_parser = clap::builder::PossibleValuesParser::new(AugmentRecipe::NAMES))]
     pub augment: Option<String>,
     /// End a phase after so many epochs without a better one.
@@ -235,7 +239,7 @@ impl TuneArgs {
             recipe.schedule = choice.schedule(recipe.epochs);
         }
         if let Some(share) = self.warmup {
-            recipe.warmup = (share > 0.0).then_some(Warmup { share, start: 0.01 });
+            recipe.warmup = ScheduleChoice::warmup(share);
         }
         if self.layer_decay.is_some() {
             recipe.rates.layer_decay = self.layer_decay;
@@ -280,7 +284,13 @@ impl TuneArgs {
 }
 
 impl ScheduleChoice {
-    fn schedule(self, epochs: usize) -> Schedule {
+    /// A slow start over that share of the steps; of nothing there is none.
+    pub fn warmup(share: f64) -> Option<Warmup> {
+        (share > 0.0).then_some(Warmup { share, start: 0.01 })
+    }
+
+    /// The schedule, of a training of so many epochs.
+    pub fn schedule(self, epochs: usize) -> Schedule {
         match self {
             Self::OneCycle => Schedule::PYTORCH,
             Self::Cosine => Schedule::Cosine { floor: 0.0 },

@@ -228,7 +228,14 @@ fn introduce(args: &EvaluateArgs, dataset: &Dataset, context: &Context) {
                 "{missing} to measure on, so it is {}",
                 dataset.place_of(Split::Train)
             ),
-            Some("photos that a model was trained on make its accuracy look too good"),
+            Some(match dataset.task {
+                Task::MultiLabel | Task::Regress => {
+                    "photos that a model was trained on make its figures look too good"
+                }
+                Task::Classify | Task::Segment => {
+                    "photos that a model was trained on make its accuracy look too good"
+                }
+            }),
         );
     }
     skipped::warn_of(&dataset.skipped);
@@ -341,9 +348,13 @@ fn warn_of_trained_photos(trained_on: &PhotoHashes, dataset: &Dataset) -> usize 
         1 => format!("1 of {} is one", photos(all)),
         count => format!("{count} of {} are among those", photos(all)),
     };
+    let figure = match dataset.task {
+        Task::MultiLabel | Task::Regress => "figures",
+        Task::Classify | Task::Segment => "accuracy",
+    };
     print_warning(
         &format!(
-            "{which} that the model was trained on, so the accuracy will look too good: {}",
+            "{which} that the model was trained on, so the {figure} will look too good: {}",
             first.relative
         ),
         Some("measure on photos that it has not seen: keep some in a test/ folder beside train/"),

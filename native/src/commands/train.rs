@@ -5,6 +5,7 @@ mod folds;
 mod learn;
 pub mod lr_find;
 mod material;
+mod photos;
 pub mod recipe_file;
 mod record;
 pub mod replay;
@@ -31,7 +32,7 @@ use crate::features::{self, Drawn, Photos};
 use crate::measured::{self, accuracy_gate, check_gate};
 use crate::models::{self, Origin};
 use crate::runs::{self, Run};
-use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning};
+use crate::ui::{ExitCode, Failure, print_json, print_text, print_warning, unless_closed};
 use crate::{groups, memory, options, skipped};
 use division::Division;
 pub use division::HELD_BACK;
@@ -62,6 +63,14 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
     options::check_folder(args, dataset.holds_some_back())?;
     introduce(&dataset, context);
     set_unused_aside(args, &mut dataset, context);
+    let photos = photos::list(&dataset);
+    if let Some(then) = &args.tuning.replayed
+        && let Ok(then) = std::fs::read(then.join(runs::PHOTOS))
+        && let Some(changes) = photos::changes(&String::from_utf8_lossy(&then), &photos)
+    {
+        let message = format!("the photos are not those of the run: {changes}");
+        print_warning(&message, Some("put them back, or the run cannot repeat"));
+    }
     if let Some(folds) = args.folds {
         groups::check_folds(folds, &dataset)?;
     }
@@ -78,10 +87,22 @@ fn carry_out(args: &TrainArgs, context: &Context, prints: bool) -> anyhow::Resul
         .clone()
         .unwrap_or_else(|| runs::default_name(&now, &args.model, &head_name));
     let mut run = match &args.tuning.resume {
-        Some(folder) => Run::resume(folder)?,
+        Some(folder) => {
+            let run = Run::resume(folder)?;
+            photos::check_same(run.read(runs::PHOTOS)?.as_deref(), &dataset)?;
+            run
+        }
         None => Run::create(&args.out, &name)?,
     };
     if !run.is_resumed() {
+        if run.name() != name {
+            context.console.note(&format!(
+                "{} is there already: this run is {}",
+                args.out.join(&name).display(),
+                run.folder().display()
+            ));
+        }
+        run.write(runs::PHOTOS, photos.as_bytes())?;
         if let Some(file) = &args.tuning.recipe {
             run.write(runs::GIVEN_RECIPE, recipe_file::text(file)?.as_bytes())?;
         }
@@ -159,7 +180,7 @@ fn check(args: &TrainArgs) -> anyhow::Result<()> {
     {
         return usage(
             "--lr must be a number above 0",
-            "leave it out, or give 0.001",
+            "leave it out, or give a rate such as 0.0005; `rekindle lr-find` looks for one",
         );
     }
     if args
@@ -314,12 +335,14 @@ fn train(
     if !prints {
         return Ok(ExitCode::Ok);
     }
-    if context.global.json || args.tuning.events {
-        print_json(&summary)?;
-    } else {
-        record.print(train_seconds)?;
-        print_text(&format!("saved {}", model_path.display()))?;
-    }
+    let printed = match context.global.json || args.tuning.events {
+        true => print_json(&summary),
+        false => record
+            .print(train_seconds)
+            .and_then(|()| print_text(&format!("saved {}", model_path.display()))),
+    };
+    // The code says how good the model is, be it that nobody reads what is printed.
+    unless_closed(printed)?;
     accuracy_gate(record.report().accuracy(), args.min_accuracy)
 }
 

@@ -13,7 +13,7 @@ mod words;
 pub use exit::ExitCode;
 pub use failure::{Failure, advice, print_lines, print_warning};
 pub use hush::hushed;
-pub use output::{painted, percent, print_json, print_painted, print_text, table};
+pub use output::{painted, percent, print_json, print_painted, print_text, table, unless_closed};
 pub use plain::{plain, plain_line};
 pub use progress::{Console, Progress, Unit};
 pub use words::quoted;

@@ -42,6 +42,25 @@ fn print_whole(mut text: String) -> anyhow::Result<()> {
     written.context("cannot print the results")
 }
 
+/// What came of printing, where it is no failure that nobody reads any more (`| head`): what is being made is kept all the
+/// same.
+///
+/// # Errors
+///
+/// Every other one.
+pub fn unless_closed(printed: anyhow::Result<()>) -> anyhow::Result<()> {
+    match printed {
+        Err(error)
+            if error
+                .downcast_ref::<io::Error>()
+                .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) =>
+        {
+            Ok(())
+        }
+        printed => printed,
+    }
+}
+
 /// A table without lines but for one under the head.
 pub fn table(head: &[&str]) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();

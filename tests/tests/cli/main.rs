@@ -16,6 +16,7 @@ mod pictures;
 mod recipes;
 mod recommend;
 mod segment;
+mod telling;
 mod tensorboard;
 mod training;
 mod tuning;

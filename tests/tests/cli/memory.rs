@@ -78,7 +78,9 @@ fn a_limit_divides_steps_and_changes_nothing_else_and_a_run_goes_on_as_it_began(
     assert!(output.status.success(), "{told}");
     for words in [
         "would be needed for batches of 16",
-        "are free: batches of 8, gradients of 2 added up",
+        "are free (--memory-limit is ",
+        " of which the process has ",
+        "batches of 8, gradients of 2 added up",
     ] {
         assert!(told.contains(words), "{words}: {told}");
     }

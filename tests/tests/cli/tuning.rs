@@ -272,7 +272,7 @@ fn a_run_goes_on_with_what_it_began_with_or_not_at_all() {
     shell.fails(
         &["train", "--resume", "data"],
         2,
-        &["no run that can go on"],
+        &["no run of `rekindle train`"],
     );
     // Not a byte of a checkpoint may change.
     let whole = fs::read(&checkpoint).unwrap();
@@ -444,9 +444,15 @@ fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
         (&["--tune", "most"], &["head, last, last:N"]),
         (&["--tune", "last:0"], &["last:N"]),
         (&["--tune", "full", "--lr", "-1"], &["--lr"]),
-        (&["--tune", "full", "--ema", "1"], &["ema", "below 1"]),
+        (
+            &["--tune", "full", "--ema", "1"],
+            &["--ema is 1", "below 1"],
+        ),
         (&["--tune", "full", "--freeze", "layer9"], &["layer9"]),
-        (&["--tune", "full", "--freeze", "all"], &["nothing trains"]),
+        (
+            &["--tune", "full", "--freeze", "all"],
+            &["nothing is left to train", "(all)", "--unfreeze head"],
+        ),
         (&["--tune", "full", "--lr-of", "layer9=1"], &["layer9"]),
         (&["--tune", "last:99"], &["99"]),
         (
@@ -467,11 +473,11 @@ fn what_cannot_be_tuned_is_refused_before_anything_is_read() {
         ),
         (
             &["--tune", "full", "--schedule", "cosine", "--momentum=nan"],
-            &["betas"],
+            &["--momentum is NaN", "below 1"],
         ),
         (
             &["--tune", "full", "--schedule", "cosine", "--momentum", "1"],
-            &["betas", "below 1"],
+            &["--momentum is 1", "below 1"],
         ),
         (&["--tune", "full", "--bn", "train"], &["no batch norms"]),
         (

@@ -294,7 +294,7 @@ fn folds_go_on_in_the_parts_that_memory_made_necessary_when_they_began() {
     let said = stderr(&output);
     assert!(output.status.success(), "{said}");
     // All trainings have steps of one size: it is decided once, and said once.
-    let line = "are free: batches of 4, gradients of 2 added up";
+    let line = "batches of 4, gradients of 2 added up";
     assert_eq!(said.matches(line).count(), 1, "{said}");
     let summary: Value = serde_json::from_slice(&output.stdout).unwrap();
     let of_all = &summary["divided"];

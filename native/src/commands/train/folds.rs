@@ -301,8 +301,28 @@ impl Crossing<'_> {
             left,
             epoch: tuned.best_epoch,
         };
+        self.tell(name, split, &fold)?;
         ledger.keep(name, identity, &fold, run)?;
         Ok(fold)
+    }
+
+    /// Says how good a fold is that is done.
+    fn tell(&self, name: &str, split: &Split, fold: &Fold) -> anyhow::Result<()> {
+        let headline = |answers: &[f32]| -> anyhow::Result<String> {
+            let (judged, _) = learn::judged(self.field.dataset, &split.valid, answers)?;
+            Ok(judged.headline())
+        };
+        let left = headline(&fold.left)?;
+        let line = match (fold.epoch, self.recipe.tune) {
+            (Some(epoch), Tune::Scratch) => format!("{name}: {left} after epoch {epoch}"),
+            (Some(epoch), _) => {
+                let head = headline(&fold.head)?;
+                format!("{name}: {left} after epoch {epoch}, the head alone {head}")
+            }
+            (None, _) => format!("{name}: {left}, of the head alone, which is kept"),
+        };
+        self.field.context.console.note(&line);
+        Ok(())
     }
 
     fn learn(&self, split: Split) -> anyhow::Result<Learnt> {
@@ -411,6 +431,14 @@ impl CrossedTuning {
 
     /// The folds, one a line, and their mean.
     pub fn table(&self) -> String {
+        let (head, rows) = self.rows();
+        let mut table = table(&head);
+        rows.into_iter().for_each(|row| _ = table.add_row(row));
+        table.to_string()
+    }
+
+    /// The head and the rows of that table.
+    pub fn rows(&self) -> ([&'static str; 5], Vec<Vec<String>>) {
         let is_share = self.score == "accuracy";
         let figure = |value: f64| match is_share {
             true => format!("{:.1} %", 100.0 * value),
@@ -429,13 +457,13 @@ impl CrossedTuning {
                 },
             )
         };
-        let mut table = table(&["fold", "photos", "head alone", "what is left", "kept"]);
+        let mut rows = Vec::with_capacity(self.folds.len() + 1);
         for (number, fold) in self.folds.iter().enumerate() {
             let kept = match fold.epoch {
                 Some(epoch) => format!("tuned, epoch {epoch}"),
                 None => "head".to_owned(),
             };
-            table.add_row(vec![
+            rows.push(vec![
                 (number + 1).to_string(),
                 fold.photos.to_string(),
                 told(fold.head),
@@ -443,7 +471,7 @@ impl CrossedTuning {
                 kept,
             ]);
         }
-        table.add_row(vec![
+        rows.push(vec![
             "mean".to_owned(),
             self.folds
                 .iter()
@@ -457,7 +485,10 @@ impl CrossedTuning {
                 None => String::new(),
             },
         ]);
-        table.to_string()
+        (
+            ["fold", "photos", "head alone", "what is left", "kept"],
+            rows,
+        )
     }
 }
 

@@ -20,7 +20,7 @@ use super::{Learnable, check, introduce, keep_limit, read, set_unused_aside, tak
 use crate::cli::{LrFindArgs, TrainArgs};
 use crate::commands::suggested;
 use crate::context::Context;
-use crate::curves::{self, Curve, Mark};
+use crate::curves::{self, Axes, Curve, Mark, Scale};
 use crate::dataset::{self, Dataset};
 use crate::models::Origin;
 use crate::runs::{self, Run};
@@ -248,16 +248,12 @@ impl Search<'_> {
                 ),
             );
         }
-        // The first tenth is left out, as it is where suggestions are sought.
-        let begins = curve.smoothed.get(self.args.steps / 10);
-        if let (Some(found), Some(&begins)) = (valley, begins)
-            && found.loss >= begins
-        {
+        if let Some((rate_there, least)) = valley.and_then(|found| lower_before(curve, found)) {
             print_warning(
                 &format!(
-                    "at the suggested rate the loss ({:.4}) is no lower than at the beginning ({begins:.4}): the curve is \
-                     mostly chance, since the head alone fits the photos it was solved on",
-                    found.loss
+                    "the loss was as low at a rate too small to matter ({least:.4} at {}): the curve is mostly chance, \
+                     since the head alone fits the photos it was solved on",
+                    rate(rate_there)
                 ),
                 Some("look at lr.svg before you use the rate; the default of --tune needs none"),
             );
@@ -322,14 +318,27 @@ fn drawing(curve: &RateCurve, valley: Option<Suggestion>, steepest: Option<Sugge
         steepest.map(|found| mark("steepest", found)),
     ];
     let marks: Vec<Mark> = marks.into_iter().flatten().collect();
-    curves::svg(
-        "Loss at rising learning rates",
-        "learning rate",
-        "loss",
-        true,
-        &[loss],
-        &marks,
-    )
+    let axes = Axes {
+        title: "Loss at rising learning rates",
+        x_label: "learning rate",
+        y_label: "loss",
+        x: Scale::Logarithmic,
+        y: Scale::Plain,
+    };
+    curves::svg(&axes, &[loss], &[], &marks)
+}
+
+/// The lowest of the losses at rates below a suggested one, and its rate, where the suggested one's is no lower: then the
+/// loss did not fall by the rate.
+fn lower_before(curve: &RateCurve, found: Suggestion) -> Option<(f64, f64)> {
+    let points = curve
+        .rates
+        .iter()
+        .copied()
+        .zip(curve.smoothed.iter().copied());
+    let before = points.take_while(|(rate, _)| *rate < found.rate);
+    let least = before.min_by(|(_, one), (_, other)| one.total_cmp(other));
+    least.filter(|(_, least)| *least <= found.loss)
 }
 
 /// A rate with two digits: more would say more than is known.
@@ -355,6 +364,25 @@ fn ended(curve: &RateCurve) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_suggestion_is_chance_where_the_loss_was_as_low_before() {
+        let range = RateRange::USUAL;
+        let (mut falling, mut noise) = (RateCurve::new(range), RateCurve::new(range));
+        for step in 0..60 {
+            falling.push(2.3 - 0.02 * f64::from(step));
+            // Up and slowly down again, to where it came from and not below.
+            noise.push(if step < 8 {
+                0.04
+            } else {
+                0.12 - 0.001 * f64::from(step)
+            });
+        }
+        let found = |curve: &RateCurve| curve.valley().unwrap();
+        assert_eq!(lower_before(&falling, found(&falling)), None);
+        let (rate, least) = lower_before(&noise, found(&noise)).unwrap();
+        assert!(rate < 1e-6 && (least - 0.04).abs() < 1e-9, "{rate} {least}");
+    }
 
     #[test]
     fn a_drawing_shows_both_suggestions_and_leaves_out_what_ran_away() {

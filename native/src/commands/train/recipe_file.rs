@@ -13,10 +13,10 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, ValueEnum};
 use rekindle_core::model::Channels;
 use rekindle_core::train::HeadRecipe;
-use rekindle_core::tune::{Recipe, Tune};
+use rekindle_core::tune::{Average, Optimizer, Recipe, Tune};
 use toml::{Table, Value};
 
-use crate::cli::{self, GreyChoice, HeadChoice};
+use crate::cli::{self, GreyChoice, HeadChoice, ScheduleChoice};
 use crate::ui::{ExitCode, Failure};
 
 /// The recipes that come with the program, by their names.
@@ -219,6 +219,11 @@ pub fn text(file: &Path) -> anyhow::Result<String> {
     }
 }
 
+/// Whether a recipe is one of those that come with the program, or a copy of it as runs keep them.
+pub fn comes_along(file: &Path) -> bool {
+    text(file).is_ok_and(|text| PRESETS.iter().any(|(_, preset)| *preset == text))
+}
+
 /// The same as a table.
 fn table(file: &Path) -> anyhow::Result<Table> {
     let text = text(file)?;
@@ -239,7 +244,7 @@ fn table(file: &Path) -> anyhow::Result<Table> {
 
 fn refused(file: &Path, why: &str) -> anyhow::Error {
     let message = format!("{} is no recipe: {why}", file.display());
-    let help = "docs/fine-tuning.md says what a recipe may hold; a run's recipe.toml is one";
+    let help = "a run's recipe.toml shows what a recipe may hold, and `rekindle train --help` says what it means";
     Failure::new(ExitCode::Usage, message)
         .with_help(help)
         .into()
@@ -359,14 +364,134 @@ fn sensible(head: &HeadRecipe) -> Result<(), String> {
     }
 }
 
+/// What a field says where it is given as the command line has it: a name of an optimiser or a schedule, a share. Nothing
+/// where it says that there is none.
+fn spelt_out(name: &str, value: Value, epochs: usize) -> Result<Option<Value>, String> {
+    let table =
+        |value: Result<Value, toml::ser::Error>| value.map(Some).map_err(|error| error.to_string());
+    let share = value
+        .as_float()
+        .or_else(|| value.as_integer().map(|whole| whole as f64));
+    match (name, value.as_str(), share) {
+        ("optimizer", Some(named), _) => match Optimizer::named(named) {
+            Some(optimizer) => table(Value::try_from(optimizer)),
+            None => Err(format!(
+                "`optimizer` is {named}; it may be {}",
+                Optimizer::NAMES.join(", ")
+            )),
+        },
+        ("schedule", Some(named), _) => match ScheduleChoice::from_str(named, false) {
+            Ok(choice) => table(Value::try_from(choice.schedule(epochs))),
+            Err(_) => {
+                let all = ScheduleChoice::value_variants().iter();
+                let all = all.filter_map(ValueEnum::to_possible_value);
+                let all: Vec<String> = all.map(|one| one.get_name().to_owned()).collect();
+                Err(format!(
+                    "`schedule` is {named}; it may be {}",
+                    all.join(", ")
+                ))
+            }
+        },
+        ("ema", _, Some(decay)) => table(Value::try_from(Average {
+            decay,
+            warmup: true,
+        })),
+        ("warmup", _, Some(share)) => match ScheduleChoice::warmup(share) {
+            Some(warmup) => table(Value::try_from(warmup)),
+            None => Ok(None),
+        },
+        _ => match written(name) {
+            Some(other) => Err(format!(
+                "there is nothing called `{name}`; a recipe has {other}"
+            )),
+            None => Ok(Some(value)),
+        },
+    }
+}
+
+/// How a recipe says what an option of that name says.
+fn written(option: &str) -> Option<&'static str> {
+    Some(match option {
+        "mixup" => "mixing = { mixup = 0.2, cutmix = 0.0 }",
+        "cutmix" => "mixing = { mixup = 0.0, cutmix = 1.0 }",
+        "momentum" => "optimizer = { kind = \"sgd\", momentum = 0.9 }",
+        "weight_decay" => "optimizer = { kind = \"adamw\", weight_decay = 0.01 }",
+        "layer_decay" => "rates = { layer_decay = 0.75 }",
+        "lr_of" => "rates = { parts = { head = 1e-3 } }",
+        "balanced" => "sampler = \"balanced\"",
+        "freeze_bn_affine" => "bn_affine = false",
+        "rate" => "lr",
+        _ => return None,
+    })
+}
+
+/// What a value should have been, in a reader's words and not in the program's, and of which field.
+fn readable(error: &toml::de::Error) -> String {
+    let whole = error.to_string();
+    let field = whole
+        .split("in `")
+        .nth(1)
+        .and_then(|rest| rest.split('`').next());
+    let mut text = error.message().to_owned();
+    for (ours, theirs) in [
+        ("expected usize", "a whole number is expected"),
+        ("expected u64", "a whole number is expected"),
+        ("expected f64", "a number is expected"),
+        ("expected a boolean", "true or false is expected"),
+        ("expected a string", "a text is expected"),
+        ("expected a sequence", "a list is expected"),
+        (
+            "expected internally tagged enum Optimizer",
+            "a name such as \"sgd\", or { kind = \"sgd\" }, is expected",
+        ),
+        (
+            "expected internally tagged enum Schedule",
+            "a name such as \"cosine\", or { kind = \"cosine\" }, is expected",
+        ),
+        (
+            "expected struct Average",
+            "a share such as 0.99, or { decay = 0.99 }, is expected",
+        ),
+        (
+            "expected struct Warmup",
+            "a share such as 0.1, or { share = 0.1, start = 0.01 }, is expected",
+        ),
+        (
+            "expected struct Rates",
+            "a table such as { layer_decay = 0.75 } is expected",
+        ),
+        (
+            "expected struct Mixing",
+            "a table such as { mixup = 0.2, cutmix = 0.0 } is expected",
+        ),
+        (
+            "expected struct PhaseRecipe",
+            "a table such as { train = [\"head\"], epochs = 2 } is expected",
+        ),
+    ] {
+        text = text.replace(ours, theirs);
+    }
+    match field {
+        Some(field) if !text.contains(&format!("`{field}`")) => format!("`{field}`: {text}"),
+        _ => text,
+    }
+}
+
 fn tuning(given: Table, tune: Tune) -> Result<Recipe, String> {
     let mut whole = Table::try_from(Recipe::of(tune)).map_err(|error| error.to_string())?;
+    let epochs = match given.get("epochs") {
+        Some(Value::Integer(epochs)) => usize::try_from(*epochs).unwrap_or(1),
+        _ => Recipe::of(tune).epochs,
+    };
     for (name, value) in given {
-        whole.insert(name, value);
+        match spelt_out(&name, value, epochs)? {
+            Some(value) => whole.insert(name, value),
+            None => whole.remove(&name),
+        };
     }
     whole.insert("tune".to_owned(), Value::String(tune.to_string()));
     let recipe: Result<Recipe, _> = whole.try_into();
-    let recipe = recipe.map_err(|error| error.message().to_owned())?;
+    let recipe = recipe.map_err(|error| readable(&error))?;
     recipe.check().map_err(|error| error.to_string())?;
     Ok(recipe)
 }
@@ -374,6 +499,7 @@ fn tuning(given: Table, tune: Tune) -> Result<Recipe, String> {
 #[cfg(test)]
 mod tests {
     use rekindle_core::train::ClassWeights;
+    use rekindle_core::tune::Schedule;
 
     use super::*;
 
@@ -454,6 +580,39 @@ mod tests {
             ("lr = -1.0", "`lr`"),
             ("modle = \"x\"\n[tuning]", "modle"),
             ("tuning = 3", "must be a table"),
+        ] {
+            let told = parse(text, Tune::Full).unwrap_err();
+            assert!(told.contains(words), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn what_the_command_line_calls_by_a_name_a_recipe_may_call_so_too() {
+        let short = "optimizer = \"sgd\"\nschedule = \"cosine\"\nema = 0.99\nwarmup = 0.1";
+        let long = "optimizer = { kind = \"sgd\", momentum = 0.9 }\nschedule = { kind = \"cosine\" }\n\
+                    ema = { decay = 0.99 }\nwarmup = { share = 0.1, start = 0.01 }";
+        let read = |text: &str| parse(text, Tune::Full).unwrap();
+        assert_eq!(read(short), read(long));
+        assert_eq!(read("warmup = 0"), Recipe::of(Tune::Full));
+        let step = read("schedule = \"step\"\nepochs = 9").schedule;
+        assert_eq!(
+            step,
+            Schedule::Step {
+                every: 3,
+                gamma: 0.1
+            }
+        );
+        for (text, words) in [
+            ("optimizer = \"sdg\"", "`optimizer` is sdg; it may be adamw"),
+            ("schedule = \"linear\"", "it may be one-cycle"),
+            ("mixup = 0.2", "mixing = {"),
+            ("weight_decay = 0.1", "optimizer = {"),
+            ("layer_decay = 0.1", "rates = {"),
+            ("optimizer = 3", "`optimizer`"),
+            ("ema = \"much\"", "a share such as 0.99"),
+            ("epochs = 1.5", "`epochs`: "),
+            ("epochs = 1.5", "a whole number is expected"),
+            ("lr = \"high\"", "a number is expected"),
         ] {
             let told = parse(text, Tune::Full).unwrap_err();
             assert!(told.contains(words), "{text}: {told}");

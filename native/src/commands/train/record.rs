@@ -9,12 +9,13 @@ use rekindle_core::tune::Tune;
 use serde_json::{Map, Value, json};
 
 use super::division::HELD_BACK;
-use super::folds::Crossed;
+use super::folds::{Crossed, CrossedTuning};
 use super::learn::Learnt;
 use super::material::Material;
-use super::tune::Tuned;
+use super::resume;
+use super::tune::{Tuned, epochs_of};
 use crate::cli::TrainArgs;
-use crate::curves::{self, Curve};
+use crate::curves::{self, Axes, Curve, Level, Mark, Scale};
 use crate::dataset::Dataset;
 use crate::hash::FileHash;
 use crate::judged::Judged;
@@ -113,11 +114,15 @@ impl Record<'_> {
         });
         let manifest = serde_json::to_string_pretty(&manifest)?;
         run.write(runs::MANIFEST, manifest.as_bytes())?;
+        let folds = self.crossed.and_then(|crossed| crossed.tuned.as_ref());
         let page = Page {
             title: models::title(&trained.card),
             measured: self.measured.unwrap_or("nothing was held back"),
             judged: self.report(),
+            story: self.story(),
+            folds: folds.map(CrossedTuning::rows),
             classes: &dataset.classes,
+            run: self.told_run(run),
             facts: &summary,
             skipped: &dataset.skipped,
             curves: self.curves(run)?,
@@ -128,11 +133,69 @@ impl Record<'_> {
         Ok((model_path, summary))
     }
 
-    /// How a tuning went, epoch by epoch, as the run's metrics tell: its losses, and the figure that it is judged by.
+    /// What a reader of the report wants to know of the run, names and values.
+    fn told_run(&self, run: &Run) -> Vec<(&'static str, String)> {
+        let (learnt, card) = (self.learnt, &self.material.model.card);
+        let text = |key: &str| {
+            self.origin
+                .get(key)
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+        };
+        let [_, seconds] = self.seconds;
+        let held = match (self.args.folds, learnt.split.valid.len()) {
+            (Some(folds), _) => format!("measured in {folds} folds"),
+            (None, held) => format!("{held} held out"),
+        };
+        let tuning = match self.tuned {
+            None => "head: the head alone, solved to the optimum".to_owned(),
+            Some(tuned) => format!(
+                "{}: {} in steps of {} photos, learning rate {:e}",
+                tuned.recipe.tune,
+                epochs_of(match tuned.planned {
+                    0 => tuned.recipe.epochs,
+                    planned => planned,
+                }),
+                tuned.recipe.batch,
+                tuned.recipe.lr,
+            ),
+        };
+        let rows = [
+            ("run", Some(run.name().to_owned())),
+            (
+                "finished",
+                Some(jiff::Zoned::now().strftime("%Y-%m-%d %H:%M %Z").to_string()),
+            ),
+            ("command", resume::told(run)),
+            (
+                "network",
+                Some(format!(
+                    "{}, photos of {}×{} pixels",
+                    card.architecture,
+                    card.preset.side(),
+                    card.preset.side()
+                )),
+            ),
+            ("weights", text("weights").or_else(|| text("weights_file"))),
+            (
+                "photos",
+                Some(format!("{} that train, {held}", learnt.split.train.len())),
+            ),
+            ("tuning", Some(tuning)),
+            ("device", Some(self.device.name.clone())),
+            ("time", Some(format!("{seconds:.1} s"))),
+        ];
+        rows.into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect()
+    }
+
+    /// How a tuning went, epoch by epoch, as the run's metrics tell: its losses, and the figure that it is judged by. What
+    /// there are no figures of is not drawn.
     fn curves(&self, run: &Run) -> anyhow::Result<Vec<String>> {
-        if self.tuned.is_none() {
+        let Some(tuned) = self.tuned else {
             return Ok(Vec::new());
-        }
+        };
         let text = run.read(runs::METRICS)?.unwrap_or_default();
         let lines = text.split(|&byte| byte == b'\n');
         let lines = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
@@ -148,26 +211,64 @@ impl Record<'_> {
                 points: points.collect(),
             }
         };
-        let judged = match self.dataset.task {
-            Task::MultiLabel => "mAP",
-            Task::Regress => "R²",
-            Task::Classify | Task::Segment => "accuracy",
+        let judged = self.learnt.report.score_name();
+        let up = match self.dataset.task {
+            Task::Classify | Task::Segment => Scale::Share,
+            Task::MultiLabel => Scale::Fraction,
+            Task::Regress => Scale::UpToOne,
         };
+        let score = curve(judged, "score");
+        let kept = |curve: &Curve| -> Vec<Mark> {
+            let epoch = tuned.best_epoch.map(|epoch| epoch as f64);
+            let point = curve.points.iter().find(|point| Some(point.0) == epoch);
+            let mark = |epoch: f64| Mark {
+                name: format!("epoch {epoch}, which is kept"),
+                x: epoch,
+                y: point.map(|point| point.1),
+            };
+            epoch.map(mark).into_iter().collect()
+        };
+        let has_head = tuned.recipe.tune != Tune::Scratch && self.crossed.is_none();
+        let head = self.learnt.report.score().filter(|_| has_head);
+        let levels = head.map(|y| Level {
+            name: match tuned.is_tuned {
+                true => "the head alone".to_owned(),
+                false => "the head alone, which is kept".to_owned(),
+            },
+            y,
+        });
         let losses = [
             curve("training", "loss"),
             curve("held out", "held_out_loss"),
         ];
-        Ok(vec![
-            curves::svg("Loss", "epoch", "loss", false, &losses, &[]),
-            curves::svg(
-                &format!("Held-out {judged}"),
-                "epoch",
-                judged,
-                false,
-                &[curve(judged, "score")],
-                &[],
-            ),
-        ])
+        let losses: Vec<Curve> = losses
+            .into_iter()
+            .filter(|curve| !curve.points.is_empty())
+            .collect();
+        let mut drawn = Vec::new();
+        if let Some(last) = losses.last() {
+            let axes = Axes {
+                title: "Loss",
+                x_label: "epoch",
+                y_label: "loss",
+                x: Scale::Whole,
+                y: Scale::Plain,
+            };
+            drawn.push(curves::svg(&axes, &losses, &[], &kept(last)));
+        }
+        if !score.points.is_empty() {
+            let title = format!("Held-out {judged}");
+            let axes = Axes {
+                title: &title,
+                x_label: "epoch",
+                y_label: judged,
+                x: Scale::Whole,
+                y: up,
+            };
+            let (marks, levels) = (kept(&score), levels.as_slice());
+            drawn.push(curves::svg(&axes, &[score], levels, &marks));
+        }
+        Ok(drawn)
     }
 
     /// The network with its new head, its card filled in.

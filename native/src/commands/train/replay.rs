@@ -42,6 +42,7 @@ pub fn run(args: &ReplayArgs, context: &Context) -> anyhow::Result<ExitCode> {
     training.out.clone_from(&root);
     training.name = Some(NAME.to_owned());
     training.min_accuracy = None;
+    training.tuning.replayed = Some(folder.clone());
     // In as many parts as then, whatever memory is free now.
     let divided = before.pointer("/result/divided").cloned();
     training.tuning.divided = divided.and_then(|divided| serde_json::from_value(divided).ok());

@@ -8,7 +8,7 @@ use clap::FromArgMatches as _;
 use serde::{Deserialize, Serialize};
 
 use crate::cli::{self, Cli, Command, TrainArgs};
-use crate::runs::{self, COMMAND, RunError};
+use crate::runs::{self, COMMAND, Run, RunError};
 use crate::ui::{ExitCode, Failure};
 
 /// The command that began a run.
@@ -58,6 +58,22 @@ pub fn command(words: &[OsString], run: &Path) -> anyhow::Result<String> {
         arguments: words.iter().cloned().map(Word::from).collect(),
     };
     Ok(serde_json::to_string_pretty(&began)?)
+}
+
+/// The command that began a run, as it could be given again, but for what quotes a shell wants.
+pub fn told(run: &Run) -> Option<String> {
+    let began: Began = serde_json::from_slice(&run.read(COMMAND).ok()??).ok()?;
+    let mut words = began.arguments.into_iter().skip(1).map(|word| {
+        let word = OsString::from(word).to_string_lossy().into_owned();
+        match word.is_empty() || word.contains(char::is_whitespace) {
+            true => format!("'{word}'"),
+            false => word,
+        }
+    });
+    let words: Vec<String> = std::iter::once("rekindle".to_owned())
+        .chain(&mut words)
+        .collect();
+    Some(words.join(" "))
 }
 
 /// Goes to the folder where the command of a run was given; where that is no more, to the one that lies as it did to
@@ -111,7 +127,12 @@ pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
         Failure::new(ExitCode::Data, message).with_help("begin the run anew")
     };
     let began: Began = serde_json::from_str(&text).map_err(|_| damaged())?;
+    let here = std::env::current_dir().ok();
     go_back(&began, &run)?;
+    // What is told of the run is as short as it was given, where that means the same.
+    let now = std::env::current_dir()
+        .ok()
+        .filter(|now| here.as_ref() == Some(now));
     let matches = cli::command_alone()
         .try_get_matches_from(began.arguments.into_iter().map(OsString::from))?;
     match Cli::from_arg_matches(&matches)?.command {
@@ -121,6 +142,8 @@ pub fn began(run: &Path) -> anyhow::Result<(TrainArgs, PathBuf)> {
             if args.tuning.recipe.is_some() && kept.is_file() {
                 args.tuning.recipe = Some(kept);
             }
+            let short = now.and_then(|now| run.strip_prefix(now).ok().map(Path::to_owned));
+            let run = short.unwrap_or(run);
             Ok((args, run))
         }
         _ => Err(damaged().into()),

@@ -161,6 +161,9 @@ fn guess(table: &Table, columns: &[usize]) -> Result<(Task, Option<String>), Fai
     }
     let numbers = numbers && any;
     let name = &table.name;
+    if let ([column], false) = (columns, numbers || lists) {
+        check_numbers(table, *column)?;
+    }
     if columns.len() > 1 {
         return match (numbers, indicators) {
             (true, true) => Ok((
@@ -202,6 +205,55 @@ fn guess(table: &Table, columns: &[usize]) -> Result<(Task, Option<String>), Fai
         ),
         (false, false, None) => (Task::Classify, None),
     })
+}
+
+/// Refuses a column of numbers some of which cannot be read as such: they would all be taken as names, each number a class
+/// of its own.
+fn check_numbers(table: &Table, column: usize) -> Result<(), Failure> {
+    let (mut numbers, mut odd) = (0, Vec::new());
+    for (line, cells) in &table.rows {
+        match &cells[column] {
+            Cell::Nothing => {}
+            Cell::Text(text) if number(text).is_some() => numbers += 1,
+            Cell::Text(text) if is_meant_as_number(text) => odd.push((*line, text)),
+            // One of them is a name, so all may be.
+            Cell::Text(_) | Cell::List(_) => return Ok(()),
+        }
+    }
+    let commas = odd.iter().filter(|(_, text)| text.contains(',')).count();
+    if odd.is_empty() || numbers + commas < 2 {
+        return Ok(());
+    }
+    const SHOWN: usize = 5;
+    let mut lines: Vec<String> = odd
+        .iter()
+        .take(SHOWN)
+        .map(|(line, text)| format!("line {line} is {}", shown(text)))
+        .collect();
+    if odd.len() > SHOWN {
+        lines.push("…".to_owned());
+    }
+    Err(failure(
+        format!(
+            "the labels of {} are numbers, and {} of {} cannot be read as such: {}",
+            table.name,
+            odd.len(),
+            numbers + odd.len(),
+            lines.join(", "),
+        ),
+        "write numbers with a point, as 1.5, and take out lines without one; --task classify takes every label as a name",
+    ))
+}
+
+/// Whether a text that is no number is meant as one: `nan`, `inf`, `n/a`, or a number with a comma.
+fn is_meant_as_number(text: &str) -> bool {
+    let plain = text.to_lowercase();
+    let plain = plain.trim_start_matches(['+', '-']);
+    let is_word = matches!(
+        plain,
+        "nan" | "inf" | "infinity" | "na" | "n/a" | "#n/a" | "null"
+    );
+    is_word || (text.contains(',') && number(&text.replace(',', "")).is_some())
 }
 
 /// What stands between the separators, without what is empty.

@@ -231,6 +231,44 @@ fn paths_stay_in_the_folder_and_are_found_from_it_or_from_the_file() {
 }
 
 #[test]
+fn a_column_of_numbers_with_odd_ones_is_no_column_of_names() {
+    for (text, words) in [
+        ("path,label\na,1.5\nb,nan\nc,2.5\n", "line 3 is `nan`"),
+        (
+            "path,label\na,1.5\nb,-Inf\nc,2.5\n",
+            "1 of 3 cannot be read",
+        ),
+        ("path;label\na;3,5\nb;4\nc;2\n", "line 2 is `3,5`"),
+        ("path;label\na;3,5\nb;4,5\nc;2,1\n", "3 of 3"),
+        ("path,label\na,1\nb,N/A\nc,2\n", "--task classify"),
+    ] {
+        let table = table(text).unwrap();
+        let columns = Columns::find(&table, Named::default(), &[]).unwrap();
+        let told = Meaning::of(&table, &columns.labels, None).unwrap_err();
+        let told = format!("{told} {}", told.help().unwrap_or_default());
+        assert!(told.contains(words), "{text:?}: {told}");
+    }
+    // Names some of which look so are names.
+    for text in [
+        "path,label\na,cat\nb,nan\nc,2\n",
+        "path,label\na,nan\nb,inf\n",
+        "path,label\na,1\nb,none\nc,2\n",
+    ] {
+        assert_eq!(
+            meaning(text, None).unwrap().task,
+            Task::Classify,
+            "{text:?}"
+        );
+    }
+    assert_eq!(
+        meaning("path,label\na,nan\nb,1.5\nc,2\n", Some(Task::Classify))
+            .unwrap()
+            .task,
+        Task::Classify
+    );
+}
+
+#[test]
 fn values_that_32_bits_cannot_tell_apart_are_refused_by_column() {
     let check = |make: &dyn Fn(f64) -> f64| {
         let rows: Vec<[f64; 2]> = (0..60).map(|row| [7.0, make(f64::from(row))]).collect();

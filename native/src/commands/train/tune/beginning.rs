@@ -22,24 +22,36 @@ pub fn views(args: &TrainArgs, plan: &Plan, material: Material<'_>) -> usize {
     if cache.no_cache {
         return recipe.views;
     }
-    let cuts = plan.phases.iter().map(|phase| phase.cut);
-    let cuts: Vec<usize> = cuts.filter(|&cut| cut != 0).collect();
-    if cuts.is_empty() {
+    let phases = || plan.phases.iter().filter(|phase| phase.cut != 0);
+    let cuts: Vec<usize> = phases().map(|phase| phase.cut).collect();
+    let Some(epochs) = phases().map(|phase| phase.epochs).max() else {
         return recipe.views;
-    }
+    };
+    // A view for each epoch is as many as are ever seen.
+    let wanted = recipe.views.min(epochs);
     let budget = Store::chosen(false, cache.cache_budget).budget();
     // As many as there are in all: every fold of a cross-validation then has the same views.
     let count = material.cache.len();
-    let fitting = views_within(budget, model.graph(), &cuts, count, recipe.views);
-    if fitting < recipe.views {
-        print_warning(
-            &format!(
-                "{fitting} of {} views of each photo are made: the budget has room for no more",
-                recipe.views
-            ),
-            Some("give more by --cache-budget"),
-        );
+    let fitting = views_within(budget, model.graph(), &cuts, count, wanted);
+    if fitting >= wanted {
+        return recipe.views;
     }
+    let help = Some("give more by --cache-budget");
+    if fitting == 0 {
+        // Where all is computed anew, fewer views would save nothing.
+        let message = "the cache's budget has no room for a single view of each photo: what stands before the first stage \
+                       that trains is computed anew in every epoch";
+        print_warning(message, help);
+        return recipe.views;
+    }
+    let seen = match fitting {
+        1 => "each photo is seen in the same view in all epochs".to_owned(),
+        _ => format!("each photo is seen in these {fitting} in turn"),
+    };
+    print_warning(
+        &format!("the cache's budget has room for {fitting} of {wanted} views: {seen}"),
+        help,
+    );
     fitting
 }
 

@@ -31,7 +31,7 @@ use crate::ui::{ExitCode, Failure, print_warning};
 use beginning::with_head;
 use checkpoint::Checkpoints;
 use room::Room;
-use round::{Round, Waited, epochs_made};
+use round::{Chosen, Round, Waited, none_of_the_last};
 use source::{Photos, Showing};
 use supply::held_out;
 
@@ -40,6 +40,7 @@ pub use beginning::{aims, identity, start, views};
 pub use foreseen::Foreseen;
 use foreseen::error_of_share;
 pub use ledger::Ledger;
+pub use round::{Soup, epochs_of};
 pub use work::{Training, Work};
 
 /// What came of a tuning.
@@ -61,12 +62,18 @@ pub struct Tuned {
     pub report: Option<(Judged, Option<Vec<f32>>)>,
     /// Epochs that were made.
     pub epochs: usize,
+    /// Epochs that would have been made, had it not ended early.
+    pub planned: usize,
     /// The epoch that is left, counted from 1.
     pub best_epoch: Option<usize>,
     /// The share of the time in which photos, or their values at a cut, were waited for.
     pub waited: Option<f64>,
+    /// Whether it broke off because its loss was no number any more.
+    pub broke_off: bool,
     /// Why it ended early, if it did.
     pub stopped: Option<String>,
+    /// What was averaged, where a mean of several epochs was asked for.
+    pub soup: Option<Soup>,
     /// What it tells of another training by the same recipe.
     pub foreseen: Foreseen,
     /// What training it took.
@@ -100,9 +107,12 @@ pub fn tune(
             is_tuned: false,
             report: None,
             epochs: 0,
+            planned: 0,
             best_epoch: None,
             waited: None,
+            broke_off: false,
             stopped: None,
+            soup: None,
             foreseen: work
                 .foreseen
                 .cloned()
@@ -154,10 +164,9 @@ pub fn tune(
         run.folder().display()
     ));
     match run.is_resumed() && checkpoints.take_up(&mut trainer, run)? {
-        true => context.console.note(&format!(
-            "going on behind step {}",
-            trainer.position().steps
-        )),
+        true => context
+            .console
+            .note(&format!("going on after step {}", trainer.position().steps)),
         false => checkpoints.write(&mut trainer, run)?,
     }
     let board = match args.tuning.tensorboard {
@@ -180,15 +189,27 @@ pub fn tune(
         board,
         waited: Waited::default(),
     };
-    let mut stopped = None;
+    let whole = parameters(&base);
+    if let Some(head) = round.told_head(&recipe) {
+        context.console.note(&head);
+    }
+    let (mut broke_off, mut stopped) = (false, None);
     while let Some(phase) = round.trainer.phase().filter(|_| !round.is_over()) {
-        context.console.note(&format!(
-            "tuning {}: {} parameters in {} tensors, {} epochs",
-            phase.name,
-            count(&base, &phase.learning.parameters),
-            phase.learning.parameters.len(),
-            phase.epochs,
-        ));
+        let trains = count(&base, &phase.learning.parameters);
+        let what = match trains == whole {
+            true => format!("tuning all {whole} parameters"),
+            false => {
+                let first = base.graph().stages().get(phase.stage);
+                let from = first.map_or_else(String::new, |stage| match phase.stage + 1 {
+                    last if last == base.graph().stages().len() => format!(", in {}", stage.name),
+                    _ => format!(", from {} on", stage.name),
+                });
+                format!("tuning {trains} of {whole} parameters{from}")
+            }
+        };
+        context
+            .console
+            .note(&format!("{what}: {}", epochs_of(phase.epochs)));
         let Err(error) = round.phase() else { continue };
         match error.downcast_ref::<TuneError>() {
             Some(TuneError::Diverged { .. })
@@ -204,38 +225,51 @@ pub fn tune(
                     &format!("{error}: the last good network is kept"),
                     Some("a lower --lr, --clip 1, or --warmup with --schedule cosine may help"),
                 );
-                stopped = Some(error.to_string());
+                (broke_off, stopped) = (true, Some(error.to_string()));
                 break;
             }
             _ if room::is_want(&error) => round.go_back(error)?,
             _ => return Err(error),
         }
     }
-    let epochs = epochs_made(&round.trainer);
+    let epochs = round.trainer.seen().len();
+    let planned = round.trainer.plan().epochs();
+    let wanted = work
+        .foreseen
+        .map_or(planned, |foreseen| foreseen.needed().min(planned));
+    if let (None, Some(patience), true) = (&stopped, recipe.patience, epochs < wanted) {
+        stopped = Some(format!(
+            "{} (--patience {patience})",
+            none_of_the_last(patience)
+        ));
+    }
     ledger.divided_further(work.part, round.trainer.parted());
     let most = ledger.divided().of(work.part).map_or(1, Divided::most);
     let images_at_once = round.trainer.largest_step().div_ceil(most);
     let waited = round.waited.share();
     let head = round.head(&recipe);
-    let chosen = round.choose(&recipe, head, stopped.is_some())?;
+    let chosen = round.choose(&recipe, head, broke_off)?;
     let seconds = begun.elapsed().as_secs_f64();
-    let (model, report, best_epoch) = match chosen {
-        Some((tensors, epoch, parts)) => {
+    let (model, report, best_epoch, soup) = match chosen {
+        Some(Chosen {
+            tensors,
+            epoch,
+            soup,
+        }) => {
             let model = base.with_tensors(&tensors);
             let report = round.report(&model)?;
-            (model, report, Some((epoch + 1, parts)))
+            (model, report, Some(epoch + 1), soup)
         }
-        None => (with_head(material.model, dataset, learnt), None, None),
+        None => (with_head(material.model, dataset, learnt), None, None, None),
     };
     let foreseen = Foreseen::of(
         head,
         round.trainer.seen(),
-        round.trainer.plan().epochs(),
-        stopped.is_some(),
-        best_epoch.map_or(1, |(_, parts)| parts),
+        planned,
+        broke_off,
+        soup.as_ref().map_or(1, |soup| soup.epochs.len()),
         error(work, head),
     );
-    let best_epoch = best_epoch.map(|(epoch, _)| epoch);
     recipe.accumulate = most;
     Ok(Tuned {
         recipe,
@@ -246,9 +280,12 @@ pub fn tune(
         is_tuned: best_epoch.is_some(),
         report,
         epochs,
+        planned,
         best_epoch,
         waited,
+        broke_off,
         stopped,
+        soup,
         foreseen,
         seconds,
     })
@@ -307,6 +344,15 @@ pub fn answers(work: &Work<'_>, model: &Model, rows: &[usize]) -> anyhow::Result
         seed: work.args.seed(),
     };
     held_out(model, showing, work.context)
+}
+
+/// All learnable numbers.
+fn parameters(model: &Model) -> usize {
+    let layers = model.graph().layers().iter();
+    let parameters = layers.flat_map(|layer| layer.parameters());
+    parameters
+        .map(|(_, shape)| shape.iter().product::<usize>())
+        .sum()
 }
 
 /// Learnable numbers in the tensors of these names.

@@ -51,6 +51,15 @@ pub fn divide(
         for (training, phases) in unknown.into_iter().zip(space.parts(&photos)?) {
             divided.of_mut(training.part.as_deref()).phases = phases;
         }
+        let most = divided.most();
+        let step = photos.iter().copied().max().unwrap_or(0);
+        let step = largest_step(step, plan.recipe.batch);
+        if plan.recipe.mixing.is_on() && most > 1 {
+            work.context.console.note(&format!(
+                "photos are mixed with those that go through the network with them: {} of the {step} of a step",
+                step.div_ceil(most)
+            ));
+        }
         ledger.divide(divided, run)?;
     }
     let own = ledger.divided().of(work.part);
@@ -146,13 +155,18 @@ impl<'a> Space<'a> {
         let fits = |images: usize| left.is_none_or(|left| needed(images) <= left);
         let least = least_images(&self.plan.recipe, phase);
         let Some(parts) = halved(step, phase.parts, least, fits) else {
-            return Err(too_little(
-                self.work,
-                phase,
-                least,
-                &needed,
-                left.unwrap_or(0),
-            ));
+            let message = format!(
+                "about {} more of memory are needed to tune {} of {} with {}, and {}",
+                size(needed(least)),
+                phase.name,
+                self.work.material.model.card.architecture,
+                match least {
+                    1 => "a single photo at a time".to_owned(),
+                    least => format!("{least} photos at a time"),
+                },
+                self.has_left(left.unwrap_or(0)),
+            );
+            return Err(self.too_little(message, least));
         };
         if parts == phase.parts {
             return Ok(parts);
@@ -163,10 +177,10 @@ impl<'a> Space<'a> {
         };
         let (asked, images) = (step.div_ceil(phase.parts), step.div_ceil(parts));
         let line = format!(
-            "{of_phase}about {} would be needed for batches of {asked}, {} are free: batches of {images}, \
-             gradients of {parts} added up",
+            "{of_phase}about {} more would be needed for batches of {asked}, and {}: batches of {images}, gradients of \
+             {parts} added up",
             size(needed(asked)),
-            size(left.unwrap_or(0)),
+            self.has_left(left.unwrap_or(0)),
         );
         // Trainings whose steps are as large are divided alike.
         if !told.contains(&line) {
@@ -191,9 +205,9 @@ impl<'a> Space<'a> {
             let left = self.left(phase).unwrap_or(u64::MAX);
             if is_taken_over && needed > left {
                 let message = format!(
-                    "about {} are needed to go on as this run began, in batches of {images}, and {} are free",
+                    "about {} more are needed to go on as this run began, in batches of {images}, and {}",
                     size(needed),
-                    size(left),
+                    self.has_left(left),
                 );
                 print_warning(&message, Some("free some memory, or begin a new run"));
             }
@@ -202,6 +216,40 @@ impl<'a> Space<'a> {
             needed: most,
             free: self.free,
         }
+    }
+
+    /// What memory is left, and, of a process that was allowed so much, why no more.
+    fn has_left(&self, left: u64) -> String {
+        let free = format!("{} are free", size(left));
+        match (self.work.args.tuning.memory_limit, memory::resident_bytes()) {
+            (Some(limit), Some(taken)) if self.is_own => format!(
+                "{free} (--memory-limit is {}, of which the process has {} already)",
+                size(limit),
+                size(taken),
+            ),
+            (Some(limit), _) if !self.is_own => {
+                format!("{free} of the {} of --memory-limit", size(limit))
+            }
+            _ => free,
+        }
+    }
+
+    /// The failure where not even so few photos at a time would fit.
+    fn too_little(&self, message: String, least: usize) -> anyhow::Error {
+        let help = match least {
+            NormMode::LEAST_BATCH => {
+                "give a smaller --input or a smaller --model; batch norms that learn want 16 photos, and --bn train \
+                 does with fewer"
+            }
+            _ => HELP,
+        };
+        let raise = match self.work.args.tuning.memory_limit {
+            Some(_) => "raise --memory-limit, or ",
+            None => "",
+        };
+        Failure::new(ExitCode::Device, message)
+            .with_help(format!("{raise}{help}"))
+            .into()
     }
 }
 
@@ -249,36 +297,6 @@ pub fn least_images(recipe: &Recipe, phase: &Phase) -> usize {
 pub fn too_small(error: &anyhow::Error) -> Failure {
     let message = format!("the device has too little memory for this training: {error}");
     Failure::new(ExitCode::Device, message).with_help(HELP)
-}
-
-fn too_little(
-    work: &Work<'_>,
-    phase: &Phase,
-    least: usize,
-    needed: &dyn Fn(usize) -> u64,
-    free: u64,
-) -> anyhow::Error {
-    let photos = match least {
-        1 => "a single photo at a time".to_owned(),
-        least => format!("{least} photos at a time"),
-    };
-    let message = format!(
-        "about {} of memory are needed to tune {} of {} with {photos}, and {} are free",
-        size(needed(least)),
-        phase.name,
-        work.material.model.card.architecture,
-        size(free),
-    );
-    let help = match least {
-        NormMode::LEAST_BATCH => {
-            "give a smaller --input or a smaller --model; batch norms that learn want 16 photos, and --bn train does \
-             with fewer"
-        }
-        _ => HELP,
-    };
-    Failure::new(ExitCode::Device, message)
-        .with_help(help)
-        .into()
 }
 
 /// Whether something failed because the device had too little memory.

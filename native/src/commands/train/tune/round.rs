@@ -21,7 +21,40 @@ use crate::interrupt::Interrupted;
 use crate::judged::Judged;
 use crate::runs::Run;
 use crate::tensorboard::Board;
-use crate::ui::{Progress, Unit, print_text, print_warning};
+use crate::ui::{Progress, Unit, print_text, print_warning, unless_closed};
+
+/// A network that is left.
+pub struct Chosen {
+    pub tensors: Tensors,
+    /// Its epoch, counted over all phases from 0; of a mean, the best one's.
+    pub epoch: usize,
+    /// What was averaged, where that was asked for.
+    pub soup: Option<Soup>,
+}
+
+/// A mean of several epochs' networks.
+pub struct Soup {
+    /// The epochs, counted from 1, the best first; the best alone where no mean was better.
+    pub epochs: Vec<usize>,
+    /// How many were there to be averaged.
+    pub tried: usize,
+}
+
+/// So many epochs, in words.
+pub fn epochs_of(epochs: usize) -> String {
+    match epochs {
+        1 => "1 epoch".to_owned(),
+        _ => format!("{epochs} epochs"),
+    }
+}
+
+/// Why patience is at its end.
+pub fn none_of_the_last(patience: usize) -> String {
+    match patience {
+        1 => "the last epoch was no better".to_owned(),
+        _ => format!("none of the last {patience} epochs was better"),
+    }
+}
 
 /// The time in which a tuning waited for photos.
 #[derive(Default)]
@@ -225,6 +258,10 @@ impl Round<'_> {
         let judgement = report.as_ref().and_then(|report| self.judgement(report));
         let foreseen = self.work.foreseen;
         let foreseen = foreseen.map(|foreseen| foreseen.wanted(epochs_made(&self.trainer)));
+        let within = (
+            self.trainer.position().epoch + 1,
+            self.trainer.phase().map(|phase| phase.epochs),
+        );
         let end = pollster::block_on(self.trainer.judged(judgement.or(foreseen)))?;
         let mut line = json!({
             "epoch": end.epoch + 1,
@@ -245,10 +282,26 @@ impl Round<'_> {
         let measured = report.as_ref().map_or_else(String::new, |report| {
             format!(", held-out {}", report.headline())
         });
-        let best = if end.is_best && report.is_some() {
-            ", best so far"
-        } else {
-            ""
+        let head = self.head(&self.trainer.plan().recipe);
+        let keeps_any = self.trainer.plan().recipe.keep == Keep::Tuned;
+        let best = match judgement.filter(|_| end.is_best) {
+            Some(judged) if head.is_none_or(|head| judged.beats(&head)) => ", best so far",
+            Some(_) if keeps_any => ", best epoch so far",
+            _ => "",
+        };
+        let patience = self.trainer.plan().recipe.patience;
+        let ended = match (within, patience) {
+            ((made, Some(of)), Some(patience)) if end.ends_phase && made < of => {
+                let what = match self.trainer.plan().phases.len() {
+                    1 => "ended",
+                    _ => "the phase ended",
+                };
+                let why = none_of_the_last(patience);
+                Some(format!(
+                    "{what} after epoch {made} of {of}: {why} (--patience {patience})"
+                ))
+            }
+            _ => None,
         };
         progress.aside(|| {
             self.work.context.console.note(&format!(
@@ -256,6 +309,9 @@ impl Round<'_> {
                 end.epoch + 1,
                 end.loss
             ));
+            if let Some(ended) = &ended {
+                self.work.context.console.note(ended);
+            }
         });
         self.event(|| {
             let mut line = line.clone();
@@ -281,11 +337,19 @@ impl Round<'_> {
         }
     }
 
+    /// Says a line of `--events`. That nobody reads them any more is no reason to stop.
     fn event(&self, line: impl FnOnce() -> Value) -> anyhow::Result<()> {
         match self.work.args.tuning.events {
-            true => print_text(&line().to_string()),
+            true => unless_closed(print_text(&line().to_string())),
             false => Ok(()),
         }
+    }
+
+    /// How good the head alone is, where it was measured, in words.
+    pub fn told_head(&self, recipe: &Recipe) -> Option<String> {
+        let is_measured = self.work.foreseen.is_none() && self.head(recipe).is_some();
+        let head = self.work.learnt.report.headline();
+        is_measured.then(|| format!("the head alone: held-out {head}"))
     }
 
     /// How good answers for the photos held back are; of labels, at thresholds that are chosen on them.
@@ -312,21 +376,23 @@ impl Round<'_> {
         }
     }
 
-    /// The network that is left, its epoch, and of how many epochs it is the mean; nothing if that is the head alone.
+    /// The network that is left; nothing if that is the head alone.
     pub fn choose(
         &self,
         recipe: &Recipe,
         head: Option<Judgement>,
         diverged: bool,
-    ) -> anyhow::Result<Option<(Tensors, usize, usize)>> {
+    ) -> anyhow::Result<Option<Chosen>> {
         if recipe.keep == Keep::Last && !diverged {
             let engine = self.trainer.engine();
             let tensors = pollster::block_on(engine.tensors(recipe.ema.is_some()))?;
-            return Ok(Some((
+            // Of phases that patience ended early, not all epochs were made.
+            let last = self.trainer.seen().last().map_or(0, |(epoch, _)| *epoch);
+            return Ok(Some(Chosen {
                 tensors,
-                epochs_made(&self.trainer).saturating_sub(1),
-                1,
-            )));
+                epoch: last,
+                soup: None,
+            }));
         }
         let Some((epoch, best, tensors)) = self.trainer.best().next() else {
             return Ok(None);
@@ -334,20 +400,26 @@ impl Round<'_> {
         match head {
             Some(head) if recipe.keep == Keep::Best && !best.beats(&head) => Ok(None),
             _ if recipe.soup => self.soup(best).map(Some),
-            _ => Ok(Some((tensors.clone(), epoch, 1))),
+            _ => Ok(Some(Chosen {
+                tensors: tensors.clone(),
+                epoch,
+                soup: None,
+            })),
         }
     }
 
     /// The best epochs' networks averaged, one after the other, as long as that does not make it worse: a greedy soup
     /// (Wortsman et al., <https://arxiv.org/abs/2203.05482>). Where nothing is held back, as many as were averaged
     /// elsewhere.
-    fn soup(&self, mut best: Judgement) -> anyhow::Result<(Tensors, usize, usize)> {
+    fn soup(&self, mut best: Judgement) -> anyhow::Result<Chosen> {
         let mut all = self.trainer.best();
         let Some((epoch, _, first)) = all.next() else {
             unreachable!("there is a best epoch")
         };
         let (mut soup, mut parts) = (first.clone(), 1);
-        for (_, _, more) in all {
+        let mut averaged = vec![epoch + 1];
+        let tried = self.trainer.best().count();
+        for (number, _, more) in all {
             let share = parts as f32;
             let mixed: Tensors = soup
                 .iter()
@@ -361,6 +433,7 @@ impl Round<'_> {
             if let Some(foreseen) = self.work.foreseen {
                 if parts < foreseen.parts {
                     (soup, parts) = (mixed, parts + 1);
+                    averaged.push(number + 1);
                 }
                 continue;
             }
@@ -370,9 +443,17 @@ impl Round<'_> {
             };
             if !best.beats(&found) {
                 (soup, best, parts) = (mixed, found, parts + 1);
+                averaged.push(number + 1);
             }
         }
-        Ok((soup, epoch, parts))
+        Ok(Chosen {
+            tensors: soup,
+            epoch,
+            soup: Some(Soup {
+                epochs: averaged,
+                tried,
+            }),
+        })
     }
 
     /// How good a model is on the photos held back.
