@@ -116,8 +116,16 @@ fn a_network_learns_clothes_from_nothing() {
     let Some(data) = clothes(&shell, [100, 20, 100]) else {
         return;
     };
-    let network = ["--model", "shufflenet_v2_x0_5", "--small-stem", "--input", "32"];
-    let recipe = ["--tune", "scratch", "--epochs", "3", "--batch", "16", "--lr", "5e-3"];
+    let network = [
+        "--model",
+        "shufflenet_v2_x0_5",
+        "--small-stem",
+        "--input",
+        "32",
+    ];
+    let recipe = [
+        "--tune", "scratch", "--epochs", "3", "--batch", "16", "--lr", "5e-3",
+    ];
     let (report, found) = trained(&shell, &data, &[&network[..], &recipe].concat());
     assert_eq!(report["kept"], "tuned", "{report}");
     assert!(found > 0.3, "{found}");
