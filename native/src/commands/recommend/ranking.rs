@@ -155,8 +155,12 @@ mod tests {
     use super::*;
 
     /// A head that is right where it is not in the ranges of photos that are wrong.
-    fn head(network: usize, wrong: &[std::ops::Range<usize>], of: usize, work: f64) -> Contender {
-        let is_right = |photo: usize| !wrong.iter().any(|range| range.contains(&photo));
+    fn head(network: usize, wrong: &[(usize, usize)], of: usize, work: f64) -> Contender {
+        let is_right = |photo: usize| {
+            !wrong
+                .iter()
+                .any(|&(first, end)| (first..end).contains(&photo))
+        };
         let right: Vec<bool> = (0..of).map(is_right).collect();
         let hits = right.iter().filter(|&&right| right).count();
         Contender {
@@ -196,8 +200,8 @@ mod tests {
     #[test]
     fn a_probe_with_which_anything_ties_makes_no_worse_head_the_first() {
         // 109 and 120 right of the same 128, at about the same cost; 2 of 26 more by tuning the better one.
-        let cheap = head(0, &[0..4, 10..25], 128, 1.0);
-        let good = head(1, &[0..4, 40..44], 128, 1.1);
+        let cheap = head(0, &[(0, 4), (10, 25)], 128, 1.0);
+        let good = head(1, &[(0, 4), (40, 44)], 128, 1.1);
         let probe = tuned(&good, 2, 0, 26, 60.0);
         for contenders in [
             [cheap.clone(), probe.clone(), good.clone()],
@@ -214,13 +218,13 @@ mod tests {
             assert_eq!((better.network, better.work), (1, 1.1));
         }
         // However cheap the worse one is.
-        let free = head(0, &[0..4, 10..25], 128, 0.01);
+        let free = head(0, &[(0, 4), (10, 25)], 128, 0.01);
         assert_eq!(order(&[free, good]), [1, 0]);
     }
 
     #[test]
     fn of_what_chance_may_have_put_apart_the_measurably_cheaper_goes_first() {
-        let (cheap, dear) = (head(0, &[0..6], 26, 1.0), head(1, &[2..6], 26, 9.0));
+        let (cheap, dear) = (head(0, &[(0, 6)], 26, 1.0), head(1, &[(2, 6)], 26, 9.0));
         let ranked = rank(&[dear.clone(), cheap.clone()]);
         assert_eq!(ranked[0].contender, 1);
         assert!(ranked[0].is_tied() && (ranked[0].behind - 2.0 / 26.0).abs() < 1e-12);
@@ -228,13 +232,16 @@ mod tests {
         // Not by a little, and not where the time is the same: then the more accurate does.
         let dear = |work, seconds| Contender {
             seconds,
-            ..head(1, &[2..6], 26, work)
+            ..head(1, &[(2, 6)], 26, work)
         };
         assert_eq!(order(&[cheap.clone(), dear(1.5, Some(9.0))]), [1, 0]);
         assert_eq!(order(&[cheap.clone(), dear(9.0, Some(1.2))]), [1, 0]);
         assert_eq!(order(&[cheap.clone(), dear(9.0, None)]), [0, 1]);
         // On ten times the photos the same shares are no chance any more.
-        let (cheap, dear) = (head(0, &[0..60], 260, 1.0), head(1, &[20..60], 260, 9.0));
+        let (cheap, dear) = (
+            head(0, &[(0, 60)], 260, 1.0),
+            head(1, &[(20, 60)], 260, 9.0),
+        );
         let ranked = rank(&[cheap, dear]);
         assert_eq!(ranked[0].contender, 1);
         assert!(!ranked[1].is_tied() && ranked[1].interval.low > 0.0);
@@ -243,7 +250,7 @@ mod tests {
     #[test]
     fn tunings_are_compared_with_other_networks_by_their_heads_and_what_they_added() {
         // Tuning adds to a poor network what a good head has anyway: the good head stands.
-        let (poor, good) = (head(0, &[0..60], 200, 1.0), head(1, &[0..10], 200, 3.0));
+        let (poor, good) = (head(0, &[(0, 60)], 200, 1.0), head(1, &[(0, 10)], 200, 3.0));
         let probe = tuned(&poor, 10, 1, 60, 50.0);
         let (apart, interval) = over(&good, &probe);
         assert!((apart - (0.25 - 9.0 / 60.0)).abs() < 1e-12);
@@ -284,7 +291,7 @@ mod tests {
 
     #[test]
     fn equals_are_in_the_order_of_their_cost() {
-        let equal = |network, work| head(network, &[0..1], 10, work);
+        let equal = |network, work| head(network, &[(0, 1)], 10, work);
         assert_eq!(
             order(&[equal(0, 3.0), equal(1, 2.0), equal(2, 2.0)]),
             [1, 2, 0]
