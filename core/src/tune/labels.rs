@@ -42,15 +42,6 @@ impl Aims {
         self.len() == 0
     }
 
-    /// What a loss of photos held back is multiplied by to be one like those of the steps: of values, what makes up for
-    /// their unit.
-    pub fn scale(&self) -> f64 {
-        match &self.labels {
-            Labels::Values(..) => self.weights.first().copied().unwrap_or(1.0),
-            Labels::Classes(_) | Labels::Several(_) => 1.0,
-        }
-    }
-
     /// The class of each example, where each has one.
     pub fn classes(&self) -> Option<&[usize]> {
         match &self.labels {

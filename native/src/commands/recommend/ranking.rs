@@ -274,7 +274,7 @@ mod tests {
     fn a_ladder_ends_with_none_that_one_is_clearly_better_than() {
         // Twelve steps of a ladder, each within chance of the next: the lowest is not within chance of the highest.
         let ladder: Vec<Contender> = (0..12)
-            .map(|step| head(step, &[0..100 - 5 * step], 300, 3.0_f64.powi(step as i32)))
+            .map(|step| head(step, &[(0, 100 - 5 * step)], 300, 3.0_f64.powi(step as i32)))
             .collect();
         let ranked = rank(&ladder);
         let first = ranked[0].contender;

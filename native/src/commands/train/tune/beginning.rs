@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::super::learn::Learnt;
 use super::super::material::Material;
+use super::units::Units;
 use super::work::Work;
 use crate::activations::Store;
 use crate::cli::TrainArgs;
@@ -96,7 +97,18 @@ pub fn with_head(model: &Model, dataset: &Dataset, learnt: &Learnt) -> Model {
     model.with_head(fitted.kind, fitted.head.clone(), dataset.classes.clone())
 }
 
-/// The network that tuning starts from.
+/// The units of the values that are learnt.
+pub fn units(work: &Work<'_>) -> anyhow::Result<Units> {
+    Ok(match work.dataset.targets()? {
+        Targets::Values(all) => {
+            let rows = all.pick(&work.learnt.split.train, 1);
+            Units::of(rows.rows(), rows.width())
+        }
+        Targets::Classes(_) | Targets::Labels(_) => Units::default(),
+    })
+}
+
+/// The network that tuning starts from, with a head for values in the units that they are learnt in.
 pub fn start(work: &Work<'_>) -> anyhow::Result<Model> {
     let Work {
         args,
@@ -107,7 +119,10 @@ pub fn start(work: &Work<'_>) -> anyhow::Result<Model> {
     } = *work;
     let model = material.model;
     if args.tuning.tune != Tune::Scratch {
-        return Ok(with_head(model, dataset, learnt));
+        let fitted = &learnt.fitted;
+        let names: Vec<String> = fitted.head.keys().cloned().collect();
+        let head = units(work)?.shrunk(&fitted.head, &names);
+        return Ok(model.with_head(fitted.kind, head, dataset.classes.clone()));
     }
     // From nothing: the head is drawn as the family draws it, like all that stands before it.
     let kind = HeadKind::Linear { lift: 0.0 };
@@ -144,9 +159,9 @@ pub fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
         }
         Targets::Values(all) => {
             let rows = all.pick(train, 1);
-            let counts = 1.0 / variance(rows.rows(), rows.width());
-            let labels = Labels::Values(rows.rows().to_vec(), Loss::MeanSquare);
-            (labels, vec![counts; rows.width()])
+            let learnt = units(work)?.learnt(rows.rows());
+            let labels = Labels::Values(learnt, Loss::MeanSquare);
+            (labels, vec![1.0; rows.width()])
         }
     };
     let answers = match &labels {
@@ -159,21 +174,4 @@ pub fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
         weights,
         smoothing: recipe.label_smoothing,
     })
-}
-
-/// The mean variance of some columns: a loss divided by it does not depend on the values' unit.
-fn variance(rows: &[f32], width: usize) -> f64 {
-    let count = (rows.len() / width.max(1)).max(1) as f64;
-    let of = |column: usize| {
-        let values = || {
-            rows.iter()
-                .skip(column)
-                .step_by(width)
-                .map(|&value| f64::from(value))
-        };
-        let mean = values().sum::<f64>() / count;
-        values().map(|value| (value - mean).powi(2)).sum::<f64>() / count
-    };
-    let mean = (0..width).map(of).sum::<f64>() / width.max(1) as f64;
-    if mean > 0.0 { mean } else { 1.0 }
 }

@@ -9,6 +9,7 @@ pub mod room;
 mod round;
 pub mod source;
 pub mod supply;
+mod units;
 mod work;
 
 use std::collections::BTreeSet;
@@ -188,6 +189,7 @@ pub fn tune(
         run,
         board,
         waited: Waited::default(),
+        units: beginning::units(work)?,
     };
     let whole = parameters(&base);
     if let Some(head) = round.told_head(&recipe) {
@@ -256,7 +258,7 @@ pub fn tune(
             epoch,
             soup,
         }) => {
-            let model = base.with_tensors(&tensors);
+            let model = round.model(&tensors);
             let report = round.report(&model)?;
             (model, report, Some(epoch + 1), soup)
         }

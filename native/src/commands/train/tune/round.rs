@@ -5,8 +5,7 @@ use std::time::Instant;
 use rekindle_core::device::DeviceError;
 use rekindle_core::model::Model;
 use rekindle_core::tune::{
-    Aims, Engine as _, EpochEnd, Judgement, Keep, Recipe, Stepwise, Trainer, Tune, TuneError,
-    Wanted,
+    Engine as _, EpochEnd, Judgement, Keep, Recipe, Stepwise, Trainer, Tune, TuneError, Wanted,
 };
 use rekindle_core::weights::Tensors;
 use serde_json::{Value, json};
@@ -16,6 +15,7 @@ use super::checkpoint::{self, Checkpoints};
 use super::room;
 use super::source::Showing;
 use super::supply::{Supplier, Supply, held_out};
+use super::units::Units;
 use super::work::Work;
 use crate::interrupt::Interrupted;
 use crate::judged::Judged;
@@ -86,6 +86,8 @@ pub struct Round<'a> {
     pub run: &'a mut Run,
     pub board: Option<Board>,
     pub waited: Waited,
+    /// Those of the values that are learnt.
+    pub units: Units,
 }
 
 impl Round<'_> {
@@ -328,7 +330,9 @@ impl Round<'_> {
             step: self.trainer.position().steps,
         };
         match supply.answers(&self.trainer) {
-            Ok(answers) if answers.iter().all(|answer| answer.is_finite()) => Ok(answers),
+            Ok(answers) if answers.iter().all(|answer| answer.is_finite()) => {
+                Ok(self.units.said(answers))
+            }
             Ok(_) => Err(diverged().into()),
             Err(error) => Err(match error.downcast_ref::<DeviceError>() {
                 Some(DeviceError::NotFinite { .. }) => diverged().into(),
@@ -358,7 +362,14 @@ impl Round<'_> {
     }
 
     fn judgement(&self, judged: &Judged) -> Option<Judgement> {
-        judgement(judged, self.trainer.aims())
+        let loss = match judged {
+            Judged::Values(report) => self.units.loss(report)?,
+            _ => judged.loss()?,
+        };
+        Some(Judgement {
+            score: judged.score()?,
+            loss,
+        })
     }
 
     /// Whether all epochs were made that may be kept.
@@ -437,7 +448,7 @@ impl Round<'_> {
                 }
                 continue;
             }
-            let found = self.report(&self.base.with_tensors(&mixed))?;
+            let found = self.report(&self.model(&mixed))?;
             let Some(found) = found.and_then(|(judged, _)| self.judgement(&judged)) else {
                 break;
             };
@@ -456,6 +467,17 @@ impl Round<'_> {
         })
     }
 
+    /// The network with numbers that the training came to, which puts out values where there are any.
+    pub fn model(&self, tensors: &Tensors) -> Model {
+        let head: Vec<String> = self
+            .base
+            .graph()
+            .tensors_of(true)
+            .map(|(name, _)| name)
+            .collect();
+        self.base.with_tensors(&self.units.grown(tensors, &head))
+    }
+
     /// How good a model is on the photos held back.
     pub fn report(&self, model: &Model) -> anyhow::Result<Option<(Judged, Option<Vec<f32>>)>> {
         if self.work.learnt.split.valid.is_empty() {
@@ -464,14 +486,6 @@ impl Round<'_> {
         let logits = held_out(model, self.showing, self.work.context)?;
         self.judged(&logits).map(Some)
     }
-}
-
-/// How good a network is, if that was measured: by its accuracy, its mAP, or R², and by the loss that it trains by.
-fn judgement(judged: &Judged, aims: &Aims) -> Option<Judgement> {
-    Some(Judgement {
-        score: judged.score()?,
-        loss: judged.loss()? * aims.scale(),
-    })
 }
 
 pub fn epochs_made(trainer: &Trainer<Stepwise>) -> usize {
