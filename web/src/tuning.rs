@@ -251,8 +251,8 @@ impl Tuning {
         } else {
             recipe.views.min(recipe.epochs)
         };
-        let views = views_within(memory, start.graph(), &cuts, self.ids.len(), most);
-        recipe.views = views.max(1);
+        let views = views_within(memory, start.graph(), &cuts, self.ids.len(), most).max(1);
+        recipe.views = views;
         let of = json!({ "cut": cuts, "augment": recipe.augment, "seed": self.seed }).to_string();
         if self.values.of != of {
             self.values = Values {

@@ -98,6 +98,8 @@ struct Space<'a> {
     free: Option<u64>,
     /// Whether it is the machine's.
     is_own: bool,
+    /// What the process held when that was seen.
+    taken: Option<u64>,
 }
 
 impl<'a> Space<'a> {
@@ -111,6 +113,7 @@ impl<'a> Space<'a> {
             footprints: plan.phases.iter().map(footprint).collect(),
             free,
             is_own,
+            taken: memory::resident_bytes(),
         }
     }
 
@@ -221,7 +224,7 @@ impl<'a> Space<'a> {
     /// What memory is left, and, of a process that was allowed so much, why no more.
     fn has_left(&self, left: u64) -> String {
         let free = format!("{} are free", size(left));
-        match (self.work.args.tuning.memory_limit, memory::resident_bytes()) {
+        match (self.work.args.tuning.memory_limit, self.taken) {
             (Some(limit), Some(taken)) if self.is_own => format!(
                 "{free} (--memory-limit is {}, of which the process has {} already)",
                 size(limit),
