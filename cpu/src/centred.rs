@@ -12,7 +12,7 @@ use macerator::{Simd, WithSimd};
 
 use crate::inner::TOGETHER;
 use crate::rows::Rows;
-use crate::simd::{Floats, Level, load, prefetch, splat, store};
+use crate::simd::{Floats, Level, can_prefetch, load, prefetch, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel, threads};
 
 /// Rows that share what is loaded.
@@ -38,19 +38,24 @@ impl Centre {
     /// If there are not as many of the one as of the other.
     pub fn new(mean: &[f64], step: &[f64]) -> Self {
         assert_eq!(mean.len(), step.len(), "a mean and a step of each column");
-        let narrow = |values: &[f64]| values.iter().map(|x| *x as f32).collect::<Vec<f32>>();
-        let high = narrow(mean);
-        let low = mean.iter().zip(&high);
-        let low = low.map(|(mean, high)| (mean - f64::from(*high)) as f32);
-        // Steps are near one over how far a column's numbers lie from their mean: neither these nor weights times
-        // steps leave the range then.
-        let is_usual = step.iter().all(|step| (1e-15..1e15).contains(step));
-        Self {
-            low: low.collect(),
-            high,
-            step: narrow(step),
-            wide: (!is_usual).then(|| [mean.to_vec(), step.to_vec()]),
+        let mut centre = Self {
+            high: Vec::with_capacity(mean.len()),
+            low: Vec::with_capacity(mean.len()),
+            step: Vec::with_capacity(mean.len()),
+            wide: None,
+        };
+        let mut is_usual = true;
+        for (mean, step) in mean.iter().zip(step) {
+            let high = *mean as f32;
+            centre.high.push(high);
+            centre.low.push((mean - f64::from(high)) as f32);
+            centre.step.push(*step as f32);
+            // Steps are near one over how far a column's numbers lie from their mean: neither these nor weights times
+            // steps leave the range then.
+            is_usual &= (1e-15..1e15).contains(step);
         }
+        centre.wide = (!is_usual).then(|| [mean.to_vec(), step.to_vec()]);
+        centre
     }
 }
 
@@ -142,20 +147,22 @@ impl Centred<'_> {
     #[inline(always)]
     fn next(&self, row: usize, height: usize, class: usize) -> Option<[&[f32]; ROWS]> {
         let after = row + height;
-        let is_asked = class == 0 && height == ROWS && after + ROWS <= self.rows.len();
+        let is_asked =
+            can_prefetch() && class == 0 && height == ROWS && after + ROWS <= self.rows.len();
         is_asked.then(|| std::array::from_fn(|r| self.rows.row(after + r)))
     }
 
     /// The rows as they are meant, where f32 might not do on the way.
     fn copy(&self) -> Option<Copied> {
         let [mean, step] = self.centre.wide.as_ref()?;
-        let row = |row: &[f32]| -> Vec<f32> {
-            let row = row.iter().zip(mean).zip(step);
-            row.map(|((x, mean), step)| ((f64::from(*x) - mean) * step) as f32)
-                .collect()
-        };
+        let mut rows = Vec::with_capacity(self.rows.len() * mean.len());
+        for row in self.rows.iter() {
+            for ((x, mean), step) in row.iter().zip(mean).zip(step) {
+                rows.push(((f64::from(*x) - mean) * step) as f32);
+            }
+        }
         Some(Copied {
-            rows: self.rows.iter().flat_map(row).collect(),
+            rows,
             centre: Centre::new(&vec![0.0; mean.len()], &vec![1.0; mean.len()]),
         })
     }
@@ -186,12 +193,16 @@ struct Logits<'a> {
 }
 
 impl Logits<'_> {
-    /// The products of `R` rows with `C` classes' weights.
+    /// The products of `R` rows with `C` classes' weights; returns `C`.
     ///
     /// # Safety
     /// The rows and classes must be there, and nobody else write to their products.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const C: usize>(&self, row: usize, class: usize) {
+    unsafe fn tile<S: Simd, const R: usize, const C: usize>(
+        &self,
+        row: usize,
+        class: usize,
+    ) -> usize {
         let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
         let (high, low) = (&self.centred.centre.high, &self.centred.centre.low);
         let lanes = S::lanes32();
@@ -227,6 +238,7 @@ impl Logits<'_> {
                 }
             }
         }
+        C
     }
 
     /// The products of `R` rows with all classes' weights.
@@ -236,16 +248,24 @@ impl Logits<'_> {
     #[inline(always)]
     unsafe fn rows<S: Simd, const R: usize>(&self, row: usize) {
         let classes = self.weights.len() / self.centred.rows.width().max(1);
-        for class in (0..classes).step_by(TOGETHER) {
+        // The few rows that are left over are not worth code of their own for several classes.
+        if R == 1 {
+            for class in 0..classes {
+                // SAFETY: the caller's.
+                unsafe { self.tile::<S, 1, 1>(row, class) };
+            }
+            return;
+        }
+        let mut class = 0;
+        while class < classes {
             // SAFETY: the caller's.
-            unsafe {
+            class += unsafe {
                 match classes - class {
                     1 => self.tile::<S, R, 1>(row, class),
-                    2 => self.tile::<S, R, 2>(row, class),
-                    3 => self.tile::<S, R, 3>(row, class),
+                    2 | 3 => self.tile::<S, R, 2>(row, class),
                     _ => self.tile::<S, R, TOGETHER>(row, class),
                 }
-            }
+            };
         }
     }
 }
@@ -281,12 +301,16 @@ struct Sums<'a> {
 }
 
 impl Sums<'_> {
-    /// Adds `R` rows to `C` classes' sums.
+    /// Adds `R` rows to `C` classes' sums; returns `C`.
     ///
     /// # Safety
     /// The rows and classes must be there, and nobody else write to these columns of them.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const C: usize>(&self, row: usize, class: usize) {
+    unsafe fn tile<S: Simd, const R: usize, const C: usize>(
+        &self,
+        row: usize,
+        class: usize,
+    ) -> usize {
         let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
         let (high, low) = (&self.centred.centre.high, &self.centred.centre.low);
         let (lanes, mine) = (S::lanes32(), &self.mine);
@@ -326,6 +350,7 @@ impl Sums<'_> {
                 }
             }
         }
+        C
     }
 
     /// Adds `R` rows to all classes' sums.
@@ -334,16 +359,24 @@ impl Sums<'_> {
     /// As above.
     #[inline(always)]
     unsafe fn rows<S: Simd, const R: usize>(&self, row: usize) {
-        for class in (0..self.classes).step_by(TOGETHER) {
+        // The few rows that are left over are not worth code of their own for several classes.
+        if R == 1 {
+            for class in 0..self.classes {
+                // SAFETY: the caller's.
+                unsafe { self.tile::<S, 1, 1>(row, class) };
+            }
+            return;
+        }
+        let mut class = 0;
+        while class < self.classes {
             // SAFETY: the caller's.
-            unsafe {
+            class += unsafe {
                 match self.classes - class {
                     1 => self.tile::<S, R, 1>(row, class),
-                    2 => self.tile::<S, R, 2>(row, class),
-                    3 => self.tile::<S, R, 3>(row, class),
+                    2 | 3 => self.tile::<S, R, 2>(row, class),
                     _ => self.tile::<S, R, TOGETHER>(row, class),
                 }
-            }
+            };
         }
     }
 }

@@ -143,6 +143,11 @@ pub(crate) fn larger<S: Simd>(a: Floats<S>, b: Floats<S>) -> Floats<S> {
     a.eq(a).select(larger, a)
 }
 
+/// Whether asking for memory ahead does anything on this processor.
+pub(crate) const fn can_prefetch() -> bool {
+    cfg!(target_arch = "x86_64")
+}
+
 /// Asks for a cache line, if it exists, without waiting for it.
 #[inline(always)]
 pub(crate) fn prefetch(address: *const f32) {

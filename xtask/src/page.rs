@@ -239,9 +239,37 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
     let mut files = Vec::new();
     list_files(from, &mut files)?;
     for file in files {
-        copy_file(&file, &to.join(file.strip_prefix(from)?))?;
+        let to = to.join(file.strip_prefix(from)?);
+        copy_file(&file, &to)?;
+        // What explains the code stands in its repository: visitors need not download it.
+        if file
+            .extension()
+            .is_some_and(|ending| ending == "js" || ending == "css")
+        {
+            fs::write(&to, without_comments(&fs::read_to_string(&file)?))?;
+        }
     }
     Ok(())
+}
+
+/// A script or a style sheet without its comments that have lines of their own.
+fn without_comments(text: &str) -> String {
+    let mut left = String::with_capacity(text.len());
+    let mut is_inside = false;
+    for line in text.lines() {
+        let words = line.trim();
+        if is_inside || words.starts_with("/*") {
+            is_inside = !words.contains("*/");
+            if words.ends_with("*/") || is_inside {
+                continue;
+            }
+        } else if words.starts_with("//") {
+            continue;
+        }
+        left.push_str(line);
+        left.push('\n');
+    }
+    left
 }
 
 fn copy_file(from: &Path, to: &Path) -> Result<u64> {
@@ -257,6 +285,14 @@ mod tests {
 
     const TABLE: &str = "file\tlicence\tauthor\tsource\n\
                          tool/saw.webp\tCC0-1.0\tA. Person\tsomewhere\n";
+
+    #[test]
+    fn comments_with_lines_of_their_own_are_left_out_of_what_visitors_download() {
+        let text = "// What it is.\nlet a = 1; // one\n/** Two\n * lines. */\n  let b = \"/* no comment */\";\n  // b\n/* c */ let c;\n";
+        let left = "let a = 1; // one\n  let b = \"/* no comment */\";\n/* c */ let c;\n";
+        assert_eq!(without_comments(text), left);
+        assert_eq!(without_comments(left), left);
+    }
 
     #[test]
     fn the_credit_of_a_photo_names_author_and_licence() {

@@ -66,8 +66,7 @@ struct Block {
 struct GroupsOfAlike {
     /// The sums of groups of more than one photo, by their first.
     sums: HashMap<usize, Sum>,
-    /// Pairs of groups that are not alike, and how many photos each had. Not all of them are known.
-    unlike: HashMap<[usize; 2], [usize; 2]>,
+    unlike: Unlike,
     /// The last photo of which others were asked for, its group, and its row if that was needed.
     last: Option<usize>,
     group: usize,
@@ -79,6 +78,32 @@ struct GroupsOfAlike {
 struct Sum {
     photos: usize,
     row: Vec<f32>,
+}
+
+/// Pairs of groups that are not alike, and how many photos each had. Not all of them are known: each has one place, which
+/// the last that asks for it takes.
+#[derive(Debug, Default)]
+struct Unlike(Vec<[u32; 4]>);
+
+impl Unlike {
+    fn pair([a, b]: [usize; 2], photos: [usize; 2]) -> (usize, [u32; 4]) {
+        let place = (a as u32).wrapping_mul(0x9E37_79B1) ^ (b as u32).wrapping_mul(0x85EB_CA77);
+        let [first, second] = photos;
+        let pair = [a, b, first, second].map(|number| number as u32);
+        (place as usize % REMEMBERED, pair)
+    }
+
+    fn holds(&self, groups: [usize; 2], photos: [usize; 2]) -> bool {
+        let (place, pair) = Self::pair(groups, photos);
+        self.0.get(place) == Some(&pair)
+    }
+
+    fn keep(&mut self, groups: [usize; 2], photos: [usize; 2]) {
+        let (place, pair) = Self::pair(groups, photos);
+        // No group is of no photos, so nothing is held yet.
+        self.0.resize(REMEMBERED, [0; 4]);
+        self.0[place] = pair;
+    }
 }
 
 impl Alike {
@@ -256,7 +281,7 @@ impl GroupsOfAlike {
             return false;
         }
         let photos = groups.map(|group| self.sums.get(&group).map_or(1, |sum| sum.photos));
-        if photos != [1, 1] && self.unlike.get(&groups) == Some(&photos) {
+        if photos != [1, 1] && self.unlike.holds(groups, photos) {
             return false;
         }
         work.spend(PLAIN * rows.width());
@@ -270,10 +295,7 @@ impl GroupsOfAlike {
         }
         work.spend(PLAIN * rows.width());
         if !self.are_alike(groups, rows) {
-            if self.unlike.len() >= REMEMBERED {
-                self.unlike.clear();
-            }
-            self.unlike.insert(groups, photos);
+            self.unlike.keep(groups, photos);
             return false;
         }
         let [a, b] = groups.map(|group| {
