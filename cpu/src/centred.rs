@@ -183,6 +183,50 @@ impl Copied {
     }
 }
 
+/// What is done with a few rows and the weights or sums of a few classes at a time.
+trait Tiles {
+    /// How many classes there are.
+    fn classes(&self) -> usize;
+
+    /// The work of `R` rows and `C` classes; returns `C`.
+    ///
+    /// # Safety
+    /// The rows and classes must be there, and nobody else write what comes of them.
+    unsafe fn tile<S: Simd, const R: usize, const C: usize>(
+        &self,
+        row: usize,
+        class: usize,
+    ) -> usize;
+
+    /// The work of `R` rows and all classes.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn rows<S: Simd, const R: usize>(&self, row: usize) {
+        let classes = self.classes();
+        // The few rows that are left over are not worth code of their own for several classes.
+        if R == 1 {
+            for class in 0..classes {
+                // SAFETY: the caller's.
+                unsafe { self.tile::<S, 1, 1>(row, class) };
+            }
+            return;
+        }
+        let mut class = 0;
+        while class < classes {
+            // SAFETY: the caller's.
+            class += unsafe {
+                match classes - class {
+                    1 => self.tile::<S, R, 1>(row, class),
+                    2 | 3 => self.tile::<S, R, 2>(row, class),
+                    _ => self.tile::<S, R, TOGETHER>(row, class),
+                }
+            };
+        }
+    }
+}
+
 struct Logits<'a> {
     centred: &'a Centred<'a>,
     /// Rows of this part.
@@ -192,7 +236,11 @@ struct Logits<'a> {
     output: Output,
 }
 
-impl Logits<'_> {
+impl Tiles for Logits<'_> {
+    fn classes(&self) -> usize {
+        self.weights.len() / self.centred.rows.width().max(1)
+    }
+
     /// The products of `R` rows with `C` classes' weights; returns `C`.
     ///
     /// # Safety
@@ -240,34 +288,6 @@ impl Logits<'_> {
         }
         C
     }
-
-    /// The products of `R` rows with all classes' weights.
-    ///
-    /// # Safety
-    /// As above.
-    #[inline(always)]
-    unsafe fn rows<S: Simd, const R: usize>(&self, row: usize) {
-        let classes = self.weights.len() / self.centred.rows.width().max(1);
-        // The few rows that are left over are not worth code of their own for several classes.
-        if R == 1 {
-            for class in 0..classes {
-                // SAFETY: the caller's.
-                unsafe { self.tile::<S, 1, 1>(row, class) };
-            }
-            return;
-        }
-        let mut class = 0;
-        while class < classes {
-            // SAFETY: the caller's.
-            class += unsafe {
-                match classes - class {
-                    1 => self.tile::<S, R, 1>(row, class),
-                    2 | 3 => self.tile::<S, R, 2>(row, class),
-                    _ => self.tile::<S, R, TOGETHER>(row, class),
-                }
-            };
-        }
-    }
 }
 
 impl WithSimd for Logits<'_> {
@@ -300,7 +320,11 @@ struct Sums<'a> {
     output: Output,
 }
 
-impl Sums<'_> {
+impl Tiles for Sums<'_> {
+    fn classes(&self) -> usize {
+        self.classes
+    }
+
     /// Adds `R` rows to `C` classes' sums; returns `C`.
     ///
     /// # Safety
@@ -351,33 +375,6 @@ impl Sums<'_> {
             }
         }
         C
-    }
-
-    /// Adds `R` rows to all classes' sums.
-    ///
-    /// # Safety
-    /// As above.
-    #[inline(always)]
-    unsafe fn rows<S: Simd, const R: usize>(&self, row: usize) {
-        // The few rows that are left over are not worth code of their own for several classes.
-        if R == 1 {
-            for class in 0..self.classes {
-                // SAFETY: the caller's.
-                unsafe { self.tile::<S, 1, 1>(row, class) };
-            }
-            return;
-        }
-        let mut class = 0;
-        while class < self.classes {
-            // SAFETY: the caller's.
-            class += unsafe {
-                match self.classes - class {
-                    1 => self.tile::<S, R, 1>(row, class),
-                    2 | 3 => self.tile::<S, R, 2>(row, class),
-                    _ => self.tile::<S, R, TOGETHER>(row, class),
-                }
-            };
-        }
     }
 }
 

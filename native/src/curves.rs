@@ -105,6 +105,19 @@ pub struct Axes<'a> {
     pub y: Scale,
 }
 
+impl<'a> Axes<'a> {
+    /// Of a figure from one epoch to the next.
+    pub fn of_epochs(title: &'a str, figure: &'a str, y: Scale) -> Self {
+        Self {
+            title,
+            x_label: "epoch",
+            y_label: figure,
+            x: Scale::Whole,
+            y,
+        }
+    }
+}
+
 /// The size in units of the picture, which is as wide as what it stands in, and 600 pixels at most. Letters of 15 units
 /// are 11 pixels high on a phone.
 const WIDTH: f64 = 500.0;

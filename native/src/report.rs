@@ -226,13 +226,7 @@ mod tests {
             name: "loss <of> training".to_owned(),
             points: vec![(1.0, 2.0), (2.0, 1.0)],
         };
-        let axes = Axes {
-            title: "Loss",
-            x_label: "epoch",
-            y_label: "loss",
-            x: Scale::Whole,
-            y: Scale::Plain,
-        };
+        let axes = Axes::of_epochs("Loss", "loss", Scale::Plain);
         let drawn = svg(&axes, &[curve], &[], &[]);
         let page = Page {
             curves: vec![drawn.clone(), drawn],

@@ -160,6 +160,50 @@ fn moments_and_products_of_centred_rows_are_those_of_f64() {
     }
 }
 
+/// Rows, how they are centred, and what they are multiplied by.
+struct CentredCase {
+    rows: Vec<f32>,
+    mean: Vec<f64>,
+    step: Vec<f64>,
+    weights: Vec<f32>,
+    factors: Vec<f32>,
+}
+
+impl CentredCase {
+    /// Holds both products against f64's, the sums on top of `start`, whose own rounding `slack` allows for.
+    fn check(&self, start: &[f32], slack: f64, case: &str) {
+        let (rows, mean, step) = (&self.rows, &self.mean, &self.step);
+        let width = mean.len();
+        let (count, classes) = (rows.len() / width, start.len() / width);
+        let centred = Centred {
+            rows: Rows::all(width, rows),
+            centre: &Centre::new(mean, step),
+        };
+        let (mut logits, mut sums) = (vec![f32::NAN; classes * count], start.to_vec());
+        centred.logits(&self.weights, &mut logits);
+        centred.sums(&self.factors, &mut sums);
+        let value = |n: usize, f: usize| (f64::from(rows[n * width + f]) - mean[f]) * step[f];
+        let wide = |at: &f32| f64::from(*at);
+        for k in 0..classes {
+            for n in 0..count {
+                let row = (0..width).map(|f| value(n, f));
+                let weights = self.weights[k * width..][..width].iter();
+                let (sum, size) = dot(row, weights.map(wide));
+                let off = f64::from(logits[k * count + n]) - sum;
+                assert!(off.abs() <= 2e-6 * size, "{case}");
+            }
+            for f in 0..width {
+                let column = (0..count).map(|n| value(n, f));
+                let factors = self.factors[k * count..][..count].iter();
+                let (sum, size) = dot(column, factors.map(wide));
+                let expected = f64::from(start[k * width + f]) + sum;
+                let off = f64::from(sums[k * width + f]) - expected;
+                assert!(off.abs() <= 2e-6 * (size + slack), "{case}");
+            }
+        }
+    }
+}
+
 #[test]
 fn products_of_rows_centred_on_the_way_are_those_of_f64() {
     let mut random = Random(5);
@@ -182,34 +226,14 @@ fn products_of_rows_centred_on_the_way_are_those_of_f64() {
             let weights = random.floats(classes * width);
             let factors = random.floats(classes * count);
             let start = random.floats(classes * width);
-            let centred = Centred {
-                rows: Rows::all(width, &rows),
-                centre: &Centre::new(&mean, &step),
+            let case = CentredCase {
+                rows,
+                mean,
+                step,
+                weights,
+                factors,
             };
-            let mut logits = vec![f32::NAN; classes * count];
-            centred.logits(&weights, &mut logits);
-            let mut sums = start.clone();
-            centred.sums(&factors, &mut sums);
-            let value = |n: usize, f: usize| (f64::from(rows[n * width + f]) - mean[f]) * step[f];
-            let wide = |at: &f32| f64::from(*at);
-            for k in 0..classes {
-                for n in 0..count {
-                    let row = (0..width).map(|f| value(n, f));
-                    let (sum, size) = dot(row, weights[k * width..][..width].iter().map(wide));
-                    let off = f64::from(logits[k * count + n]) - sum;
-                    assert!(
-                        off.abs() <= 2e-6 * size,
-                        "{level:?} {count} {width} {classes}"
-                    );
-                }
-                for f in 0..width {
-                    let column = (0..count).map(|n| value(n, f));
-                    let (sum, size) = dot(column, factors[k * count..][..count].iter().map(wide));
-                    let expected = f64::from(start[k * width + f]) + sum;
-                    let off = f64::from(sums[k * width + f]) - expected;
-                    assert!(off.abs() <= 2e-6 * (size + 1.0));
-                }
-            }
+            case.check(&start, 1.0, &format!("{level:?} {count} {width} {classes}"));
         }
     }
 }
@@ -227,29 +251,14 @@ fn rows_whose_numbers_are_near_the_ends_of_the_range_are_centred_on_the_way_as_w
     let step: Vec<f64> = (0..width).map(|f| size(f).recip()).collect();
     let weights = random.floats(classes * width);
     let factors = random.floats(classes * count);
-    let centred = Centred {
-        rows: Rows::all(width, &rows),
-        centre: &Centre::new(&mean, &step),
+    let case = CentredCase {
+        rows,
+        mean,
+        step,
+        weights,
+        factors,
     };
-    let (mut logits, mut sums) = (vec![f32::NAN; classes * count], vec![0.0; classes * width]);
-    centred.logits(&weights, &mut logits);
-    centred.sums(&factors, &mut sums);
-    let value = |n: usize, f: usize| (f64::from(rows[n * width + f]) - mean[f]) * step[f];
-    let wide = |at: &f32| f64::from(*at);
-    for k in 0..classes {
-        for n in 0..count {
-            let row = (0..width).map(|f| value(n, f));
-            let (sum, size) = dot(row, weights[k * width..][..width].iter().map(wide));
-            let off = f64::from(logits[k * count + n]) - sum;
-            assert!(off.abs() <= 2e-6 * size);
-        }
-        for f in 0..width {
-            let column = (0..count).map(|n| value(n, f));
-            let (sum, size) = dot(column, factors[k * count..][..count].iter().map(wide));
-            let off = f64::from(sums[k * width + f]) - sum;
-            assert!(off.abs() <= 2e-6 * size);
-        }
-    }
+    case.check(&vec![0.0; classes * width], 0.0, "near the ends");
 }
 
 #[test]

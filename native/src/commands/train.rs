@@ -5,6 +5,7 @@ mod folds;
 mod learn;
 pub mod lr_find;
 mod material;
+mod mean;
 mod photos;
 pub mod recipe_file;
 mod record;

@@ -67,9 +67,6 @@ pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
     let Some(file) = given.get_one::<std::path::PathBuf>("recipe") else {
         return Ok(Vec::new());
     };
-    let text = text(file)?;
-    let wrong = |error: String| refused(file, &with_line(&text, &error));
-    let parts = Parts::of(table(file)?).map_err(wrong)?;
     let is_given = |id: &str| {
         let source = given.value_source(id);
         matches!(
@@ -77,6 +74,11 @@ pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
             Some(ValueSource::CommandLine | ValueSource::EnvVariable)
         )
     };
+    understood(file, |parts| options(&parts, is_given))
+}
+
+/// The options that the parts of a recipe stand for, but for those that are given beside it.
+fn options(parts: &Parts, is_given: impl Fn(&str) -> bool) -> Result<Vec<OsString>, String> {
     let mut said = Vec::new();
     let mut say = |key: &'static str, id: &str, value: Option<&Value>| {
         let option = id.replace('_', "-");
@@ -103,10 +105,10 @@ pub fn words(matches: &ArgMatches) -> anyhow::Result<Vec<OsString>> {
     say("tune", "tune", parts.tuning.get("tune"));
     for (key, word) in &said {
         if let Some(error) = unfit(key, word) {
-            return Err(wrong(error));
+            return Err(error);
         }
     }
-    parts.check(is_given("tune")).map_err(wrong)?;
+    parts.check(is_given("tune"))?;
     Ok(said.into_iter().map(|(_, word)| word.into()).collect())
 }
 
@@ -169,20 +171,15 @@ pub fn environment_words(matches: &ArgMatches) -> Vec<OsString> {
 
 /// The tuning of a recipe: what it leaves out is usual for the way to tune.
 pub fn read(file: &Path, tune: Tune) -> anyhow::Result<Recipe> {
-    let text = text(file)?;
-    let parts = Parts::of(table(file)?);
-    let recipe = parts.and_then(|parts| tuning(parts.tuning, tune));
-    recipe.map_err(|error| refused(file, &with_line(&text, &error)))
+    understood(file, |parts| tuning(parts.tuning, tune))
 }
 
 /// The head of a recipe: what it leaves out is usual for heads of that kind, and so is all if it is of another kind.
 pub fn head(file: &Path, kind: HeadChoice) -> anyhow::Result<HeadRecipe> {
-    let text = text(file)?;
-    let recipe = Parts::of(table(file)?).and_then(|parts| match parts.kind()? == kind {
+    understood(file, |parts| match parts.kind()? == kind {
         true => parts.head(),
         false => Ok(usual(kind)),
-    });
-    recipe.map_err(|error| refused(file, &with_line(&text, &error)))
+    })
 }
 
 /// A head of a kind as it is trained where nobody says otherwise.
@@ -229,9 +226,15 @@ pub fn comes_along(file: &Path) -> bool {
     text(file).is_ok_and(|text| PRESETS.iter().any(|(_, preset)| *preset == text))
 }
 
-/// The same as a table.
-fn table(file: &Path) -> anyhow::Result<Table> {
+/// What is made of the parts of a recipe's file; what is wrong with them is said with its line.
+fn understood<T>(file: &Path, work: impl FnOnce(Parts) -> Result<T, String>) -> anyhow::Result<T> {
     let text = text(file)?;
+    let made = Parts::of(table(file, &text)?).and_then(work);
+    made.map_err(|error| refused(file, &with_line(&text, &error)))
+}
+
+/// A recipe's text as a table.
+fn table(file: &Path, text: &str) -> anyhow::Result<Table> {
     let table = text.parse::<Table>();
     table.map_err(|error| {
         let before = error.span().and_then(|span| text.get(..span.start));

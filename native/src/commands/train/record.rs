@@ -247,24 +247,12 @@ impl Record<'_> {
             .collect();
         let mut drawn = Vec::new();
         if let Some(last) = losses.last() {
-            let axes = Axes {
-                title: "Loss",
-                x_label: "epoch",
-                y_label: "loss",
-                x: Scale::Whole,
-                y: Scale::Plain,
-            };
+            let axes = Axes::of_epochs("Loss", "loss", Scale::Plain);
             drawn.push(curves::svg(&axes, &losses, &[], &kept(last)));
         }
         if !score.points.is_empty() {
             let title = format!("Held-out {judged}");
-            let axes = Axes {
-                title: &title,
-                x_label: "epoch",
-                y_label: judged,
-                x: Scale::Whole,
-                y: up,
-            };
+            let axes = Axes::of_epochs(&title, judged, up);
             let (marks, levels) = (kept(&score), levels.as_slice());
             drawn.push(curves::svg(&axes, &[score], levels, &marks));
         }

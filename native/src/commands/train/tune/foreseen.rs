@@ -8,6 +8,8 @@
 use rekindle_core::tune::Judgement;
 use serde::{Deserialize, Serialize};
 
+use super::super::mean::Mean;
+
 /// How good the head alone and each epoch were in trainings on other parts of the same photos.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Foreseen {
@@ -103,13 +105,7 @@ impl Foreseen {
         };
         let gain = |one: &Self| Some(one.epochs.get(best)?.score - one.head?.score);
         let gains: Vec<f64> = all.iter().filter_map(gain).collect();
-        if gains.len() < 2 {
-            return 0.0;
-        }
-        let count = gains.len() as f64;
-        let mean = gains.iter().sum::<f64>() / count;
-        let squares: f64 = gains.iter().map(|gain| (gain - mean).powi(2)).sum();
-        (squares / (count - 1.0) / count).sqrt()
+        Mean::of(&gains).map_or(0.0, |mean| mean.standard_error)
     }
 
     /// The best epochs, the best first: as many as are averaged.
