@@ -23,6 +23,7 @@ mod binding;
 mod class_weights;
 pub mod compiled;
 pub mod device;
+pub mod differentiated;
 #[cfg(feature = "burn")]
 pub mod kernels;
 pub mod metrics;

@@ -491,6 +491,7 @@ fn pack(work: Work<'_>, input_shape: Shape, known: Option<&Kind>) -> Kind {
         Work::Positions(vectors) => Kind::Positions(vectors),
         Work::MergePatches => Kind::MergePatches,
         Work::Gather(order) => Kind::Gather(order),
+        Work::LeaveOut { .. } => unreachable!("a network that answers leaves nothing out"),
         Work::Attention(parts) => Kind::Attention(parts),
     }
 }
@@ -503,7 +504,7 @@ fn given<'a>(weight: &'a Weight<'_>) -> cpu::Weights<'a> {
 }
 
 /// The geometry for maps of this size: TensorFlow's padding depends on it.
-fn geometry(conv: &Conv, input: usize, size: [usize; 2]) -> ConvGeometry {
+pub(crate) fn geometry(conv: &Conv, input: usize, size: [usize; 2]) -> ConvGeometry {
     let padding = conv.padding_of(size).map(|(before, _)| before);
     ConvGeometry {
         input,
@@ -516,7 +517,7 @@ fn geometry(conv: &Conv, input: usize, size: [usize; 2]) -> ConvGeometry {
     }
 }
 
-fn pool(pool: Pool) -> cpu::Pool {
+pub(crate) fn pool(pool: Pool) -> cpu::Pool {
     cpu::Pool {
         kernel: [pool.kernel; 2],
         stride: [pool.stride; 2],
@@ -524,7 +525,7 @@ fn pool(pool: Pool) -> cpu::Pool {
     }
 }
 
-fn activation(function: Option<Nonlinearity>) -> cpu::Activation {
+pub(crate) fn activation(function: Option<Nonlinearity>) -> cpu::Activation {
     match function {
         None => cpu::Activation::None,
         Some(Nonlinearity::Relu) => cpu::Activation::Relu,

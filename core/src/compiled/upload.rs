@@ -170,6 +170,7 @@ impl Upload<'_> {
                 let order = Tensor::from_data(TensorData::new(order, [count]), self.device);
                 Kind::Gather(order, has_zeros)
             }
+            Work::LeaveOut { .. } => unreachable!("a network that answers leaves nothing out"),
             Work::Attention(parts) => Kind::Attention(Box::new(self.scores(*parts))),
         }
     }

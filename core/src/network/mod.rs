@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device, Gradients, Tensor, Transaction};
 use thiserror::Error;
 
 use crate::device::DeviceError;
-use crate::graph::{Graph, LayerId, Op, Unreachable};
+use crate::graph::{Graph, LayerId, Unreachable};
 use crate::operations::{Run, Statistics, compute};
 use crate::weights::{Numbers, StateDict, Tensors};
 
@@ -48,14 +48,8 @@ impl Network {
         let layers = graph.layers().iter();
         let layers = layers.map(|spec| Parameter::of_layer(spec, device, numbers));
         let layers = layers.collect::<Result<_, _>>()?;
-        let mut place = 0;
-        let places = graph.nodes().iter().map(|node| {
-            let own = place;
-            place += usize::from(matches!(node.op, Op::Dropout(_) | Op::StochasticDepth(_)));
-            own
-        });
         Ok(Self {
-            places: places.collect(),
+            places: graph.random_places(),
             layers,
             graph,
         })

@@ -1,4 +1,4 @@
-//! What is left out at random in training. Frozen, it is nothing.
+//! What is left out at random in training. In a frozen network it is nothing.
 
 #[cfg(feature = "burn")]
 use burn::tensor::{Tensor, TensorData};
@@ -9,16 +9,16 @@ use super::run::each_rank;
 #[cfg(feature = "burn")]
 use super::{Batch, Run, only};
 use crate::graph::{Dropout, Node, StochasticDepth};
-use crate::program::{CompileError, Lowering, ValueId};
+use crate::program::{CompileError, Lowering, Purpose, ValueId, Work};
 
 impl Compute for Dropout {
     fn lower<'t>(
         &self,
-        _node: &Node,
+        node: &Node,
         inputs: &[ValueId],
-        _program: &mut Lowering<'_, 't>,
+        program: &mut Lowering<'_, 't>,
     ) -> Result<ValueId, CompileError> {
-        Ok(inputs[0])
+        Ok(lowered(self.share, true, node, inputs, program))
     }
 
     #[cfg(feature = "burn")]
@@ -33,11 +33,11 @@ impl Compute for Dropout {
 impl Compute for StochasticDepth {
     fn lower<'t>(
         &self,
-        _node: &Node,
+        node: &Node,
         inputs: &[ValueId],
-        _program: &mut Lowering<'_, 't>,
+        program: &mut Lowering<'_, 't>,
     ) -> Result<ValueId, CompileError> {
-        Ok(inputs[0])
+        Ok(lowered(self.share, false, node, inputs, program))
     }
 
     #[cfg(feature = "burn")]
@@ -48,6 +48,22 @@ impl Compute for StochasticDepth {
             left_out(x, shape, self.share, run)
         })
     }
+}
+
+/// A step of its own in training, unless nothing is left out; nothing otherwise.
+fn lowered(
+    share: f64,
+    each: bool,
+    node: &Node,
+    inputs: &[ValueId],
+    program: &mut Lowering<'_, '_>,
+) -> ValueId {
+    let value = inputs[0];
+    if program.purpose() == Purpose::Answers || share == 0.0 {
+        return value;
+    }
+    let work = Work::LeaveOut { share, each };
+    program.step(&node.name, work, inputs, program.shape(value))
 }
 
 /// Multiplies values with factors of this shape, of which a share is zero and the others make up for it.

@@ -4,12 +4,14 @@
 mod activation;
 mod arithmetic;
 mod attention;
+mod chance;
 mod channels;
 mod conv;
 mod conv_transpose;
 mod drop;
 mod layout;
 mod linear;
+mod lower;
 mod norm;
 mod pool;
 mod resize;
@@ -19,8 +21,10 @@ mod tokens;
 
 #[cfg(feature = "burn")]
 pub(crate) use attention::unit;
+pub use chance::Chance;
+pub use lower::{blanks, lower};
 #[cfg(feature = "burn")]
-pub use run::{Batch, Chance, Mode, Parameter};
+pub use run::{Batch, Mode, Parameter};
 #[cfg(feature = "burn")]
 pub(crate) use run::{Run, Statistics};
 #[cfg(feature = "burn")]

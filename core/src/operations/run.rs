@@ -2,9 +2,9 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 
+use super::chance::Chance;
 use crate::binding::LARGEST_BINDING;
 use crate::graph::{LayerId, LayerKind, LayerSpec};
-use crate::random::Random;
 
 /// A value of a network for a batch of images: what flows between steps.
 #[derive(Debug, Clone)]
@@ -111,61 +111,6 @@ pub enum Mode<'a> {
     /// Batch norms of layers that train use the statistics of the batch; what dropout and stochastic depth leave out is
     /// drawn here.
     Train(&'a mut Chance),
-}
-
-/// What is drawn at random in training, by counting: the numbers of a step follow from the seed, the number of the step
-/// and the place in the network, and from nothing else. They are drawn on the host, so every device draws alike. Seed
-/// and step are all there is to save.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Chance {
-    seed: u64,
-    step: u64,
-    /// The images of the step that come before those that it is asked for.
-    #[serde(default)]
-    first: usize,
-}
-
-/// Where the streams of training steps begin among those of a seed; below it are those of the epochs' orders.
-const STEP_STREAMS: u64 = 1 << 32;
-
-impl Chance {
-    /// That of a training with this seed, before its first step.
-    pub fn new(seed: u64) -> Self {
-        Self::at(seed, 0)
-    }
-
-    /// The same at a later step: where a training goes on that was interrupted.
-    pub fn at(seed: u64, step: u64) -> Self {
-        Self {
-            seed,
-            step,
-            first: 0,
-        }
-    }
-
-    /// The same for images of the step that stand behind so many others.
-    pub fn behind(self, first: usize) -> Self {
-        Self { first, ..self }
-    }
-
-    /// The steps that have been taken.
-    pub fn step(&self) -> u64 {
-        self.step
-    }
-
-    /// Goes on to the next step.
-    pub fn advance(&mut self) {
-        self.step += 1;
-    }
-
-    /// The numbers of one place in the network, at this step.
-    fn stream(&self, place: usize) -> Random {
-        let step = Random::new(self.seed).fork(STEP_STREAMS + self.step);
-        match place {
-            0 => step,
-            place => step.fork(place as u64),
-        }
-    }
 }
 
 /// A tensor of the state_dict on a device. It is kept flat, in as many parts as bindings make necessary, so that whoever
@@ -352,11 +297,7 @@ impl<'a> Run<'a> {
     pub fn draws(&mut self, images: usize, each: usize) -> Option<Vec<f32>> {
         match &self.mode {
             Mode::Infer => None,
-            Mode::Train(chance) => {
-                let mut stream = chance.stream(self.place);
-                (0..chance.first * each).for_each(|_| _ = stream.uniform());
-                Some((0..images * each).map(|_| stream.uniform()).collect())
-            }
+            Mode::Train(chance) => Some(chance.draws(self.place, images, each)),
         }
     }
 
@@ -471,25 +412,6 @@ mod tests {
             let first: Vec<f32> = (0..outputs).map(|output| values[3 * output]).collect();
             assert_eq!(read[0][..outputs], first);
             assert_eq!(weight.in_order(read), values);
-        }
-    }
-
-    #[test]
-    fn what_is_drawn_follows_from_seed_step_and_place_alone() {
-        let draw = |chance: Chance, place: usize| {
-            let mut stream = chance.stream(place);
-            [(); 4].map(|()| stream.next_u64())
-        };
-        let mut chance = Chance::new(5);
-        let first = draw(chance, 0);
-        chance.advance();
-        assert_eq!(draw(chance, 3), draw(Chance::at(5, 1), 3));
-        for other in [
-            draw(chance, 0),
-            draw(Chance::new(5), 1),
-            draw(Chance::new(6), 0),
-        ] {
-            assert_ne!(first, other);
         }
     }
 }

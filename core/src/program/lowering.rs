@@ -17,22 +17,43 @@ pub enum CompileError {
     Unreachable(#[from] crate::graph::Unreachable),
 }
 
+/// What a program is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Answers of a frozen network: what only training needs falls away.
+    Answers,
+    /// Training: what is left out at random is a step, and which numbers a step has is looked up by its node, as they
+    /// change.
+    Training,
+}
+
 /// A program being written.
 #[derive(Debug)]
 pub struct Lowering<'a, 't> {
+    purpose: Purpose,
     layers: &'a [LayerSpec],
     tensors: &'a StateDict<'t>,
+    /// The node whose work is being written.
+    node: usize,
     shapes: Vec<Shape>,
     steps: Vec<Step<'t>>,
 }
 
 impl<'a, 't> Lowering<'a, 't> {
-    /// An empty program for images of this shape. Its numbers will be those of these layers.
-    pub fn new(image: Shape, layers: &'a [LayerSpec], tensors: &'a StateDict<'t>) -> Self {
+    /// An empty program for a value of this shape, an image's if it begins at the beginning. Its numbers will be those
+    /// of these layers.
+    pub fn new(
+        purpose: Purpose,
+        given: Shape,
+        layers: &'a [LayerSpec],
+        tensors: &'a StateDict<'t>,
+    ) -> Self {
         Self {
+            purpose,
             layers,
             tensors,
-            shapes: vec![image],
+            node: 0,
+            shapes: vec![given],
             steps: Vec::new(),
         }
     }
@@ -44,6 +65,16 @@ impl<'a, 't> Lowering<'a, 't> {
             shapes: self.shapes,
             steps: self.steps,
         }
+    }
+
+    /// What it is for.
+    pub fn purpose(&self) -> Purpose {
+        self.purpose
+    }
+
+    /// Says whose work comes next.
+    pub fn begin(&mut self, node: usize) {
+        self.node = node;
     }
 
     /// The shape of a value.
@@ -68,6 +99,7 @@ impl<'a, 't> Lowering<'a, 't> {
         self.shapes.push(shape);
         self.steps.push(Step {
             name: name.to_owned(),
+            node: self.node,
             work,
             inputs: inputs.to_vec(),
             output,

@@ -4,7 +4,7 @@ mod lowering;
 mod shape;
 mod work;
 
-pub use lowering::{CompileError, Lowering, maps};
+pub use lowering::{CompileError, Lowering, Purpose, maps};
 pub use shape::Shape;
 pub use work::{Ending, SelfAttention, Weight, Work};
 pub(crate) use work::{Folding, Tail};
@@ -30,6 +30,8 @@ pub struct Program<'t> {
 pub struct Step<'t> {
     /// The name of the layer that it stands for: where several were fused, of the first.
     pub name: String,
+    /// The node of the graph that it does the work of, or some of it.
+    pub node: usize,
     /// What it does.
     pub work: Work<'t>,
     /// What it takes. Where a step adds a residual, that comes last.

@@ -126,6 +126,13 @@ pub enum Work<'t> {
     MergePatches,
     /// Positions picked out, `None` for a position of zeros.
     Gather(Vec<Option<u32>>),
+    /// Values left out at random, and the others multiplied to make up for them: in training only.
+    LeaveOut {
+        /// The share that is left out.
+        share: f64,
+        /// Whether each number is drawn by itself, and not each image.
+        each: bool,
+    },
     /// Attention, from packed queries, keys and values.
     Attention(Box<SelfAttention>),
 }
@@ -184,6 +191,7 @@ impl<'t> Work<'t> {
             | Self::Positions(_)
             | Self::MergePatches
             | Self::Gather(_)
+            | Self::LeaveOut { .. }
             | Self::Attention(_) => 0,
         }
     }
@@ -232,6 +240,7 @@ impl<'t> Work<'t> {
             | Self::Positions(_)
             | Self::MergePatches
             | Self::Gather(_)
+            | Self::LeaveOut { .. }
             | Self::Attention(_) => Folding::Nothing,
         }
     }
@@ -271,6 +280,7 @@ impl<'t> Work<'t> {
             | Self::Positions(_)
             | Self::MergePatches
             | Self::Gather(_)
+            | Self::LeaveOut { .. }
             | Self::Attention(_) => Tail::Nothing,
         }
     }

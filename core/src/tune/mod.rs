@@ -18,12 +18,15 @@ mod mixing;
 mod optimizer;
 mod order;
 mod plan;
+mod planned;
 mod rates;
 mod recipe;
 mod schedule;
 mod state;
 #[cfg(feature = "burn")]
 mod stepwise;
+#[cfg(feature = "burn")]
+mod trainee;
 mod trainer;
 mod views;
 mod watch;
@@ -38,6 +41,7 @@ pub use mixing::{Mix, Mixing};
 pub use optimizer::{Number, Optimizer, Pace};
 pub use order::Sampler;
 pub use plan::{Phase, Plan, PlanError};
+pub use planned::{Planned, Rows};
 pub use rates::{Rate, Rates, RatesError};
 pub use recipe::{Average, Keep, NormMode, PhaseRecipe, Recipe, RecipeError, Tune, UnknownTune};
 pub use schedule::{
@@ -46,6 +50,8 @@ pub use schedule::{
 pub use state::StateError;
 #[cfg(feature = "burn")]
 pub use stepwise::{Given, Stepwise};
+#[cfg(feature = "burn")]
+pub use trainee::Trainee;
 pub use trainer::{
     EpochEnd, Parting, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted,
     largest_step,

@@ -11,7 +11,7 @@ use rekindle_core::model::{Model, whole_graph};
 use rekindle_core::random::Random;
 use rekindle_core::tune::{
     Aims, Descent, Draws, Engine as _, Footprint, Given, Labels, Learning, Optimizer, Place, Rate,
-    Stepwise,
+    Trainee,
 };
 use serde::Serialize;
 
@@ -413,7 +413,7 @@ fn training(
         Place::Processor { .. } => memory::resident_bytes(),
         Place::Adapter => None,
     };
-    let mut engine = Stepwise::new(model.network().clone(), model.device());
+    let mut engine = Trainee::new(model.graph().clone(), &model.state_dict(), model.device())?;
     let mut batch = 0;
     let step = || -> anyhow::Result<()> {
         let draws = Draws {

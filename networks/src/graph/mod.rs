@@ -319,6 +319,17 @@ impl Graph {
         Schedule::new(&steps, given, wanted)
     }
 
+    /// Of each node, how many before it draw at random in training: its own place among those.
+    pub fn random_places(&self) -> Vec<usize> {
+        let mut count = 0;
+        let place = |node: &Node| {
+            let own = count;
+            count += usize::from(matches!(node.op, Op::Dropout(_) | Op::StochasticDepth(_)));
+            own
+        };
+        self.nodes.iter().map(place).collect()
+    }
+
     /// The tensors of the state_dict that are no parameters.
     pub fn constants(&self) -> &[Constant] {
         &self.constants

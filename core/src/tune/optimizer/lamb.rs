@@ -29,7 +29,6 @@ impl Rule<2> for Lamb {
 
 /// The parameter moved there. How far, in learning rates: as it is long beside the direction, given the squares of both
 /// lengths; one of them may be zero. Parameters without decay go as far as Adam's.
-#[cfg(feature = "burn")]
 pub(super) fn moved<N: Number>(value: N, direction: N, pace: Pace, lengths: Option<[N; 2]>) -> N {
     let rate = pace.rate as f32;
     value.minus(match lengths {

@@ -294,6 +294,22 @@ impl Optimizer {
         })
     }
 
+    /// The second part of a step of an optimiser that [measures parameters](Self::measures_parameters), on the processor:
+    /// the values of a parameter moved along their directions.
+    pub(crate) fn along(pace: Pace, values: &mut [f32], directions: &[f32]) {
+        let square = |numbers: &[f32]| {
+            let squares = numbers.iter().map(|&number| f64::from(number).powi(2));
+            squares.sum::<f64>() as f32
+        };
+        let lengths = match pace.decay {
+            0.0 => None,
+            _ => Some([square(values), square(directions)]),
+        };
+        for (value, &direction) in values.iter_mut().zip(directions) {
+            *value = lamb::moved(*value, direction, pace, lengths);
+        }
+    }
+
     /// Hands the rule to who applies it: what to do is decided once, not for each number.
     fn apply<W: Work>(&self, pace: Pace, work: W) -> W::Made {
         match *self {

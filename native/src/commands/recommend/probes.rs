@@ -4,9 +4,8 @@
 use std::time::Instant;
 
 use rekindle_core::model::Model;
-use rekindle_core::network::Network;
 use rekindle_core::train::{FeatureCache, Split};
-use rekindle_core::tune::{Aims, Labels, Plan, Recipe, Stepwise, Trainer, Tune, TuneError, Wanted};
+use rekindle_core::tune::{Aims, Labels, Plan, Recipe, Trainee, Trainer, Tune, TuneError, Wanted};
 
 use super::candidates::Room;
 use super::clock::Clock;
@@ -129,8 +128,7 @@ pub fn probe(work: &Work<'_>, tune: Tune, split: &Split) -> anyhow::Result<Outco
     let graph = base
         .graph()
         .with_chance(recipe.dropout, recipe.stochastic_depth);
-    let network = Network::new(graph, &base.state_dict(), base.device())?;
-    let engine = Stepwise::new(network, base.device());
+    let engine = Trainee::new(graph, &base.state_dict(), base.device())?;
     let showing = Showing {
         photos: &photos,
         preset: base.card.preset,
@@ -173,7 +171,7 @@ struct Going<'a> {
     work: &'a Work<'a>,
     base: &'a Model,
     showing: Showing<'a>,
-    trainer: Trainer<Stepwise>,
+    trainer: Trainer<Trainee>,
     /// Steps whose time was taken, and what they took.
     steps: usize,
     seconds: f64,

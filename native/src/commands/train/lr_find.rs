@@ -4,9 +4,8 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use rekindle_core::model::Model;
-use rekindle_core::network::Network;
 use rekindle_core::tune::{
-    Ended, Finder, Plan, RateCurve, RateRange, Recipe, Shown, Stepwise, Suggestion, Tune,
+    Ended, Finder, Plan, RateCurve, RateRange, Recipe, Shown, Suggestion, Trainee, Tune,
 };
 use serde_json::json;
 
@@ -160,8 +159,7 @@ impl Search<'_> {
         plan.recipe.accumulate = room::parts_of_last(work, &plan, base.graph(), base.device())?;
         let photos = Photos::of(work.dataset, &work.learnt.split.train, &[]);
         let aims = tune::aims(work, self.recipe)?;
-        let network = Network::new(base.graph().clone(), &base.state_dict(), base.device())?;
-        let mut engine = Stepwise::new(network, base.device());
+        let mut engine = Trainee::new(base.graph().clone(), &base.state_dict(), base.device())?;
         let range = RateRange {
             steps: args.steps,
             ..RateRange::USUAL
@@ -195,7 +193,7 @@ impl Search<'_> {
     /// All steps of the test.
     fn steps(
         &self,
-        mut finder: Finder<'_, Stepwise>,
+        mut finder: Finder<'_, Trainee>,
         supply: &mut dyn Supply,
     ) -> anyhow::Result<RateCurve> {
         let context = self.context;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rekindle_core::tune::{Stepwise, Trainer, TrainerState};
+use rekindle_core::tune::{Trainee, Trainer, TrainerState};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
@@ -31,7 +31,7 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Writes one if it is time.
-    pub fn perhaps(&mut self, trainer: &mut Trainer<Stepwise>, run: &Run) -> anyhow::Result<()> {
+    pub fn perhaps(&mut self, trainer: &mut Trainer<Trainee>, run: &Run) -> anyhow::Result<()> {
         match self.last.elapsed() >= self.every {
             true => self.write(trainer, run),
             false => Ok(()),
@@ -39,7 +39,7 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Writes one.
-    pub fn write(&mut self, trainer: &mut Trainer<Stepwise>, run: &Run) -> anyhow::Result<()> {
+    pub fn write(&mut self, trainer: &mut Trainer<Trainee>, run: &Run) -> anyhow::Result<()> {
         let state = pollster::block_on(trainer.state())?;
         let note = serde_json::json!({
             "identity": self.identity,
@@ -52,7 +52,7 @@ impl<'a> Checkpoints<'a> {
     }
 
     /// Takes up the run's checkpoint, if it has one of this part. Metrics that came after it are taken back.
-    pub fn take_up(&self, trainer: &mut Trainer<Stepwise>, run: &mut Run) -> anyhow::Result<bool> {
+    pub fn take_up(&self, trainer: &mut Trainer<Trainee>, run: &mut Run) -> anyhow::Result<bool> {
         let Some(bytes) = run.read(CHECKPOINT)? else {
             return Ok(false);
         };

@@ -16,11 +16,10 @@ use std::collections::BTreeSet;
 use std::time::Instant;
 
 use rekindle_core::model::Model;
-use rekindle_core::network::Network;
 use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::task::Task;
 use rekindle_core::tune::{
-    Judgement, Keep, Plan, Recipe, Schedule, Stepwise, Trainer, Tune, TuneError,
+    Judgement, Keep, Plan, Recipe, Schedule, Trainee, Trainer, Tune, TuneError,
 };
 
 use crate::cli::Divided;
@@ -151,8 +150,7 @@ pub fn tune(
     }
     warn_of_idle_phases(&plan, photos.trained);
     let room = room::divide(work, &mut plan, &graph, base.device(), ledger, run)?;
-    let network = Network::new(graph, &base.state_dict(), base.device())?;
-    let engine = Stepwise::new(network, base.device());
+    let engine = Trainee::new(graph, &base.state_dict(), base.device())?;
     let mut trainer = Trainer::new(engine, plan, aims, args.seed());
     // Of a run that is made again.
     if let Some(divided) = ledger.divided().of(work.part) {

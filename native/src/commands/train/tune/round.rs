@@ -5,7 +5,7 @@ use std::time::Instant;
 use rekindle_core::device::DeviceError;
 use rekindle_core::model::Model;
 use rekindle_core::tune::{
-    Engine as _, EpochEnd, Judgement, Keep, Recipe, Stepwise, Trainer, Tune, TuneError, Wanted,
+    Engine as _, EpochEnd, Judgement, Keep, Recipe, Trainee, Trainer, Tune, TuneError, Wanted,
 };
 use rekindle_core::weights::Tensors;
 use serde_json::{Value, json};
@@ -81,7 +81,7 @@ pub struct Round<'a> {
     pub work: &'a Work<'a>,
     pub base: &'a Model,
     pub showing: Showing<'a>,
-    pub trainer: Trainer<Stepwise>,
+    pub trainer: Trainer<Trainee>,
     pub checkpoints: Checkpoints<'a>,
     pub run: &'a mut Run,
     pub board: Option<Board>,
@@ -488,7 +488,7 @@ impl Round<'_> {
     }
 }
 
-pub fn epochs_made(trainer: &Trainer<Stepwise>) -> usize {
+pub fn epochs_made(trainer: &Trainer<Trainee>) -> usize {
     let position = trainer.position();
     match trainer.phase() {
         Some(_) => trainer.plan().epochs_before(position.phase) + position.epoch,

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
-use rekindle_core::tune::{Engine as _, Given, Shown, Stepwise, Trainer};
+use rekindle_core::tune::{Engine as _, Given, Shown, Trainee, Trainer};
 
 use super::source::{self, AtCut, Kept, Showing, Values};
 use crate::activations::Store;
@@ -22,7 +22,7 @@ pub trait Supply {
     fn step(&mut self, batches: &[Vec<Shown>]) -> anyhow::Result<(Vec<Given>, Option<[usize; 2]>)>;
 
     /// Logits of the photos held back.
-    fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>>;
+    fn answers(&mut self, trainer: &Trainer<Trainee>) -> anyhow::Result<Vec<f32>>;
 
     /// The share of the time since it began in which photos, or their values, were waited for.
     fn waited(&self) -> f64;
@@ -50,7 +50,7 @@ impl<'a> Supplier<'a> {
     ///
     /// When the device fails.
     pub fn of(
-        trainer: &Trainer<Stepwise>,
+        trainer: &Trainer<Trainee>,
         base: &'a Model,
         showing: Showing<'a>,
         cache: &'a CacheArgs,
@@ -150,7 +150,7 @@ impl Supply for Images<'_, '_, '_> {
         Ok((given, size))
     }
 
-    fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>> {
+    fn answers(&mut self, trainer: &Trainer<Trainee>) -> anyhow::Result<Vec<f32>> {
         let tensors = pollster::block_on(trainer.engine().tensors(trainer.is_averaged()))?;
         held_out(
             &self.base.with_tensors(&tensors),
@@ -185,7 +185,7 @@ impl Supply for AtCutOf<'_, '_, '_> {
         Ok((given, None))
     }
 
-    fn answers(&mut self, trainer: &Trainer<Stepwise>) -> anyhow::Result<Vec<f32>> {
+    fn answers(&mut self, trainer: &Trainer<Trainee>) -> anyhow::Result<Vec<f32>> {
         let held: Vec<Shown> = self.held.clone().map(plain).collect();
         // Where memory is short in training, it is short here, too.
         let at_once = ANSWERED.min(4 * trainer.largest_step().div_ceil(trainer.parts()));

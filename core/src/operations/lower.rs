@@ -1,29 +1,34 @@
 //! From a network's graph and its numbers to a program.
 //!
-//! Two things happen on the way. What means nothing once a network is frozen falls away: dropout,
-//! stochastic depth, whatever does not lead to a wanted value. And all values become channels last, so that the steps
-//! that only turn axes fall away too. What each kind of step becomes is said in [`crate::operations`].
+//! Two things happen on the way. What means nothing falls away: whatever does not lead to a wanted value and, of a
+//! network that only answers, dropout and stochastic depth. And all values become channels last, so that the steps
+//! that only turn axes fall away too. What each kind of step becomes is said in [`Compute`](super::Compute).
 
+use super::compute;
 use crate::graph::Graph;
-use crate::operations::compute;
-use crate::program::{CompileError, Lowering, Program, Shape, ValueId};
+use crate::program::{CompileError, Lowering, Program, Purpose, Shape, ValueId};
 use crate::weights::{StateDict, Tensors};
 
-/// Turns a graph into a program that puts out the values in `wanted`, with the tensors as its numbers.
+/// Turns a graph into a program that leads from the value `given` (0 is the image) to those in `wanted`, with the tensors
+/// as its numbers.
 ///
 /// # Errors
 ///
-/// When a tensor that the graph names is missing.
+/// When a tensor that the graph names is missing, or a wanted value does not follow from the given one.
 pub fn lower<'t>(
     graph: &Graph,
     tensors: &StateDict<'t>,
+    purpose: Purpose,
+    given: usize,
     wanted: &[usize],
 ) -> Result<Program<'t>, CompileError> {
-    let mut lowering = Lowering::new(Shape::of(graph.input()), graph.layers(), tensors);
+    let shape = Shape::of(graph.shape_of(given));
+    let mut lowering = Lowering::new(purpose, shape, graph.layers(), tensors);
     let mut values = vec![0; graph.nodes().len() + 1];
-    for &index in graph.schedule(&[0], wanted)?.steps() {
+    for &index in graph.schedule(&[given], wanted)?.steps() {
         let node = &graph.nodes()[index];
         let inputs: Vec<ValueId> = node.inputs.iter().map(|&value| values[value]).collect();
+        lowering.begin(index);
         values[index + 1] = compute(&node.op).lower(node, &inputs, &mut lowering)?;
     }
     Ok(lowering.finish(wanted.iter().map(|&value| values[value]).collect()))

@@ -1,0 +1,99 @@
+//! A network's numbers on the host.
+
+use std::collections::BTreeMap;
+
+use crate::graph::{Graph, LayerId};
+use crate::weights::{StateDict, Tensors};
+
+/// A tensor of a network by its place among all of them.
+pub(super) type TensorId = usize;
+
+/// The tensors of a network, in the order of its layers: parameters and running statistics.
+#[derive(Debug, Clone)]
+pub struct Parameters {
+    names: Vec<String>,
+    shapes: Vec<Vec<usize>>,
+    values: Vec<Vec<f32>>,
+    /// Of each layer, its first tensor.
+    first: Vec<TensorId>,
+    places: BTreeMap<String, TensorId>,
+}
+
+impl Parameters {
+    /// Those of a graph.
+    ///
+    /// # Errors
+    ///
+    /// The name of a tensor that is missing.
+    pub fn new(graph: &Graph, tensors: &StateDict<'_>) -> Result<Self, String> {
+        let mut all = Self {
+            names: Vec::new(),
+            shapes: Vec::new(),
+            values: Vec::new(),
+            first: Vec::with_capacity(graph.layers().len()),
+            places: BTreeMap::new(),
+        };
+        for layer in graph.layers() {
+            all.first.push(all.names.len());
+            for (name, shape) in layer.tensors() {
+                let Some((_, values)) = tensors.get(name.as_str()) else {
+                    return Err(name);
+                };
+                all.places.insert(name.clone(), all.names.len());
+                all.names.push(name);
+                all.shapes.push(shape);
+                all.values.push(values.to_vec());
+            }
+        }
+        Ok(all)
+    }
+
+    /// A layer's tensor by its place in the layer: weight, bias, running mean, running variance.
+    pub(super) fn of_layer(&self, layer: LayerId, index: usize) -> TensorId {
+        self.first[layer.0] + index
+    }
+
+    /// A tensor by its name.
+    pub fn find(&self, name: &str) -> Option<usize> {
+        self.places.get(name).copied()
+    }
+
+    /// How many tensors there are.
+    pub fn count(&self) -> usize {
+        self.names.len()
+    }
+
+    /// A tensor's name in the state_dict.
+    pub fn name(&self, tensor: usize) -> &str {
+        &self.names[tensor]
+    }
+
+    /// Its shape, as PyTorch gives it.
+    pub fn shape(&self, tensor: usize) -> &[usize] {
+        &self.shapes[tensor]
+    }
+
+    /// Its numbers, row-major.
+    pub fn values(&self, tensor: usize) -> &[f32] {
+        &self.values[tensor]
+    }
+
+    /// Its numbers, to be changed.
+    pub fn values_mut(&mut self, tensor: usize) -> &mut Vec<f32> {
+        &mut self.values[tensor]
+    }
+
+    /// All tensors by their names, where they lie.
+    pub(super) fn state_dict(&self) -> StateDict<'_> {
+        let all = self.names.iter().zip(&self.shapes).zip(&self.values);
+        all.map(|((name, shape), values)| (name.as_str(), (&shape[..], &values[..])))
+            .collect()
+    }
+
+    /// All tensors by their names.
+    pub fn tensors(&self) -> Tensors {
+        let all = self.names.iter().zip(&self.shapes).zip(&self.values);
+        all.map(|((name, shape), values)| (name.clone(), (shape.clone(), values.clone().into())))
+            .collect()
+    }
+}

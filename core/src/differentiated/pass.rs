@@ -1,0 +1,337 @@
+//! A batch's way through a course and back.
+
+use rekindle_cpu::{self as cpu, View, ViewMut};
+
+use super::course::Course;
+use super::job::{Job, Kind};
+use super::parameters::{Parameters, TensorId};
+use super::plan::Plan;
+use super::pool::Pool;
+use super::{attention, moves, norm, product};
+use crate::operations::Chance;
+use crate::program::{Shape, ValueId};
+
+/// The gradients of a step, by the tensors' places; they are added up over the batches of a step.
+#[derive(Debug, Clone, Default)]
+pub struct Gradients {
+    of: Vec<Option<Vec<f32>>>,
+}
+
+impl Gradients {
+    /// None yet, of so many tensors.
+    pub fn new(tensors: usize) -> Self {
+        Self {
+            of: vec![None; tensors],
+        }
+    }
+
+    /// Those of a tensor, if there are any.
+    pub fn of(&self, tensor: usize) -> Option<&[f32]> {
+        self.of.get(tensor)?.as_deref()
+    }
+
+    /// Takes those of a tensor out.
+    pub fn take(&mut self, tensor: usize) -> Option<Vec<f32>> {
+        self.of.get_mut(tensor)?.take()
+    }
+
+    /// Room for those of a tensor of so many numbers, and whether there are some to add to.
+    pub(super) fn room(&mut self, tensor: TensorId, count: usize) -> (&mut Vec<f32>, bool) {
+        let is_there = self.of[tensor].is_some();
+        (
+            self.of[tensor].get_or_insert_with(|| vec![0.0; count]),
+            is_there,
+        )
+    }
+}
+
+/// What a job keeps for its way back besides values.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Kept {
+    /// What a batch norm by the batch's statistics was given.
+    pub raw: Vec<f32>,
+    /// What a function was given whose derivative does not follow from what it makes.
+    pub before: Vec<f32>,
+    /// Mean and variance of the batch.
+    pub moments: [Vec<f32>; 2],
+    /// What was multiplied with.
+    pub factors: Vec<f32>,
+}
+
+/// Running statistics that a batch has moved.
+pub(super) type Moved = (TensorId, Vec<f32>);
+
+/// A batch on its way.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    pub(super) course: &'a Course,
+    pub(super) parameters: &'a Parameters,
+    /// What learns; nothing on a way that is not gone back.
+    pub(super) plan: Option<&'a Plan>,
+    pub(super) chance: Option<Chance>,
+    pub(super) pool: &'a mut Pool,
+    /// Images.
+    pub(super) batch: usize,
+    /// The values that are there, by their roots.
+    values: Vec<Option<Vec<f32>>>,
+    /// Their gradients.
+    slopes: Vec<Option<Vec<f32>>>,
+    kept: Vec<Kept>,
+    moved: Vec<Moved>,
+}
+
+impl<'a> Pass<'a> {
+    /// A batch of so many images before its first job: nothing is kept and left out on a way without `plan` and `chance`.
+    pub fn new(
+        course: &'a Course,
+        parameters: &'a Parameters,
+        plan: Option<&'a Plan>,
+        chance: Option<Chance>,
+        pool: &'a mut Pool,
+        batch: usize,
+    ) -> Self {
+        Self {
+            values: vec![None; course.shapes.len()],
+            slopes: vec![None; course.shapes.len()],
+            kept: vec![Kept::default(); course.jobs.len()],
+            moved: Vec::new(),
+            course,
+            parameters,
+            plan,
+            chance,
+            pool,
+            batch,
+        }
+    }
+
+    /// Room for what is given, `[N, rows, columns, channels]`, to be filled by `fill`.
+    pub fn give(&mut self, fill: impl FnOnce(&mut [f32])) {
+        let mut given = self.room(0);
+        let count = self.batch * self.course.shapes[0].numbers();
+        fill(&mut given[..count]);
+        self.values[0] = Some(given);
+    }
+
+    /// Goes forward, and returns the answers, `[N, answers]`.
+    pub fn forward(&mut self) -> Vec<f32> {
+        let course = self.course;
+        for (index, job) in course.jobs.iter().enumerate() {
+            self.job(index, job);
+            match self.plan {
+                Some(plan) => {
+                    for &value in &plan.done_there[index] {
+                        self.drop_value(value);
+                    }
+                }
+                None => self.drop_unused(index),
+            }
+        }
+        let count = self.batch * course.shapes[course.output].numbers();
+        let answers = self.values[course.roots[course.output]].as_ref();
+        answers.map_or_else(Vec::new, |answers| answers[..count].to_vec())
+    }
+
+    /// On a way that is not gone back: what no later job takes.
+    fn drop_unused(&mut self, index: usize) {
+        let course = self.course;
+        let job = &course.jobs[index];
+        for &value in &job.inputs {
+            let root = course.roots[value];
+            let is_taken = |later: &Job| {
+                later
+                    .inputs
+                    .iter()
+                    .any(|&other| course.roots[other] == root)
+            };
+            if root != course.roots[course.output] && !course.jobs[index + 1..].iter().any(is_taken)
+            {
+                self.drop_value(root);
+            }
+        }
+    }
+
+    /// Goes back from the gradient of the answers, `[N, answers]`, and adds up what it finds of the tensors that learn.
+    pub fn backward(&mut self, slope: &[f32], gradients: &mut Gradients) {
+        let (course, Some(plan)) = (self.course, self.plan) else {
+            return;
+        };
+        let mut of_answers = self.room(course.output);
+        of_answers[..slope.len()].copy_from_slice(slope);
+        self.slopes[course.roots[course.output]] = Some(of_answers);
+        for (index, job) in course.jobs.iter().enumerate().rev() {
+            if plan.carries[job.output]
+                && let Some(slope) = self.slopes[course.roots[job.output]].take()
+            {
+                self.job_back(index, job, slope, gradients);
+            }
+            for &value in &plan.done_back[index] {
+                self.drop_value(value);
+            }
+        }
+    }
+
+    /// Lets go of everything, and returns the running statistics as the batch has moved them.
+    pub fn finish(mut self) -> Vec<(usize, Vec<f32>)> {
+        for buffer in self.values.drain(..).chain(self.slopes.drain(..)).flatten() {
+            self.pool.give(buffer);
+        }
+        for kept in self.kept.drain(..) {
+            for buffer in [kept.raw, kept.before, kept.factors] {
+                self.pool.give(buffer);
+            }
+        }
+        self.moved
+    }
+
+    fn job(&mut self, index: usize, job: &Job) {
+        match &job.kind {
+            Kind::Product(product) => product::forward(self, index, job, product),
+            Kind::BatchNorm(norm, ending) => norm::batch_norm(self, index, job, norm, *ending),
+            Kind::LayerNorm(norm) => norm::layer_norm(self, job, norm),
+            Kind::Attention(attention) => attention::forward(self, job, attention),
+            _ => moves::forward(self, index, job),
+        }
+    }
+
+    fn job_back(&mut self, index: usize, job: &Job, slope: Vec<f32>, gradients: &mut Gradients) {
+        match &job.kind {
+            Kind::Product(product) => {
+                product::backward(self, index, job, product, slope, gradients)
+            }
+            Kind::BatchNorm(norm, ending) => {
+                norm::batch_norm_back(self, index, job, norm, *ending, slope, gradients);
+            }
+            Kind::LayerNorm(norm) => norm::layer_norm_back(self, job, norm, slope, gradients),
+            Kind::Attention(attention) => {
+                attention::backward(self, job, attention, slope, gradients);
+            }
+            _ => moves::backward(self, index, job, slope, gradients),
+        }
+    }
+
+    /// Whether a tensor learns on this way.
+    pub(super) fn learns(&self, tensor: TensorId) -> bool {
+        self.plan.is_some_and(|plan| plan.learns(tensor))
+    }
+
+    /// Whether a gradient goes back to a value.
+    pub(super) fn carries(&self, value: ValueId) -> bool {
+        self.plan.is_some_and(|plan| plan.carries[value])
+    }
+
+    /// The shape of a value for one image.
+    pub(super) fn shape(&self, value: ValueId) -> Shape {
+        self.course.shapes[value]
+    }
+
+    /// A tensor's numbers.
+    pub(super) fn tensor(&self, tensor: TensorId) -> &'a [f32] {
+        self.parameters.values(tensor)
+    }
+
+    /// A buffer for a value's numbers, which mean nothing yet.
+    pub(super) fn room(&mut self, value: ValueId) -> Vec<f32> {
+        self.pool
+            .take(self.batch * self.course.shapes[value].numbers())
+    }
+
+    /// Buffer, as maps of a value's shape.
+    pub(super) fn maps<'b>(&self, numbers: &'b [f32], value: ValueId) -> View<'b> {
+        let shape = self.shape(value);
+        View::new(
+            numbers,
+            self.batch,
+            shape.rows,
+            shape.columns,
+            shape.channels,
+        )
+    }
+
+    /// Buffer, as maps of a value's shape, to be written.
+    pub(super) fn maps_mut<'b>(&self, numbers: &'b mut [f32], value: ValueId) -> ViewMut<'b> {
+        let shape = self.shape(value);
+        ViewMut::new(
+            numbers,
+            self.batch,
+            shape.rows,
+            shape.columns,
+            shape.channels,
+        )
+    }
+
+    /// A value that is there.
+    pub(super) fn value(&self, value: ValueId) -> View<'_> {
+        match &self.values[self.course.roots[value]] {
+            Some(numbers) => self.maps(numbers, value),
+            None => unreachable!("value {value} is not there"),
+        }
+    }
+
+    /// A value if it is there, and maps of no channels if not.
+    pub(super) fn kept_value(&self, value: ValueId) -> View<'_> {
+        match &self.values[self.course.roots[value]] {
+            Some(numbers) => self.maps(numbers, value),
+            None => View::new(&[], 0, 0, 0, 0),
+        }
+    }
+
+    /// A value's numbers, if nobody needs them any more: what a job can change in place.
+    pub(super) fn take_last(&mut self, index: usize, value: ValueId) -> Option<Vec<f32>> {
+        let root = self.course.roots[value];
+        let is_done = match self.plan {
+            Some(plan) => plan.done_there[index].contains(&root),
+            None => false,
+        };
+        if is_done {
+            self.values[root].take()
+        } else {
+            None
+        }
+    }
+
+    /// Keeps what a job made.
+    pub(super) fn put(&mut self, value: ValueId, numbers: Vec<f32>) {
+        self.values[self.course.roots[value]] = Some(numbers);
+    }
+
+    pub(super) fn keep(&mut self, index: usize) -> &mut Kept {
+        &mut self.kept[index]
+    }
+
+    pub(super) fn take_kept(&mut self, index: usize) -> Kept {
+        std::mem::take(&mut self.kept[index])
+    }
+
+    /// Running statistics as the batch leaves them.
+    pub(super) fn moved(&mut self, tensor: TensorId, values: Vec<f32>) {
+        self.moved.push((tensor, values));
+    }
+
+    /// What is known of a value's gradient so far, to be added to.
+    pub(super) fn slope_so_far(&mut self, value: ValueId) -> Option<Vec<f32>> {
+        self.slopes[self.course.roots[value]].take()
+    }
+
+    /// Adds to a value's gradient.
+    pub(super) fn add_slope(&mut self, value: ValueId, more: Vec<f32>) {
+        let root = self.course.roots[value];
+        if let Some(mut sum) = self.slopes[root].take() {
+            cpu::accumulate(self.maps(&more, value), self.maps_mut(&mut sum, value));
+            self.pool.give(more);
+            self.slopes[root] = Some(sum);
+            return;
+        }
+        self.slopes[root] = Some(more);
+    }
+
+    /// Puts back what was taken by [`slope_so_far`](Self::slope_so_far), or stands in its place.
+    pub(super) fn set_slope(&mut self, value: ValueId, slope: Vec<f32>) {
+        self.slopes[self.course.roots[value]] = Some(slope);
+    }
+
+    fn drop_value(&mut self, root: ValueId) {
+        if let Some(buffer) = self.values[root].take() {
+            self.pool.give(buffer);
+        }
+    }
+}

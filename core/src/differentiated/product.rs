@@ -1,0 +1,249 @@
+//! Convolutions and linear maps on their way there and back.
+//!
+//! A batch norm that keeps its statistics is a factor and a summand of each filter: there it is part of the weights, and
+//! of it nothing is kept. On the way back it is that once more: what the weights as they are used would be moved by tells
+//! what the layer's own, the norm's factors and its summands are moved by, because the sum over all positions of
+//! (gradient × product) is the sum over the weights of (weight × its gradient).
+
+use rekindle_cpu::{self as cpu, Activation, ConvGeometry, Weights};
+
+use super::job::{BatchNorm, Job, Product};
+use super::norm;
+use super::pass::{Gradients, Pass};
+
+/// Factor and summand of each filter that a batch norm is by its running statistics.
+struct Frozen {
+    /// `1 / √(variance + ε)`.
+    inverse: Vec<f32>,
+    scale: Vec<f32>,
+    /// Of what comes out, a bias of the product included.
+    shift: Vec<f32>,
+}
+
+impl Frozen {
+    fn of(pass: &Pass<'_>, product: &Product, norm: &BatchNorm) -> Self {
+        let [gamma, beta, mean, variance] =
+            [norm.gamma, norm.beta, norm.mean, norm.variance].map(|tensor| pass.tensor(tensor));
+        let bias = product.bias.map(|bias| pass.tensor(bias));
+        let mut frozen = Self {
+            inverse: Vec::with_capacity(gamma.len()),
+            scale: Vec::with_capacity(gamma.len()),
+            shift: Vec::with_capacity(gamma.len()),
+        };
+        for c in 0..gamma.len() {
+            let inverse = 1.0 / (f64::from(variance[c]) + norm.epsilon).sqrt();
+            let scale = f64::from(gamma[c]) * inverse;
+            let bias = bias.map_or(0.0, |bias| f64::from(bias[c]));
+            let shift = f64::from(beta[c]) + (bias - f64::from(mean[c])) * scale;
+            frozen.inverse.push(inverse as f32);
+            frozen.scale.push(scale as f32);
+            frozen.shift.push(shift as f32);
+        }
+        frozen
+    }
+}
+
+/// Whether the batch norm behind a product takes the batch's statistics.
+fn follows(pass: &Pass<'_>, product: &Product) -> Option<BatchNorm> {
+    product.norm.filter(|norm| pass.learns(norm.mean))
+}
+
+pub(super) fn forward(pass: &mut Pass<'_>, index: usize, job: &Job, product: &Product) {
+    let weights = pass.tensor(product.weight);
+    let bias = product.bias.map_or(&[][..], |bias| pass.tensor(bias));
+    let mut made = pass.room(job.output);
+    if let Some(norm) = follows(pass, product) {
+        let conv = cpu::Conv::new(product.geometry, weights.into(), bias, product.size);
+        let output = pass.maps_mut(&mut made, job.output);
+        conv.run(pass.value(job.inputs[0]), None, Activation::None, output);
+        return norm::by_batch(pass, index, job, &norm, product.ending, made);
+    }
+    let frozen = product.norm.map(|norm| Frozen::of(pass, product, &norm));
+    let (factors, bias) = match &frozen {
+        Some(frozen) => (&frozen.scale[..], &frozen.shift[..]),
+        None => (&[][..], bias),
+    };
+    let weights = Weights {
+        numbers: weights,
+        factors,
+    };
+    let conv = cpu::Conv::new(product.geometry, weights, bias, product.size);
+    let residual = product.ending.residual.then(|| pass.value(job.inputs[1]));
+    let function = product.ending.activation;
+    let is_kept = pass.carries(job.output) && !function.keeps_output();
+    let first = if is_kept { Activation::None } else { function };
+    let output = pass.maps_mut(&mut made, job.output);
+    conv.run(pass.value(job.inputs[0]), residual, first, output);
+    if is_kept {
+        made = norm::activated(pass, index, job, function, made);
+    }
+    pass.put(job.output, made);
+}
+
+pub(super) fn backward(
+    pass: &mut Pass<'_>,
+    index: usize,
+    job: &Job,
+    product: &Product,
+    slope: Vec<f32>,
+    gradients: &mut Gradients,
+) {
+    let slope = match follows(pass, product) {
+        Some(norm) => {
+            norm::by_batch_back(pass, index, job, &norm, product.ending, slope, gradients)
+        }
+        None => norm::ending_back(pass, index, job, product.ending, slope),
+    };
+    let kept_norm = product.norm.filter(|norm| !pass.learns(norm.mean));
+    let frozen = kept_norm.map(|norm| (norm, Frozen::of(pass, product, &norm)));
+    match &frozen {
+        Some((norm, frozen)) => of_scaled(pass, job, product, norm, frozen, &slope, gradients),
+        None => of_plain(pass, job, product, &slope, gradients),
+    }
+    if pass.carries(job.inputs[0]) {
+        let scale = frozen
+            .as_ref()
+            .map_or(&[][..], |(_, frozen)| &frozen.scale[..]);
+        of_input(pass, job, product, scale, &slope);
+    }
+    pass.pool.give(slope);
+}
+
+/// The gradients of the weights and the bias.
+fn of_plain(
+    pass: &mut Pass<'_>,
+    job: &Job,
+    product: &Product,
+    slope: &[f32],
+    gradients: &mut Gradients,
+) {
+    let slope = pass.maps(slope, job.output);
+    if pass.learns(product.weight) {
+        let count = pass.tensor(product.weight).len();
+        let (room, is_sum) = gradients.room(product.weight, count);
+        let input = pass.value(job.inputs[0]);
+        cpu::weight_gradient(&product.geometry, input, slope, room, is_sum);
+    }
+    if let Some(bias) = product.bias.filter(|&bias| pass.learns(bias)) {
+        let (room, is_sum) = gradients.room(bias, slope.channels);
+        cpu::column_sums(slope, room, is_sum);
+    }
+}
+
+/// The same where a batch norm that keeps its statistics is part of the weights.
+fn of_scaled(
+    pass: &mut Pass<'_>,
+    job: &Job,
+    product: &Product,
+    norm: &BatchNorm,
+    frozen: &Frozen,
+    slope: &[f32],
+    gradients: &mut Gradients,
+) {
+    let [of_weight, of_gamma, of_beta] =
+        [product.weight, norm.gamma, norm.beta].map(|tensor| pass.learns(tensor));
+    let of_bias = product.bias.filter(|&bias| pass.learns(bias));
+    let slope = pass.maps(slope, job.output);
+    let mut sums = vec![0.0; slope.channels];
+    if of_gamma || of_beta || of_bias.is_some() {
+        cpu::column_sums(slope, &mut sums, false);
+    }
+    let weights = pass.tensor(product.weight);
+    let reach = weights.len() / slope.channels.max(1);
+    if of_weight || of_gamma {
+        let mut whole = pass.pool.take(weights.len());
+        let input = pass.value(job.inputs[0]);
+        cpu::weight_gradient(
+            &product.geometry,
+            input,
+            slope,
+            &mut whole[..weights.len()],
+            false,
+        );
+        if of_gamma {
+            let mean = pass.tensor(norm.mean);
+            let bias = product.bias.map(|bias| pass.tensor(bias));
+            let (room, is_sum) = gradients.room(norm.gamma, slope.channels);
+            let filters = weights.chunks_exact(reach).zip(whole.chunks_exact(reach));
+            for (c, (weights, moved)) in filters.enumerate() {
+                let products = weights.iter().zip(moved);
+                let sum: f64 = products.map(|(&w, &g)| f64::from(w) * f64::from(g)).sum();
+                let off = bias.map_or(0.0, |bias| f64::from(bias[c])) - f64::from(mean[c]);
+                let made = (sum + off * f64::from(sums[c])) * f64::from(frozen.inverse[c]);
+                room[c] = made as f32 + if is_sum { room[c] } else { 0.0 };
+            }
+        }
+        if of_weight {
+            let (room, is_sum) = gradients.room(product.weight, weights.len());
+            let filters = room.chunks_exact_mut(reach).zip(whole.chunks_exact(reach));
+            for ((room, moved), scale) in filters.zip(&frozen.scale) {
+                for (room, moved) in room.iter_mut().zip(moved) {
+                    *room = moved * scale + if is_sum { *room } else { 0.0 };
+                }
+            }
+        }
+        pass.pool.give(whole);
+    }
+    let mut add = |tensor, values: &mut dyn Iterator<Item = f32>| {
+        let (room, is_sum) = gradients.room(tensor, slope.channels);
+        for (room, value) in room.iter_mut().zip(values) {
+            *room = value + if is_sum { *room } else { 0.0 };
+        }
+    };
+    if of_beta {
+        add(norm.beta, &mut sums.iter().copied());
+    }
+    if let Some(bias) = of_bias {
+        add(
+            bias,
+            &mut sums
+                .iter()
+                .zip(&frozen.scale)
+                .map(|(sum, scale)| sum * scale),
+        );
+    }
+}
+
+/// The gradient of what came in: the transposed convolution of that of what went out.
+fn of_input(pass: &mut Pass<'_>, job: &Job, product: &Product, scale: &[f32], slope: &[f32]) {
+    let geometry = ConvGeometry {
+        input: product.geometry.output,
+        output: product.geometry.input,
+        ..product.geometry
+    };
+    let weights = pass.tensor(product.weight);
+    let mut scaled = Vec::new();
+    if !scale.is_empty() {
+        scaled = pass.pool.take(weights.len());
+        let reach = weights.len() / scale.len();
+        let filters = scaled
+            .chunks_exact_mut(reach)
+            .zip(weights.chunks_exact(reach));
+        for ((to, from), scale) in filters.zip(scale) {
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = from * scale;
+            }
+        }
+    }
+    let numbers = if scaled.is_empty() {
+        weights
+    } else {
+        &scaled[..weights.len()]
+    };
+    let shape = pass.shape(job.output);
+    let back = cpu::ConvTranspose::new(geometry, numbers.into(), &[], [shape.rows, shape.columns]);
+    pass.pool.give(scaled);
+    let input = job.inputs[0];
+    let so_far = pass.slope_so_far(input);
+    let mut made = pass.room(input);
+    let residual = so_far.as_ref().map(|so_far| pass.maps(so_far, input));
+    let output = pass.maps_mut(&mut made, input);
+    back.run(
+        pass.maps(slope, job.output),
+        residual,
+        Activation::None,
+        output,
+    );
+    pass.pool.give(so_far.unwrap_or_default());
+    pass.set_slope(input, made);
+}

@@ -1,0 +1,426 @@
+//! The engine on the processor: a network's program with its way back, on slices.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
+use super::mixing::Mix;
+use super::optimizer::{Number as _, Optimizer, Pace};
+use crate::device::DeviceError;
+use crate::differentiated::{Course, Gradients, NoWayBack, Parameters, Pass, Plan, Pool, loss};
+use crate::graph::Graph;
+use crate::operations::Chance;
+use crate::program::Shape;
+use crate::weights::{StateDict, Tensors};
+
+/// A batch for [`Planned`]: what a value of the network is for some images.
+#[derive(Debug, Clone)]
+pub struct Rows {
+    /// Which value: 0 is the image, a stage's output where what lies before it is frozen.
+    pub value: usize,
+    /// What it is, row-major: `[N, C, H, W]`, `[N, T, C]` or `[N, F]`.
+    pub numbers: Vec<f32>,
+}
+
+/// A network in training on the processor.
+#[derive(Debug)]
+pub struct Planned {
+    graph: Arc<Graph>,
+    parameters: Parameters,
+    /// Of each tensor, whether it learns.
+    learns: Vec<bool>,
+    /// The ways to the answers from the values that were given so far.
+    ways: BTreeMap<usize, Way>,
+    pool: Mutex<Pool>,
+    /// What the optimiser keeps of each parameter, by its place and the slot's name.
+    slots: BTreeMap<usize, BTreeMap<&'static str, Vec<f32>>>,
+    /// The steps that each parameter has taken.
+    steps: BTreeMap<usize, u64>,
+    averages: Option<Parameters>,
+    /// The gradients of the step that is being made.
+    gradients: Gradients,
+    /// The loss of the step that is being made.
+    loss: Option<f32>,
+    /// Those of finished steps that nobody has read.
+    losses: Vec<f32>,
+}
+
+/// A way through the network, and what is done on it for what learns now.
+#[derive(Debug, Clone)]
+struct Way {
+    course: Course,
+    plan: Plan,
+}
+
+impl Planned {
+    /// A network in training, all of it.
+    ///
+    /// # Errors
+    ///
+    /// When a kind of step has no way back here.
+    ///
+    /// # Panics
+    ///
+    /// When a tensor of the graph is missing.
+    pub fn new(graph: Arc<Graph>, tensors: &StateDict<'_>) -> Result<Self, NoWayBack> {
+        let parameters = match Parameters::new(&graph, tensors) {
+            Ok(parameters) => parameters,
+            Err(name) => panic!("there is no tensor called '{name}'"),
+        };
+        let learns = vec![true; parameters.count()];
+        let course = Course::new(&graph, &parameters, 0)?;
+        let plan = course.plan(learns.clone());
+        Ok(Self {
+            ways: BTreeMap::from([(0, Way { course, plan })]),
+            gradients: Gradients::new(parameters.count()),
+            graph,
+            learns,
+            pool: Mutex::default(),
+            slots: BTreeMap::new(),
+            steps: BTreeMap::new(),
+            averages: None,
+            loss: None,
+            losses: Vec::new(),
+            parameters,
+        })
+    }
+
+    /// The gradients of the step that is being made, under the parameters' names.
+    pub fn gradients(&self) -> Tensors {
+        let all = 0..self.parameters.count();
+        let named = all.filter_map(|tensor| {
+            let values = self.gradients.of(tensor)?.to_vec();
+            let shape = self.parameters.shape(tensor).to_vec();
+            Some((
+                self.parameters.name(tensor).to_owned(),
+                (shape, values.into()),
+            ))
+        });
+        named.collect()
+    }
+
+    /// Plans the way from a value, if that is not done yet.
+    fn plan_way(&mut self, value: usize) {
+        if !self.ways.contains_key(&value) {
+            let course = course(&self.graph, &self.parameters, value);
+            let plan = course.plan(self.learns.clone());
+            self.ways.insert(value, Way { course, plan });
+        }
+    }
+
+    /// What all gradients are multiplied by so that they are no longer than this together, as
+    /// `torch.nn.utils.clip_grad_norm_`.
+    fn clip(&self, longest: f64) -> f32 {
+        let all = (0..self.parameters.count()).filter_map(|tensor| self.gradients.of(tensor));
+        let square: f64 = all.map(square_sum).sum();
+        let scale = longest / (square.sqrt() + 1e-6);
+        // What is no number stays so.
+        if 1.0 < scale { 1.0 } else { scale as f32 }
+    }
+
+    /// Moves a parameter along its gradient.
+    fn step(
+        &mut self,
+        tensor: usize,
+        mut gradient: Vec<f32>,
+        scale: Option<f32>,
+        pace: Pace,
+        by: &Optimizer,
+    ) {
+        if let Some(scale) = scale {
+            gradient.iter_mut().for_each(|number| *number *= scale);
+        }
+        let count = gradient.len();
+        let kept = self.slots.entry(tensor).or_default();
+        for slot in by.slots() {
+            kept.entry(slot).or_insert_with(|| vec![0.0; count]);
+        }
+        // In the optimiser's order, which is not that of their names.
+        let mut slots: Vec<Vec<f32>> = by
+            .slots()
+            .iter()
+            .map(|slot| kept.get_mut(slot).map(mem::take).unwrap_or_default())
+            .collect();
+        let mut parts: Vec<&mut [f32]> = slots.iter_mut().map(|slot| &mut slot[..]).collect();
+        let values = self.parameters.values_mut(tensor);
+        match by.measures_parameters() {
+            false => by.sweep(pace, values, &gradient, &mut parts),
+            true => {
+                let mut moved = values.clone();
+                by.sweep(pace, &mut moved, &gradient, &mut parts);
+                Optimizer::along(pace, values, &moved);
+            }
+        }
+        for (slot, numbers) in by.slots().iter().zip(slots) {
+            kept.insert(slot, numbers);
+        }
+    }
+
+    /// Numbers of parameters by names that are made of their own.
+    fn put(&self, tensors: &Tensors, key: &str, tensor: usize) -> Result<Vec<f32>, WrongState> {
+        match tensors.get(key) {
+            Some((shape, values)) if shape == self.parameters.shape(tensor) => Ok(values.to_vec()),
+            Some(_) => Err(WrongState(format!("'{key}' has another shape"))),
+            None => Err(WrongState(format!("it has no '{key}'"))),
+        }
+    }
+}
+
+/// The way from a value to the answers.
+fn course(graph: &Graph, parameters: &Parameters, value: usize) -> Course {
+    match Course::new(graph, parameters, value) {
+        Ok(course) => course,
+        Err(error) => unreachable!("the whole network has a way back: {error}"),
+    }
+}
+
+fn square_sum(numbers: &[f32]) -> f64 {
+    numbers
+        .iter()
+        .map(|&number| f64::from(number).powi(2))
+        .sum()
+}
+
+/// Writes a batch as it is given, channels first, as it is worked on, channels last, its images mixed.
+fn put_in(numbers: &[f32], shape: &[usize], mix: Option<&Mix>, batch: usize, into: &mut [f32]) {
+    let (each, lying) = (numbers.len() / batch.max(1), Shape::of(shape));
+    let is_turned = shape.len() == 3;
+    for (image, into) in into.chunks_exact_mut(each.max(1)).enumerate() {
+        let own = &numbers[image * each..][..each];
+        let other = &numbers[Mix::partner(image, batch) * each..][..each];
+        let share = mix.map(|mix| mix.share as f32);
+        let at = |from: usize| match (mix, share) {
+            (
+                Some(Mix {
+                    area: Some([top, left, rows, columns]),
+                    ..
+                }),
+                _,
+            ) if is_turned => {
+                let position = from % lying.positions();
+                let (row, column) = (position / lying.columns, position % lying.columns);
+                let is_inside =
+                    (*top..top + rows).contains(&row) && (*left..left + columns).contains(&column);
+                if is_inside { other[from] } else { own[from] }
+            }
+            (Some(_), Some(share)) => own[from] * share + other[from] * (1.0 - share),
+            _ => own[from],
+        };
+        match is_turned {
+            false => into
+                .iter_mut()
+                .enumerate()
+                .for_each(|(place, to)| *to = at(place)),
+            true => {
+                let (positions, channels) = (lying.positions(), lying.channels);
+                for (position, to) in into.chunks_exact_mut(channels).enumerate() {
+                    for (channel, to) in to.iter_mut().enumerate() {
+                        *to = at(channel * positions + position);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Engine for Planned {
+    type Input = Rows;
+
+    fn learns(&mut self, learning: &Learning) {
+        let Learning {
+            parameters,
+            statistics,
+        } = learning;
+        let all = 0..self.parameters.count();
+        let named = |tensor: usize| self.parameters.name(tensor);
+        self.learns = all
+            .map(|tensor| parameters.contains(named(tensor)) || statistics.contains(named(tensor)))
+            .collect();
+        let moves = |tensor: &usize| parameters.contains(self.parameters.name(*tensor));
+        self.slots.retain(|tensor, _| moves(tensor));
+        self.steps.retain(|tensor, _| moves(tensor));
+        for way in self.ways.values_mut() {
+            way.plan = way.course.plan(self.learns.clone());
+        }
+        self.gradients = Gradients::new(self.parameters.count());
+    }
+
+    fn accumulate(&mut self, input: Rows, goal: &Goal, draws: &Draws) {
+        let Rows { value, numbers } = input;
+        self.plan_way(value);
+        let Some(way) = self.ways.get(&value) else {
+            unreachable!("the way was planned");
+        };
+        let shape = self.graph.shape_of(value);
+        let batch = numbers.len() / shape.iter().product::<usize>().max(1);
+        let chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
+        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (parameters, gradients) = (&self.parameters, &mut self.gradients);
+        let (sum, moved) = rekindle_cpu::in_pool(|| {
+            let mut pass = Pass::new(
+                &way.course,
+                parameters,
+                Some(&way.plan),
+                Some(chance),
+                pool,
+                batch,
+            );
+            pass.give(|into| put_in(&numbers, shape, draws.mix.as_ref(), batch, into));
+            drop(numbers);
+            let answers = pass.forward();
+            let (loss, slope) = loss(&answers, goal);
+            pass.backward(&slope, gradients);
+            (loss, pass.finish())
+        });
+        for (tensor, values) in moved {
+            *self.parameters.values_mut(tensor) = values;
+        }
+        self.loss = Some(self.loss.unwrap_or_default() + sum);
+    }
+
+    fn descend(&mut self, descent: &Descent<'_>) {
+        let scale = descent.clip.map(|longest| self.clip(longest));
+        let by = descent.optimizer;
+        for tensor in 0..self.parameters.count() {
+            let Some(gradient) = self.gradients.take(tensor) else {
+                continue;
+            };
+            let Some(rate) = descent.rates.get(self.parameters.name(tensor)) else {
+                continue;
+            };
+            let step = self.steps.entry(tensor).or_default();
+            *step += 1;
+            let pace = Pace {
+                rate: rate.rate * descent.factor,
+                decay: match rate.decays {
+                    true => by.weight_decay(),
+                    false => 0.0,
+                },
+                step: *step,
+                momentum: descent.momentum,
+            };
+            self.step(tensor, gradient, scale, pace, by);
+        }
+        self.losses.extend(self.loss.take());
+    }
+
+    fn average(&mut self, kept: f64) {
+        let Some(averages) = &mut self.averages else {
+            self.averages = Some(self.parameters.clone());
+            return;
+        };
+        for tensor in 0..self.parameters.count() {
+            let now = self.parameters.values(tensor);
+            for (average, &now) in averages.values_mut(tensor).iter_mut().zip(now) {
+                *average = average.towards(now, 1.0 - kept);
+            }
+        }
+    }
+
+    async fn losses(&mut self) -> Result<Vec<f32>, DeviceError> {
+        Ok(mem::take(&mut self.losses))
+    }
+
+    async fn answers(&self, input: Rows, averaged: bool) -> Result<Vec<f32>, DeviceError> {
+        let Rows { value, numbers } = input;
+        let parameters = match &self.averages {
+            Some(averages) if averaged => averages,
+            _ => &self.parameters,
+        };
+        let own;
+        let course = match self.ways.get(&value) {
+            Some(way) => &way.course,
+            None => {
+                own = course(&self.graph, parameters, value);
+                &own
+            }
+        };
+        let shape = self.graph.shape_of(value);
+        let batch = numbers.len() / shape.iter().product::<usize>().max(1);
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = &mut *pool;
+        Ok(rekindle_cpu::in_pool(|| {
+            let mut pass = Pass::new(course, parameters, None, None, pool, batch);
+            pass.give(|into| put_in(&numbers, shape, None, batch, into));
+            let answers = pass.forward();
+            pass.finish();
+            answers
+        }))
+    }
+
+    async fn tensors(&self, averaged: bool) -> Result<Tensors, DeviceError> {
+        Ok(match &self.averages {
+            Some(averages) if averaged => averages.tensors(),
+            _ => self.parameters.tensors(),
+        })
+    }
+
+    async fn state(&self) -> Result<EngineState, DeviceError> {
+        let mut slots = Tensors::new();
+        for (&tensor, kept) in &self.slots {
+            let (name, shape) = (self.parameters.name(tensor), self.parameters.shape(tensor));
+            for (slot, values) in kept {
+                slots.insert(
+                    format!("{slot}/{name}"),
+                    (shape.to_vec(), values.clone().into()),
+                );
+            }
+        }
+        let steps = self.steps.iter();
+        Ok(EngineState {
+            tensors: self.parameters.tensors(),
+            averages: self
+                .averages
+                .as_ref()
+                .map(Parameters::tensors)
+                .unwrap_or_default(),
+            slots,
+            steps: steps
+                .map(|(&tensor, &steps)| (self.parameters.name(tensor).to_owned(), steps))
+                .collect(),
+        })
+    }
+
+    fn let_go(&mut self) {
+        for tensor in 0..self.parameters.count() {
+            *self.parameters.values_mut(tensor) = Vec::new();
+        }
+        self.averages = None;
+        self.slots.clear();
+        self.pool = Mutex::default();
+        self.gradients = Gradients::new(self.parameters.count());
+        self.loss = None;
+        self.losses.clear();
+    }
+
+    fn restore(&mut self, state: &EngineState) -> Result<(), WrongState> {
+        let mut parameters = self.parameters.clone();
+        let mut averages = (!state.averages.is_empty()).then(|| parameters.clone());
+        let mut slots: BTreeMap<usize, BTreeMap<&'static str, Vec<f32>>> = BTreeMap::new();
+        let mut steps = BTreeMap::new();
+        for tensor in 0..parameters.count() {
+            let name = self.parameters.name(tensor);
+            *parameters.values_mut(tensor) = self.put(&state.tensors, name, tensor)?;
+            if let Some(averages) = &mut averages {
+                *averages.values_mut(tensor) = self.put(&state.averages, name, tensor)?;
+            }
+            for &slot in Optimizer::SLOTS {
+                let key = format!("{slot}/{name}");
+                if state.slots.contains_key(&key) {
+                    let values = self.put(&state.slots, &key, tensor)?;
+                    slots.entry(tensor).or_default().insert(slot, values);
+                }
+            }
+            steps.extend(state.steps.get(name).map(|&count| (tensor, count)));
+        }
+        self.parameters = parameters;
+        self.averages = averages;
+        self.slots = slots;
+        self.steps = steps;
+        self.gradients = Gradients::new(self.parameters.count());
+        self.loss = None;
+        self.losses.clear();
+        Ok(())
+    }
+}

@@ -1,0 +1,129 @@
+//! A network in training, by the engine that suits its device: its program with the way back on the processor, step by
+//! step elsewhere, and where a step has no way back of our own.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+
+use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
+use super::planned::{Planned, Rows};
+use super::stepwise::{Given, Stepwise};
+use crate::device::{DeviceError, is_processor};
+use crate::graph::Graph;
+use crate::network::{MissingTensor, Network};
+use crate::weights::{StateDict, Tensors};
+
+/// A network in training.
+#[derive(Debug)]
+pub enum Trainee {
+    /// By its program.
+    Planned(Box<Planned>),
+    /// Step by step.
+    Stepwise(Box<Stepwise>),
+}
+
+impl Trainee {
+    /// A network in training on a device, all of it.
+    ///
+    /// # Errors
+    ///
+    /// When a tensor is missing.
+    pub fn new(
+        graph: impl Into<Arc<Graph>>,
+        tensors: &StateDict<'_>,
+        device: &Device,
+    ) -> Result<Self, MissingTensor> {
+        let graph = graph.into();
+        if is_processor(device)
+            && let Ok(planned) = Planned::new(Arc::clone(&graph), tensors)
+        {
+            return Ok(Self::Planned(Box::new(planned)));
+        }
+        let network = Network::new(graph, tensors, device)?;
+        Ok(Self::Stepwise(Box::new(Stepwise::new(network, device))))
+    }
+}
+
+/// A batch on the host.
+fn rows(given: Given) -> Rows {
+    let Given { value, batch } = given;
+    let numbers = match batch.flatten().into_data().try_into_vec() {
+        Ok(numbers) => numbers,
+        Err(error) => unreachable!("a batch on the processor is f32: {error:?}"),
+    };
+    Rows { value, numbers }
+}
+
+impl Engine for Trainee {
+    type Input = Given;
+
+    fn learns(&mut self, learning: &Learning) {
+        match self {
+            Self::Planned(engine) => engine.learns(learning),
+            Self::Stepwise(engine) => engine.learns(learning),
+        }
+    }
+
+    fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
+        match self {
+            Self::Planned(engine) => engine.accumulate(rows(input), goal, draws),
+            Self::Stepwise(engine) => engine.accumulate(input, goal, draws),
+        }
+    }
+
+    fn descend(&mut self, descent: &Descent<'_>) {
+        match self {
+            Self::Planned(engine) => engine.descend(descent),
+            Self::Stepwise(engine) => engine.descend(descent),
+        }
+    }
+
+    fn average(&mut self, kept: f64) {
+        match self {
+            Self::Planned(engine) => engine.average(kept),
+            Self::Stepwise(engine) => engine.average(kept),
+        }
+    }
+
+    async fn losses(&mut self) -> Result<Vec<f32>, DeviceError> {
+        match self {
+            Self::Planned(engine) => engine.losses().await,
+            Self::Stepwise(engine) => engine.losses().await,
+        }
+    }
+
+    async fn answers(&self, input: Given, averaged: bool) -> Result<Vec<f32>, DeviceError> {
+        match self {
+            Self::Planned(engine) => engine.answers(rows(input), averaged).await,
+            Self::Stepwise(engine) => engine.answers(input, averaged).await,
+        }
+    }
+
+    async fn tensors(&self, averaged: bool) -> Result<Tensors, DeviceError> {
+        match self {
+            Self::Planned(engine) => engine.tensors(averaged).await,
+            Self::Stepwise(engine) => engine.tensors(averaged).await,
+        }
+    }
+
+    async fn state(&self) -> Result<EngineState, DeviceError> {
+        match self {
+            Self::Planned(engine) => engine.state().await,
+            Self::Stepwise(engine) => engine.state().await,
+        }
+    }
+
+    fn let_go(&mut self) {
+        match self {
+            Self::Planned(engine) => engine.let_go(),
+            Self::Stepwise(engine) => engine.let_go(),
+        }
+    }
+
+    fn restore(&mut self, state: &EngineState) -> Result<(), WrongState> {
+        match self {
+            Self::Planned(engine) => engine.restore(state),
+            Self::Stepwise(engine) => engine.restore(state),
+        }
+    }
+}
