@@ -29,3 +29,6 @@ pub use parameters::Parameters;
 pub use pass::{Gradients, Pass};
 pub use plan::Plan;
 pub use pool::Pool;
+
+#[cfg(test)]
+mod tests;
