@@ -108,7 +108,7 @@ fn beside_head(tuned: &Tuned, head: &Judged) -> String {
     let head_is = head.headline();
     match (tuned.best_epoch, &tuned.report) {
         (Some(epoch), Some((report, _))) if tune == Tune::Scratch => format!(
-            "trained from scratch: {} after epoch {epoch} of {planned}",
+            "trained from scratch: {} after epoch {epoch} of {planned}; {NO_HEAD_BESIDE}",
             report.headline(),
         ),
         (Some(epoch), Some((report, _))) => {
@@ -140,6 +140,10 @@ fn beside_head(tuned: &Tuned, head: &Judged) -> String {
     }
 }
 
+/// What is said of a training from nothing, which has no head alone to be compared with.
+const NO_HEAD_BESIDE: &str =
+    "no head on pretrained features is measured beside it: --tune head does that";
+
 /// What folds say of the model that is left, which nothing was held back from.
 fn by_folds(tuned: &Tuned, crossed: &CrossedTuning, photos: usize) -> Vec<String> {
     let tune = tuned.recipe.tune;
@@ -161,8 +165,11 @@ fn by_folds(tuned: &Tuned, crossed: &CrossedTuning, photos: usize) -> Vec<String
              all {photos} photos; --keep tuned keeps the best epoch"
         ),
     };
-    let beside = head.map(|head| format!("the head alone, on all folds' photos together: {head}"));
-    [Some(left), beside].into_iter().flatten().collect()
+    let beside = match head {
+        Some(head) => format!("the head alone, on all folds' photos together: {head}"),
+        None => NO_HEAD_BESIDE.to_owned(),
+    };
+    vec![left, beside]
 }
 
 /// The classes that a table shows: those with photos, and some of the others; none where no class has any.
