@@ -14,6 +14,7 @@ mod centred;
 mod conv;
 mod dense;
 mod depthwise;
+mod depthwise_gradient;
 mod elementwise;
 mod exact;
 mod gemm;

@@ -2,6 +2,7 @@
 
 mod attention;
 mod convolution;
+mod depthwise_gradient;
 mod elementwise;
 mod group_norm;
 mod pooling;

@@ -143,13 +143,14 @@ pub(crate) struct Tiling {
     level: Level,
 }
 
+/// Whether there are thirty-two registers of vectors, not sixteen.
+pub(crate) const fn many_registers(lanes: usize) -> bool {
+    lanes == 16 || cfg!(target_arch = "aarch64")
+}
+
 /// Sums that are held in registers: three quarters of the registers there are.
 const fn sums(lanes: usize) -> usize {
-    if lanes == 16 || cfg!(target_arch = "aarch64") {
-        24
-    } else {
-        12
-    }
+    if many_registers(lanes) { 24 } else { 12 }
 }
 
 impl Tiling {
