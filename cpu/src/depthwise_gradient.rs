@@ -439,31 +439,27 @@ impl Piece<'_> {
         let end = (self.input.columns + padding).saturating_sub(x * STRIDE);
         let inside = end.saturating_sub(outside);
         let first = (x * STRIDE).wrapping_sub(padding).wrapping_mul(pitch);
+        let columns = Columns {
+            pitch,
+            outside,
+            inside,
+        };
         let mut slopes = [splat::<S>(0.0); COLUMNS];
         // SAFETY: the caller's; columns outside the map are passed over.
         unsafe {
             for (c, slope) in slopes.iter_mut().enumerate() {
                 *slope = load::<S>(rows.slope.add((x + c) * self.slope.pitch));
             }
-            for (r, sums) in sums.iter_mut().enumerate() {
-                let input = rows.input.wrapping_add(r * rows.step).wrapping_add(first);
-                for at in 0..(COLUMNS - 1) * STRIDE + WIDTH {
-                    if EDGE && at.wrapping_sub(outside) >= inside {
-                        continue;
-                    }
-                    // Strides may leave pixels between windows.
-                    let used = (0..COLUMNS).any(|c| at >= c * STRIDE && at - c * STRIDE < WIDTH);
-                    if !used {
-                        continue;
-                    }
-                    let value = load::<S>(input.wrapping_add(at * pitch));
-                    for (c, slope) in slopes.iter().enumerate() {
-                        if at >= c * STRIDE && at - c * STRIDE < WIDTH {
-                            let sum = &mut sums[at - c * STRIDE];
-                            *sum = value.mul_add(*slope, *sum);
-                        }
-                    }
-                }
+            // Row by row in so many words, as in `row`.
+            let input = rows.input.wrapping_add(first);
+            columns.row::<S, WIDTH, STRIDE, COLUMNS, EDGE>(input, &slopes, &mut sums[0]);
+            if ROWS > 1 {
+                let input = input.wrapping_add(rows.step);
+                columns.row::<S, WIDTH, STRIDE, COLUMNS, EDGE>(input, &slopes, &mut sums[1]);
+            }
+            if ROWS > 2 {
+                let input = input.wrapping_add(2 * rows.step);
+                columns.row::<S, WIDTH, STRIDE, COLUMNS, EDGE>(input, &slopes, &mut sums[2]);
             }
         }
     }
@@ -546,5 +542,78 @@ impl Piece<'_> {
             }
         }
         VECTORS
+    }
+}
+
+/// The pixels of a line that neighbouring outputs read.
+#[derive(Clone, Copy)]
+struct Columns {
+    /// From one pixel to the next, in elements.
+    pitch: usize,
+    /// Pixels before the map.
+    outside: usize,
+    /// Pixels of the map after them.
+    inside: usize,
+}
+
+impl Columns {
+    /// Adds one row of taps.
+    ///
+    /// # Safety
+    /// The pixels must be readable: with `EDGE` those of the map, otherwise all.
+    #[inline(always)]
+    unsafe fn row<
+        S: Simd,
+        const WIDTH: usize,
+        const STRIDE: usize,
+        const COLUMNS: usize,
+        const EDGE: bool,
+    >(
+        self,
+        input: *const f32,
+        slopes: &[Floats<S>; COLUMNS],
+        sums: &mut [Floats<S>; WIDTH],
+    ) {
+        // In so many words: a loop so long is not always unrolled, and then the sums are kept in memory.
+        macro_rules! pixels {
+            ($($at:literal)*) => {
+                // SAFETY: the caller's.
+                unsafe { $(self.pixel::<S, WIDTH, STRIDE, COLUMNS, EDGE, $at>(input, slopes, sums);)* }
+            };
+        }
+        pixels!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16);
+    }
+
+    /// Adds the products with pixel `AT` of those that the outputs read.
+    ///
+    /// # Safety
+    /// As above.
+    #[inline(always)]
+    unsafe fn pixel<
+        S: Simd,
+        const WIDTH: usize,
+        const STRIDE: usize,
+        const COLUMNS: usize,
+        const EDGE: bool,
+        const AT: usize,
+    >(
+        self,
+        input: *const f32,
+        slopes: &[Floats<S>; COLUMNS],
+        sums: &mut [Floats<S>; WIDTH],
+    ) {
+        if AT >= (COLUMNS - 1) * STRIDE + WIDTH
+            || EDGE && AT.wrapping_sub(self.outside) >= self.inside
+        {
+            return;
+        }
+        // SAFETY: the caller's.
+        let value = unsafe { load::<S>(input.wrapping_add(AT * self.pitch)) };
+        for (c, slope) in slopes.iter().enumerate() {
+            if AT >= c * STRIDE && AT - c * STRIDE < WIDTH {
+                let sum = &mut sums[AT - c * STRIDE];
+                *sum = value.mul_add(*slope, *sum);
+            }
+        }
     }
 }
