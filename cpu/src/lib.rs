@@ -28,6 +28,7 @@ mod pool;
 mod resize;
 mod rows;
 mod simd;
+mod source;
 mod threads;
 mod tile;
 mod transposed;
