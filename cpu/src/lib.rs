@@ -23,6 +23,7 @@ mod inner;
 mod matrix;
 mod memory;
 mod norm;
+mod outer;
 mod peak;
 mod pool;
 mod resize;
@@ -33,6 +34,7 @@ mod threads;
 mod tile;
 mod transposed;
 mod view;
+mod weight_gradient;
 mod winograd;
 
 #[cfg(test)]
@@ -55,3 +57,4 @@ pub use rows::Rows;
 pub use threads::{in_pool, parallel};
 pub use transposed::ConvTranspose;
 pub use view::{View, ViewMut};
+pub use weight_gradient::weight_gradient;

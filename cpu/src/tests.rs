@@ -8,6 +8,7 @@ mod pooling;
 mod resize;
 mod solver;
 mod transposed;
+mod weight_gradient;
 
 use crate::simd::Level;
 use crate::{Activation, View, ViewMut};
