@@ -4,7 +4,7 @@
 
 use macerator::Simd;
 
-use crate::simd::{Floats, load, splat, store};
+use crate::simd::{Floats, load, prefetch, splat, store};
 use crate::tile::TileRun;
 
 /// What is multiplied at one place of the reduction.
@@ -33,6 +33,8 @@ pub(crate) struct Outer {
     pub(crate) places: *const usize,
     /// Whether there are no sums yet to add to.
     pub(crate) first: bool,
+    /// How far from a row's numbers lie others that will be read next, fetched meanwhile from further away.
+    pub(crate) ahead: usize,
     /// How many tiles.
     pub(crate) tiles: usize,
 }
@@ -48,6 +50,7 @@ impl TileRun for Outer {
                 for at in 0..self.count {
                     let pair = *self.pairs.add(at);
                     let from = pair.row.add(self.offset + tile * ROWS);
+                    prefetch(from.wrapping_add(self.ahead));
                     let line = self.panel.add(pair.line * VECTORS * lanes);
                     let mut columns = [splat::<S>(0.0); VECTORS];
                     for (v, column) in columns.iter_mut().enumerate() {

@@ -57,6 +57,11 @@ impl Source {
         self.kernel[0] * self.kernel[1]
     }
 
+    /// Elements of the maps for each output.
+    pub(crate) fn step(&self) -> usize {
+        self.stride[0] * self.stride[1] * self.pitch
+    }
+
     /// The columns of the output whose windows lie within the map at a column of the kernel.
     fn inside(&self, tap: usize) -> Range<usize> {
         let (stride, padding) = (self.stride[1], self.padding[1]);

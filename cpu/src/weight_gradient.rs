@@ -9,7 +9,7 @@ use crate::dense::groups_together;
 use crate::gemm::{Panel, panels};
 use crate::geometry::ConvGeometry;
 use crate::outer::{Outer, Pair};
-use crate::simd::Level;
+use crate::simd::{Level, prefetch};
 use crate::source::{Source, with_source};
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::tile::Tiling;
@@ -18,6 +18,9 @@ use crate::view::View;
 /// Pixels multiplied at a time: a panel of so many stays in the first-level cache while row after row is multiplied with
 /// it.
 const BLOCK: usize = 128;
+
+/// Elements of a line of the cache.
+const LINE: usize = 16;
 
 /// Rows of sums from which copying a panel costs little, and rows at most: so many stay in the second-level cache.
 const ROWS: Range<usize> = 96..576;
@@ -88,9 +91,8 @@ struct Work<'a> {
     group: [usize; 2],
     /// Groups that are multiplied as one,
     together: usize,
-    /// and how many times.
-    bundles: usize,
-    panels: Vec<Panel>,
+    /// Panels of all groups, and which of those that are multiplied as one each is of.
+    panels: Vec<(usize, Panel)>,
     /// Panels of a task.
     shared: usize,
     /// Blocks into which the channels are divided that are rows.
@@ -103,7 +105,6 @@ struct Work<'a> {
 
 /// What one task sums up.
 struct Task {
-    bundle: usize,
     /// Channels that are rows.
     channels: Range<usize>,
     panels: Range<usize>,
@@ -132,8 +133,11 @@ impl<'a> Work<'a> {
             [depth * columns, width]
         };
         let together = groups_together(geometry.groups, group[1], tiling.lanes);
-        let bundles = geometry.groups / together;
+        let bundles = 0..geometry.groups / together;
         let panels = panels(&tiling, 1, 1, group[1] * together);
+        let panels: Vec<(usize, Panel)> = bundles
+            .flat_map(|bundle| panels.iter().map(move |panel| (bundle, *panel)))
+            .collect();
         let channels = group[0] * together;
         let mut work = Self {
             source,
@@ -146,7 +150,6 @@ impl<'a> Work<'a> {
             taps,
             group,
             together,
-            bundles,
             shared: panels.len(),
             panels,
             blocks: 1,
@@ -176,9 +179,8 @@ impl<'a> Work<'a> {
             self.blocks = rows.div_ceil(ROWS.end).min(channels);
         }
         self.shared = (SHARED_ROWS / rows.div_ceil(self.blocks)).clamp(1, self.panels.len());
-        let units = |work: &Self| {
-            work.bundles * work.blocks * work.panels.len().div_ceil(work.shared) * work.parts
-        };
+        let units =
+            |work: &Self| work.blocks * work.panels.len().div_ceil(work.shared) * work.parts;
         while units(self) < TASKS && self.shared > 1 {
             self.shared = self.shared.div_ceil(2);
         }
@@ -196,18 +198,15 @@ impl<'a> Work<'a> {
         let channels = self.group[0] * self.together;
         let mut tasks = Vec::new();
         let mut offset = 0;
-        for bundle in 0..self.bundles {
-            for first in (0..self.panels.len()).step_by(self.shared) {
-                for block in 0..self.blocks {
-                    let task = Task {
-                        bundle,
-                        channels: chunk(channels, 1, block, self.blocks),
-                        panels: first..(first + self.shared).min(self.panels.len()),
-                        offset,
-                    };
-                    offset += self.elements(&task);
-                    tasks.push(task);
-                }
+        for first in (0..self.panels.len()).step_by(self.shared) {
+            for block in 0..self.blocks {
+                let task = Task {
+                    channels: chunk(channels, 1, block, self.blocks),
+                    panels: first..(first + self.shared).min(self.panels.len()),
+                    offset,
+                };
+                offset += self.elements(&task);
+                tasks.push(task);
             }
         }
         (tasks, offset)
@@ -215,7 +214,12 @@ impl<'a> Work<'a> {
 
     /// Elements of a panel's sums.
     fn panel_elements(&self, task: &Task, panel: usize) -> usize {
-        task.channels.len() * self.taps * self.panels[panel].vectors * self.tiling.lanes
+        task.channels.len() * self.taps * self.width(&self.panels[panel].1)
+    }
+
+    /// Elements of a line of a panel.
+    fn width(&self, panel: &Panel) -> usize {
+        panel.vectors * self.tiling.lanes
     }
 
     /// Elements of a task's sums.
@@ -263,13 +267,14 @@ impl<'a> Work<'a> {
         let width = task
             .panels
             .clone()
-            .map(|panel| self.panels[panel].vectors * self.tiling.lanes)
+            .map(|panel| self.width(&self.panels[panel].1))
             .max()
             .unwrap_or(0);
         let mut windows = Windows {
             pairs: Vec::with_capacity(self.taps * most),
             ends: Vec::with_capacity(self.taps),
             lines: Vec::with_capacity(most),
+            ahead: self.ahead(most),
         };
         with_scratch(most * width, |packed| {
             for block in 0..blocks {
@@ -281,37 +286,41 @@ impl<'a> Work<'a> {
                     let elements = self.panel_elements(task, panel);
                     let sums = &mut sums[offset..][..elements];
                     offset += elements;
-                    self.multiply(
-                        task,
-                        &self.panels[panel],
-                        &windows,
-                        packed,
-                        sums,
-                        block == 0,
-                    );
+                    self.multiply(task, panel, &windows, packed, sums, block == 0);
                 }
             }
         });
+    }
+
+    /// How far it is to what rows and panels of the next block of so many pixels read, about.
+    fn ahead(&self, pixels: usize) -> [usize; 2] {
+        let [input, slope] = [self.source.step(), self.slope.pitch].map(|step| step * pixels);
+        if self.upright {
+            [slope, input]
+        } else {
+            [input, slope]
+        }
     }
 
     /// Adds the products of a block of pixels to the sums of a panel, or begins with them.
     fn multiply(
         &self,
         task: &Task,
-        panel: &Panel,
+        panel: usize,
         windows: &Windows,
         packed: &mut [f32],
         sums: &mut [f32],
         first: bool,
     ) {
-        let [row, column] = self.group.map(|each| task.bundle * self.together * each);
+        let (bundle, panel) = &self.panels[panel];
+        let [row, column] = self.group.map(|each| bundle * self.together * each);
         // SAFETY: the views were checked: every line has the channels of the panel, and there is room for all lines.
         unsafe {
             windows.pack(
                 column + panel.column,
                 panel.columns,
                 packed,
-                panel.vectors * self.tiling.lanes,
+                self.width(panel),
             );
         }
         let most = self.places.len() / self.taps;
@@ -327,6 +336,7 @@ impl<'a> Work<'a> {
                     panel: packed.as_ptr(),
                     offset: row + task.channels.start + k,
                     sums: sums.as_mut_ptr(),
+                    ahead: if tap == 0 { windows.ahead[0] } else { 0 },
                     places: self.places[tap * most + k..].as_ptr(),
                     first,
                     tiles,
@@ -342,10 +352,10 @@ impl<'a> Work<'a> {
     fn write(&self, task: &Task, sums: &[f32]) {
         let mut offset = 0;
         for index in task.panels.clone() {
-            let panel = &self.panels[index];
+            let (bundle, panel) = &self.panels[index];
             let sums_of_panel = &sums[offset..];
             offset += self.panel_elements(task, index);
-            let pitch = panel.vectors * self.tiling.lanes;
+            let pitch = self.width(panel);
             for group in 0..self.together {
                 let [channels, columns] = [
                     task.channels.clone(),
@@ -363,10 +373,8 @@ impl<'a> Work<'a> {
                     rows: rows.len() * self.taps,
                     columns: columns.len(),
                 };
-                let group_first = (task.bundle * self.together + group)
-                    * self.group[0]
-                    * self.group[1]
-                    * self.taps;
+                let group_first =
+                    (bundle * self.together + group) * self.group[0] * self.group[1] * self.taps;
                 let [row, column] = [
                     rows.start - group * self.group[0],
                     columns.start - group * self.group[1],
@@ -403,11 +411,15 @@ struct Windows {
     ends: Vec<usize>,
     /// Where the lines of a panel are read.
     lines: Vec<*const f32>,
+    /// How far it is to what the next block reads, of rows and of lines.
+    ahead: [usize; 2],
 }
 
 impl Windows {
     fn find(&mut self, work: &Work<'_>, pixels: Range<usize>) {
-        let Self { pairs, ends, lines } = self;
+        let Self {
+            pairs, ends, lines, ..
+        } = self;
         pairs.clear();
         ends.clear();
         lines.clear();
@@ -446,8 +458,16 @@ impl Windows {
         for (line, to) in self.lines.iter().zip(packed.chunks_exact_mut(width)) {
             // SAFETY: the caller's.
             let from = unsafe { std::slice::from_raw_parts(line.add(column), columns) };
-            to[..columns].copy_from_slice(from);
-            to[columns..].fill(0.0);
+            let (to, rest) = to.split_at_mut(columns);
+            // Calls to copy so little would take longer than copying.
+            let (from, from_end) = from.as_chunks::<LINE>();
+            let (to, to_end) = to.as_chunks_mut::<LINE>();
+            for (to, from) in to.iter_mut().zip(from) {
+                *to = *from;
+                prefetch(from.as_ptr().wrapping_add(self.ahead[1]));
+            }
+            to_end.copy_from_slice(from_end);
+            rest.fill(0.0);
         }
     }
 }
