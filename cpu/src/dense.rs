@@ -2,21 +2,17 @@
 
 #![allow(unsafe_code)] // Pointers into the maps, handed to the product.
 
-use std::ops::Range;
-
 use crate::activation::Activation;
 use crate::gemm::{BLOCK, Packed, Product};
 use crate::geometry::{ConvGeometry, Weights};
 use crate::simd::Level;
-use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
+use crate::source::{Source, reads_whole_rows, with_source};
+use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
 
 /// Rows per core below which the work is divided by output channels instead: fewer would not be worth
 /// reading the weights for.
 const FEW_ROWS: usize = 48;
-
-/// Input channels below which whole rows of the kernel are multiplied at once.
-const FEW_CHANNELS: usize = 8;
 
 /// A multiple of the rows of every tile.
 const UNIT: usize = 24;
@@ -33,70 +29,13 @@ pub(crate) struct Dense {
     zeros: Vec<f32>,
 }
 
-/// Maps as the taps see them.
-struct Source {
-    base: *const f32,
-    rows: usize,
-    columns: usize,
-    pitch: usize,
-    kernel: [usize; 2],
-    stride: [usize; 2],
-    padding: [usize; 2],
-    dilation: [usize; 2],
-    output: [usize; 2],
-    zeros: *const f32,
-}
-
-// SAFETY: the pointers are only read through, and outlive the parallel region.
-unsafe impl Sync for Source {}
-
-impl Source {
-    /// Where each of some outputs' windows begins, for each tap: `[taps][outputs]`.
-    fn pointers(&self, outputs: Range<usize>, into: &mut Vec<*const f32>) {
-        into.clear();
-        let [out_rows, out_columns] = self.output;
-        let first = outputs.start / out_columns;
-        let left = outputs.start % out_columns;
-        for tap_y in 0..self.kernel[0] {
-            for tap_x in 0..self.kernel[1] {
-                let shift = (tap_x * self.dilation[1]).wrapping_sub(self.padding[1]);
-                let (mut line, mut from, mut todo) = (first, left, outputs.len());
-                while todo > 0 {
-                    let count = todo.min(out_columns - from);
-                    let (map, y) = (line / out_rows, line % out_rows);
-                    let row = (y * self.stride[0] + tap_y * self.dilation[0])
-                        .wrapping_sub(self.padding[0]);
-                    if row < self.rows {
-                        let start = (map * self.rows + row) * self.columns * self.pitch;
-                        let start = self.base.wrapping_add(start);
-                        into.extend((from..from + count).map(|x| {
-                            let column = (x * self.stride[1]).wrapping_add(shift);
-                            if column < self.columns {
-                                start.wrapping_add(column * self.pitch)
-                            } else {
-                                self.zeros
-                            }
-                        }));
-                    } else {
-                        into.extend(std::iter::repeat_n(self.zeros, count));
-                    }
-                    todo -= count;
-                    from = 0;
-                    line += 1;
-                }
-            }
-        }
-    }
-}
-
-/// How many groups to multiply as one, with zeros where they do not see each other: a group narrower
-/// than a vector would leave the rest of it idle.
-fn groups_together(geometry: &ConvGeometry, lanes: usize) -> usize {
-    let width = geometry.output / geometry.groups;
-    let most = (lanes / width.max(1)).max(1);
-    (1..=most.min(geometry.groups))
+/// How many groups to multiply as one, with zeros where they do not see each other: groups of fewer columns
+/// than a vector has would leave the rest of it idle.
+pub(crate) fn groups_together(groups: usize, columns: usize, lanes: usize) -> usize {
+    let most = (lanes / columns.max(1)).max(1);
+    (1..=most.min(groups))
         .rev()
-        .find(|together| geometry.groups.is_multiple_of(*together))
+        .find(|together| groups.is_multiple_of(*together))
         .unwrap_or(1)
 }
 
@@ -110,13 +49,10 @@ impl Dense {
     ) -> Self {
         let [kernel_rows, kernel_columns] = geometry.kernel;
         let taps = geometry.taps();
-        let whole_rows = geometry.groups == 1
-            && geometry.input < FEW_CHANNELS
-            && geometry.dilation[1] == 1
-            && kernel_columns > 1;
+        let whole_rows = reads_whole_rows(&geometry);
         let depth = geometry.input / geometry.groups;
         let width = geometry.output / geometry.groups;
-        let together = groups_together(&geometry, level.lanes());
+        let together = groups_together(geometry.groups, width, level.lanes());
         let groups = (0..geometry.groups / together)
             .map(|group| {
                 let bias = match bias {
@@ -179,42 +115,9 @@ impl Dense {
         activation: Activation,
         output: ViewMut<'_>,
     ) {
-        let geometry = &self.geometry;
-        if !self.whole_rows {
-            let source = Source {
-                base: input.data.as_ptr(),
-                rows: input.rows,
-                columns: input.columns,
-                pitch: input.pitch,
-                kernel: geometry.kernel,
-                stride: geometry.stride,
-                padding: geometry.padding,
-                dilation: geometry.dilation,
-                output: [output.rows, output.columns],
-                zeros: self.zeros.as_ptr(),
-            };
-            return self.multiply(&source, residual, activation, output);
-        }
-        let rows = (output.rows - 1) * geometry.stride[0]
-            + (geometry.kernel[0] - 1) * geometry.dilation[0]
-            + 1;
-        let columns = (output.columns - 1) * geometry.stride[1] + geometry.kernel[1];
-        let channels = geometry.input;
-        with_scratch(input.batch * rows * columns * channels, |padded| {
-            pad(input, geometry.padding, [rows, columns], padded);
-            let source = Source {
-                base: padded.as_ptr(),
-                rows,
-                columns,
-                pitch: channels,
-                kernel: [geometry.kernel[0], 1],
-                stride: geometry.stride,
-                padding: [0, 0],
-                dilation: geometry.dilation,
-                output: [output.rows, output.columns],
-                zeros: self.zeros.as_ptr(),
-            };
-            self.multiply(&source, residual, activation, output);
+        let size = [output.rows, output.columns];
+        with_source(&self.geometry, input, size, &self.zeros, |source| {
+            self.multiply(source, residual, activation, output);
         });
     }
 
@@ -288,40 +191,4 @@ fn divide(rows: usize, panels: usize, cost: usize) -> (usize, usize) {
     }
     let by_panels = count.min(panels);
     ((count / by_panels).clamp(1, rows.div_ceil(UNIT)), by_panels)
-}
-
-/// Copies maps into larger ones with zeros around them, cutting off what is not wanted.
-fn pad(input: View<'_>, padding: [usize; 2], size: [usize; 2], padded: &mut [f32]) {
-    let [rows, columns] = size;
-    let channels = input.channels;
-    let lines = input.batch * rows;
-    let left = padding[1].min(columns);
-    let kept = input.columns.min(columns - left);
-    let output = Output::new(padded);
-    let count = chunks(lines, lines * columns * channels);
-    parallel(count, |index| {
-        for line in chunk(lines, 1, index, count) {
-            // SAFETY: each line is written by one chunk, and lies within the slice.
-            let to = unsafe {
-                let length = columns * channels;
-                std::slice::from_raw_parts_mut(output.at(line * length), length)
-            };
-            let row = (line % rows).wrapping_sub(padding[0]);
-            if row >= input.rows {
-                to.fill(0.0);
-                continue;
-            }
-            let start = (line / rows * input.rows + row) * input.columns * input.pitch;
-            to[..left * channels].fill(0.0);
-            to[(left + kept) * channels..].fill(0.0);
-            let to = &mut to[left * channels..(left + kept) * channels];
-            if input.is_dense() {
-                to.copy_from_slice(&input.data[start..start + kept * channels]);
-            } else {
-                for (x, pixel) in to.chunks_exact_mut(channels).enumerate() {
-                    pixel.copy_from_slice(&input.data[start + x * input.pitch..][..channels]);
-                }
-            }
-        }
-    });
 }

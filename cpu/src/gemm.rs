@@ -23,12 +23,12 @@ const MOST_VECTORS: usize = 4;
 
 /// Some neighbouring columns of a matrix, as wide as a tile.
 #[derive(Clone, Copy, Debug)]
-struct Panel {
+pub(crate) struct Panel {
     /// The first column.
-    column: usize,
+    pub(crate) column: usize,
     /// How many columns there are; the rest of the vectors is zeros.
-    columns: usize,
-    vectors: usize,
+    pub(crate) columns: usize,
+    pub(crate) vectors: usize,
     /// Where its elements begin.
     offset: usize,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Product<'a> {
 }
 
 /// Divides so many columns into panels without wasting lanes where the number of vectors allows it.
-fn panels(tiling: &Tiling, taps: usize, depth: usize, columns: usize) -> Vec<Panel> {
+pub(crate) fn panels(tiling: &Tiling, taps: usize, depth: usize, columns: usize) -> Vec<Panel> {
     let lanes = tiling.lanes;
     let mut vectors = columns.div_ceil(lanes);
     let mut panels: Vec<Panel> = Vec::new();
@@ -352,21 +352,12 @@ impl Packed {
         }
     }
 
-    /// Covers `rows` rows with tiles that differ by one row at most: a last tile of one or two rows
-    /// would take as long as one of four.
+    /// Covers `rows` rows with tiles.
     ///
     /// # Safety
     /// As [`Packed::multiply`].
     unsafe fn panel(&self, panel: &Panel, mut tiles: Tiles, rows: usize) {
-        if rows == 0 {
-            return;
-        }
-        let count = rows.div_ceil(self.tiling.rows(panel.vectors));
-        let (height, higher) = (rows / count, rows % count);
-        for (height, count) in [(height + 1, higher), (height, count - higher)] {
-            if count == 0 {
-                continue;
-            }
+        for (height, count) in self.tiling.heights(rows, panel.vectors) {
             tiles.tiles = count;
             // SAFETY: the caller's.
             unsafe {

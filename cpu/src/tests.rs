@@ -2,12 +2,14 @@
 
 mod attention;
 mod convolution;
+mod depthwise_gradient;
 mod elementwise;
 mod group_norm;
 mod pooling;
 mod resize;
 mod solver;
 mod transposed;
+mod weight_gradient;
 
 use crate::simd::Level;
 use crate::{Activation, View, ViewMut};

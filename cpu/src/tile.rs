@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // Everything here is reached through pointers.
 
+use std::marker::PhantomData;
+
 use macerator::{Simd, WithSimd};
 
 use crate::simd::{Floats, Level, load, prefetch, splat, store, within};
@@ -50,18 +52,23 @@ pub(crate) struct Tiles {
     pub(crate) ahead_step: usize,
 }
 
+/// A run of tiles that can be computed for every size of tile.
+pub(crate) trait TileRun {
+    /// Computes it.
+    ///
+    /// # Safety
+    /// Whoever made the run vouches for every pointer in it.
+    unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(&self);
+}
+
 /// Computes a run of tiles.
-pub(crate) type TileKernel = unsafe fn(&Tiles);
+pub(crate) type TileKernel<T> = unsafe fn(&T);
 
-struct Run<'a, const ROWS: usize, const VECTORS: usize>(&'a Tiles);
-
-impl<const ROWS: usize, const VECTORS: usize> WithSimd for Run<'_, ROWS, VECTORS> {
-    type Output = ();
-
+impl TileRun for Tiles {
     #[inline(always)]
-    fn with_simd<S: Simd>(self) {
+    unsafe fn compute<S: Simd, const ROWS: usize, const VECTORS: usize>(&self) {
         let lanes = S::lanes32();
-        let run = self.0;
+        let run = self;
         let mut pointers = run.pointers;
         let mut start = run.start;
         let mut output = run.output;
@@ -125,10 +132,24 @@ impl<const ROWS: usize, const VECTORS: usize> WithSimd for Run<'_, ROWS, VECTORS
     }
 }
 
+struct OfSize<'a, T, const ROWS: usize, const VECTORS: usize>(&'a T);
+
+impl<T: TileRun, const ROWS: usize, const VECTORS: usize> WithSimd
+    for OfSize<'_, T, ROWS, VECTORS>
+{
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        // SAFETY: `entry`'s caller's.
+        unsafe { self.0.compute::<S, ROWS, VECTORS>() }
+    }
+}
+
 /// Compiled for the instructions `S`, which the processor must have.
-unsafe fn entry<S: Simd, const ROWS: usize, const VECTORS: usize>(run: &Tiles) {
+unsafe fn entry<T: TileRun, S: Simd, const ROWS: usize, const VECTORS: usize>(run: &T) {
     // SAFETY: the caller's.
-    unsafe { S::vectorize(Run::<ROWS, VECTORS>(run)) }
+    unsafe { S::vectorize(OfSize::<T, ROWS, VECTORS>(run)) }
 }
 
 /// How wide and high the tiles are with a set of instructions.
@@ -143,13 +164,14 @@ pub(crate) struct Tiling {
     level: Level,
 }
 
+/// Whether there are thirty-two registers of vectors, not sixteen.
+pub(crate) const fn many_registers(lanes: usize) -> bool {
+    lanes == 16 || cfg!(target_arch = "aarch64")
+}
+
 /// Sums that are held in registers: three quarters of the registers there are.
 const fn sums(lanes: usize) -> usize {
-    if lanes == 16 || cfg!(target_arch = "aarch64") {
-        24
-    } else {
-        12
-    }
+    if many_registers(lanes) { 24 } else { 12 }
 }
 
 impl Tiling {
@@ -175,54 +197,73 @@ impl Tiling {
         }
     }
 
+    /// How to cover so many rows with tiles so many vectors wide: heights, and tiles of each. They differ by one row at
+    /// most: a last tile of one or two rows would take as long as one of four.
+    pub(crate) fn heights(
+        &self,
+        rows: usize,
+        vectors: usize,
+    ) -> impl Iterator<Item = (usize, usize)> {
+        let count = rows.div_ceil(self.rows(vectors));
+        let (height, higher) = (rows / count.max(1), rows % count.max(1));
+        [(height + 1, higher), (height, count - higher)]
+            .into_iter()
+            .filter(|&(_, count)| count > 0)
+    }
+
     /// The code for tiles of a size; `rows` at most what [`Tiling::rows`] says.
-    pub(crate) fn kernel(&self, rows: usize, vectors: usize) -> TileKernel {
-        self.level.run(Find { rows, vectors })
+    pub(crate) fn kernel<T: TileRun>(&self, rows: usize, vectors: usize) -> TileKernel<T> {
+        self.level.run(Find {
+            rows,
+            vectors,
+            run: PhantomData,
+        })
     }
 }
 
-struct Find {
+struct Find<T> {
     rows: usize,
     vectors: usize,
+    run: PhantomData<T>,
 }
 
-impl WithSimd for Find {
-    type Output = TileKernel;
+impl<T: TileRun> WithSimd for Find<T> {
+    type Output = TileKernel<T>;
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self) -> TileKernel {
+    fn with_simd<S: Simd>(self) -> TileKernel<T> {
         let many = sums(S::lanes32()) == 24;
         match (self.vectors, self.rows) {
-            (1, 1) => entry::<S, 1, 1>,
-            (1, 2) => entry::<S, 2, 1>,
-            (1, 3) => entry::<S, 3, 1>,
-            (1, 4) => entry::<S, 4, 1>,
-            (1, 5) => entry::<S, 5, 1>,
-            (1, 6) => entry::<S, 6, 1>,
-            (1, 7) => entry::<S, 7, 1>,
-            (1, 8) => entry::<S, 8, 1>,
-            (2, 1) => entry::<S, 1, 2>,
-            (2, 2) => entry::<S, 2, 2>,
-            (2, 3) => entry::<S, 3, 2>,
-            (2, 4) => entry::<S, 4, 2>,
-            (2, 5) => entry::<S, 5, 2>,
-            (2, 6) => entry::<S, 6, 2>,
-            (2, 7) if many => entry::<S, 7, 2>,
-            (2, 8) if many => entry::<S, 8, 2>,
-            (3, 1) => entry::<S, 1, 3>,
-            (3, 2) => entry::<S, 2, 3>,
-            (3, 3) => entry::<S, 3, 3>,
-            (3, 4) if many => entry::<S, 4, 3>,
-            (3, 5) if many => entry::<S, 5, 3>,
-            (3, 6) if many => entry::<S, 6, 3>,
-            (3, 7) if many => entry::<S, 7, 3>,
-            (3, 8) if many => entry::<S, 8, 3>,
-            (4, 1) if many => entry::<S, 1, 4>,
-            (4, 2) if many => entry::<S, 2, 4>,
-            (4, 3) if many => entry::<S, 3, 4>,
-            (4, 4) if many => entry::<S, 4, 4>,
-            (4, 5) if many => entry::<S, 5, 4>,
-            (4, 6) if many => entry::<S, 6, 4>,
+            (1, 1) => entry::<T, S, 1, 1>,
+            (1, 2) => entry::<T, S, 2, 1>,
+            (1, 3) => entry::<T, S, 3, 1>,
+            (1, 4) => entry::<T, S, 4, 1>,
+            (1, 5) => entry::<T, S, 5, 1>,
+            (1, 6) => entry::<T, S, 6, 1>,
+            (1, 7) => entry::<T, S, 7, 1>,
+            (1, 8) => entry::<T, S, 8, 1>,
+            (2, 1) => entry::<T, S, 1, 2>,
+            (2, 2) => entry::<T, S, 2, 2>,
+            (2, 3) => entry::<T, S, 3, 2>,
+            (2, 4) => entry::<T, S, 4, 2>,
+            (2, 5) => entry::<T, S, 5, 2>,
+            (2, 6) => entry::<T, S, 6, 2>,
+            (2, 7) if many => entry::<T, S, 7, 2>,
+            (2, 8) if many => entry::<T, S, 8, 2>,
+            (3, 1) => entry::<T, S, 1, 3>,
+            (3, 2) => entry::<T, S, 2, 3>,
+            (3, 3) => entry::<T, S, 3, 3>,
+            (3, 4) if many => entry::<T, S, 4, 3>,
+            (3, 5) if many => entry::<T, S, 5, 3>,
+            (3, 6) if many => entry::<T, S, 6, 3>,
+            (3, 7) if many => entry::<T, S, 7, 3>,
+            (3, 8) if many => entry::<T, S, 8, 3>,
+            (4, 1) if many => entry::<T, S, 1, 4>,
+            (4, 2) if many => entry::<T, S, 2, 4>,
+            (4, 3) if many => entry::<T, S, 3, 4>,
+            (4, 4) if many => entry::<T, S, 4, 4>,
+            (4, 5) if many => entry::<T, S, 5, 4>,
+            (4, 6) if many => entry::<T, S, 6, 4>,
             (vectors, rows) => unreachable!("no tile of {rows} rows and {vectors} vectors"),
         }
     }
