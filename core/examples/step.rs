@@ -16,7 +16,12 @@ use rekindle_core::weights::{Generated, state_dict, take};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let text = |place: usize, usual: &str| arguments.get(place).map_or(usual, String::as_str).to_owned();
+    let text = |place: usize, usual: &str| {
+        arguments
+            .get(place)
+            .map_or(usual, String::as_str)
+            .to_owned()
+    };
     let name = text(0, "resnet18");
     let (batch, runs): (usize, usize) = (text(1, "8").parse()?, text(3, "10").parse()?);
     let follows = text(2, "train") == "train";
@@ -34,9 +39,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     engine.learns(&learning);
-    let rate = Rate { rate: 0.0, decays: true };
-    let rates: BTreeMap<String, Rate> = learning.parameters.iter().map(|name| (name.clone(), rate)).collect();
-    let optimizer = Optimizer::Sgd { momentum: 0.9, nesterov: false, weight_decay: 1e-4 };
+    let rate = Rate {
+        rate: 0.0,
+        decays: true,
+    };
+    let rates: BTreeMap<String, Rate> = learning
+        .parameters
+        .iter()
+        .map(|name| (name.clone(), rate))
+        .collect();
+    let optimizer = Optimizer::Sgd {
+        momentum: 0.9,
+        nesterov: false,
+        weight_decay: 1e-4,
+    };
     let mut wanted = vec![0.0; batch * classes];
     (0..batch).for_each(|image| wanted[image * classes + image] = 1.0);
     let goal = Goal {
@@ -46,15 +62,31 @@ fn main() -> Result<(), Box<dyn Error>> {
         answers: classes,
         share: 1.0 / batch as f64,
     };
-    let numbers: Vec<f32> = (0..batch * 3 * side * side).map(|at| (at % 251) as f32 / 125.0 - 1.0).collect();
+    let numbers: Vec<f32> = (0..batch * 3 * side * side)
+        .map(|at| (at % 251) as f32 / 125.0 - 1.0)
+        .collect();
     let mut seconds = Vec::new();
     for step in 0..=runs {
-        let draws = Draws { seed: 0, batch: step as u64, first: 0, mix: None };
-        let input = Rows { value: 0, numbers: numbers.clone() };
+        let draws = Draws {
+            seed: 0,
+            batch: step as u64,
+            first: 0,
+            mix: None,
+        };
+        let input = Rows {
+            value: 0,
+            numbers: numbers.clone(),
+        };
         let started = Instant::now();
         engine.accumulate(input, &goal, &draws);
         let halfway = started.elapsed().as_secs_f64();
-        engine.descend(&Descent { optimizer: &optimizer, rates: &rates, factor: 1.0, momentum: None, clip: None });
+        engine.descend(&Descent {
+            optimizer: &optimizer,
+            rates: &rates,
+            factor: 1.0,
+            momentum: None,
+            clip: None,
+        });
         seconds.push((started.elapsed().as_secs_f64(), halfway));
     }
     let first = seconds.remove(0).0;

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::thread;
 
 use burn::tensor::activation::log_softmax;
@@ -11,6 +12,9 @@ use rekindle_core::backbone::find;
 use rekindle_core::graph::Options;
 use rekindle_core::network::{Batch, Chance, Network};
 use rekindle_core::random::{Random, hash};
+use rekindle_core::tune::{
+    Descent, Draws, Engine as _, Goal, Learning, Loss, Optimizer, Planned, Rows,
+};
 use rekindle_core::weights::{Generated, state_dict, take};
 use rekindle_tests::Golden;
 use serde_json::Value;
@@ -113,13 +117,98 @@ fn gradients(
     (loss, gradients.collect())
 }
 
-/// Compares one network in one mode with the golden; returns the worst difference in units of what is allowed, and
-/// whose it is.
+/// The same by the program with its way back; nothing where a step has none.
+fn planned(
+    name: &str,
+    mode: &str,
+    asked: &Value,
+    classes: usize,
+) -> Option<(f64, BTreeMap<String, Vec<f32>>)> {
+    let (side, count) = (number(asked, "side"), number(asked, "batch"));
+    let network = generated(name, side, classes, &Device::flex());
+    let tensors = pollster::block_on(network.tensors()).unwrap();
+    let graph = Arc::clone(network.graph());
+    let mut engine = Planned::new(graph, &state_dict([&tensors])).ok()?;
+    let follows = mode == "batch";
+    let mut learning = Learning::default();
+    for (name, _) in network.graph().tensors() {
+        match name.contains("running") {
+            true if follows => _ = learning.statistics.insert(name),
+            true => {}
+            false => _ = learning.parameters.insert(name),
+        }
+    }
+    engine.learns(&learning);
+    let stream = asked["images"].as_str().unwrap();
+    let numbers = uniform(stream, count * 3 * side * side).map(|u| (2.0 * u - 1.0) * 2.0);
+    let mut wanted = vec![0.0; count * classes];
+    (0..count).for_each(|image| wanted[image * classes + (3 * image + 1) % classes] = 1.0);
+    let goal = Goal {
+        loss: Loss::CrossEntropy,
+        wanted,
+        counts: None,
+        answers: classes,
+        share: 1.0 / count as f64,
+    };
+    let draws = Draws {
+        seed: 0,
+        batch: 0,
+        first: 0,
+        mix: None,
+    };
+    let input = Rows {
+        value: 0,
+        numbers: numbers.collect(),
+    };
+    engine.accumulate(input, &goal, &draws);
+    let gradients = engine.gradients().into_iter();
+    let gradients = gradients.map(|(name, (_, values))| (name, values.to_vec()));
+    let gradients = gradients.collect();
+    engine.descend(&Descent {
+        optimizer: &Optimizer::Sgd {
+            momentum: 0.0,
+            nesterov: false,
+            weight_decay: 0.0,
+        },
+        rates: &BTreeMap::new(),
+        factor: 0.0,
+        momentum: None,
+        clip: None,
+    });
+    let loss = pollster::block_on(engine.losses()).unwrap()[0];
+    Some((f64::from(loss), gradients))
+}
+
+/// Compares one network in one mode with the golden, step by step and by the program with its way back.
 fn compare(golden: &Golden, name: &str, mode: &str) -> (f64, String) {
-    let about = &golden.card["networks"][name];
+    let asked = &golden.card["networks"][name]["modes"][mode];
     let classes = number(&golden.card, "classes");
+    let stepwise = gradients(name, mode, asked, classes, &Device::flex());
+    let stepwise = compared(golden, name, mode, &stepwise);
+    let Some(planned) = planned(name, mode, asked, classes) else {
+        println!("{name} {mode}: step by step alone");
+        return stepwise;
+    };
+    let (off, whose) = compared(golden, name, mode, &planned);
+    println!(
+        "{name} {mode}: by its program {off:.1e}, step by step {:.1e}",
+        stepwise.0
+    );
+    match off > stepwise.0 {
+        true => (off, format!("by its program, {whose}")),
+        false => stepwise,
+    }
+}
+
+/// Compares what was found with the golden; returns the worst difference in units of what is allowed, and whose it is.
+fn compared(
+    golden: &Golden,
+    name: &str,
+    mode: &str,
+    (loss, found): &(f64, BTreeMap<String, Vec<f32>>),
+) -> (f64, String) {
+    let about = &golden.card["networks"][name];
     let asked = &about["modes"][mode];
-    let (loss, found) = gradients(name, mode, asked, classes, &Device::flex());
 
     let names: Vec<&str> = found.keys().map(String::as_str).collect();
     assert_eq!(

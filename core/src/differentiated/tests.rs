@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::graph::{
-    AttentionParts, Conv, Graph, Neighbourhood, Nonlinearity, Norm, Options, Packing, Pool as Window, PositionBias,
-    Value, sketch,
+    AttentionParts, Conv, Graph, Neighbourhood, Nonlinearity, Norm, Options, Packing,
+    Pool as Window, PositionBias, Value, sketch,
 };
 use crate::operations::Chance;
 use crate::random::Random;
@@ -29,7 +29,9 @@ fn case(input: impl Into<Vec<usize>>, describe: impl FnOnce(Value) -> Value) -> 
         let count: usize = shape.iter().product();
         let fan: usize = shape.iter().skip(1).product();
         let mut draw = |low: f32, high: f32| -> Vec<f32> {
-            (0..count).map(|_| low + (high - low) * random.uniform()).collect()
+            (0..count)
+                .map(|_| low + (high - low) * random.uniform())
+                .collect()
         };
         let values = match name.rsplit('.').next() {
             Some("running_var") => draw(0.5, 1.5),
@@ -57,14 +59,26 @@ impl Case {
         let plan = course.plan(learns);
         let mut pool = Pool::default();
         let mut gradients = Gradients::new(parameters.count());
-        let mut pass = Pass::new(&course, parameters, Some(&plan), Some(Chance::new(7)), &mut pool, IMAGES);
+        let mut pass = Pass::new(
+            &course,
+            parameters,
+            Some(&plan),
+            Some(Chance::new(7)),
+            &mut pool,
+            IMAGES,
+        );
         pass.give(|into| into.copy_from_slice(&self.images));
         let answers = pass.forward();
         // Something that bends, and weighs every answer differently.
         let weight = |at: usize| 1.0 + (at % 7) as f64 / 4.0;
         let pairs = answers.iter().enumerate();
-        let value = pairs.clone().map(|(at, &x)| weight(at) * f64::from(x).sin()).sum();
-        let slope: Vec<f32> = pairs.map(|(at, &x)| (weight(at) * f64::from(x).cos()) as f32).collect();
+        let value = pairs
+            .clone()
+            .map(|(at, &x)| weight(at) * f64::from(x).sin())
+            .sum();
+        let slope: Vec<f32> = pairs
+            .map(|(at, &x)| (weight(at) * f64::from(x).cos()) as f32)
+            .collect();
         if back {
             pass.backward(&slope, &mut gradients);
         }
@@ -75,7 +89,9 @@ impl Case {
     /// Every gradient is the slope of the loss along a random direction.
     fn check(&self, what: &str, learns: impl Fn(&str) -> bool) {
         let count = self.parameters.count();
-        let learns: Vec<bool> = (0..count).map(|tensor| learns(self.parameters.name(tensor))).collect();
+        let learns: Vec<bool> = (0..count)
+            .map(|tensor| learns(self.parameters.name(tensor)))
+            .collect();
         let (_, gradients) = self.run(&self.parameters, learns.clone(), true);
         let mut random = Random::new(11);
         for tensor in 0..count {
@@ -89,7 +105,10 @@ impl Case {
             let Some(gradient) = gradients.of(tensor) else {
                 continue;
             };
-            let direction: Vec<f64> = gradient.iter().map(|_| f64::from(random.normal())).collect();
+            let direction: Vec<f64> = gradient
+                .iter()
+                .map(|_| f64::from(random.normal()))
+                .collect();
             let size = direction.iter().map(|d| d * d).sum::<f64>().sqrt();
             let step = 3e-3;
             let moved = |sign: f64| {
@@ -100,8 +119,16 @@ impl Case {
                 self.run(&parameters, learns.clone(), false).0
             };
             let slope = (moved(1.0) - moved(-1.0)) / (2.0 * step);
-            let along: f64 = gradient.iter().zip(&direction).map(|(&g, d)| f64::from(g) * d / size).sum();
-            let length = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+            let along: f64 = gradient
+                .iter()
+                .zip(&direction)
+                .map(|(&g, d)| f64::from(g) * d / size)
+                .sum();
+            let length = gradient
+                .iter()
+                .map(|&g| f64::from(g).powi(2))
+                .sum::<f64>()
+                .sqrt();
             let off = (slope - along).abs();
             assert!(
                 off < 5e-3 * length + 2e-3,
@@ -114,22 +141,31 @@ impl Case {
     fn check_all(&self, what: &str) {
         self.check(what, |name| !name.contains("running"));
         self.check(&format!("{what}, by the batch"), |_| true);
-        self.check(&format!("{what}, last weights"), |name| name.starts_with("last"));
-        self.check(&format!("{what}, norms"), |name| name.contains("norm") && !name.contains("running"));
+        self.check(&format!("{what}, last weights"), |name| {
+            name.starts_with("last")
+        });
+        self.check(&format!("{what}, norms"), |name| {
+            name.contains("norm") && !name.contains("running")
+        });
     }
 }
 
 #[test]
 fn convolutions_norms_sums_and_functions_go_back() {
     let case = case([4, 9, 8], |x| {
-        let x = x.conv("first", Conv::new(12, 3)).batch_norm("norm1", Norm::TORCH).activate(Nonlinearity::Silu);
+        let x = x
+            .conv("first", Conv::new(12, 3))
+            .batch_norm("norm1", Norm::TORCH)
+            .activate(Nonlinearity::Silu);
         let inner = x
             .conv("second", Conv::new(12, 3).groups(12))
             .batch_norm("norm2", Norm::TORCH)
             .activate(Nonlinearity::HardSwish)
             .conv("third", Conv::new(12, 1).bias());
         let x = (inner.batch_norm("norm3", Norm::TORCH) + x).activate(Nonlinearity::Sigmoid);
-        let x = x.conv("fourth", Conv::new(16, 3).stride(2).groups(4).bias()).activate(Nonlinearity::Tanh);
+        let x = x
+            .conv("fourth", Conv::new(16, 3).stride(2).groups(4).bias())
+            .activate(Nonlinearity::Tanh);
         x.global_average().flatten().linear("last", 5)
     });
     case.check_all("convolutions");
@@ -138,10 +174,20 @@ fn convolutions_norms_sums_and_functions_go_back() {
 #[test]
 fn relus_go_back_where_they_are_bent() {
     let case = case([3, 8, 8], |x| {
-        let x = x.conv("first", Conv::new(8, 3)).batch_norm("norm1", Norm::TORCH).relu();
-        let y = x.conv("second", Conv::new(8, 3).stride(2)).batch_norm("norm2", Norm::TORCH);
-        let z = x.conv("third", Conv::new(8, 1).stride(2)).batch_norm("norm3", Norm::TORCH);
-        (y + z).activate(Nonlinearity::Relu6).flatten().linear("last", 4)
+        let x = x
+            .conv("first", Conv::new(8, 3))
+            .batch_norm("norm1", Norm::TORCH)
+            .relu();
+        let y = x
+            .conv("second", Conv::new(8, 3).stride(2))
+            .batch_norm("norm2", Norm::TORCH);
+        let z = x
+            .conv("third", Conv::new(8, 1).stride(2))
+            .batch_norm("norm3", Norm::TORCH);
+        (y + z)
+            .activate(Nonlinearity::Relu6)
+            .flatten()
+            .linear("last", 4)
     });
     case.check_all("relus");
 }
@@ -151,13 +197,21 @@ fn channels_put_together_and_taken_apart_go_back() {
     let case = case([6, 8, 8], |x| {
         let x = x.conv("first", Conv::new(8, 1));
         let (kept, taken) = x.halves();
-        let worked = taken.batch_norm("norm1", Norm::TORCH).activate(Nonlinearity::Gelu).conv("second", Conv::new(4, 3));
+        let worked = taken
+            .batch_norm("norm1", Norm::TORCH)
+            .activate(Nonlinearity::Gelu)
+            .conv("second", Conv::new(4, 3));
         let x = Value::concat(&[kept, worked]).shuffle(2);
-        let gate = x.global_average().conv("third", Conv::new(8, 1)).activate(Nonlinearity::HardSigmoid);
+        let gate = x
+            .global_average()
+            .conv("third", Conv::new(8, 1))
+            .activate(Nonlinearity::HardSigmoid);
         let x = x.multiply(&gate).scale("factors");
         let pooled = x.avg_pool(Window::new(2, 2));
         let most = x.max_pool(Window::new(3, 2).padding(1));
-        let x = Value::concat(&[pooled, most]).dropout(0.3).stochastic_depth(0.4);
+        let x = Value::concat(&[pooled, most])
+            .dropout(0.3)
+            .stochastic_depth(0.4);
         x.adaptive_avg_pool(3, 3).flatten().linear("last", 5)
     });
     case.check_all("channels");
@@ -166,11 +220,20 @@ fn channels_put_together_and_taken_apart_go_back() {
 #[test]
 fn tokens_go_back() {
     let case = case([3, 8, 8], |x| {
-        let x = x.conv("first", Conv::new(12, 4).stride(4).padding(0).bias()).tokens().class_token("token");
+        let x = x
+            .conv("first", Conv::new(12, 4).stride(4).padding(0).bias())
+            .tokens()
+            .class_token("token");
         let x = x.position_embedding("positions");
-        let attended = x.layer_norm("norm1", 1e-5).attention("attention", &AttentionParts::new(3, 12));
+        let attended = x
+            .layer_norm("norm1", 1e-5)
+            .attention("attention", &AttentionParts::new(3, 12));
         let x = x + attended.stochastic_depth(0.3);
-        let worked = x.layer_norm("norm2", 1e-5).linear("second", 20).activate(Nonlinearity::Gelu).dropout(0.2);
+        let worked = x
+            .layer_norm("norm2", 1e-5)
+            .linear("second", 20)
+            .activate(Nonlinearity::Gelu)
+            .dropout(0.2);
         let x = x + worked.linear("third", 12);
         x.layer_norm("norm3", 1e-5).first_token().linear("last", 5)
     });
@@ -189,12 +252,17 @@ fn windows_go_back() {
         ..AttentionParts::new(2, 8)
     };
     let case = case([3, 14, 14], |x| {
-        let x = x.conv("first", Conv::new(8, 2).stride(2).padding(0)).channels_last();
+        let x = x
+            .conv("first", Conv::new(8, 2).stride(2).padding(0))
+            .channels_last();
         let x = x.layer_norm("norm1", 1e-5);
         let x = x.within("one", |x| x.attention("", &windows(0, Packing::Projection))) + x;
         let x = x.within("two", |x| x.attention("", &windows(1, Packing::Head))) + x;
         let x = x.merge_patches().linear("second", 10).channels_first();
-        x.channel_layer_norm("norm2", 1e-5).global_average().flatten().linear("last", 5)
+        x.channel_layer_norm("norm2", 1e-5)
+            .global_average()
+            .flatten()
+            .linear("last", 5)
     });
     case.check_all("windows");
 }

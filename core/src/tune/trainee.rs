@@ -42,6 +42,18 @@ impl Trainee {
         let network = Network::new(graph, tensors, device)?;
         Ok(Self::Stepwise(Box::new(Stepwise::new(network, device))))
     }
+
+    /// The gradients of the step that is being made, under the parameters' names and in PyTorch's order.
+    ///
+    /// # Errors
+    ///
+    /// When the device fails.
+    pub async fn gradients(&self) -> Result<Tensors, DeviceError> {
+        match self {
+            Self::Planned(engine) => Ok(engine.gradients()),
+            Self::Stepwise(engine) => engine.gradients().await,
+        }
+    }
 }
 
 /// A batch on the host.

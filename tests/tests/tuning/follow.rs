@@ -6,7 +6,7 @@ use std::time::Instant;
 use burn::tensor::Device;
 use pollster::block_on;
 use rekindle_core::network::{Batch, Network};
-use rekindle_core::tune::{Descent, Draws, Engine as _, Given, Phase, Plan, Rate, Stepwise};
+use rekindle_core::tune::{Descent, Draws, Engine as _, Given, Phase, Plan, Rate, Trainee};
 use rekindle_core::weights::{Tensors, state_dict};
 
 use crate::golden::{Case, Told, floats};
@@ -97,7 +97,7 @@ fn plan(case: &Case<'_>, network: &Network) -> (Plan, BTreeMap<String, Rate>) {
 }
 
 /// Whether the numbers that do not learn are what they were, bit for bit, and the optimiser holds nothing of them.
-fn keeps_what_is_frozen(phase: &Phase, engine: &Stepwise, start: &Tensors) {
+fn keeps_what_is_frozen(phase: &Phase, engine: &Trainee, start: &Tensors) {
     let learning = &phase.learning;
     let state = block_on(engine.state()).unwrap();
     for (name, (_, values)) in &state.tensors {
@@ -202,7 +202,7 @@ pub fn follows(name: &str, device: &Device, allowed: Allowed) {
     // behind it move, the whole network runs.
     let frozen = (phase.cut > 0 && phase.learning.statistics.is_empty())
         .then(|| network.clone().answering());
-    let mut engine = Stepwise::new(network, device);
+    let mut engine = Trainee::new(network.graph().clone(), &state_dict([&start]), device).unwrap();
     engine.learns(&phase.learning);
     let (losses, norms) = (
         floats(case.get("losses")),

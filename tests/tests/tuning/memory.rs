@@ -10,7 +10,7 @@ use rekindle_core::network::Network;
 use rekindle_core::random::{Random, hash};
 use rekindle_core::tune::{
     Aims, Descent, Draws, Engine, EngineState, Given, Goal, Labels, Learning, Optimizer, Parting,
-    Plan, Recipe, Shown, Stepwise, Trainer, TrainerState, Tune, TuneError, Wanted, WrongState,
+    Plan, Recipe, Shown, Trainee, Trainer, TrainerState, Tune, TuneError, Wanted, WrongState,
 };
 use rekindle_core::weights::{Generated, Tensors, state_dict, take};
 
@@ -19,7 +19,7 @@ const EXAMPLES: usize = 19;
 
 /// A device that has memory for so many images at a time: beyond, it computes nonsense until it is asked, as adapters do.
 struct Narrow {
-    inside: Stepwise,
+    inside: Trainee,
     most: usize,
     is_full: bool,
 }
@@ -106,7 +106,7 @@ fn begun(accumulate: usize, most: usize) -> Trainer<Narrow> {
         smoothing: 0.1,
     };
     let engine = Narrow {
-        inside: Stepwise::new(network, &device),
+        inside: Trainee::new(network.graph().clone(), &state_dict([&tensors]), &device).unwrap(),
         most,
         is_full: false,
     };

@@ -11,7 +11,7 @@ use rekindle_core::network::Network;
 use rekindle_core::random::{Random, hash};
 use rekindle_core::tune::{
     Aims, Average, Better, Given, Judgement, Labels, Mixing, NormMode, Optimizer, PhaseRecipe,
-    Plan, Recipe, Schedule, Shown, Stepwise, Trainer, TrainerState, Tune, Wanted,
+    Plan, Recipe, Schedule, Shown, Trainee, Trainer, TrainerState, Tune, Wanted,
 };
 use rekindle_core::weights::{Generated, Tensors, state_dict, take};
 use serde_json::json;
@@ -56,7 +56,7 @@ fn recipe(optimizer: Optimizer) -> Recipe {
     }
 }
 
-fn begun(optimizer: Optimizer) -> Trainer<Stepwise> {
+fn begun(optimizer: Optimizer) -> Trainer<Trainee> {
     let device = Device::flex();
     let architecture = find("mobilenet_v3_small").unwrap();
     // With its dropout.
@@ -72,7 +72,12 @@ fn begun(optimizer: Optimizer) -> Trainer<Stepwise> {
         weights: vec![1.0; CLASSES],
         smoothing: 0.1,
     };
-    Trainer::new(Stepwise::new(network, &device), plan, aims, 3)
+    Trainer::new(
+        Trainee::new(network.graph().clone(), &state_dict([&tensors]), &device).unwrap(),
+        plan,
+        aims,
+        3,
+    )
 }
 
 fn images(batch: &[Shown]) -> Given {
@@ -98,8 +103,8 @@ struct Ended {
 
 /// Runs a training to its end, with `between` before whatever it wants.
 fn run(
-    mut trainer: Trainer<Stepwise>,
-    between: impl Fn(Trainer<Stepwise>) -> (Trainer<Stepwise>, bool),
+    mut trainer: Trainer<Trainee>,
+    between: impl Fn(Trainer<Trainee>) -> (Trainer<Trainee>, bool),
 ) -> Ended {
     // Worse and worse in a phase, so that the plateau's rate falls.
     let scores = [0.5, 0.4, 0.3, 0.6];

@@ -4,7 +4,7 @@ use burn::tensor::Device;
 use pollster::block_on;
 use rekindle_core::network::Network;
 use rekindle_core::tune::{
-    Aims, Engine as _, Given, Labels, Plan, PlanError, Recipe, Shown, Stepwise, Trainer, Wanted,
+    Aims, Engine as _, Given, Labels, Plan, PlanError, Recipe, Shown, Trainee, Trainer, Wanted,
 };
 use rekindle_core::weights::state_dict;
 
@@ -34,7 +34,7 @@ pub fn asked(case: &Case<'_>) -> (Recipe, Vec<usize>) {
     let count = case.steps * case.batch();
     // The order follows from the seed and the number of examples alone.
     let asking = Trainer::new(
-        Stepwise::new(network, &device),
+        Trainee::new(network.graph().clone(), &state_dict([&start]), &device).unwrap(),
         plan,
         aims(case, &recipe, vec![0; count]),
         SEED,
@@ -68,7 +68,12 @@ fn trainer_follows(name: &str) {
     let network = Network::new(graph, &state_dict([&start]), &device).unwrap();
     let plan = Plan::new(&recipe, network.graph()).unwrap();
     let aims = aims(&case, &recipe, classes);
-    let mut trainer = Trainer::new(Stepwise::new(network, &device), plan, aims, SEED);
+    let mut trainer = Trainer::new(
+        Trainee::new(network.graph().clone(), &state_dict([&start]), &device).unwrap(),
+        plan,
+        aims,
+        SEED,
+    );
     let rates = floats(case.get("rates"));
     for (step, rate) in rates.iter().enumerate() {
         let Wanted::Step(parts) = trainer.wanted() else {
