@@ -3,11 +3,18 @@
     cargo build --release
     python3 bench/train.py                          1 000 JPEGs of 500 x 375, 10 epochs, ResNet-18 at 224
     python3 bench/train.py --photos 200 --epochs 6 --modes head last
+    python3 bench/train.py --steps                  single steps of six networks: time and memory; an hour
+    python3 bench/train.py --steps resnet18 --batches 8 --rounds 2
 
 PyTorch's loop is the one that tutorials show: ImageFolder, two loader workers, the frozen layers run again in every epoch;
 AdamW, one-cycle, batch norm frozen. Both start from random numbers, on which speed does not depend, and both count all from
 the folder to the trained network. Rekindle's cache is empty at the beginning. Memory is the peak of the process (and of
 PyTorch's workers: of the largest). Every figure of a row is of one run, PyTorch's taken between Rekindle's.
+
+With `--steps` a step is forward, backward and SGD with momentum on a batch of noise at 224 pixels, all parameters in
+training, batch norms by the batch's statistics and by running ones that stay. Each figure is of a process of its own, the
+best of several rounds that take turns, and PyTorch's is that of the better of its two memory formats. Memory is the peak of
+the process less what was resident before the first step.
 
 Versions: see tests/parity/requirements.txt.
 """
@@ -25,6 +32,15 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 CLASSES = 5
 LAST = ("layer3", "layer4", "fc")
+# What a network is called here and in torchvision or timm, and whether it has batch norms.
+STEPS = {
+    "resnet18": ("resnet18", True),
+    "resnet50": ("resnet50", True),
+    "mobilenet_v3_small": ("mobilenet_v3_small", True),
+    "efficientnet_lite0": ("tf_efficientnet_lite0", True),
+    "convnext_tiny": ("convnext_tiny", False),
+    "vit_tiny_patch16_224": ("vit_tiny_patch16_224", False),
+}
 
 
 def photos(folder, count):
@@ -99,6 +115,78 @@ def loop(folder, mode, epochs, batch):
             schedule.step()
 
 
+def resident(field):
+    """Megabytes of this process: VmRSS now, VmHWM at most."""
+    for line in open("/proc/self/status"):
+        if line.startswith(field):
+            return int(line.split()[1]) / 1024
+
+
+def torch_steps(name, batch, bn, form, runs):
+    """Steps in PyTorch, in this process: milliseconds of the best, and megabytes."""
+    import torch
+    import torchvision
+
+    torch.manual_seed(0)
+    if hasattr(torchvision.models, name):
+        model = getattr(torchvision.models, name)(weights=None)
+    else:
+        import timm
+
+        model = timm.create_model(name)
+    model.train()
+    if bn == "frozen":
+        for module in model.modules():
+            if isinstance(module, torch.nn.BatchNorm2d):
+                module.eval()
+    images, labels = torch.randn(batch, 3, 224, 224), torch.arange(batch)
+    if form == "last":
+        model = model.to(memory_format=torch.channels_last)
+        images = images.contiguous(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(model.parameters(), 1e-6, momentum=0.9, weight_decay=1e-4)
+    before, best = resident("VmRSS"), float("inf")
+    for _ in range(runs + 1):
+        start = time.perf_counter()
+        optimizer.zero_grad()
+        torch.nn.functional.cross_entropy(model(images), labels).backward()
+        optimizer.step()
+        best = min(best, time.perf_counter() - start)
+    print(json.dumps([1e3 * best, resident("VmHWM") - before]))
+
+
+def steps(args):
+    """Single steps beside PyTorch's."""
+    print(f"{'network':22} {'batch':>5} {'batch norm':>10} {'rekindle ms':>12} {'PyTorch ms':>11} {'ratio':>6} {'MB':>6} {'PyTorch':>8} {'ratio':>6}")
+    ratios = []
+    for name in args.steps or STEPS:
+        peer, has_norms = STEPS[name]
+        for batch in args.batches:
+            for bn in ("train", "frozen") if has_norms else ("none",):
+                ours, our_memory = float("inf"), float("inf")
+                theirs, their_memory = {}, {}
+                for _ in range(args.rounds):
+                    command = [args.program, "--device", "cpu", "--json", "bench", name, "--batch", str(batch), "--train", "--runs", str(args.runs)]
+                    command += ["--bn", bn] if has_norms else []
+                    said = json.loads(measured(command)[1])["train"]
+                    ours, our_memory = min(ours, said["best_ms"]), min(our_memory, said["taken_memory_bytes"] / 2**20)
+                    for form in ("first", "last"):
+                        command = [sys.executable, __file__, "--torch-step", peer, str(batch), bn, form, str(args.runs)]
+                        best, memory = json.loads(measured(command)[1])
+                        theirs[form] = min(theirs.get(form, best), best)
+                        their_memory[form] = min(their_memory.get(form, memory), memory)
+                form = min(theirs, key=theirs.get)
+                ratios.append(theirs[form] / ours)
+                print(
+                    f"{name:22} {batch:5} {bn:>10} {ours:12.1f} {theirs[form]:11.1f} {ratios[-1]:6.2f} {our_memory:6.0f}"
+                    f" {their_memory[form]:8.0f} {our_memory / their_memory[form]:6.2f}",
+                    flush=True,
+                )
+    mean = 1.0
+    for ratio in ratios:
+        mean *= ratio ** (1 / len(ratios))
+    print(f"PyTorch's time / ours: geometric mean {mean:.2f}, least {min(ratios):.2f}")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     target = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -108,7 +196,17 @@ def main():
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--modes", nargs="+", choices=["head", "last", "full"], default=["head", "last", "full"])
     parser.add_argument("--loop", nargs=2, help=argparse.SUPPRESS)  # this script as the process that is measured
+    parser.add_argument("--steps", nargs="*", choices=list(STEPS), help="single steps of these networks; all when none is named")
+    parser.add_argument("--batches", type=int, nargs="+", default=[8, 32])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=5, help="steps of a round")
+    parser.add_argument("--torch-step", nargs=5, help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.torch_step:
+        name, batch, bn, form, runs = args.torch_step
+        return torch_steps(name, int(batch), bn, form, int(runs))
+    if args.steps is not None:
+        return steps(args)
     if args.loop:
         return loop(*args.loop, args.epochs, args.batch)
     with tempfile.TemporaryDirectory() as scratch:

@@ -464,12 +464,24 @@ pub struct BenchArgs {
     /// Also measure whole training steps: forward, backward, SGD with momentum.
     #[arg(long)]
     pub train: bool,
+    /// Whether batch norms take the statistics of the batch in those steps.
+    #[arg(long, value_enum, requires = "train", default_value_t = NormSteps::Train)]
+    pub bn: NormSteps,
     /// Also measure each layer.
     #[arg(long)]
     pub layers: bool,
     /// Whose kernels run: ours, or Burn's own, step by step and in 32 bits.
     #[arg(long, value_enum, default_value_t = KernelChoice::Ours)]
     pub kernels: KernelChoice,
+}
+
+/// What batch norms go by in measured steps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum NormSteps {
+    /// The statistics of the batch.
+    Train,
+    /// Their running statistics, which stay; factors and summands are trained.
+    Frozen,
 }
 
 /// Arguments of `doctor`.

@@ -113,9 +113,11 @@ pub(super) fn backward(
                 cpu::affine_slopes(
                     pass.value(input),
                     of_output,
-                    &mut products,
-                    &mut sums,
-                    false,
+                    cpu::AffineSlopes {
+                        of_scale: &mut products,
+                        of_shift: &mut sums,
+                        add: false,
+                    },
                 );
                 add(pass, gradients, *factors, &products);
             }
@@ -165,9 +167,7 @@ pub(super) fn backward(
                 .filter(|&value| pass.carries(value))
                 .collect();
             if let &[a, b] = &carrying[..] {
-                let mut copy = pass.room(a);
-                let count = pass.batch * to.numbers();
-                copy[..count].copy_from_slice(&slope[..count]);
+                let copy = pass.copied(&slope, job.output);
                 pass.add_slope(a, copy);
                 return pass.add_slope(b, slope);
             }
@@ -183,9 +183,8 @@ pub(super) fn backward(
             });
             let of_output = pass.maps(&slope, job.output);
             cpu::gate_slopes(
-                // What is not kept is not read.
-                pass.kept_value(input),
-                pass.kept_value(gate),
+                pass.value(input),
+                pass.value(gate),
                 of_output,
                 of_x.as_mut().map(|made| pass.maps_mut(made, input)),
                 of_gate.as_mut().map(|made| pass.maps_mut(made, gate)),

@@ -1,6 +1,6 @@
 //! Norms, and what ends a job: a sum and a function, there and back.
 
-use rekindle_cpu::{self as cpu, Activation};
+use rekindle_cpu::{self as cpu, Activation, AffineSlopes};
 
 use super::job::{BatchNorm, Ending, Job, LayerNorm};
 use super::pass::{Gradients, Pass};
@@ -85,19 +85,15 @@ fn normalised(
         false => pass.maps(raw, job.output),
     };
     let residual = ending.residual.then(|| pass.value(job.inputs[1]));
-    let (gamma, beta) = (pass.tensor(norm.gamma), pass.tensor(norm.beta));
     let output = pass.maps_mut(&mut made, job.output);
-    cpu::batch_norm(
-        x,
+    let norm = cpu::BatchNorm {
         mean,
         variance,
-        gamma,
-        beta,
-        norm.epsilon,
-        residual,
-        first,
-        output,
-    );
+        gamma: pass.tensor(norm.gamma),
+        beta: pass.tensor(norm.beta),
+        epsilon: norm.epsilon as f32,
+    };
+    cpu::batch_norm(x, &norm, residual, first, output);
     match is_kept {
         true => activated(pass, index, job, ending.activation, made),
         false => made,
@@ -128,24 +124,34 @@ pub(super) fn ending_back(
     index: usize,
     job: &Job,
     ending: Ending,
-    mut slope: Vec<f32>,
+    slope: Vec<f32>,
 ) -> Vec<f32> {
-    let function = ending.activation;
-    if function != Activation::None {
-        let before = std::mem::take(&mut pass.keep(index).before);
-        let kept = match function.keeps_output() {
-            true => pass.value(job.output),
-            false => pass.maps(&before, job.output),
-        };
-        cpu::through(function, kept, pass.maps_mut(&mut slope, job.output));
-        pass.pool.give(before);
-    }
+    let slope = function_back(pass, index, job, ending.activation, slope);
     if ending.residual && pass.carries(job.inputs[1]) {
-        let mut copy = pass.room(job.inputs[1]);
-        let count = pass.batch * pass.shape(job.output).numbers();
-        copy[..count].copy_from_slice(&slope[..count]);
+        let copy = pass.copied(&slope, job.output);
         pass.add_slope(job.inputs[1], copy);
     }
+    slope
+}
+
+/// The way back through a function.
+fn function_back(
+    pass: &mut Pass<'_>,
+    index: usize,
+    job: &Job,
+    function: Activation,
+    mut slope: Vec<f32>,
+) -> Vec<f32> {
+    if function == Activation::None {
+        return slope;
+    }
+    let before = std::mem::take(&mut pass.keep(index).before);
+    let kept = match function.keeps_output() {
+        true => pass.value(job.output),
+        false => pass.maps(&before, job.output),
+    };
+    cpu::through(function, kept, pass.maps_mut(&mut slope, job.output));
+    pass.pool.give(before);
     slope
 }
 
@@ -159,29 +165,50 @@ pub(super) fn by_batch_back(
     slope: Vec<f32>,
     gradients: &mut Gradients,
 ) -> Vec<f32> {
-    let mut slope = ending_back(pass, index, job, ending, slope);
+    // The kernel goes back through what only cuts off by itself.
+    let function = ending.activation;
+    let cuts_off = matches!(function, Activation::Relu | Activation::Relu6);
+    let mut slope = match cuts_off {
+        true => slope,
+        false => function_back(pass, index, job, function, slope),
+    };
     let kept = pass.take_kept(index);
+    let to_residual = ending.residual && pass.carries(job.inputs[1]);
+    let mut apart = to_residual.then(|| pass.room(job.output));
     let x = match kept.raw.is_empty() {
         true => pass.value(job.inputs[0]),
         false => pass.maps(&kept.raw, job.output),
     };
-    let channels = x.channels;
-    let (mut of_gamma, mut of_beta) = (vec![0.0; channels], vec![0.0; channels]);
+    let (mut of_gamma, mut of_beta) = (vec![0.0; x.channels], vec![0.0; x.channels]);
+    let [mean, variance] = &kept.moments;
     cpu::batch_norm_slopes(
         x,
-        &kept.moments[0],
-        &kept.moments[1],
-        pass.tensor(norm.gamma),
-        norm.epsilon,
+        &cpu::BatchNorm {
+            mean,
+            variance,
+            gamma: pass.tensor(norm.gamma),
+            beta: pass.tensor(norm.beta),
+            epsilon: norm.epsilon as f32,
+        },
+        cuts_off.then(|| (function, pass.value(job.output))),
         pass.maps_mut(&mut slope, job.output),
-        &mut of_gamma,
-        &mut of_beta,
-        false,
+        apart.as_mut().map(|apart| pass.maps_mut(apart, job.output)),
+        AffineSlopes {
+            of_scale: &mut of_gamma,
+            of_shift: &mut of_beta,
+            add: false,
+        },
     );
     add(pass, gradients, norm.gamma, &of_gamma);
     add(pass, gradients, norm.beta, &of_beta);
     pass.pool.give(kept.raw);
-    slope
+    match apart {
+        Some(of_x) => {
+            pass.add_slope(job.inputs[1], slope);
+            of_x
+        }
+        None => slope,
+    }
 }
 
 /// Batch norm's way back where no product comes before it.
@@ -217,9 +244,11 @@ pub(super) fn batch_norm_back(
             true => cpu::affine_slopes(
                 pass.value(input),
                 of_output,
-                &mut products,
-                &mut sums,
-                false,
+                AffineSlopes {
+                    of_scale: &mut products,
+                    of_shift: &mut sums,
+                    add: false,
+                },
             ),
             false => cpu::column_sums(of_output, &mut sums, false),
         }
@@ -285,27 +314,26 @@ pub(super) fn layer_norm_back(
     gradients: &mut Gradients,
 ) {
     let input = job.inputs[0];
-    let mut made = pass.room(input);
+    let mut made = pass.carries(input).then(|| pass.room(input));
     let gamma = pass.tensor(norm.gamma);
     let (mut of_gamma, mut of_beta) = (vec![0.0; gamma.len()], vec![0.0; gamma.len()]);
-    let x = pass.value(input);
-    let of_x = pass.maps_mut(&mut made, input);
-    let of_output = pass.maps(&slope, job.output);
+    let learns = pass.learns(norm.gamma) || pass.learns(norm.beta);
     cpu::layer_norm_slopes(
-        x,
+        pass.value(input),
         gamma,
         norm.epsilon,
-        of_output,
-        of_x,
-        &mut of_gamma,
-        &mut of_beta,
-        false,
+        pass.maps(&slope, job.output),
+        made.as_mut().map(|made| pass.maps_mut(made, input)),
+        learns.then_some(AffineSlopes {
+            of_scale: &mut of_gamma,
+            of_shift: &mut of_beta,
+            add: false,
+        }),
     );
     add(pass, gradients, norm.gamma, &of_gamma);
     add(pass, gradients, norm.beta, &of_beta);
     pass.pool.give(slope);
-    match pass.carries(input) {
-        true => pass.add_slope(input, made),
-        false => pass.pool.give(made),
+    if let Some(made) = made {
+        pass.add_slope(input, made);
     }
 }

@@ -267,12 +267,12 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// A value if it is there, and maps of no channels if not.
-    pub(super) fn kept_value(&self, value: ValueId) -> View<'_> {
-        match &self.values[self.course.roots[value]] {
-            Some(numbers) => self.maps(numbers, value),
-            None => View::new(&[], 0, 0, 0, 0),
-        }
+    /// A copy of a value's numbers.
+    pub(super) fn copied(&mut self, numbers: &[f32], value: ValueId) -> Vec<f32> {
+        let mut copy = self.room(value);
+        let count = self.batch * self.shape(value).numbers();
+        copy[..count].copy_from_slice(&numbers[..count]);
+        copy
     }
 
     /// A value's numbers, if nobody needs them any more: what a job can change in place.

@@ -106,15 +106,8 @@ fn kept(job: &Job, learns: &[bool], carries: &[bool]) -> Vec<ValueId> {
                 kept.push(input);
             }
         }
-        Kind::Gate => {
-            // Each is a factor of the other's gradient.
-            if carries[job.inputs[1]] {
-                kept.push(input);
-            }
-            if carries[input] {
-                kept.push(job.inputs[1]);
-            }
-        }
+        // Each is a factor of the other's gradient.
+        Kind::Gate => kept.extend(&job.inputs),
         Kind::LayerNorm(_) | Kind::MaxPool(_) | Kind::Attention(_) => kept.push(input),
         Kind::Affine(..)
         | Kind::AvgPool(_)
