@@ -167,7 +167,7 @@ def steps(args):
                 for _ in range(args.rounds):
                     command = [args.program, "--device", "cpu", "--json", "bench", name, "--batch", str(batch), "--train", "--runs", str(args.runs)]
                     command += ["--bn", bn] if has_norms else []
-                    said = json.loads(measured(command)[1])["train"]
+                    said = json.loads(measured(command)[1])["training"]
                     ours, our_memory = min(ours, said["best_ms"]), min(our_memory, said["taken_memory_bytes"] / 2**20)
                     for form in ("first", "last"):
                         command = [sys.executable, __file__, "--torch-step", peer, str(batch), bn, form, str(args.runs)]
