@@ -11,6 +11,7 @@
 mod activation;
 mod attention;
 mod centred;
+mod column_sums;
 mod conv;
 mod dense;
 mod depthwise;
@@ -44,6 +45,7 @@ mod tests;
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
 pub use centred::{Centre, Centred};
+pub use column_sums::column_sums;
 pub use conv::{Conv, Linear};
 pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
 pub use exact::{exact_logits, exact_moments, exact_sums};

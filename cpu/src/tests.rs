@@ -1,6 +1,7 @@
 //! Every kernel against a plain one in f64, with every set of instructions that the processor has.
 
 mod attention;
+mod column_sums;
 mod convolution;
 mod depthwise_gradient;
 mod elementwise;
