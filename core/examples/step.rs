@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = text(0, "resnet18");
     let (batch, runs): (usize, usize) = (text(1, "8").parse()?, text(3, "10").parse()?);
     let follows = text(2, "train") == "train";
-    let architecture = find(&name).ok_or("no such network")?;
+    let architecture = find(&name)?;
     let (side, classes) = (architecture.input_size, 1000);
     let graph = architecture.whole_graph([3, side, side], &Options::default(), classes)?;
     let (tensors, _) = take(graph.tensors(), &Generated)?;

@@ -23,7 +23,7 @@ fn case(input: impl Into<Vec<usize>>, describe: impl FnOnce(Value) -> Value) -> 
     let input = input.into();
     let mut random = Random::new(5);
     let images = IMAGES * input.iter().product::<usize>();
-    let graph = sketch(input, &Options::default(), describe).unwrap();
+    let graph = sketch(input, &Options::default(), |x| describe(x).stage("all")).unwrap();
     let mut tensors = Tensors::new();
     for (name, shape) in graph.tensors() {
         let count: usize = shape.iter().product();
