@@ -31,6 +31,12 @@ pub enum Activation {
 }
 
 impl Activation {
+    /// Whether the derivative follows from the output, so that it is the output which is kept for the way back;
+    /// the others' follows from the input.
+    pub fn keeps_output(self) -> bool {
+        !matches!(self, Self::Silu | Self::HardSwish | Self::Gelu)
+    }
+
     /// The bounds between which it leaves numbers alone, for those that do nothing else; the kernels
     /// apply these in registers, where they cost next to nothing.
     pub(crate) fn bounds(self) -> Option<(f32, f32)> {
@@ -66,7 +72,7 @@ pub(crate) fn exp<S: Simd>(x: Floats<S>) -> Floats<S> {
 }
 
 #[inline(always)]
-fn sigmoid<S: Simd>(x: Floats<S>) -> Floats<S> {
+pub(crate) fn sigmoid<S: Simd>(x: Floats<S>) -> Floats<S> {
     let one = splat(1.0);
     one / (one + exp(splat::<S>(0.0) - x))
 }
@@ -82,12 +88,11 @@ fn tanh<S: Simd>(x: Floats<S>) -> Floats<S> {
     one - splat::<S>(2.0) / (exp(x + x) + one)
 }
 
-/// Abramowitz and Stegun 7.1.26 for erfc, whose small values keep their relative accuracy: with
-/// q = erfc(|x| / √2), gelu(x) = max(x, 0) - |x| q / 2 on both sides of zero.
+/// erfc(|x| / √2) and e^(-x² / 2). Abramowitz and Stegun 7.1.26 for erfc, whose small values keep their relative
+/// accuracy.
 #[inline(always)]
-fn gelu<S: Simd>(x: Floats<S>) -> Floats<S> {
-    let size = x.abs();
-    let scaled = size * splat(std::f32::consts::FRAC_1_SQRT_2);
+pub(crate) fn normal<S: Simd>(x: Floats<S>) -> (Floats<S>, Floats<S>) {
+    let scaled = x.abs() * splat(std::f32::consts::FRAC_1_SQRT_2);
     let one = splat::<S>(1.0);
     let t = one / scaled.mul_add(splat(0.327_591_1), one);
     let polynomial = splat::<S>(1.061_405_4)
@@ -96,8 +101,15 @@ fn gelu<S: Simd>(x: Floats<S>) -> Floats<S> {
         .mul_add(t, splat(-0.284_496_74))
         .mul_add(t, splat(0.254_829_6))
         * t;
-    let q = polynomial * exp(splat::<S>(0.0) - scaled * scaled);
-    x.max(splat(0.0)) - splat::<S>(0.5) * size * q
+    let bell = exp(splat::<S>(0.0) - scaled * scaled);
+    (polynomial * bell, bell)
+}
+
+/// With q = erfc(|x| / √2), gelu(x) = max(x, 0) - |x| q / 2 on both sides of zero.
+#[inline(always)]
+fn gelu<S: Simd>(x: Floats<S>) -> Floats<S> {
+    let (q, _) = normal(x);
+    x.max(splat(0.0)) - splat::<S>(0.5) * x.abs() * q
 }
 
 /// A function of a vector, known when compiling: a match outside the loop instead of in it.

@@ -11,12 +11,18 @@ use crate::view::{View, ViewMut};
 
 /// Multiply-adds in the time that a vector takes to come from memory and go back: what is elementwise
 /// waits for memory.
-const COST: usize = 4;
+pub(crate) const COST: usize = 4;
 
 /// Elements computed at a time, so that a second pass over them finds them in the nearest cache.
 const TOGETHER: usize = 4096;
 
-fn same_shape(a: &View<'_>, b: &ViewMut<'_>) {
+/// Panics unless maps and what is made of them have one shape, and their data.
+pub(crate) fn same_shape(a: &View<'_>, b: &ViewMut<'_>) {
+    same_shapes(a, &b.as_view());
+}
+
+/// Panics unless two maps have one shape, and their data.
+pub(crate) fn same_shapes(a: &View<'_>, b: &View<'_>) {
     a.check();
     b.check();
     assert_eq!(
@@ -27,7 +33,7 @@ fn same_shape(a: &View<'_>, b: &ViewMut<'_>) {
 }
 
 /// Calls `body` with ranges of `rows` that share the work among the cores.
-fn in_chunks(rows: usize, width: usize, body: impl Fn(std::ops::Range<usize>) + Sync) {
+pub(crate) fn in_chunks(rows: usize, width: usize, body: impl Fn(std::ops::Range<usize>) + Sync) {
     let count = chunks(rows, rows * width * COST);
     let block = (TOGETHER / width.max(1)).max(1);
     parallel(count, |index| {
@@ -138,6 +144,26 @@ pub(crate) struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
+    /// input · gate, where the row of `gate` for the next pixel is `gate_pitch` further.
+    pub(crate) fn product(input: View<'a>, gate: &'a [f32], gate_pitch: usize) -> Self {
+        Self {
+            operation: Operation::Multiply,
+            input,
+            b: gate,
+            b_pitch: gate_pitch,
+            c: &[],
+            activation: Activation::None,
+        }
+    }
+
+    /// input · gate, with one number of `gate` for each pixel, `gate_pitch` apart.
+    pub(crate) fn scaled(input: View<'a>, gate: &'a [f32], gate_pitch: usize) -> Self {
+        Self {
+            operation: Operation::Scale,
+            ..Self::product(input, gate, gate_pitch)
+        }
+    }
+
     /// activation(input · scale + shift), with a scale and a shift for each channel.
     pub(crate) fn affine(
         input: View<'a>,
@@ -162,47 +188,62 @@ impl<'a> Whole<'a> {
         pixels: std::ops::Range<usize>,
         b_row: usize,
     ) {
+        let pitch = output.pitch;
+        let to = Output::new(output.data);
+        in_chunks(pixels.len(), self.input.channels, |mine| {
+            let first = pixels.start + mine.start;
+            // SAFETY: the chunks are disjoint pixels of the output.
+            unsafe { self.block(to, pitch, first, mine.len(), b_row + mine.start) };
+        });
+    }
+
+    /// Runs it over `pixels` pixels from the pixel `first` on, on this thread.
+    ///
+    /// # Safety
+    /// The input and the output must have these pixels, and nobody else may use the output's.
+    pub(crate) unsafe fn block(
+        &self,
+        output: Output,
+        output_pitch: usize,
+        first: usize,
+        pixels: usize,
+        b_row: usize,
+    ) {
         let level = Level::best();
         let bounds = self.activation.bounds();
         let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let channels = self.input.channels;
-        let output_pitch = output.pitch;
-        let to = Output::new(output.data);
         // Rows without gaps are one long row, if nothing is different from row to row.
         let dense = self.input.is_dense()
             && output_pitch == channels
             && self.b_pitch == channels
             && matches!(self.operation, Operation::Add | Operation::Multiply);
-        in_chunks(pixels.len(), channels, |mine| {
-            let first = pixels.start + mine.start;
-            let (rows, width) = if dense {
-                (1, mine.len() * channels)
-            } else {
-                (mine.len(), channels)
-            };
-            let target = to.at(first * output_pitch);
-            let skipped = (b_row + mine.start) * self.b_pitch;
-            level.run(Rows {
-                operation: self.operation,
-                a: self.input.data[first * self.input.pitch..].as_ptr(),
-                a_pitch: self.input.pitch,
-                b: self.b[skipped..].as_ptr(),
-                b_pitch: self.b_pitch,
-                c: self.c.as_ptr(),
-                output: target,
-                output_pitch,
-                rows,
-                width,
-                low,
-                high,
-            });
-            if bounds.is_none() {
-                // SAFETY: what was just written.
-                unsafe {
-                    apply_in_place(level, self.activation, target, output_pitch, rows, width);
-                }
-            }
+        let (rows, width) = if dense {
+            (1, pixels * channels)
+        } else {
+            (pixels, channels)
+        };
+        let target = output.at(first * output_pitch);
+        level.run(Rows {
+            operation: self.operation,
+            a: self.input.data[first * self.input.pitch..].as_ptr(),
+            a_pitch: self.input.pitch,
+            b: self.b[b_row * self.b_pitch..].as_ptr(),
+            b_pitch: self.b_pitch,
+            c: self.c.as_ptr(),
+            output: target,
+            output_pitch,
+            rows,
+            width,
+            low,
+            high,
         });
+        if bounds.is_none() {
+            // SAFETY: what was just written.
+            unsafe {
+                apply_in_place(level, self.activation, target, output_pitch, rows, width);
+            }
+        }
     }
 }
 
@@ -278,6 +319,32 @@ pub fn add(a: View<'_>, b: View<'_>, activation: Activation, mut output: ViewMut
     whole.run(&mut output, 0..a.pixels(), 0);
 }
 
+/// What a gate has numbers for.
+pub(crate) enum GateShape {
+    /// `[N, H, W, C]`
+    Elements,
+    /// `[N, H, W, 1]`
+    Pixels,
+    /// `[N, 1, 1, C]`
+    Channels,
+}
+
+impl GateShape {
+    /// The gate's of some maps; panics if it is none.
+    pub(crate) fn of(maps: &View<'_>, gate: &View<'_>) -> Self {
+        let shape = [gate.batch, gate.rows, gate.columns, gate.channels];
+        let all = [maps.batch, maps.rows, maps.columns, maps.channels];
+        if shape == all {
+            Self::Elements
+        } else if shape == [all[0], all[1], all[2], 1] {
+            Self::Pixels
+        } else {
+            assert_eq!(shape, [all[0], 1, 1, all[3]], "the gate of maps {all:?}");
+            Self::Channels
+        }
+    }
+}
+
 /// output = input · gate, where the gate is `[N, 1, 1, C]`, `[N, H, W, 1]` or of the input's shape.
 ///
 /// # Panics
@@ -288,29 +355,22 @@ pub fn gate(input: View<'_>, gate: View<'_>, mut output: ViewMut<'_>) {
     if input.channels == 0 || input.pixels() == 0 {
         return;
     }
-    let whole = |operation, b, b_pitch| Whole {
-        operation,
-        input,
-        b,
-        b_pitch,
-        c: &[],
-        activation: Activation::None,
-    };
-    let area = input.rows * input.columns;
-    let shape = [gate.batch, gate.rows, gate.columns, gate.channels];
-    let all = [input.batch, input.rows, input.columns, input.channels];
-    if shape == all {
-        let whole = whole(Operation::Multiply, gate.data, gate.pitch);
-        whole.run(&mut output, 0..input.pixels(), 0);
-    } else if shape == [all[0], all[1], all[2], 1] {
-        let whole = whole(Operation::Scale, gate.data, gate.pitch);
-        whole.run(&mut output, 0..input.pixels(), 0);
-    } else {
-        assert_eq!(shape, [all[0], 1, 1, all[3]], "the gate of maps {all:?}");
-        for map in 0..input.batch {
-            let row = &gate.data[map * gate.pitch..][..gate.channels];
-            let whole = whole(Operation::Multiply, row, 0);
-            whole.run(&mut output, map * area..(map + 1) * area, 0);
+    match GateShape::of(&input, &gate) {
+        GateShape::Elements => {
+            let whole = Whole::product(input, gate.data, gate.pitch);
+            whole.run(&mut output, 0..input.pixels(), 0);
+        }
+        GateShape::Pixels => {
+            let whole = Whole::scaled(input, gate.data, gate.pitch);
+            whole.run(&mut output, 0..input.pixels(), 0);
+        }
+        GateShape::Channels => {
+            let area = input.rows * input.columns;
+            for map in 0..input.batch {
+                let row = &gate.data[map * gate.pitch..][..gate.channels];
+                let whole = Whole::product(input, row, 0);
+                whole.run(&mut output, map * area..(map + 1) * area, 0);
+            }
         }
     }
 }

@@ -4,8 +4,14 @@
 
 use macerator::{Simd, WithSimd};
 
-use crate::simd::{Floats, Level, load, load_some, load_some_or, splat, store, store_some};
-use crate::threads::{Output, chunk, chunks, parallel};
+use crate::columns::AffineSlopes;
+use crate::elementwise::{same_shape, same_shapes};
+use crate::grid::Grid;
+use crate::simd::{
+    Floats, Level, add_to, load, load_some, load_some_or, load_up_to, splat, store, store_some,
+    store_up_to, vectors,
+};
+use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::view::{View, ViewMut};
 
 /// Multiply-adds in the time that an element takes: it is read three times.
@@ -56,6 +62,59 @@ unsafe fn sum<S: Simd>(
     }
 }
 
+/// The inner product of two rows.
+///
+/// # Safety
+/// `width` elements must be readable of both.
+#[inline(always)]
+pub(crate) unsafe fn dot<S: Simd>(a: *const f32, b: *const f32, width: usize) -> f32 {
+    let lanes = S::lanes32();
+    let mut sums = [splat::<S>(0.0); 2];
+    let whole = width / lanes * lanes;
+    // SAFETY: the caller's.
+    unsafe {
+        for (vector, at) in (0..whole).step_by(lanes).enumerate() {
+            let sum = &mut sums[vector % 2];
+            *sum = load::<S>(a.add(at)).mul_add(load(b.add(at)), *sum);
+        }
+        let mut total = (sums[0] + sums[1]).reduce_add();
+        for at in whole..width {
+            total += *a.add(at) * *b.add(at);
+        }
+        total
+    }
+}
+
+/// The mean of a row and 1 / √(variance + epsilon).
+///
+/// # Safety
+/// `width` elements must be readable.
+#[inline(always)]
+unsafe fn statistics<S: Simd>(row: *const f32, width: usize, epsilon: f32) -> (f32, f32) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mean = sum::<S>(
+            row,
+            width,
+            #[inline(always)]
+            |x| x,
+            0.0,
+        ) / width as f32;
+        let center = splat::<S>(mean);
+        let squares = sum::<S>(
+            row,
+            width,
+            #[inline(always)]
+            |x| {
+                let x = x - center;
+                x * x
+            },
+            mean,
+        );
+        (mean, 1.0 / (squares / width as f32 + epsilon).sqrt())
+    }
+}
+
 impl WithSimd for Rows<'_> {
     type Output = ();
 
@@ -68,25 +127,8 @@ impl WithSimd for Rows<'_> {
             unsafe {
                 let input = self.input.add(row * self.input_pitch);
                 let output = self.output.add(row * self.output_pitch);
-                let mean = sum::<S>(
-                    input,
-                    width,
-                    #[inline(always)]
-                    |x| x,
-                    0.0,
-                ) / width as f32;
-                let center = splat::<S>(mean);
-                let squares = sum::<S>(
-                    input,
-                    width,
-                    #[inline(always)]
-                    |x| {
-                        let x = x - center;
-                        x * x
-                    },
-                    mean,
-                );
-                let scale = splat::<S>(1.0 / (squares / width as f32 + self.epsilon).sqrt());
+                let (mean, scale) = statistics::<S>(input, width, self.epsilon);
+                let (center, scale) = (splat::<S>(mean), splat::<S>(scale));
                 let (gamma, beta) = (self.gamma.as_ptr(), self.beta.as_ptr());
                 let mut at = 0;
                 while at + lanes <= width {
@@ -114,13 +156,7 @@ impl WithSimd for Rows<'_> {
 /// # Panics
 /// If there are not as many gammas and betas as channels, or the shapes differ.
 pub fn layer_norm(input: View<'_>, gamma: &[f32], beta: &[f32], epsilon: f32, output: ViewMut<'_>) {
-    input.check();
-    output.check();
-    assert_eq!(
-        [input.batch, input.rows, input.columns, input.channels],
-        [output.batch, output.rows, output.columns, output.channels],
-        "the shapes of input and output"
-    );
+    same_shape(&input, &output);
     assert_eq!(gamma.len(), input.channels, "gammas");
     assert_eq!(beta.len(), input.channels, "betas");
     if input.channels == 0 {
@@ -146,5 +182,194 @@ pub fn layer_norm(input: View<'_>, gamma: &[f32], beta: &[f32], epsilon: f32, ou
             beta,
             epsilon,
         });
+    });
+}
+
+/// Rows whose gradients are computed side by side.
+const SIDE_BY_SIDE: usize = 4;
+
+/// Gradients of a block of rows.
+struct Slopes<'a> {
+    x: *const f32,
+    x_pitch: usize,
+    slope: *const f32,
+    slope_pitch: usize,
+    /// The gradients of x, and from one row to the next; if they are wanted.
+    of_x: Option<(*mut f32, usize)>,
+    rows: usize,
+    gamma: &'a [f32],
+    epsilon: f32,
+    /// Two rows, to which those of beta and of gamma are added; if they are wanted.
+    sums: Option<[*mut f32; 2]>,
+}
+
+/// Where a row lies, and its statistics.
+#[derive(Clone, Copy)]
+struct Row<S: Simd> {
+    x: *const f32,
+    slope: *const f32,
+    mean: Floats<S>,
+    scale: Floats<S>,
+}
+
+impl<S: Simd> Row<S> {
+    /// The slope and the normalised x at a column.
+    ///
+    /// # Safety
+    /// `count` elements must be readable there.
+    #[inline(always)]
+    unsafe fn at(&self, at: usize, count: usize) -> (Floats<S>, Floats<S>) {
+        // SAFETY: the caller's.
+        unsafe {
+            let x = load_up_to::<S>(self.x.add(at), count) - self.mean;
+            (load_up_to(self.slope.add(at), count), x * self.scale)
+        }
+    }
+}
+
+impl Slopes<'_> {
+    /// Those of `R` rows.
+    ///
+    /// # Safety
+    /// Whoever made the block vouches for its rows.
+    #[inline(always)]
+    unsafe fn some<S: Simd, const R: usize>(&self, first: usize) {
+        let width = self.gamma.len();
+        let gamma = self.gamma.as_ptr();
+        let rows: [Row<S>; R] = std::array::from_fn(
+            #[inline(always)]
+            |r| {
+                // SAFETY: the caller's.
+                unsafe {
+                    let x = self.x.add((first + r) * self.x_pitch);
+                    let (mean, scale) = statistics::<S>(x, width, self.epsilon);
+                    Row {
+                        x,
+                        slope: self.slope.add((first + r) * self.slope_pitch),
+                        mean: splat(mean),
+                        scale: splat(scale),
+                    }
+                }
+            },
+        );
+        // Σ slope · gamma and Σ slope · gamma · normalised x of each row.
+        let mut means = [[splat::<S>(0.0); 2]; R];
+        vectors::<S>(
+            width,
+            #[inline(always)]
+            |at, count| {
+                // SAFETY: the caller's. Behind the last column, slopes are zero.
+                unsafe {
+                    let gamma = load_up_to::<S>(gamma.add(at), count);
+                    let mut own = [splat::<S>(0.0); 2];
+                    for (row, means) in rows.iter().zip(&mut means) {
+                        let (slope, unit) = row.at(at, count);
+                        own[0] += slope;
+                        own[1] = slope.mul_add(unit, own[1]);
+                        let slope = slope * gamma;
+                        means[0] += slope;
+                        means[1] = slope.mul_add(unit, means[1]);
+                    }
+                    if let Some(sums) = self.sums {
+                        add_to(sums[0].add(at), own[0], count);
+                        add_to(sums[1].add(at), own[1], count);
+                    }
+                }
+            },
+        );
+        let Some((of_x, pitch)) = self.of_x else {
+            return;
+        };
+        for (r, (row, means)) in rows.iter().zip(means).enumerate() {
+            let [mean, slant] = means.map(
+                #[inline(always)]
+                |sum| splat::<S>(sum.reduce_add() / width as f32),
+            );
+            vectors::<S>(
+                width,
+                #[inline(always)]
+                |at, count| {
+                    // SAFETY: the caller's.
+                    unsafe {
+                        let (slope, unit) = row.at(at, count);
+                        let own = slope * load_up_to(gamma.add(at), count) - mean;
+                        let value = (own - unit * slant) * row.scale;
+                        store_up_to(of_x.add((first + r) * pitch + at), value, count);
+                    }
+                },
+            );
+        }
+    }
+}
+
+impl WithSimd for Slopes<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let whole = self.rows / SIDE_BY_SIDE * SIDE_BY_SIDE;
+        // SAFETY: whoever made the block vouches for its rows.
+        unsafe {
+            for row in (0..whole).step_by(SIDE_BY_SIDE) {
+                self.some::<S, SIDE_BY_SIDE>(row);
+            }
+            for row in whole..self.rows {
+                self.some::<S, 1>(row);
+            }
+        }
+    }
+}
+
+/// The gradients of [`layer_norm`]: of x, of gamma (the scales) and of beta (the shifts), those that are asked for.
+/// `slope` is the gradient of what came out; mean and variance are computed from x again.
+///
+/// # Panics
+/// If there are not as many gammas and gradients of parameters as channels, or the shapes differ.
+pub fn layer_norm_slopes(
+    x: View<'_>,
+    gamma: &[f32],
+    epsilon: f32,
+    slope: View<'_>,
+    of_x: Option<ViewMut<'_>>,
+    parameters: Option<AffineSlopes<'_>>,
+) {
+    same_shapes(&x, &slope);
+    if let Some(of_x) = &of_x {
+        same_shape(&x, of_x);
+    }
+    assert_eq!(gamma.len(), x.channels, "gammas");
+    if let Some(parameters) = &parameters {
+        parameters.check(x.channels);
+    }
+    if x.channels == 0 {
+        return;
+    }
+    let of_x = of_x.map(|of_x| (Output::new(of_x.data), of_x.pitch));
+    let level = Level::best();
+    let (grid, width) = (Grid::new(x.pixels(), x.channels, false), x.channels);
+    let wanted = parameters.is_some();
+    let length = if wanted { grid.blocks() * 2 * width } else { 0 };
+    with_scratch(length, |sums| {
+        sums.fill(0.0);
+        let to = Output::new(sums);
+        grid.each(1, |block| {
+            let [piece, _] = grid.pieces(block);
+            let at = block * 2 * width;
+            level.run(Slopes {
+                x: x.data[piece.first * x.pitch..].as_ptr(),
+                x_pitch: x.pitch,
+                slope: slope.data[piece.first * slope.pitch..].as_ptr(),
+                slope_pitch: slope.pitch,
+                of_x: of_x.map(|(of_x, pitch)| (of_x.at(piece.first * pitch), pitch)),
+                rows: piece.rows,
+                gamma,
+                epsilon,
+                sums: wanted.then(|| [to.at(at), to.at(at + width)]),
+            });
+        });
+        if let Some(mut parameters) = parameters {
+            let [shifts, scales] = grid.join(sums);
+            parameters.write(&scales, &shifts);
+        }
     });
 }

@@ -234,3 +234,42 @@ pub(crate) unsafe fn store_some<S: Simd>(to: *mut f32, value: Floats<S>, count: 
         std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, count);
     }
 }
+
+/// Adds to what is there.
+///
+/// # Safety
+/// `count` elements must be readable and writable at the pointer.
+#[inline(always)]
+pub(crate) unsafe fn add_to<S: Simd>(to: *mut f32, value: Floats<S>, count: usize) {
+    // SAFETY: the caller's.
+    unsafe { store_up_to(to, load_up_to::<S>(to, count) + value, count) }
+}
+
+/// Writes the first `count` elements, which may be a whole vector.
+///
+/// # Safety
+/// They must be writable at the pointer.
+#[inline(always)]
+pub(crate) unsafe fn store_up_to<S: Simd>(to: *mut f32, value: Floats<S>, count: usize) {
+    // SAFETY: the caller's.
+    unsafe {
+        if count == S::lanes32() {
+            store(to, value);
+        } else {
+            store_some(to, value, count);
+        }
+    }
+}
+
+/// Calls `body` with every column at which a vector begins, and how many there are.
+#[inline(always)]
+pub(crate) fn vectors<S: Simd>(width: usize, mut body: impl FnMut(usize, usize)) {
+    let lanes = S::lanes32();
+    let whole = width / lanes * lanes;
+    for at in (0..whole).step_by(lanes) {
+        body(at, lanes);
+    }
+    if whole < width {
+        body(whole, width - whole);
+    }
+}
