@@ -26,8 +26,9 @@ const STRETCH: usize = 28;
 /// Stretches that are added up in 32 bits.
 const LONGEST: usize = 128;
 
-/// Channels that a core works on at a time: what it reads of a line for them stays in the first-level cache.
-const BLOCK: usize = 64;
+/// Channels that a core works on at a time. More would leave the second-level cache between one row of taps and the
+/// next; fewer would be read from memory in pieces.
+const BLOCK: usize = 256;
 
 /// Pieces of work, blocks of channels times parts, that are wanted for however many cores there are.
 const PIECES: usize = 16;
