@@ -11,7 +11,7 @@ use std::ops::Range;
 use macerator::{Simd, WithSimd};
 
 use crate::geometry::ConvGeometry;
-use crate::simd::{Floats, Level, load, load_up_to, splat, store};
+use crate::simd::{Floats, Level, first_channel, load, load_up_to, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::tile::many_registers;
 use crate::view::View;
@@ -172,11 +172,6 @@ impl Division {
             width: channels.div_ceil(lanes).div_ceil(blocks) * lanes,
         }
     }
-}
-
-/// Where vector `index` of so many channels begins: the last one overlaps the one before it where they do not fill it.
-fn first_channel(index: usize, channels: usize, lanes: usize) -> usize {
-    (index * lanes).min(channels.saturating_sub(lanes))
 }
 
 /// Adds up the parts of a block of channels.

@@ -10,6 +10,7 @@
 
 mod activation;
 mod attention;
+mod attention_slopes;
 mod centred;
 mod conv;
 mod dense;
@@ -26,6 +27,7 @@ mod memory;
 mod norm;
 mod peak;
 mod pool;
+mod pool_slopes;
 mod resize;
 mod rows;
 mod simd;
@@ -40,6 +42,7 @@ mod tests;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
+pub use attention_slopes::attention_slopes;
 pub use centred::{Centre, Centred};
 pub use conv::{Conv, Linear};
 pub use elementwise::{activate, activate_in_place, add, affine, copy, gate, normalise};
@@ -50,6 +53,7 @@ pub use matrix::{Matrix, gram, row_products};
 pub use norm::layer_norm;
 pub use peak::multiply_adds;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};
+pub use pool_slopes::{adaptive_avg_pool_slopes, avg_pool_slopes, max_pool_slopes};
 pub use resize::{Filter, nearest, resize};
 pub use rows::Rows;
 pub use threads::{in_pool, parallel};

@@ -1,10 +1,12 @@
 //! Every kernel against a plain one in f64, with every set of instructions that the processor has.
 
 mod attention;
+mod attention_slopes;
 mod convolution;
 mod depthwise_gradient;
 mod elementwise;
 mod group_norm;
+mod pool_slopes;
 mod pooling;
 mod resize;
 mod solver;
