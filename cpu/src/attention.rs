@@ -36,21 +36,21 @@ pub struct AttentionShape<'a> {
 }
 
 /// The shortest length that a query or key is divided by.
-const SHORTEST: f32 = 1e-12;
+pub(crate) const SHORTEST: f32 = 1e-12;
 
 /// Scores that are computed before they are used: they stay in the second-level cache.
 const SCORES: usize = 24 * 1024;
 
 /// Turns scores into e^(score - the row's largest), and gives what each row adds up to.
-struct Softmax<'a> {
-    scores: &'a mut [f32],
-    pitch: usize,
-    tokens: usize,
+pub(crate) struct Softmax<'a> {
+    pub(crate) scores: &'a mut [f32],
+    pub(crate) pitch: usize,
+    pub(crate) tokens: usize,
     /// What each row is multiplied by.
-    scales: &'a [f32],
-    bias: Option<&'a [f32]>,
-    mask: Option<&'a [f32]>,
-    sums: &'a mut [f32],
+    pub(crate) scales: &'a [f32],
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) mask: Option<&'a [f32]>,
+    pub(crate) sums: &'a mut [f32],
 }
 
 impl Softmax<'_> {
@@ -135,7 +135,7 @@ impl WithSimd for Softmax<'_> {
 
 impl AttentionShape<'_> {
     /// Where the query, key or value (0, 1, 2) of a head begins within a token.
-    fn part(&self, head: usize, part: usize) -> usize {
+    pub(crate) fn part(&self, head: usize, part: usize) -> usize {
         if self.per_head {
             (head * 3 + part) * self.depth
         } else {
@@ -143,7 +143,22 @@ impl AttentionShape<'_> {
         }
     }
 
-    fn check(&self, qkv: &[f32], output: &[f32]) {
+    /// The bias and the mask of a head of a window.
+    pub(crate) fn added(&self, window: usize, head: usize) -> [Option<&[f32]>; 2] {
+        let square = self.tokens * self.tokens;
+        [
+            self.bias.map(|bias| &bias[head * square..][..square]),
+            self.mask
+                .map(|mask| &mask[window % self.mask_windows * square..][..square]),
+        ]
+    }
+
+    /// Queries whose scores are computed at a time, when so many numbers lie between one's and the next's.
+    pub(crate) fn block(&self, pitch: usize) -> usize {
+        (SCORES / pitch).clamp(1, BLOCK).min(self.tokens)
+    }
+
+    pub(crate) fn check(&self, qkv: &[f32], output: &[f32]) {
         let width = self.heads * self.depth;
         let tokens = self.windows * self.tokens;
         assert_eq!(qkv.len(), tokens * 3 * width, "length of the projection");
@@ -171,7 +186,8 @@ struct Head {
     block: usize,
 }
 
-fn inverse_length(vector: &[f32]) -> f32 {
+/// What a query or key is multiplied by to have length one.
+pub(crate) fn inverse_length(vector: &[f32]) -> f32 {
     let square: f32 = vector.iter().map(|x| x * x).sum();
     1.0 / square.sqrt().max(SHORTEST)
 }
@@ -184,7 +200,7 @@ impl Head {
             keys: Packed::zeros(level, 1, shape.depth, pitch),
             values: Packed::zeros(level, 1, shape.tokens, shape.depth),
             pitch,
-            block: (SCORES / pitch).clamp(1, BLOCK).min(shape.tokens),
+            block: shape.block(pitch),
         }
     }
 
@@ -214,11 +230,7 @@ impl Head {
             (key, factor)
         });
         self.values.fill_rows(|value| token(value, 2));
-        let square = tokens * tokens;
-        let bias = shape.bias.map(|bias| &bias[head * square..][..square]);
-        let mask = shape
-            .mask
-            .map(|mask| &mask[window % shape.mask_windows * square..][..square]);
+        let [bias, mask] = shape.added(window, head);
         let (scores, rest) = scratch.split_at_mut(self.block * self.pitch);
         let (scales, sums) = rest.split_at_mut(self.block);
         let mut pointers: Vec<*const f32> = Vec::with_capacity(self.block);
@@ -228,7 +240,7 @@ impl Head {
             pointers.clear();
             pointers.extend(rows.clone().map(|row| token(row, 0).as_ptr()));
             // SAFETY: the rows are queries; the scores have room for a block's rows.
-            unsafe { self.product(&self.keys, &pointers, scores.as_mut_ptr(), self.pitch) };
+            unsafe { product(&self.keys, &pointers, scores.as_mut_ptr(), self.pitch) };
             for (scale, row) in scales.iter_mut().zip(rows.clone()) {
                 *scale = match shape.cosine {
                     Some(factors) => factors[head] * inverse_length(token(row, 0)),
@@ -251,7 +263,7 @@ impl Head {
             pointers.extend((0..rows.len()).map(|row| scores[row * self.pitch..].as_ptr()));
             let first = (window * tokens + rows.start) * width + head * depth;
             // SAFETY: the rows are scores; these rows and channels of the output are this unit's.
-            unsafe { self.product(&self.values, &pointers, output.at(first), width) };
+            unsafe { product(&self.values, &pointers, output.at(first), width) };
             for (row, sum) in sums[..rows.len()].iter().enumerate() {
                 let scale = 1.0 / sum;
                 // SAFETY: as above.
@@ -264,28 +276,29 @@ impl Head {
             }
         }
     }
+}
 
-    /// # Safety
-    /// As [`Packed::multiply`].
-    unsafe fn product(
-        &self,
-        packed: &Packed,
-        pointers: &[*const f32],
-        output: *mut f32,
-        output_pitch: usize,
-    ) {
-        let product = Product {
-            pointers,
-            rows: pointers.len(),
-            start: std::ptr::null(),
-            start_pitch: 0,
-            output,
-            output_pitch,
-            activation: Activation::None,
-        };
-        // SAFETY: the caller's.
-        unsafe { packed.multiply(&product, 0..packed.panels()) }
-    }
+/// The rows that pointers lead to times a packed matrix.
+///
+/// # Safety
+/// As [`Packed::multiply`].
+pub(crate) unsafe fn product(
+    packed: &Packed,
+    pointers: &[*const f32],
+    output: *mut f32,
+    output_pitch: usize,
+) {
+    let product = Product {
+        pointers,
+        rows: pointers.len(),
+        start: std::ptr::null(),
+        start_pitch: 0,
+        output,
+        output_pitch,
+        activation: Activation::None,
+    };
+    // SAFETY: the caller's.
+    unsafe { packed.multiply(&product, 0..packed.panels()) }
 }
 
 /// softmax(scale · q kᵀ + bias + mask) v for every window and head, from `qkv`

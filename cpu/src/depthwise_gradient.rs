@@ -11,7 +11,7 @@ use std::ops::Range;
 use macerator::{Simd, WithSimd};
 
 use crate::geometry::ConvGeometry;
-use crate::simd::{Floats, Level, load, load_up_to, splat, store};
+use crate::simd::{Floats, Level, first_channel, load, load_up_to, splat, store};
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::tile::many_registers;
 use crate::view::View;
@@ -26,8 +26,9 @@ const STRETCH: usize = 28;
 /// Stretches that are added up in 32 bits.
 const LONGEST: usize = 128;
 
-/// Channels that a core works on at a time: what it reads of a line for them stays in the first-level cache.
-const BLOCK: usize = 64;
+/// Channels that a core works on at a time. More would leave the second-level cache between one row of taps and the
+/// next; fewer would be read from memory in pieces.
+const BLOCK: usize = 256;
 
 /// Pieces of work, blocks of channels times parts, that are wanted for however many cores there are.
 const PIECES: usize = 16;
@@ -171,11 +172,6 @@ impl Division {
             width: channels.div_ceil(lanes).div_ceil(blocks) * lanes,
         }
     }
-}
-
-/// Where vector `index` of so many channels begins: the last one overlaps the one before it where they do not fill it.
-fn first_channel(index: usize, channels: usize, lanes: usize) -> usize {
-    (index * lanes).min(channels.saturating_sub(lanes))
 }
 
 /// Adds up the parts of a block of channels.

@@ -10,6 +10,7 @@
 
 mod activation;
 mod attention;
+mod attention_slopes;
 mod batch_norm;
 mod centred;
 mod column_sums;
@@ -32,6 +33,7 @@ mod norm;
 mod outer;
 mod peak;
 mod pool;
+mod pool_slopes;
 mod resize;
 mod rows;
 mod simd;
@@ -49,6 +51,7 @@ mod tests;
 
 pub use activation::Activation;
 pub use attention::{AttentionShape, attention};
+pub use attention_slopes::attention_slopes;
 pub use batch_norm::{BatchNorm, batch_norm, batch_norm_slopes, moments};
 pub use centred::{Centre, Centred};
 pub use column_sums::column_sums;
@@ -62,6 +65,7 @@ pub use matrix::{Matrix, gram, row_products};
 pub use norm::{layer_norm, layer_norm_slopes};
 pub use peak::multiply_adds;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};
+pub use pool_slopes::{adaptive_avg_pool_slopes, avg_pool_slopes, max_pool_slopes};
 pub use resize::{Filter, nearest, resize};
 pub use rows::Rows;
 pub use slope::{accumulate, affine_slopes, gate_slopes, multiply, scale_images, through};

@@ -164,7 +164,7 @@ fn reduce(
 
 impl Pool {
     /// Where window `at` begins and ends on an axis, and how far it would reach with the padding.
-    fn window(&self, axis: usize, at: usize, size: usize) -> (Range<usize>, usize) {
+    pub(crate) fn window(&self, axis: usize, at: usize, size: usize) -> (Range<usize>, usize) {
         let padding = self.padding[axis];
         let start = at * self.stride[axis];
         let end = (start + self.kernel[axis]).min(size + 2 * padding);
@@ -212,14 +212,16 @@ pub fn adaptive_avg_pool(input: View<'_>, output: ViewMut<'_>) {
     }
     let cost = area.div_ceil((out_rows * out_columns).max(1));
     reduce(false, input, output, cost, |y, x| {
-        let bounds = |at: usize, size: usize, count: usize| {
-            at * size / count..((at + 1) * size).div_ceil(count)
-        };
-        let rows = bounds(y, input.rows, out_rows);
-        let columns = bounds(x, input.columns, out_columns);
+        let rows = adaptive_bounds(y, input.rows, out_rows);
+        let columns = adaptive_bounds(x, input.columns, out_columns);
         let scale = 1.0 / (rows.len() * columns.len()) as f32;
         (rows, columns, scale)
     });
+}
+
+/// Where region `at` of `count` begins and ends on an axis.
+pub(crate) fn adaptive_bounds(at: usize, size: usize, count: usize) -> Range<usize> {
+    at * size / count..((at + 1) * size).div_ceil(count)
 }
 
 /// Means over whole maps: divided by channels, as there may be one map only.

@@ -143,6 +143,12 @@ pub(crate) fn larger<S: Simd>(a: Floats<S>, b: Floats<S>) -> Floats<S> {
     a.eq(a).select(larger, a)
 }
 
+/// Where vector `index` of so many channels begins: the last one overlaps the one before it where they do not fill it.
+#[inline(always)]
+pub(crate) fn first_channel(index: usize, channels: usize, lanes: usize) -> usize {
+    (index * lanes).min(channels.saturating_sub(lanes))
+}
+
 /// Whether asking for memory ahead does anything on this processor.
 pub(crate) const fn can_prefetch() -> bool {
     cfg!(target_arch = "x86_64")

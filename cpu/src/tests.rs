@@ -1,11 +1,16 @@
 //! Every kernel against a plain one in f64, with every set of instructions that the processor has.
 
 mod attention;
+<<<<<<< HEAD
 mod column_sums;
+=======
+mod attention_slopes;
+>>>>>>> back
 mod convolution;
 mod depthwise_gradient;
 mod elementwise;
 mod group_norm;
+mod pool_slopes;
 mod pooling;
 mod resize;
 mod solver;

@@ -3,7 +3,7 @@
 use super::{Maps, Random, at_every_level};
 use crate::{Pool, adaptive_avg_pool, avg_pool, max_pool};
 
-fn shape(random: &mut Random) -> [usize; 4] {
+pub(super) fn shape(random: &mut Random) -> [usize; 4] {
     [
         1 + random.below(3),
         3 + random.below(12),
@@ -12,8 +12,43 @@ fn shape(random: &mut Random) -> [usize; 4] {
     ]
 }
 
+pub(super) fn random_pool(random: &mut Random) -> Pool {
+    let kernel = [1 + random.below(3), 1 + random.below(3)];
+    Pool {
+        kernel,
+        stride: [1 + random.below(3), 1 + random.below(3)],
+        padding: kernel.map(|kernel| random.below(kernel / 2 + 1)),
+    }
+}
+
+/// The pixels of a window that lie within the map, and how many count for a mean.
+pub(super) fn taps(
+    pool: &Pool,
+    shape: [usize; 4],
+    y: usize,
+    x: usize,
+) -> (Vec<(usize, usize)>, u32) {
+    let mut inside = Vec::new();
+    let mut counted = 0;
+    for ky in 0..pool.kernel[0] {
+        for kx in 0..pool.kernel[1] {
+            let row = y * pool.stride[0] + ky;
+            let column = x * pool.stride[1] + kx;
+            if row < shape[1] + 2 * pool.padding[0] && column < shape[2] + 2 * pool.padding[1] {
+                counted += 1;
+            }
+            let row = row.wrapping_sub(pool.padding[0]);
+            let column = column.wrapping_sub(pool.padding[1]);
+            if row < shape[1] && column < shape[2] {
+                inside.push((row, column));
+            }
+        }
+    }
+    (inside, counted)
+}
+
 /// How many windows, with those that hang over the far edge or without.
-fn windows(pool: &Pool, axis: usize, size: usize, ceil: bool) -> usize {
+pub(super) fn windows(pool: &Pool, axis: usize, size: usize, ceil: bool) -> usize {
     let room = (size + 2 * pool.padding[axis]).saturating_sub(pool.kernel[axis]);
     if !ceil {
         return room / pool.stride[axis] + 1;
@@ -32,40 +67,12 @@ fn pooling_matches_its_definition() {
     at_every_level(|_, random| {
         for _ in 0..300 {
             let shape = shape(random);
-            let kernel = [1 + random.below(3), 1 + random.below(3)];
-            let pool = Pool {
-                kernel,
-                stride: [1 + random.below(3), 1 + random.below(3)],
-                padding: [
-                    random.below(kernel[0] / 2 + 1),
-                    random.below(kernel[1] / 2 + 1),
-                ],
-            };
+            let pool = random_pool(random);
             let ceil = random.below(2) == 0;
             let size = |axis: usize| windows(&pool, axis, shape[axis + 1], ceil);
             let to = [shape[0], size(0), size(1), shape[3]];
             let input = Maps::random(random, shape);
-            let taps = |y: usize, x: usize| {
-                let mut inside = Vec::new();
-                let mut counted = 0;
-                for ky in 0..kernel[0] {
-                    for kx in 0..kernel[1] {
-                        let row = y * pool.stride[0] + ky;
-                        let column = x * pool.stride[1] + kx;
-                        if row < shape[1] + 2 * pool.padding[0]
-                            && column < shape[2] + 2 * pool.padding[1]
-                        {
-                            counted += 1;
-                        }
-                        let row = row.wrapping_sub(pool.padding[0]);
-                        let column = column.wrapping_sub(pool.padding[1]);
-                        if row < shape[1] && column < shape[2] {
-                            inside.push((row, column));
-                        }
-                    }
-                }
-                (inside, counted)
-            };
+            let taps = |y: usize, x: usize| taps(&pool, shape, y, x);
             let mut output = Maps::output(random, to);
             max_pool(&pool, input.view(), output.view_mut());
             output.compare(0.0, "max", |n, y, x, c| {
