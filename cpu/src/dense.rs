@@ -4,7 +4,7 @@
 
 use crate::activation::Activation;
 use crate::gemm::{BLOCK, Packed, Product};
-use crate::geometry::{ConvGeometry, Weights};
+use crate::geometry::{ConvGeometry, Filters};
 use crate::simd::Level;
 use crate::source::{Source, reads_whole_rows, with_source};
 use crate::threads::{Output, chunk, chunks, parallel};
@@ -40,11 +40,11 @@ pub(crate) fn groups_together(groups: usize, columns: usize, lanes: usize) -> us
 }
 
 impl Dense {
-    /// Packs weights `[output, input / groups, kernel rows, kernel columns]`.
+    /// Packs weights.
     pub(crate) fn new(
         level: Level,
         geometry: ConvGeometry,
-        weights: Weights<'_>,
+        weights: &Filters<'_>,
         bias: &[f32],
     ) -> Self {
         let [kernel_rows, kernel_columns] = geometry.kernel;
@@ -64,9 +64,7 @@ impl Dense {
                     if column / width != k / depth {
                         return 0.0;
                     }
-                    let output = first + column;
-                    weights.numbers[(output * depth + k % depth) * taps + tap]
-                        * weights.factor(output)
+                    weights.weight(first + column, k % depth, tap)
                 };
                 let width = width * together;
                 if whole_rows {
@@ -76,13 +74,15 @@ impl Dense {
                         element(column, tap, k % geometry.input)
                     })
                 } else if together == 1 {
-                    let length = depth * taps;
-                    let vector = |column| {
-                        let numbers = &weights.numbers[(first + column) * length..][..length];
-                        (numbers, weights.factor(first + column))
-                    };
                     let mut packed = Packed::zeros(level, taps, depth, width).with_bias(bias);
-                    packed.fill_columns(width, vector);
+                    if weights.has_whole_outputs() {
+                        packed.fill_columns(width, |column| {
+                            let numbers = weights.from(first + column, 0);
+                            (&numbers[..depth * taps], weights.factor(first + column))
+                        });
+                    } else {
+                        packed.fill_turned(weights, first);
+                    }
                     packed
                 } else {
                     Packed::new(level, taps, depth * together, width, bias, element)

@@ -6,8 +6,10 @@
 use std::ops::Range;
 
 use crate::activation::{Activation, apply_in_place};
+use crate::geometry::Filters;
 use crate::memory::Lines;
 use crate::simd::{Level, MOST_LANES};
+use crate::threads::{Output, chunk, chunks, parallel};
 use crate::tile::{MOST_ROWS, Tiles, Tiling};
 
 /// Elements of a row multiplied at a time: so many rows of a panel of weights stay in the first-level
@@ -91,6 +93,32 @@ pub(crate) fn panels(tiling: &Tiling, taps: usize, depth: usize, columns: usize)
         vectors -= width;
     }
     panels
+}
+
+/// The rows of a matrix of one tap.
+pub(crate) struct RowsOf<'a> {
+    elements: Output,
+    panels: &'a [Panel],
+    lanes: usize,
+    depth: usize,
+}
+
+impl RowsOf<'_> {
+    /// Overwrites one.
+    ///
+    /// # Safety
+    /// Nobody else may write to it meanwhile.
+    pub(crate) unsafe fn fill(&self, k: usize, row: &[f32]) {
+        assert!(k < self.depth);
+        for panel in self.panels {
+            let from = &row[panel.column..][..panel.columns];
+            let to = panel.offset + k * panel.vectors * self.lanes;
+            // SAFETY: a row of the panel is at least as long; the rest is the caller's.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from.as_ptr(), self.elements.at(to), from.len());
+            }
+        }
+    }
 }
 
 impl Packed {
@@ -191,13 +219,50 @@ impl Packed {
         }
     }
 
+    /// Overwrites all rows with the weights of the outputs from `first` on, which lie next to one another for each
+    /// input of their group.
+    pub(crate) fn fill_turned(&mut self, weights: &Filters<'_>, first: usize) {
+        let (step, taps) = (weights.output_step(), weights.taps());
+        let count = chunks(self.depth, self.taps * self.depth * self.columns);
+        let lanes = self.tiling.lanes;
+        let elements = Output::new(self.elements.as_mut_slice());
+        let this = &*self;
+        parallel(count, |index| {
+            for panel in &this.panels {
+                let width = panel.vectors * lanes;
+                let factors: [f32; MOST_VECTORS * MOST_LANES] =
+                    std::array::from_fn(|c| weights.factor(first + panel.column + c));
+                for k in chunk(this.depth, 1, index, count) {
+                    let numbers = weights.from(first + panel.column, k);
+                    for (tap, &at) in taps.iter().enumerate() {
+                        let row = panel.offset + (tap * this.depth + k) * width;
+                        // SAFETY: rows of the panel; no two chunks have a row in common.
+                        let row = unsafe {
+                            std::slice::from_raw_parts_mut(elements.at(row), panel.columns)
+                        };
+                        let numbers = numbers[at..].iter().step_by(step);
+                        for ((to, from), factor) in row.iter_mut().zip(numbers).zip(factors) {
+                            *to = from * factor;
+                        }
+                    }
+                }
+            }
+        });
+    }
+
     /// Overwrites one row of a matrix of one tap.
     pub(crate) fn fill_row(&mut self, k: usize, row: &[f32]) {
-        let elements = self.elements.as_mut_slice();
-        for panel in &self.panels {
-            let width = panel.vectors * self.tiling.lanes;
-            elements[panel.offset + k * width..][..panel.columns]
-                .copy_from_slice(&row[panel.column..][..panel.columns]);
+        // SAFETY: nobody else writes.
+        unsafe { self.rows().fill(k, row) };
+    }
+
+    /// The rows of a matrix of one tap, which several threads may write.
+    pub(crate) fn rows(&mut self) -> RowsOf<'_> {
+        RowsOf {
+            elements: Output::new(self.elements.as_mut_slice()),
+            panels: &self.panels,
+            lanes: self.tiling.lanes,
+            depth: self.depth,
         }
     }
 
