@@ -39,6 +39,24 @@ pub(crate) fn groups_together(groups: usize, columns: usize, lanes: usize) -> us
         .unwrap_or(1)
 }
 
+/// The weights of one group, `[output, kernel columns, input, kernel rows]`.
+fn by_columns(weights: &Filters<'_>, geometry: &ConvGeometry) -> Vec<f32> {
+    let [rows, columns] = geometry.kernel;
+    let mut turned = vec![0.0; geometry.output * columns * geometry.input * rows];
+    let filters = turned.chunks_exact_mut(columns * geometry.input * rows);
+    for (output, filter) in filters.enumerate() {
+        for input in 0..geometry.input {
+            let own = weights.from(output, input);
+            for (row, line) in weights.taps().chunks_exact(columns).enumerate() {
+                for (column, &at) in line.iter().enumerate() {
+                    filter[(column * geometry.input + input) * rows + row] = own[at];
+                }
+            }
+        }
+    }
+    turned
+}
+
 impl Dense {
     /// Packs weights.
     pub(crate) fn new(
@@ -69,10 +87,14 @@ impl Dense {
                 let width = width * together;
                 if whole_rows {
                     let depth = kernel_columns * geometry.input;
-                    Packed::new(level, kernel_rows, depth, width, bias, |column, row, k| {
-                        let tap = row * kernel_columns + k / geometry.input;
-                        element(column, tap, k % geometry.input)
-                    })
+                    let filters = by_columns(weights, &geometry);
+                    let mut packed =
+                        Packed::zeros(level, kernel_rows, depth, width).with_bias(bias);
+                    packed.fill_columns(width, |column| {
+                        let numbers = &filters[column * depth * kernel_rows..];
+                        (&numbers[..depth * kernel_rows], weights.factor(column))
+                    });
+                    packed
                 } else if together == 1 {
                     let mut packed = Packed::zeros(level, taps, depth, width).with_bias(bias);
                     if weights.has_whole_outputs() {

@@ -121,6 +121,55 @@ impl RowsOf<'_> {
     }
 }
 
+/// Overwrites a row with numbers, each times a factor.
+fn fill_from<'a>(row: &mut [f32], numbers: impl Iterator<Item = &'a f32>, factors: &[f32]) {
+    for ((to, from), factor) in row.iter_mut().zip(numbers).zip(factors) {
+        *to = from * factor;
+    }
+}
+
+/// Overwrites the first columns of a panel with vectors, `[depth][taps]`, each times a factor.
+fn fill_panel<'a>(
+    elements: &mut [f32],
+    width: usize,
+    taps: usize,
+    columns: usize,
+    vector: impl Fn(usize) -> (&'a [f32], f32),
+) {
+    /// Rows and columns that are transposed at a time, in registers.
+    const SQUARE: usize = 4;
+    let length = elements.len() / width;
+    let depth = length / taps;
+    let row_of = |at: usize| match taps {
+        1 => at,
+        _ => at % taps * depth + at / taps,
+    };
+    let whole = columns / SQUARE * SQUARE;
+    for column in (0..whole).step_by(SQUARE) {
+        let vectors: [_; SQUARE] = std::array::from_fn(|c| vector(column + c));
+        let squares = vectors.map(|(vector, _)| vector[..length].as_chunks::<SQUARE>());
+        let target = &mut elements[column..];
+        for k in 0..length / SQUARE {
+            let square = squares.map(|(chunks, _)| chunks[k]);
+            for r in 0..SQUARE {
+                let row: [f32; SQUARE] = std::array::from_fn(|c| square[c][r] * vectors[c].1);
+                target[row_of(k * SQUARE + r) * width..][..SQUARE].copy_from_slice(&row);
+            }
+        }
+        for k in length / SQUARE * SQUARE..length {
+            for (c, (vector, factor)) in vectors.iter().enumerate() {
+                target[row_of(k) * width + c] = vector[k] * factor;
+            }
+        }
+    }
+    for column in whole..columns {
+        let (vector, factor) = vector(column);
+        for (k, from) in vector.iter().enumerate() {
+            elements[row_of(k) * width + column] = from * factor;
+        }
+    }
+}
+
 impl Packed {
     /// Room for a matrix of zeros.
     pub(crate) fn zeros(level: Level, taps: usize, depth: usize, columns: usize) -> Self {
@@ -175,48 +224,23 @@ impl Packed {
     pub(crate) fn fill_columns<'a>(
         &mut self,
         columns: usize,
-        vector: impl Fn(usize) -> (&'a [f32], f32),
+        vector: impl Fn(usize) -> (&'a [f32], f32) + Sync,
     ) {
-        /// Rows and columns that are transposed at a time, in registers.
-        const SQUARE: usize = 4;
-        let (taps, depth) = (self.taps, self.depth);
-        let length = taps * depth;
-        let row_of = |at: usize| match taps {
-            1 => at,
-            _ => at % taps * depth + at / taps,
-        };
-        let elements = self.elements.as_mut_slice();
-        for panel in &self.panels {
-            let width = panel.vectors * self.tiling.lanes;
-            let elements = &mut elements[panel.offset..][..width * length];
-            let columns = panel.columns.min(columns.saturating_sub(panel.column));
-            let whole = columns / SQUARE * SQUARE;
-            for column in (0..whole).step_by(SQUARE) {
-                let vectors: [_; SQUARE] =
-                    std::array::from_fn(|c| vector(panel.column + column + c));
-                let squares = vectors.map(|(vector, _)| vector[..length].as_chunks::<SQUARE>());
-                let target = &mut elements[column..];
-                for k in 0..length / SQUARE {
-                    let square = squares.map(|(chunks, _)| chunks[k]);
-                    for r in 0..SQUARE {
-                        let row: [f32; SQUARE] =
-                            std::array::from_fn(|c| square[c][r] * vectors[c].1);
-                        target[row_of(k * SQUARE + r) * width..][..SQUARE].copy_from_slice(&row);
-                    }
-                }
-                for k in length / SQUARE * SQUARE..length {
-                    for (c, (vector, factor)) in vectors.iter().enumerate() {
-                        target[row_of(k) * width + c] = vector[k] * factor;
-                    }
-                }
+        let (taps, lanes) = (self.taps, self.tiling.lanes);
+        let length = taps * self.depth;
+        let elements = Output::new(self.elements.as_mut_slice());
+        let panels = &self.panels;
+        let count = chunks(panels.len(), length * columns);
+        parallel(count, |index| {
+            for panel in &panels[chunk(panels.len(), 1, index, count)] {
+                let width = panel.vectors * lanes;
+                let start = elements.at(panel.offset);
+                // SAFETY: a panel's elements, which one chunk writes.
+                let elements = unsafe { std::slice::from_raw_parts_mut(start, width * length) };
+                let columns = panel.columns.min(columns.saturating_sub(panel.column));
+                fill_panel(elements, width, taps, columns, |c| vector(panel.column + c));
             }
-            for column in whole..columns {
-                let (vector, factor) = vector(panel.column + column);
-                for (k, from) in vector.iter().enumerate() {
-                    elements[row_of(k) * width + column] = from * factor;
-                }
-            }
-        }
+        });
     }
 
     /// Overwrites all rows with the weights of the outputs from `first` on, which lie next to one another for each
@@ -240,9 +264,11 @@ impl Packed {
                         let row = unsafe {
                             std::slice::from_raw_parts_mut(elements.at(row), panel.columns)
                         };
-                        let numbers = numbers[at..].iter().step_by(step);
-                        for ((to, from), factor) in row.iter_mut().zip(numbers).zip(factors) {
-                            *to = from * factor;
+                        let numbers = &numbers[at..];
+                        if step == 1 {
+                            fill_from(row, numbers.iter(), &factors);
+                        } else {
+                            fill_from(row, numbers.iter().step_by(step), &factors);
                         }
                     }
                 }
