@@ -3,7 +3,7 @@
 use crate::activation::Activation;
 use crate::dense::Dense;
 use crate::depthwise::Depthwise;
-use crate::geometry::{ConvGeometry, Weights};
+use crate::geometry::{ConvGeometry, Filters, Weights};
 use crate::simd::Level;
 use crate::view::{View, ViewMut};
 use crate::winograd::Winograd;
@@ -43,6 +43,17 @@ impl Conv {
             weights.factors.len(),
             geometry.output
         );
+        let filters = Filters::new(weights, &geometry);
+        Self::packed(geometry, &filters, bias, input_size)
+    }
+
+    /// Packs weights that have been checked.
+    pub(crate) fn packed(
+        geometry: ConvGeometry,
+        weights: &Filters<'_>,
+        bias: &[f32],
+        input_size: [usize; 2],
+    ) -> Self {
         assert!(
             bias.is_empty() || bias.len() == geometry.output,
             "a bias of {} numbers for {} channels",

@@ -4,7 +4,7 @@
 
 use crate::activation::Activation;
 use crate::gemm::{BLOCK, Packed, Product};
-use crate::geometry::{ConvGeometry, Weights};
+use crate::geometry::{ConvGeometry, Filters};
 use crate::simd::Level;
 use crate::source::{Source, reads_whole_rows, with_source};
 use crate::threads::{Output, chunk, chunks, parallel};
@@ -39,12 +39,30 @@ pub(crate) fn groups_together(groups: usize, columns: usize, lanes: usize) -> us
         .unwrap_or(1)
 }
 
+/// The weights of one group, `[output, kernel columns, input, kernel rows]`.
+fn by_columns(weights: &Filters<'_>, geometry: &ConvGeometry) -> Vec<f32> {
+    let [rows, columns] = geometry.kernel;
+    let mut turned = vec![0.0; geometry.output * columns * geometry.input * rows];
+    let filters = turned.chunks_exact_mut(columns * geometry.input * rows);
+    for (output, filter) in filters.enumerate() {
+        for input in 0..geometry.input {
+            let own = weights.from(output, input);
+            for (row, line) in weights.taps().chunks_exact(columns).enumerate() {
+                for (column, &at) in line.iter().enumerate() {
+                    filter[(column * geometry.input + input) * rows + row] = own[at];
+                }
+            }
+        }
+    }
+    turned
+}
+
 impl Dense {
-    /// Packs weights `[output, input / groups, kernel rows, kernel columns]`.
+    /// Packs weights.
     pub(crate) fn new(
         level: Level,
         geometry: ConvGeometry,
-        weights: Weights<'_>,
+        weights: &Filters<'_>,
         bias: &[f32],
     ) -> Self {
         let [kernel_rows, kernel_columns] = geometry.kernel;
@@ -64,25 +82,29 @@ impl Dense {
                     if column / width != k / depth {
                         return 0.0;
                     }
-                    let output = first + column;
-                    weights.numbers[(output * depth + k % depth) * taps + tap]
-                        * weights.factor(output)
+                    weights.weight(first + column, k % depth, tap)
                 };
                 let width = width * together;
                 if whole_rows {
                     let depth = kernel_columns * geometry.input;
-                    Packed::new(level, kernel_rows, depth, width, bias, |column, row, k| {
-                        let tap = row * kernel_columns + k / geometry.input;
-                        element(column, tap, k % geometry.input)
-                    })
+                    let filters = by_columns(weights, &geometry);
+                    let mut packed =
+                        Packed::zeros(level, kernel_rows, depth, width).with_bias(bias);
+                    packed.fill_columns(width, |column| {
+                        let numbers = &filters[column * depth * kernel_rows..];
+                        (&numbers[..depth * kernel_rows], weights.factor(column))
+                    });
+                    packed
                 } else if together == 1 {
-                    let length = depth * taps;
-                    let vector = |column| {
-                        let numbers = &weights.numbers[(first + column) * length..][..length];
-                        (numbers, weights.factor(first + column))
-                    };
                     let mut packed = Packed::zeros(level, taps, depth, width).with_bias(bias);
-                    packed.fill_columns(width, vector);
+                    if weights.has_whole_outputs() {
+                        packed.fill_columns(width, |column| {
+                            let numbers = weights.from(first + column, 0);
+                            (&numbers[..depth * taps], weights.factor(first + column))
+                        });
+                    } else {
+                        packed.fill_turned(weights, first);
+                    }
                     packed
                 } else {
                     Packed::new(level, taps, depth * together, width, bias, element)

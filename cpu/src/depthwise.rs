@@ -5,7 +5,7 @@
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, apply_in_place};
-use crate::geometry::{ConvGeometry, Weights};
+use crate::geometry::{ConvGeometry, Filters};
 use crate::simd::{Level, load, splat, store, within};
 use crate::threads::{Output, chunk, chunks, parallel};
 use crate::view::{View, ViewMut};
@@ -64,15 +64,15 @@ impl Depthwise {
     pub(crate) fn new(
         level: Level,
         geometry: ConvGeometry,
-        weights: Weights<'_>,
+        weights: &Filters<'_>,
         bias: &[f32],
     ) -> Self {
         let (channels, taps) = (geometry.output, geometry.taps());
         let mut packed = vec![0.0; taps * channels];
-        for (channel, own) in weights.numbers.chunks_exact(taps).enumerate() {
-            let factor = weights.factor(channel);
-            for (tap, weight) in own.iter().enumerate() {
-                packed[tap * channels + channel] = weight * factor;
+        for channel in 0..channels {
+            let (own, factor) = (weights.from(channel, 0), weights.factor(channel));
+            for (tap, &at) in weights.taps().iter().enumerate() {
+                packed[tap * channels + channel] = own[at] * factor;
             }
         }
         let bias = match bias {

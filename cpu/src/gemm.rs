@@ -6,8 +6,10 @@
 use std::ops::Range;
 
 use crate::activation::{Activation, apply_in_place};
+use crate::geometry::Filters;
 use crate::memory::Lines;
 use crate::simd::{Level, MOST_LANES};
+use crate::threads::{Output, chunk, chunks, parallel};
 use crate::tile::{MOST_ROWS, Tiles, Tiling};
 
 /// Elements of a row multiplied at a time: so many rows of a panel of weights stay in the first-level
@@ -93,6 +95,81 @@ pub(crate) fn panels(tiling: &Tiling, taps: usize, depth: usize, columns: usize)
     panels
 }
 
+/// The rows of a matrix of one tap.
+pub(crate) struct RowsOf<'a> {
+    elements: Output,
+    panels: &'a [Panel],
+    lanes: usize,
+    depth: usize,
+}
+
+impl RowsOf<'_> {
+    /// Overwrites one.
+    ///
+    /// # Safety
+    /// Nobody else may write to it meanwhile.
+    pub(crate) unsafe fn fill(&self, k: usize, row: &[f32]) {
+        assert!(k < self.depth);
+        for panel in self.panels {
+            let from = &row[panel.column..][..panel.columns];
+            let to = panel.offset + k * panel.vectors * self.lanes;
+            // SAFETY: a row of the panel is at least as long; the rest is the caller's.
+            unsafe {
+                std::ptr::copy_nonoverlapping(from.as_ptr(), self.elements.at(to), from.len());
+            }
+        }
+    }
+}
+
+/// Overwrites a row with numbers, each times a factor.
+fn fill_from<'a>(row: &mut [f32], numbers: impl Iterator<Item = &'a f32>, factors: &[f32]) {
+    for ((to, from), factor) in row.iter_mut().zip(numbers).zip(factors) {
+        *to = from * factor;
+    }
+}
+
+/// Overwrites the first columns of a panel with vectors, `[depth][taps]`, each times a factor.
+fn fill_panel<'a>(
+    elements: &mut [f32],
+    width: usize,
+    taps: usize,
+    columns: usize,
+    vector: impl Fn(usize) -> (&'a [f32], f32),
+) {
+    /// Rows and columns that are transposed at a time, in registers.
+    const SQUARE: usize = 4;
+    let length = elements.len() / width;
+    let depth = length / taps;
+    let row_of = |at: usize| match taps {
+        1 => at,
+        _ => at % taps * depth + at / taps,
+    };
+    let whole = columns / SQUARE * SQUARE;
+    for column in (0..whole).step_by(SQUARE) {
+        let vectors: [_; SQUARE] = std::array::from_fn(|c| vector(column + c));
+        let squares = vectors.map(|(vector, _)| vector[..length].as_chunks::<SQUARE>());
+        let target = &mut elements[column..];
+        for k in 0..length / SQUARE {
+            let square = squares.map(|(chunks, _)| chunks[k]);
+            for r in 0..SQUARE {
+                let row: [f32; SQUARE] = std::array::from_fn(|c| square[c][r] * vectors[c].1);
+                target[row_of(k * SQUARE + r) * width..][..SQUARE].copy_from_slice(&row);
+            }
+        }
+        for k in length / SQUARE * SQUARE..length {
+            for (c, (vector, factor)) in vectors.iter().enumerate() {
+                target[row_of(k) * width + c] = vector[k] * factor;
+            }
+        }
+    }
+    for column in whole..columns {
+        let (vector, factor) = vector(column);
+        for (k, from) in vector.iter().enumerate() {
+            elements[row_of(k) * width + column] = from * factor;
+        }
+    }
+}
+
 impl Packed {
     /// Room for a matrix of zeros.
     pub(crate) fn zeros(level: Level, taps: usize, depth: usize, columns: usize) -> Self {
@@ -147,57 +224,71 @@ impl Packed {
     pub(crate) fn fill_columns<'a>(
         &mut self,
         columns: usize,
-        vector: impl Fn(usize) -> (&'a [f32], f32),
+        vector: impl Fn(usize) -> (&'a [f32], f32) + Sync,
     ) {
-        /// Rows and columns that are transposed at a time, in registers.
-        const SQUARE: usize = 4;
-        let (taps, depth) = (self.taps, self.depth);
-        let length = taps * depth;
-        let row_of = |at: usize| match taps {
-            1 => at,
-            _ => at % taps * depth + at / taps,
-        };
-        let elements = self.elements.as_mut_slice();
-        for panel in &self.panels {
-            let width = panel.vectors * self.tiling.lanes;
-            let elements = &mut elements[panel.offset..][..width * length];
-            let columns = panel.columns.min(columns.saturating_sub(panel.column));
-            let whole = columns / SQUARE * SQUARE;
-            for column in (0..whole).step_by(SQUARE) {
-                let vectors: [_; SQUARE] =
-                    std::array::from_fn(|c| vector(panel.column + column + c));
-                let squares = vectors.map(|(vector, _)| vector[..length].as_chunks::<SQUARE>());
-                let target = &mut elements[column..];
-                for k in 0..length / SQUARE {
-                    let square = squares.map(|(chunks, _)| chunks[k]);
-                    for r in 0..SQUARE {
-                        let row: [f32; SQUARE] =
-                            std::array::from_fn(|c| square[c][r] * vectors[c].1);
-                        target[row_of(k * SQUARE + r) * width..][..SQUARE].copy_from_slice(&row);
-                    }
-                }
-                for k in length / SQUARE * SQUARE..length {
-                    for (c, (vector, factor)) in vectors.iter().enumerate() {
-                        target[row_of(k) * width + c] = vector[k] * factor;
+        let (taps, lanes) = (self.taps, self.tiling.lanes);
+        let length = taps * self.depth;
+        let elements = Output::new(self.elements.as_mut_slice());
+        let panels = &self.panels;
+        let count = chunks(panels.len(), length * columns);
+        parallel(count, |index| {
+            for panel in &panels[chunk(panels.len(), 1, index, count)] {
+                let width = panel.vectors * lanes;
+                let start = elements.at(panel.offset);
+                // SAFETY: a panel's elements, which one chunk writes.
+                let elements = unsafe { std::slice::from_raw_parts_mut(start, width * length) };
+                let columns = panel.columns.min(columns.saturating_sub(panel.column));
+                fill_panel(elements, width, taps, columns, |c| vector(panel.column + c));
+            }
+        });
+    }
+
+    /// Overwrites all rows with the weights of the outputs from `first` on, which lie next to one another for each
+    /// input of their group.
+    pub(crate) fn fill_turned(&mut self, weights: &Filters<'_>, first: usize) {
+        let (step, taps) = (weights.output_step(), weights.taps());
+        let count = chunks(self.depth, self.taps * self.depth * self.columns);
+        let lanes = self.tiling.lanes;
+        let elements = Output::new(self.elements.as_mut_slice());
+        let this = &*self;
+        parallel(count, |index| {
+            for panel in &this.panels {
+                let width = panel.vectors * lanes;
+                let factors: [f32; MOST_VECTORS * MOST_LANES] =
+                    std::array::from_fn(|c| weights.factor(first + panel.column + c));
+                for k in chunk(this.depth, 1, index, count) {
+                    let numbers = weights.from(first + panel.column, k);
+                    for (tap, &at) in taps.iter().enumerate() {
+                        let row = panel.offset + (tap * this.depth + k) * width;
+                        // SAFETY: rows of the panel; no two chunks have a row in common.
+                        let row = unsafe {
+                            std::slice::from_raw_parts_mut(elements.at(row), panel.columns)
+                        };
+                        let numbers = &numbers[at..];
+                        if step == 1 {
+                            fill_from(row, numbers.iter(), &factors);
+                        } else {
+                            fill_from(row, numbers.iter().step_by(step), &factors);
+                        }
                     }
                 }
             }
-            for column in whole..columns {
-                let (vector, factor) = vector(panel.column + column);
-                for (k, from) in vector.iter().enumerate() {
-                    elements[row_of(k) * width + column] = from * factor;
-                }
-            }
-        }
+        });
     }
 
     /// Overwrites one row of a matrix of one tap.
     pub(crate) fn fill_row(&mut self, k: usize, row: &[f32]) {
-        let elements = self.elements.as_mut_slice();
-        for panel in &self.panels {
-            let width = panel.vectors * self.tiling.lanes;
-            elements[panel.offset + k * width..][..panel.columns]
-                .copy_from_slice(&row[panel.column..][..panel.columns]);
+        // SAFETY: nobody else writes.
+        unsafe { self.rows().fill(k, row) };
+    }
+
+    /// The rows of a matrix of one tap, which several threads may write.
+    pub(crate) fn rows(&mut self) -> RowsOf<'_> {
+        RowsOf {
+            elements: Output::new(self.elements.as_mut_slice()),
+            panels: &self.panels,
+            lanes: self.tiling.lanes,
+            depth: self.depth,
         }
     }
 

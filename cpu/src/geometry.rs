@@ -94,9 +94,78 @@ impl<'a> From<&'a [f32]> for Weights<'a> {
     }
 }
 
-impl Weights<'_> {
+/// A layer's weights where they lie, in whichever order.
+#[derive(Clone, Debug)]
+pub(crate) struct Filters<'a> {
+    numbers: &'a [f32],
+    factors: &'a [f32],
+    /// Outputs of a group.
+    width: usize,
+    /// From one group to the next, from one of its outputs to the next, and from one of its inputs.
+    steps: [usize; 3],
+    /// Where the taps lie.
+    taps: Vec<usize>,
+}
+
+impl<'a> Filters<'a> {
+    /// Weights `[output, input / groups, kernel rows, kernel columns]`.
+    pub(crate) fn new(weights: Weights<'a>, geometry: &ConvGeometry) -> Self {
+        let (each, depth) = (geometry.taps(), geometry.input / geometry.groups);
+        let width = geometry.output / geometry.groups;
+        Self {
+            numbers: weights.numbers,
+            factors: weights.factors,
+            width,
+            steps: [width * depth * each, depth * each, each],
+            taps: (0..each).collect(),
+        }
+    }
+
+    /// Some taps of weights `[input, output / groups, kernel rows, kernel columns]`.
+    pub(crate) fn turned(weights: Weights<'a>, geometry: &ConvGeometry, taps: Vec<usize>) -> Self {
+        let (each, depth) = (geometry.taps(), geometry.input / geometry.groups);
+        let width = geometry.output / geometry.groups;
+        Self {
+            numbers: weights.numbers,
+            factors: weights.factors,
+            width,
+            steps: [depth * width * each, each, width * each],
+            taps,
+        }
+    }
+
     /// The factor of an output.
     pub(crate) fn factor(&self, output: usize) -> f32 {
         self.factors.get(output).copied().unwrap_or(1.0)
+    }
+
+    /// The numbers from those of an output and an input of its group on, without the factor: the taps are where
+    /// [`Filters::taps`] says.
+    #[inline(always)]
+    pub(crate) fn from(&self, output: usize, k: usize) -> &'a [f32] {
+        let [of_group, of_output, of_input] = self.steps;
+        let (group, output) = (output / self.width, output % self.width);
+        &self.numbers[group * of_group + output * of_output + k * of_input..]
+    }
+
+    /// Where the taps lie.
+    pub(crate) fn taps(&self) -> &[usize] {
+        &self.taps
+    }
+
+    /// A weight times its factor.
+    #[inline(always)]
+    pub(crate) fn weight(&self, output: usize, k: usize, tap: usize) -> f32 {
+        self.from(output, k)[self.taps[tap]] * self.factor(output)
+    }
+
+    /// Elements from one output of a group to the next.
+    pub(crate) fn output_step(&self) -> usize {
+        self.steps[1]
+    }
+
+    /// Whether all numbers of an output lie together, `[inputs of the group][taps]`.
+    pub(crate) fn has_whole_outputs(&self) -> bool {
+        self.steps[2] == self.taps.len() && self.taps.iter().copied().eq(0..self.taps.len())
     }
 }

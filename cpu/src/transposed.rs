@@ -7,7 +7,7 @@ use std::ops::Range;
 use crate::activation::Activation;
 use crate::conv::Conv;
 use crate::elementwise::{activate, add};
-use crate::geometry::{ConvGeometry, Weights};
+use crate::geometry::{ConvGeometry, Filters, Weights};
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::view::{View, ViewMut};
 
@@ -213,28 +213,16 @@ impl Phase {
                 skipped: [0, 0],
             };
         }
-        let (depth, width) = (
-            geometry.input / geometry.groups,
-            geometry.output / geometry.groups,
-        );
-        let mut turned = Vec::with_capacity(geometry.output * depth * inner.taps());
-        for output in 0..geometry.output {
-            for k in 0..depth {
-                let input = output / width * depth + k;
-                let first = (input * width + output % width) * geometry.taps();
-                for row in &taps[0].all {
-                    let line = &weights.numbers[first + row * geometry.kernel[1]..];
-                    turned.extend(taps[1].all.iter().map(|&column| line[column]));
-                }
-            }
-        }
-        let weights = Weights {
-            numbers: &turned,
-            factors: weights.factors,
+        let columns = geometry.kernel[1];
+        let row = |row: &usize| {
+            let first = row * columns;
+            taps[1].all.iter().map(move |column| first + column)
         };
+        let kept = taps[0].all.iter().flat_map(row).collect();
+        let filters = Filters::turned(weights, geometry, kept);
         Self {
             at,
-            conv: Some(Conv::new(inner, weights, bias, input_size)),
+            conv: Some(Conv::packed(inner, &filters, bias, input_size)),
             // A padding beyond the taps' reach cuts off outputs of the convolution, too.
             skipped: taps.each_ref().map(|taps| taps.start.max(0) as usize),
         }

@@ -12,10 +12,10 @@
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, apply_in_place};
-use crate::gemm::{Packed, Product};
-use crate::geometry::{ConvGeometry, Weights};
+use crate::gemm::{Packed, Product, RowsOf};
+use crate::geometry::{ConvGeometry, Filters};
 use crate::simd::{Floats, Level, load, splat, store, within};
-use crate::threads::{Output, chunk, parallel, threads, with_scratch};
+use crate::threads::{Output, chunk, chunks, parallel, threads, with_scratch};
 use crate::view::{View, ViewMut};
 
 /// The most places of a tile.
@@ -180,62 +180,97 @@ fn outputs(geometry: &ConvGeometry, size: [usize; 2]) -> Option<usize> {
 }
 
 /// Filters whose weights are transformed side by side.
-const TOGETHER: usize = 4;
+const TOGETHER: usize = 8;
 
 type Together = [f64; TOGETHER];
-
-/// The nine taps of some filters for one input channel.
-fn taps(
-    weights: &Weights<'_>,
-    depth: usize,
-    channel: usize,
-    first: usize,
-    lanes: usize,
-) -> [Together; 9] {
-    let mut taps = [[0.0; TOGETHER]; 9];
-    for lane in 0..lanes {
-        let output = first + lane;
-        let factor = f64::from(weights.factor(output));
-        let own = &weights.numbers[(output * depth + channel) * 9..][..9];
-        for (tap, weight) in taps.iter_mut().zip(own) {
-            tap[lane] = f64::from(*weight) * factor;
-        }
-    }
-    taps
-}
 
 #[inline(always)]
 fn zip(a: Together, b: Together, f: impl Fn(f64, f64) -> f64) -> Together {
     std::array::from_fn(|lane| f(a[lane], b[lane]))
 }
 
-/// Weights transformed: one matrix for each place of a tile, all places of some filters at a time.
-fn places<T: Variant>(level: Level, geometry: &ConvGeometry, weights: &Weights<'_>) -> Vec<Packed> {
-    let (depth, filters, inputs) = (geometry.input, geometry.output, T::INPUTS);
-    let empty = || Packed::zeros(level, 1, depth, filters);
-    let mut places: Vec<Packed> = (0..inputs * inputs).map(|_| empty()).collect();
-    let mut rows = vec![0.0; inputs * inputs * filters];
-    let lanes = TOGETHER.min(filters);
-    for k in 0..depth {
-        for first in (0..filters).step_by(TOGETHER) {
-            // The last ones are done again where they do not fill a step.
-            let first = first.min(filters - lanes);
-            let taps = taps(weights, depth, k, first, lanes);
-            let across = [0, 3, 6].map(|row| T::weights([taps[row], taps[row + 1], taps[row + 2]]));
-            for x in 0..inputs {
-                let down = T::weights([across[0][x], across[1][x], across[2][x]]);
-                for (y, transformed) in down.iter().take(inputs).enumerate() {
-                    let at = (y * inputs + x) * filters + first;
-                    for (to, from) in rows[at..at + lanes].iter_mut().zip(transformed) {
-                        *to = *from as f32;
-                    }
+/// The weights of some inputs, transformed.
+struct Transform<'a, T> {
+    weights: &'a Filters<'a>,
+    inputs: std::ops::Range<usize>,
+    filters: usize,
+    /// One matrix for each place of a tile.
+    places: &'a [RowsOf<'a>],
+    variant: std::marker::PhantomData<T>,
+}
+
+impl<T: Variant> WithSimd for Transform<'_, T> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let (inputs, filters) = (T::INPUTS, self.filters);
+        with_scratch(inputs * inputs * filters, |rows| {
+            for k in self.inputs.clone() {
+                for first in (0..filters).step_by(TOGETHER) {
+                    self.filters(k, first, rows);
+                }
+                for (place, row) in self.places.iter().zip(rows.chunks_exact(filters)) {
+                    // SAFETY: no two chunks have an input in common.
+                    unsafe { place.fill(k, row) };
+                }
+            }
+        });
+    }
+}
+
+impl<T: Variant> Transform<'_, T> {
+    /// Transforms the weights of some filters for an input, to `[places][filters]`.
+    #[inline(always)]
+    fn filters(&self, k: usize, first: usize, rows: &mut [f32]) {
+        let lanes = TOGETHER.min(self.filters - first);
+        let taps = self.taps(k, first, lanes);
+        let across = [0, 3, 6].map(|row| T::weights([taps[row], taps[row + 1], taps[row + 2]]));
+        for x in 0..T::INPUTS {
+            let down = T::weights([across[0][x], across[1][x], across[2][x]]);
+            for (y, transformed) in down.iter().take(T::INPUTS).enumerate() {
+                let at = (y * T::INPUTS + x) * self.filters + first;
+                let transformed = transformed.map(|number| number as f32);
+                match rows[at..].first_chunk_mut::<TOGETHER>() {
+                    Some(to) if lanes == TOGETHER => *to = transformed,
+                    _ => rows[at..at + lanes].copy_from_slice(&transformed[..lanes]),
                 }
             }
         }
-        for (place, row) in places.iter_mut().zip(rows.chunks_exact(filters)) {
-            place.fill_row(k, row);
-        }
     }
+
+    /// The nine taps of some filters for an input.
+    #[inline(always)]
+    fn taps(&self, k: usize, first: usize, lanes: usize) -> [Together; 9] {
+        let mut taps = [[0.0; TOGETHER]; 9];
+        for lane in 0..lanes {
+            let output = first + lane;
+            let factor = f64::from(self.weights.factor(output));
+            let own = self.weights.from(output, k);
+            for (tap, &at) in taps.iter_mut().zip(self.weights.taps()) {
+                tap[lane] = f64::from(own[at]) * factor;
+            }
+        }
+        taps
+    }
+}
+
+/// Weights transformed: one matrix for each place of a tile.
+fn places<T: Variant>(level: Level, geometry: &ConvGeometry, weights: &Filters<'_>) -> Vec<Packed> {
+    let (depth, filters, inputs) = (geometry.input, geometry.output, T::INPUTS);
+    let empty = || Packed::zeros(level, 1, depth, filters);
+    let mut places: Vec<Packed> = (0..inputs * inputs).map(|_| empty()).collect();
+    let rows: Vec<RowsOf<'_>> = places.iter_mut().map(Packed::rows).collect();
+    let count = chunks(depth, inputs * inputs * depth * filters);
+    parallel(count, |index| {
+        level.run(Transform::<T> {
+            weights,
+            inputs: chunk(depth, 1, index, count),
+            filters,
+            places: &rows,
+            variant: std::marker::PhantomData,
+        });
+    });
     places
 }
 
@@ -250,18 +285,18 @@ impl Winograd {
         outputs(geometry, size) == Some(self.outputs)
     }
 
-    /// Packs weights `[output, input, 3, 3]`.
+    /// Packs weights of three by three taps.
     pub(crate) fn new(
         level: Level,
         geometry: ConvGeometry,
-        weights: Weights<'_>,
+        weights: &Filters<'_>,
         bias: &[f32],
         size: [usize; 2],
     ) -> Self {
         let outputs = outputs(&geometry, size).unwrap_or(4);
         let places = match outputs {
-            4 => places::<Four>(level, &geometry, &weights),
-            _ => places::<Two>(level, &geometry, &weights),
+            4 => places::<Four>(level, &geometry, weights),
+            _ => places::<Two>(level, &geometry, weights),
         };
         let bias = match bias {
             [] => vec![0.0; geometry.output],
