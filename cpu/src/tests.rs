@@ -1,11 +1,8 @@
 //! Every kernel against a plain one in f64, with every set of instructions that the processor has.
 
 mod attention;
-<<<<<<< HEAD
-mod column_sums;
-=======
 mod attention_slopes;
->>>>>>> back
+mod column_sums;
 mod convolution;
 mod depthwise_gradient;
 mod elementwise;

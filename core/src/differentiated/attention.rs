@@ -68,6 +68,7 @@ pub(super) fn backward(
             &slope[..counts[1]],
             &mut made[..counts[0]],
             of_bias.as_deref_mut(),
+            None,
         );
     });
     if let (Some(bias), Some(of_bias)) = (learnt, of_bias) {
