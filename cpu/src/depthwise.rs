@@ -52,6 +52,19 @@ struct Window {
     columns: usize,
 }
 
+/// Weights `[channels, 1, kernel rows, kernel columns]` times their factors as `[taps][channels]`.
+pub(crate) fn pack(geometry: &ConvGeometry, weights: Weights<'_>) -> Vec<f32> {
+    let (channels, taps) = (geometry.output, geometry.taps());
+    let mut packed = vec![0.0; taps * channels];
+    for (channel, own) in weights.numbers.chunks_exact(taps).enumerate() {
+        let factor = weights.factor(channel);
+        for (tap, weight) in own.iter().enumerate() {
+            packed[tap * channels + channel] = weight * factor;
+        }
+    }
+    packed
+}
+
 impl Depthwise {
     /// Whether a convolution is depthwise.
     pub(crate) fn suits(geometry: &ConvGeometry) -> bool {
@@ -67,22 +80,14 @@ impl Depthwise {
         weights: Weights<'_>,
         bias: &[f32],
     ) -> Self {
-        let (channels, taps) = (geometry.output, geometry.taps());
-        let mut packed = vec![0.0; taps * channels];
-        for (channel, own) in weights.numbers.chunks_exact(taps).enumerate() {
-            let factor = weights.factor(channel);
-            for (tap, weight) in own.iter().enumerate() {
-                packed[tap * channels + channel] = weight * factor;
-            }
-        }
         let bias = match bias {
-            [] => vec![0.0; channels],
+            [] => vec![0.0; geometry.output],
             bias => bias.to_vec(),
         };
         Self {
             level,
             geometry,
-            weights: packed,
+            weights: pack(&geometry, weights),
             bias,
         }
     }

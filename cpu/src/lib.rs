@@ -16,6 +16,7 @@ mod conv;
 mod dense;
 mod depthwise;
 mod depthwise_gradient;
+mod depthwise_transposed;
 mod elementwise;
 mod exact;
 mod gemm;
