@@ -15,6 +15,7 @@ mod centred;
 mod conv;
 mod dense;
 mod depthwise;
+#[cfg_attr(not(test), allow(dead_code))] // Until `weight_gradient` calls it.
 mod depthwise_gradient;
 mod depthwise_transposed;
 mod elementwise;
