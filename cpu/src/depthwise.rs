@@ -52,6 +52,19 @@ struct Window {
     columns: usize,
 }
 
+/// Weights of channels that do not see one another, times their factors, as `[taps][channels]`.
+pub(crate) fn pack(geometry: &ConvGeometry, weights: &Filters<'_>) -> Vec<f32> {
+    let channels = geometry.output;
+    let mut packed = vec![0.0; geometry.taps() * channels];
+    for channel in 0..channels {
+        let (own, factor) = (weights.from(channel, 0), weights.factor(channel));
+        for (tap, &at) in weights.taps().iter().enumerate() {
+            packed[tap * channels + channel] = own[at] * factor;
+        }
+    }
+    packed
+}
+
 impl Depthwise {
     /// Whether a convolution is depthwise.
     pub(crate) fn suits(geometry: &ConvGeometry) -> bool {
@@ -67,22 +80,14 @@ impl Depthwise {
         weights: &Filters<'_>,
         bias: &[f32],
     ) -> Self {
-        let (channels, taps) = (geometry.output, geometry.taps());
-        let mut packed = vec![0.0; taps * channels];
-        for channel in 0..channels {
-            let (own, factor) = (weights.from(channel, 0), weights.factor(channel));
-            for (tap, &at) in weights.taps().iter().enumerate() {
-                packed[tap * channels + channel] = own[at] * factor;
-            }
-        }
         let bias = match bias {
-            [] => vec![0.0; channels],
+            [] => vec![0.0; geometry.output],
             bias => bias.to_vec(),
         };
         Self {
             level,
             geometry,
-            weights: packed,
+            weights: pack(&geometry, weights),
             bias,
         }
     }

@@ -19,6 +19,7 @@ mod conv;
 mod dense;
 mod depthwise;
 mod depthwise_gradient;
+mod depthwise_transposed;
 mod derivative;
 mod elementwise;
 mod exact;

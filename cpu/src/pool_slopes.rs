@@ -228,36 +228,67 @@ fn mean_slopes(
     });
 }
 
-/// Where each vector of so many channels begins, and how many channels it has where that is less than a vector.
-#[inline(always)]
-fn vectors<S: Simd>(channels: usize) -> impl Iterator<Item = (usize, Option<usize>)> {
-    let lanes = S::lanes32();
-    let some = (channels < lanes).then_some(channels);
-    (0..channels.div_ceil(lanes)).map(move |index| (first_channel(index, channels, lanes), some))
+/// Vectors of channels at a time, where there are so many.
+const TOGETHER: usize = 4;
+
+/// Some neighbouring channels: whole vectors, or else fewer than one has.
+#[derive(Clone, Copy)]
+struct Channels {
+    first: usize,
+    some: Option<usize>,
 }
 
-/// # Safety
-/// So many elements must be readable, or else a vector.
-#[inline(always)]
-unsafe fn read<S: Simd>(from: *const f32, some: Option<usize>) -> Floats<S> {
-    // SAFETY: the caller's.
-    unsafe {
-        match some {
-            Some(count) => load_some(from, count),
-            None => load(from),
-        }
+impl Channels {
+    /// All channels, `VECTORS` vectors at a time, the last of which overlap those before them.
+    #[inline(always)]
+    fn all<S: Simd, const VECTORS: usize>(channels: usize) -> impl Iterator<Item = Self> {
+        let width = VECTORS * S::lanes32();
+        let some = (channels < width).then_some(channels);
+        (0..channels.div_ceil(width)).map(move |index| Self {
+            first: first_channel(index, channels, width),
+            some,
+        })
     }
-}
 
-/// # Safety
-/// So many elements must be writable, or else a vector.
-#[inline(always)]
-unsafe fn write<S: Simd>(to: *mut f32, value: Floats<S>, some: Option<usize>) {
-    // SAFETY: the caller's.
-    unsafe {
-        match some {
-            Some(count) => store_some(to, value, count),
-            None => store(to, value),
+    /// Those of the pixel at a pointer.
+    ///
+    /// # Safety
+    /// They must be readable.
+    #[inline(always)]
+    unsafe fn read<S: Simd, const VECTORS: usize>(self, from: *const f32) -> [Floats<S>; VECTORS] {
+        let mut vectors = [splat::<S>(0.0); VECTORS];
+        for (v, vector) in vectors.iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            *vector = unsafe {
+                let from = from.add(self.first + v * S::lanes32());
+                match self.some {
+                    Some(count) => load_some(from, count),
+                    None => load(from),
+                }
+            };
+        }
+        vectors
+    }
+
+    /// Writes them to the pixel at a pointer.
+    ///
+    /// # Safety
+    /// They must be writable.
+    #[inline(always)]
+    unsafe fn write<S: Simd, const VECTORS: usize>(
+        self,
+        to: *mut f32,
+        vectors: [Floats<S>; VECTORS],
+    ) {
+        for (v, vector) in vectors.into_iter().enumerate() {
+            // SAFETY: the caller's.
+            unsafe {
+                let to = to.add(self.first + v * S::lanes32());
+                match self.some {
+                    Some(count) => store_some(to, vector, count),
+                    None => store(to, vector),
+                }
+            }
         }
     }
 }
@@ -284,38 +315,51 @@ impl WithSimd for Largest<'_> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
+        match self.input.channels >= TOGETHER * S::lanes32() {
+            true => self.line::<S, TOGETHER>(),
+            false => self.line::<S, 1>(),
+        }
+    }
+}
+
+impl Largest<'_> {
+    #[inline(always)]
+    fn line<S: Simd, const VECTORS: usize>(self) {
         let View {
             columns,
             channels,
             pitch,
             ..
         } = *self.input;
-        let data = self.input.data.as_ptr();
+        let start = self.map * self.input.rows * columns * pitch;
+        let map = self.input.data.as_ptr().wrapping_add(start);
         let windows = self
             .columns
             .iter()
             .zip(self.places.chunks_exact_mut(channels));
         for (across, places) in windows {
-            for (channel, some) in vectors::<S>(channels) {
-                let mut most = splat::<S>(f32::NEG_INFINITY);
+            for some in Channels::all::<S, VECTORS>(channels) {
+                let mut most = [splat::<S>(f32::NEG_INFINITY); VECTORS];
                 let start = self.rows.start * columns + across.start;
-                let mut place = mark::<S>(start as i32);
+                let mut places_of_most = [mark::<S>(start as i32); VECTORS];
                 for row in self.rows.clone() {
                     for column in across.clone() {
                         let pixel = row * columns + column;
-                        let at = (self.map * self.input.rows * columns + pixel) * pitch + channel;
                         // SAFETY: windows lie within the map.
-                        let value = unsafe { read::<S>(data.add(at), some) };
+                        let values = unsafe { some.read::<S, VECTORS>(map.add(pixel * pitch)) };
                         let own = mark::<S>(pixel as i32);
-                        // Not larger than itself, nor equal: NaN.
-                        let larger = value.gt(most).select(own, place);
-                        place = value.eq(value).select(larger, own);
-                        let larger = value.gt(most).select(value, most);
-                        most = value.eq(value).select(larger, value);
+                        let all = most.iter_mut().zip(&mut places_of_most).zip(values);
+                        for ((most, place), value) in all {
+                            let larger = value.gt(*most).select(own, *place);
+                            *place = value.eq(value).select(larger, own);
+                            let larger = value.gt(*most).select(value, *most);
+                            // Not equal to itself: NaN.
+                            *most = value.eq(value).select(larger, value);
+                        }
                     }
                 }
                 // SAFETY: the window's channels.
-                unsafe { write(places.as_mut_ptr().add(channel), place, some) };
+                unsafe { some.write(places.as_mut_ptr(), places_of_most) };
             }
         }
     }
@@ -344,6 +388,16 @@ impl<const LARGEST: bool> WithSimd for Collect<'_, LARGEST> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) {
+        match self.slope.channels >= TOGETHER * S::lanes32() {
+            true => self.line::<S, TOGETHER>(),
+            false => self.line::<S, 1>(),
+        }
+    }
+}
+
+impl<const LARGEST: bool> Collect<'_, LARGEST> {
+    #[inline(always)]
+    fn line<S: Simd, const VECTORS: usize>(self) {
         let View {
             rows,
             columns,
@@ -351,31 +405,36 @@ impl<const LARGEST: bool> WithSimd for Collect<'_, LARGEST> {
             pitch,
             ..
         } = *self.slope;
-        let data = self.slope.data.as_ptr();
+        let start = self.map * rows * columns * pitch;
+        let map = self.slope.data.as_ptr().wrapping_add(start);
         for (x, across) in self.columns.iter().enumerate() {
-            let to = self.output.wrapping_add(x * self.pitch);
-            for (channel, some) in vectors::<S>(channels) {
-                let own = mark::<S>(self.place + x as i32);
+            let own = mark::<S>(self.place + x as i32);
+            for some in Channels::all::<S, VECTORS>(channels) {
                 let zero = splat::<S>(0.0);
-                let mut sum = zero;
+                let mut sums = [zero; VECTORS];
                 for row in self.rows.clone() {
                     for column in across.clone() {
-                        let at = (self.map * rows + row) * columns + column;
+                        let window = row * columns + column;
                         // SAFETY: the windows are there.
-                        let slope = unsafe { read::<S>(data.add(at * pitch + channel), some) };
+                        let slopes = unsafe { some.read::<S, VECTORS>(map.add(window * pitch)) };
                         if LARGEST {
-                            let at = ((row - self.first) * columns + column) * channels + channel;
+                            let at = (window - self.first * columns) * channels;
                             // SAFETY: as above.
-                            let place = unsafe { read::<S>(self.places.as_ptr().add(at), some) };
-                            sum += place.eq(own).select(slope, zero);
+                            let places =
+                                unsafe { some.read::<S, VECTORS>(self.places.as_ptr().add(at)) };
+                            for ((sum, slope), place) in sums.iter_mut().zip(slopes).zip(places) {
+                                *sum += place.eq(own).select(slope, zero);
+                            }
                         } else {
-                            let scale = self.scales[row * columns + column];
-                            sum = slope.mul_add(splat(scale), sum);
+                            let scale = splat::<S>(self.scales[window]);
+                            for (sum, slope) in sums.iter_mut().zip(slopes) {
+                                *sum = slope.mul_add(scale, *sum);
+                            }
                         }
                     }
                 }
                 // SAFETY: the line is written by this call alone.
-                unsafe { write(to.wrapping_add(channel), sum, some) };
+                unsafe { some.write(self.output.wrapping_add(x * self.pitch), sums) };
             }
         }
     }

@@ -1,4 +1,5 @@
-//! Transposed convolutions: for each phase of the stride an ordinary one, with the taps that meet it.
+//! Transposed convolutions: for each phase of the stride an ordinary one, with the taps that meet it. Most depthwise
+//! ones have code of their own.
 
 #![allow(unsafe_code)] // The lines of an output are written in parallel.
 
@@ -6,8 +7,10 @@ use std::ops::Range;
 
 use crate::activation::Activation;
 use crate::conv::Conv;
+use crate::depthwise_transposed::DepthwiseTransposed;
 use crate::elementwise::{activate, add};
 use crate::geometry::{ConvGeometry, Filters, Weights};
+use crate::simd::Level;
 use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::view::{View, ViewMut};
 
@@ -22,6 +25,8 @@ pub struct ConvTranspose {
     bias: Vec<f32>,
     /// Row by row of the stride.
     phases: Vec<Phase>,
+    /// All phases at once, where there is code for that.
+    whole: Option<DepthwiseTransposed>,
 }
 
 /// The output pixels of one phase.
@@ -98,10 +103,14 @@ impl ConvTranspose {
             [] => vec![0.0; geometry.output],
             bias => bias.to_vec(),
         };
+        let level = Level::best();
+        let whole = DepthwiseTransposed::suits(level, &geometry)
+            .then(|| DepthwiseTransposed::new(level, geometry, weights, bias.clone()));
         Self {
             geometry,
             bias,
             phases,
+            whole,
         }
     }
 
@@ -162,6 +171,9 @@ impl ConvTranspose {
         }
         if output.pixels() == 0 || output.channels == 0 {
             return;
+        }
+        if let Some(whole) = &self.whole {
+            return whole.run(input, residual, activation, output);
         }
         // Without a stride the one convolution's output is all of it.
         if let [

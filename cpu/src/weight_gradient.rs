@@ -6,6 +6,8 @@
 use std::ops::Range;
 
 use crate::dense::groups_together;
+use crate::depthwise::Depthwise;
+use crate::depthwise_gradient::depthwise_weight_gradient;
 use crate::gemm::{Panel, panels};
 use crate::geometry::ConvGeometry;
 use crate::outer::{Outer, Pair};
@@ -66,6 +68,9 @@ pub fn weight_gradient(
             weights.fill(0.0);
         }
         return;
+    }
+    if Depthwise::suits(geometry) {
+        return depthwise_weight_gradient(geometry, input, slope, weights, add);
     }
     let zeros = vec![0.0; geometry.input];
     let size = [slope.rows, slope.columns];

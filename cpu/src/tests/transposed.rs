@@ -124,6 +124,30 @@ fn transposed_convolutions_of_random_shapes_match_their_definition() {
 }
 
 #[test]
+fn depthwise_transposed_convolutions_match_their_definition() {
+    at_every_level(|level, random| {
+        let mut worst = 0.0f64;
+        for _ in 0..100 {
+            let channels = random.of(&[2, 4, 8, 16, 17, 24, 40]);
+            let kernel = [random.of(&[1, 2, 3, 5]), random.of(&[3, 3, 5, 5, 4])];
+            let geometry = ConvGeometry {
+                input: channels,
+                output: channels,
+                kernel,
+                stride: [random.of(&[1, 2, 2, 3]), 2],
+                padding: [random.below(4), random.below(4)],
+                dilation: [random.of(&[1, 1, 2]), 1],
+                groups: channels,
+            };
+            let size = [1 + random.below(8), 1 + random.below(20)];
+            let batch = 1 + random.below(3);
+            worst = worst.max(check(random, geometry, size, batch));
+        }
+        println!("{level:?}: worst error {worst:e}");
+    });
+}
+
+#[test]
 fn no_multiplication_with_zeros_between_pixels_is_counted() {
     let geometry = ConvGeometry {
         kernel: [2, 2],
