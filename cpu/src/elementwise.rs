@@ -474,12 +474,22 @@ pub fn copy(input: View<'_>, output: ViewMut<'_>) {
     let pitch = output.pitch;
     let pixels = output.pixels();
     let to = Output::new(output.data);
+    let dense = input.is_dense() && pitch == channels;
     let count = chunks(pixels, pixels * channels);
     parallel(count, |index| {
-        for pixel in chunk(pixels, 1, index, count) {
+        let mine = chunk(pixels, 1, index, count);
+        // Pixels without gaps are one long one.
+        let (pixels, length) = match dense {
+            true => (
+                mine.start..mine.end.min(mine.start + 1),
+                mine.len() * channels,
+            ),
+            false => (mine, channels),
+        };
+        for pixel in pixels {
             // SAFETY: each pixel is written by one chunk, and lies within the view.
-            let to = unsafe { std::slice::from_raw_parts_mut(to.at(pixel * pitch), channels) };
-            to.copy_from_slice(&input.data[pixel * input.pitch..][..channels]);
+            let to = unsafe { std::slice::from_raw_parts_mut(to.at(pixel * pitch), length) };
+            to.copy_from_slice(&input.data[pixel * input.pitch..][..length]);
         }
     });
 }

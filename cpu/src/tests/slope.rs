@@ -267,10 +267,10 @@ fn a_sum_over_very_many_positions_keeps_its_digits() {
             add: false,
         };
         affine_slopes(x.view(), slope.view(), parameters);
-        for c in 0..3 {
+        for (c, found) in of_shift.into_iter().enumerate() {
             let mut sum = 0.0;
             slope.each_pixel(|n, row, column| sum += slope.at(n, row, column, c));
-            let error = (f64::from(of_shift[c]) - sum).abs() / sum;
+            let error = (f64::from(found) - sum).abs() / sum;
             println!("{level:?}: {error:e}");
             assert!(error < 2e-7, "{error:e}");
         }
