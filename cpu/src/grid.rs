@@ -118,7 +118,8 @@ impl Grid {
         channels
     }
 
-    /// Mean and sum of squared distances from it for each channel, from every block's [`Moments`](crate::columns::Moments).
+    /// Mean and sum of squared distances from it for each channel, from every block's
+    /// [`Moments`](crate::columns::Moments).
     pub(crate) fn join_moments(&self, moments: &[f32]) -> [Vec<f64>; 2] {
         let width = self.width();
         // Pixels that a block has in a column.
