@@ -204,8 +204,10 @@ impl Columns {
                 }
             }
         };
+        // From the end: what was summed last is still in the last cache, and what comes next begins at the start.
+        let last = grid.blocks().saturating_sub(1);
         grid.each(1, |block| {
-            for piece in grid.pieces(block) {
+            for piece in grid.pieces(last - block) {
                 if piece.rows > 0 {
                     of_piece(piece.first, piece.rows, piece.width);
                 }

@@ -13,7 +13,7 @@ use crate::threads::{Output, with_scratch};
 use crate::view::View;
 
 /// Rows that are added up before they are added to the sums.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 4;
 
 /// Adds what `of` makes of rows at a column to two rows of sums. `of` is given the row, the column, how many
 /// columns, and the `centre` there.

@@ -69,20 +69,20 @@ derivatives! {
         input.le(splat(-3.0)).select(splat(0.0), right)
     };
     Silu = |input, slope| {
-        // Further out there is nothing left, and the product below would run over.
-        let input = within(input, splat(-88.0), splat(88.0));
+        // Further out nothing is left of it, and processors are slow with numbers as small as those.
+        let input = within(input, splat(-80.0), splat(80.0));
         let share = sigmoid(input);
         let one = splat::<S>(1.0);
         slope * share * input.mul_add(one - share, one)
     };
     Gelu = |input, slope| {
-        // Φ(x) + x φ(x), where Φ(-|x|) is half of what the error function leaves.
+        // Φ(x) + x φ(x), where Φ(-|x|) is half of what the error function leaves. Further out as above.
+        let input = within(input, splat(-12.0), splat(12.0));
         let (tail, bell) = normal(input);
         let half = splat::<S>(0.5) * tail;
         let share = input.lt(splat(0.0)).select(half, splat::<S>(1.0) - half);
-        let limited = within(input, splat(-20.0), splat(20.0));
         // 1 / √(2π)
         let density = bell * splat(0.398_942_3);
-        slope * limited.mul_add(density, share)
+        slope * input.mul_add(density, share)
     };
 }

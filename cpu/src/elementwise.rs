@@ -6,12 +6,15 @@ use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, Block, apply_in_place};
 use crate::simd::{Floats, Level, load, load_some, load_up_to, splat, store, store_some, within};
-use crate::threads::{Output, chunk, chunks, parallel};
+use crate::threads::{Output, chunk, chunks, parallel, with_scratch};
 use crate::view::{View, ViewMut};
 
 /// Multiply-adds in the time that a vector takes to come from memory and go back: what is elementwise
 /// waits for memory.
 pub(crate) const COST: usize = 4;
+
+/// Rows without gaps are only folded into longer ones if that many come of it: what they are combined with is copied.
+const FEWEST_FOLDED: usize = 4;
 
 /// Elements computed at a time, so that a second pass over them finds them in the nearest cache.
 const TOGETHER: usize = 4096;
@@ -209,30 +212,71 @@ impl<'a> Whole<'a> {
         pixels: usize,
         b_row: usize,
     ) {
+        let channels = self.input.channels;
+        let dense = self.input.is_dense() && output_pitch == channels;
+        let b = &self.b[b_row * self.b_pitch..];
+        let block = |first: usize, rows, width, b: &[f32], c: &[f32]| {
+            // SAFETY: the caller's.
+            unsafe { self.rows(output, output_pitch, first, rows, width, b, c) }
+        };
+        let whole = matches!(self.operation, Operation::Add | Operation::Multiply);
+        if dense && whole && self.b_pitch == channels {
+            // Rows without gaps are one long row, if nothing is different from row to row.
+            block(first, 1, pixels * channels, b, self.c);
+            return;
+        }
+        let fold = match dense && self.b_pitch == 0 {
+            true => whole_vectors(channels, Level::best().lanes()),
+            false => 1,
+        };
+        let folded = pixels / fold;
+        if fold == 1 || folded < FEWEST_FOLDED {
+            block(first, pixels, channels, b, self.c);
+            return;
+        }
+        // As many rows together as fill whole vectors, beside as many copies of what they are combined with.
+        with_scratch(2 * fold * channels, |copies| {
+            let (wide_b, wide_c) = copies.split_at_mut(fold * channels);
+            repeat(&b[..channels], wide_b);
+            repeat(self.c, wide_c);
+            block(first, folded, fold * channels, wide_b, wide_c);
+        });
+        if pixels > folded * fold {
+            let done = folded * fold;
+            block(first + done, pixels - done, channels, b, self.c);
+        }
+    }
+
+    /// Runs it over `rows` rows of `width` elements from the pixel `first` on, with these `b` and `c`.
+    ///
+    /// # Safety
+    /// As above.
+    #[allow(clippy::too_many_arguments)]
+    unsafe fn rows(
+        &self,
+        output: Output,
+        output_pitch: usize,
+        first: usize,
+        rows: usize,
+        width: usize,
+        b: &[f32],
+        c: &[f32],
+    ) {
         let level = Level::best();
         let bounds = self.activation.bounds();
         let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
-        let channels = self.input.channels;
-        // Rows without gaps are one long row, if nothing is different from row to row.
-        let dense = self.input.is_dense()
-            && output_pitch == channels
-            && self.b_pitch == channels
-            && matches!(self.operation, Operation::Add | Operation::Multiply);
-        let (rows, width) = if dense {
-            (1, pixels * channels)
-        } else {
-            (pixels, channels)
-        };
+        // Rows that are wider than a pixel lie without gaps.
+        let wide = |pitch: usize| pitch.max(width);
         let target = output.at(first * output_pitch);
         level.run(Rows {
             operation: self.operation,
             a: self.input.data[first * self.input.pitch..].as_ptr(),
-            a_pitch: self.input.pitch,
-            b: self.b[b_row * self.b_pitch..].as_ptr(),
+            a_pitch: wide(self.input.pitch),
+            b: b.as_ptr(),
             b_pitch: self.b_pitch,
-            c: self.c.as_ptr(),
+            c: c.as_ptr(),
             output: target,
-            output_pitch,
+            output_pitch: wide(output_pitch),
             rows,
             width,
             low,
@@ -241,9 +285,30 @@ impl<'a> Whole<'a> {
         if bounds.is_none() {
             // SAFETY: what was just written.
             unsafe {
-                apply_in_place(level, self.activation, target, output_pitch, rows, width);
+                apply_in_place(
+                    level,
+                    self.activation,
+                    target,
+                    wide(output_pitch),
+                    rows,
+                    width,
+                );
             }
         }
+    }
+}
+
+/// How many rows of `channels` together are whole vectors.
+pub(crate) fn whole_vectors(channels: usize, lanes: usize) -> usize {
+    // Lanes are a power of two.
+    lanes >> channels.trailing_zeros().min(lanes.trailing_zeros())
+}
+
+/// Fills `to` with copies of `row`, if there is one.
+fn repeat(row: &[f32], to: &mut [f32]) {
+    if !row.is_empty() {
+        let copies = to.chunks_exact_mut(row.len());
+        copies.for_each(|to| to.copy_from_slice(row));
     }
 }
 
@@ -409,12 +474,22 @@ pub fn copy(input: View<'_>, output: ViewMut<'_>) {
     let pitch = output.pitch;
     let pixels = output.pixels();
     let to = Output::new(output.data);
+    let dense = input.is_dense() && pitch == channels;
     let count = chunks(pixels, pixels * channels);
     parallel(count, |index| {
-        for pixel in chunk(pixels, 1, index, count) {
+        let mine = chunk(pixels, 1, index, count);
+        // Pixels without gaps are one long one.
+        let (pixels, length) = match dense {
+            true => (
+                mine.start..mine.end.min(mine.start + 1),
+                mine.len() * channels,
+            ),
+            false => (mine, channels),
+        };
+        for pixel in pixels {
             // SAFETY: each pixel is written by one chunk, and lies within the view.
-            let to = unsafe { std::slice::from_raw_parts_mut(to.at(pixel * pitch), channels) };
-            to.copy_from_slice(&input.data[pixel * input.pitch..][..channels]);
+            let to = unsafe { std::slice::from_raw_parts_mut(to.at(pixel * pitch), length) };
+            to.copy_from_slice(&input.data[pixel * input.pitch..][..length]);
         }
     });
 }

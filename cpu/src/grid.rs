@@ -1,5 +1,6 @@
 //! How pixels are divided into blocks whose sums are added up, in order, with any number of cores.
 
+use crate::elementwise::whole_vectors;
 use crate::simd::Level;
 use crate::threads::{chunk, chunks, parallel};
 
@@ -37,10 +38,10 @@ pub(crate) struct Piece {
 impl Grid {
     /// Of so many pixels of maps, all of which are `dense` or not.
     pub(crate) fn new(pixels: usize, channels: usize, dense: bool) -> Self {
-        let lanes = Level::best().lanes();
-        // Lanes are a power of two.
-        let shared = 1 << channels.trailing_zeros().min(lanes.trailing_zeros());
-        let fold = if dense { lanes / shared } else { 1 };
+        let fold = match dense {
+            true => whole_vectors(channels, Level::best().lanes()),
+            false => 1,
+        };
         let rows = (BLOCK / (fold * channels).max(1)).clamp(ROWS[0], ROWS[1]);
         Self {
             pixels,
@@ -117,7 +118,8 @@ impl Grid {
         channels
     }
 
-    /// Mean and sum of squared distances from it for each channel, from every block's [`Moments`](crate::columns::Moments).
+    /// Mean and sum of squared distances from it for each channel, from every block's
+    /// [`Moments`](crate::columns::Moments).
     pub(crate) fn join_moments(&self, moments: &[f32]) -> [Vec<f64>; 2] {
         let width = self.width();
         // Pixels that a block has in a column.

@@ -1,7 +1,6 @@
-//! The processor's kernels for frozen networks: f32, channels last, on slices.
+//! The processor's kernels for networks, frozen or in training: f32, channels last, on slices.
 //!
-//! Networks are computed forwards only. Weights are packed once, in the order in which the
-//! microkernel reads them; maps are read where they lie. What instructions the processor has is found
+//! Weights are packed in the order in which the microkernel reads them, once or, in training, in each step; maps are read where they lie. What instructions the processor has is found
 //! out when weights are packed or a kernel is called, never in an inner loop. [`Matrix`], [`gram`], [`Centred`] and
 //! the products in f64 serve the solver of linear heads.
 //!
@@ -63,6 +62,7 @@ pub use exact::{exact_logits, exact_moments, exact_sums};
 pub use geometry::{ConvGeometry, Weights};
 pub use group_norm::group_norm;
 pub use matrix::{Matrix, gram, row_products};
+pub use memory::Lines;
 pub use norm::{layer_norm, layer_norm_slopes};
 pub use peak::multiply_adds;
 pub use pool::{Pool, adaptive_avg_pool, avg_pool, max_pool};

@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // A slice of lines is read as a slice of elements, and zeros are lines.
 
+use std::ops::{Deref, DerefMut};
+
 /// One cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
@@ -10,30 +12,49 @@ struct Line([f32; 16]);
 // SAFETY: a line of bytes of zeros is a line of zeros.
 unsafe impl bytemuck::Zeroable for Line {}
 
-/// Elements that start at a cache line.
+/// Elements that start at a cache line; as many as whole lines have.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Lines(Vec<Line>);
+pub struct Lines(Vec<Line>);
 
 impl Lines {
     /// At least `length` zeros.
-    pub(crate) fn zeros(length: usize) -> Self {
+    pub fn zeros(length: usize) -> Self {
         Self(bytemuck::zeroed_vec(length.div_ceil(16)))
     }
 
     /// How many there are: a multiple of a line.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.0.len() * 16
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The elements.
-    pub(crate) fn as_slice(&self) -> &[f32] {
+    pub fn as_slice(&self) -> &[f32] {
         // SAFETY: a `Line` is sixteen f32 and nothing else.
         unsafe { std::slice::from_raw_parts(self.0.as_ptr().cast(), self.len()) }
     }
 
     /// The elements.
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [f32] {
+    pub fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: a `Line` is sixteen f32 and nothing else.
         unsafe { std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.len()) }
+    }
+}
+
+impl Deref for Lines {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        self.as_slice()
+    }
+}
+
+impl DerefMut for Lines {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        self.as_mut_slice()
     }
 }

@@ -205,24 +205,24 @@ struct Slopes<'a> {
 
 /// Where a row lies, and its statistics.
 #[derive(Clone, Copy)]
-struct Row<S: Simd> {
+struct Row {
     x: *const f32,
     slope: *const f32,
-    mean: Floats<S>,
-    scale: Floats<S>,
+    mean: f32,
+    scale: f32,
 }
 
-impl<S: Simd> Row<S> {
+impl Row {
     /// The slope and the normalised x at a column.
     ///
     /// # Safety
     /// `count` elements must be readable there.
     #[inline(always)]
-    unsafe fn at(&self, at: usize, count: usize) -> (Floats<S>, Floats<S>) {
+    unsafe fn at<S: Simd>(&self, at: usize, count: usize) -> (Floats<S>, Floats<S>) {
         // SAFETY: the caller's.
         unsafe {
-            let x = load_up_to::<S>(self.x.add(at), count) - self.mean;
-            (load_up_to(self.slope.add(at), count), x * self.scale)
+            let x = load_up_to::<S>(self.x.add(at), count) - splat(self.mean);
+            (load_up_to(self.slope.add(at), count), x * splat(self.scale))
         }
     }
 }
@@ -236,22 +236,26 @@ impl Slopes<'_> {
     unsafe fn some<S: Simd, const R: usize>(&self, first: usize) {
         let width = self.gamma.len();
         let gamma = self.gamma.as_ptr();
-        let rows: [Row<S>; R] = std::array::from_fn(
-            #[inline(always)]
-            |r| {
-                // SAFETY: the caller's.
-                unsafe {
-                    let x = self.x.add((first + r) * self.x_pitch);
-                    let (mean, scale) = statistics::<S>(x, width, self.epsilon);
-                    Row {
-                        x,
-                        slope: self.slope.add((first + r) * self.slope_pitch),
-                        mean: splat(mean),
-                        scale: splat(scale),
-                    }
-                }
-            },
-        );
+        let nothing = Row {
+            x: self.x,
+            slope: self.slope,
+            mean: 0.0,
+            scale: 0.0,
+        };
+        let mut rows = [nothing; R];
+        for (r, row) in rows.iter_mut().enumerate() {
+            // SAFETY: the caller's.
+            unsafe {
+                let x = self.x.add((first + r) * self.x_pitch);
+                let (mean, scale) = statistics::<S>(x, width, self.epsilon);
+                *row = Row {
+                    x,
+                    slope: self.slope.add((first + r) * self.slope_pitch),
+                    mean,
+                    scale,
+                };
+            }
+        }
         // Σ slope · gamma and Σ slope · gamma · normalised x of each row.
         let mut means = [[splat::<S>(0.0); 2]; R];
         vectors::<S>(
@@ -263,7 +267,7 @@ impl Slopes<'_> {
                     let gamma = load_up_to::<S>(gamma.add(at), count);
                     let mut own = [splat::<S>(0.0); 2];
                     for (row, means) in rows.iter().zip(&mut means) {
-                        let (slope, unit) = row.at(at, count);
+                        let (slope, unit) = row.at::<S>(at, count);
                         own[0] += slope;
                         own[1] = slope.mul_add(unit, own[1]);
                         let slope = slope * gamma;
@@ -280,20 +284,18 @@ impl Slopes<'_> {
         let Some((of_x, pitch)) = self.of_x else {
             return;
         };
-        for (r, (row, means)) in rows.iter().zip(means).enumerate() {
-            let [mean, slant] = means.map(
-                #[inline(always)]
-                |sum| splat::<S>(sum.reduce_add() / width as f32),
-            );
+        for (r, (row, [sum, product])) in rows.iter().zip(means).enumerate() {
+            let mean = splat::<S>(sum.reduce_add() / width as f32);
+            let slant = splat::<S>(product.reduce_add() / width as f32);
             vectors::<S>(
                 width,
                 #[inline(always)]
                 |at, count| {
                     // SAFETY: the caller's.
                     unsafe {
-                        let (slope, unit) = row.at(at, count);
+                        let (slope, unit) = row.at::<S>(at, count);
                         let own = slope * load_up_to(gamma.add(at), count) - mean;
-                        let value = (own - unit * slant) * row.scale;
+                        let value = (own - unit * slant) * splat(row.scale);
                         store_up_to(of_x.add((first + r) * pitch + at), value, count);
                     }
                 },

@@ -7,9 +7,11 @@ mod convolution;
 mod depthwise_gradient;
 mod elementwise;
 mod group_norm;
+mod norm_slopes;
 mod pool_slopes;
 mod pooling;
 mod resize;
+mod slope;
 mod solver;
 mod transposed;
 mod weight_gradient;
@@ -94,6 +96,29 @@ impl Maps {
             };
         }
         maps
+    }
+
+    /// Random gradients, to be written where they are: something else in between.
+    fn slopes(random: &mut Random, shape: [usize; 4]) -> Self {
+        let mut maps = Self::random(random, shape);
+        for (at, value) in maps.data.iter_mut().enumerate() {
+            if at % maps.pitch >= shape[3] {
+                *value = UNTOUCHED;
+            }
+        }
+        maps
+    }
+
+    /// Calls `body` with every map, row and column.
+    fn each_pixel(&self, mut body: impl FnMut(usize, usize, usize)) {
+        let [batch, rows, columns, _] = self.shape;
+        for pixel in 0..batch * rows * columns {
+            body(
+                pixel / columns / rows,
+                pixel / columns % rows,
+                pixel % columns,
+            );
+        }
     }
 
     fn view(&self) -> View<'_> {
@@ -191,4 +216,14 @@ fn at_every_level(test: impl Fn(Level, &mut Random)) {
         let _forced = level.force();
         test(level, &mut Random(0x9e37_79b9_7f4a_7c15));
     }
+}
+
+/// Panics unless one thread and three give the same bits.
+fn in_pools_alike(compute: impl Fn() -> Vec<f32> + Sync) {
+    let [one, three] = [1, 3].map(|threads| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
+        let numbers = pool.unwrap().install(&compute);
+        numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    });
+    assert!(one == three, "one thread and three differ");
 }

@@ -71,7 +71,7 @@ def on(side: int, batch: int, images: str = "batch.0") -> dict:
 # training mode: each of their many norms makes more of a rounding than the one before, and float32 PyTorch is off by a
 # hundredth.
 NETWORKS = {
-    "alexnet": about(),
+    "alexnet": about(batch=on(64, 4, "batch.1")),
     "vgg11_bn": about(batch=None, running=on(32, 2)),
     "resnet18": about(),
     "densenet121": about(batch=None, running=on(64, 4, "batch.2")),

@@ -1,6 +1,6 @@
 //! Attention, there and back: scores are computed again on the way back, so that only what came in is kept.
 
-use rekindle_cpu::{self as cpu, AttentionShape};
+use rekindle_cpu::{self as cpu, AttentionShape, Lines};
 
 use super::job::{Attention, Job, RelativeBias};
 use super::norm::add;
@@ -49,7 +49,7 @@ pub(super) fn backward(
     pass: &mut Pass<'_>,
     job: &Job,
     attention: &Attention,
-    slope: Vec<f32>,
+    slope: Lines,
     gradients: &mut Gradients,
 ) {
     let (input, parts) = (job.inputs[0], &attention.parts);

@@ -1,6 +1,6 @@
 //! Jobs that compute little: sums, gates, pools, and numbers put elsewhere; there and back.
 
-use rekindle_cpu::{self as cpu, Activation};
+use rekindle_cpu::{self as cpu, Activation, Lines};
 
 use super::job::{Job, Kind, LeaveOut};
 use super::norm::{add, scaled};
@@ -99,7 +99,7 @@ pub(super) fn backward(
     pass: &mut Pass<'_>,
     index: usize,
     job: &Job,
-    mut slope: Vec<f32>,
+    mut slope: Lines,
     gradients: &mut Gradients,
 ) {
     let input = job.inputs[0];
@@ -340,19 +340,25 @@ fn leave_out(pass: &mut Pass<'_>, index: usize, job: &Job, left_out: LeaveOut) {
             1
         };
         let kept = (1.0 / (1.0 - left_out.share)) as f32;
-        let factor = |draw: f32| {
-            if f64::from(draw) < left_out.share {
+        let draws = chance.draws(left_out.place, pass.batch, each);
+        let mut factors = pass.pool.take(draws.len());
+        let count = draws.len();
+        for (factor, draw) in factors.iter_mut().zip(draws) {
+            *factor = if f64::from(draw) < left_out.share {
                 0.0
             } else {
                 kept
-            }
-        };
-        let draws = chance.draws(left_out.place, pass.batch, each);
-        let mut factors: Vec<f32> = draws.into_iter().map(factor).collect();
+            };
+        }
         if left_out.turned {
-            let (shape, mut lying) = (pass.shape(input), vec![0.0; factors.len()]);
-            turned(&factors, &mut lying, shape.channels, shape.positions());
-            factors = lying;
+            let (shape, mut lying) = (pass.shape(input), pass.pool.take(count));
+            turned(
+                &factors[..count],
+                &mut lying,
+                shape.channels,
+                shape.positions(),
+            );
+            pass.pool.give(std::mem::replace(&mut factors, lying));
         }
         multiply(pass, job, left_out, &factors, &mut made);
         if pass.carries(job.output) {
@@ -366,7 +372,7 @@ fn multiply(pass: &Pass<'_>, job: &Job, left_out: LeaveOut, factors: &[f32], num
     let maps = pass.maps_mut(numbers, job.output);
     match left_out.each {
         true => cpu::multiply(pass.maps(factors, job.output), maps),
-        false => cpu::scale_images(factors, maps),
+        false => cpu::scale_images(&factors[..pass.batch], maps),
     }
 }
 

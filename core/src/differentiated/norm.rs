@@ -1,6 +1,6 @@
 //! Norms, and what ends a job: a sum and a function, there and back.
 
-use rekindle_cpu::{self as cpu, Activation, AffineSlopes};
+use rekindle_cpu::{self as cpu, Activation, AffineSlopes, Lines};
 
 use super::job::{BatchNorm, Ending, Job, LayerNorm};
 use super::pass::{Gradients, Pass};
@@ -14,7 +14,7 @@ pub(super) fn batch_norm(
     ending: Ending,
 ) {
     if pass.learns(norm.mean) {
-        return by_batch(pass, index, job, norm, ending, Vec::new());
+        return by_batch(pass, index, job, norm, ending, Lines::default());
     }
     let [mean, variance] = [norm.mean, norm.variance].map(|tensor| pass.tensor(tensor));
     let made = normalised(pass, index, job, norm, ending, &[], [mean, variance]);
@@ -28,7 +28,7 @@ pub(super) fn by_batch(
     job: &Job,
     norm: &BatchNorm,
     ending: Ending,
-    raw: Vec<f32>,
+    raw: Lines,
 ) {
     let channels = pass.shape(job.output).channels;
     let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
@@ -72,7 +72,7 @@ fn normalised(
     ending: Ending,
     raw: &[f32],
     [mean, variance]: [&[f32]; 2],
-) -> Vec<f32> {
+) -> Lines {
     let mut made = pass.room(job.output);
     let is_kept = pass.carries(job.output) && !ending.activation.keeps_output();
     let first = if is_kept {
@@ -106,8 +106,8 @@ pub(super) fn activated(
     index: usize,
     job: &Job,
     function: Activation,
-    before: Vec<f32>,
-) -> Vec<f32> {
+    before: Lines,
+) -> Lines {
     let mut made = pass.room(job.output);
     cpu::activate(
         function,
@@ -124,8 +124,8 @@ pub(super) fn ending_back(
     index: usize,
     job: &Job,
     ending: Ending,
-    slope: Vec<f32>,
-) -> Vec<f32> {
+    slope: Lines,
+) -> Lines {
     let slope = function_back(pass, index, job, ending.activation, slope);
     if ending.residual && pass.carries(job.inputs[1]) {
         let copy = pass.copied(&slope, job.output);
@@ -140,8 +140,8 @@ fn function_back(
     index: usize,
     job: &Job,
     function: Activation,
-    mut slope: Vec<f32>,
-) -> Vec<f32> {
+    mut slope: Lines,
+) -> Lines {
     if function == Activation::None {
         return slope;
     }
@@ -162,9 +162,9 @@ pub(super) fn by_batch_back(
     job: &Job,
     norm: &BatchNorm,
     ending: Ending,
-    slope: Vec<f32>,
+    slope: Lines,
     gradients: &mut Gradients,
-) -> Vec<f32> {
+) -> Lines {
     // The kernel goes back through what only cuts off by itself.
     let function = ending.activation;
     let cuts_off = matches!(function, Activation::Relu | Activation::Relu6);
@@ -218,7 +218,7 @@ pub(super) fn batch_norm_back(
     job: &Job,
     norm: &BatchNorm,
     ending: Ending,
-    slope: Vec<f32>,
+    slope: Lines,
     gradients: &mut Gradients,
 ) {
     let input = job.inputs[0];
@@ -273,7 +273,7 @@ pub(super) fn batch_norm_back(
 }
 
 /// A gradient times a factor for each channel.
-pub(super) fn scaled(pass: &mut Pass<'_>, job: &Job, slope: &[f32], scale: &[f32]) -> Vec<f32> {
+pub(super) fn scaled(pass: &mut Pass<'_>, job: &Job, slope: &[f32], scale: &[f32]) -> Lines {
     let mut made = pass.room(job.output);
     let nothing = vec![0.0; scale.len()];
     let output = pass.maps_mut(&mut made, job.output);
@@ -310,7 +310,7 @@ pub(super) fn layer_norm_back(
     pass: &mut Pass<'_>,
     job: &Job,
     norm: &LayerNorm,
-    slope: Vec<f32>,
+    slope: Lines,
     gradients: &mut Gradients,
 ) {
     let input = job.inputs[0];

@@ -1,6 +1,6 @@
 //! A batch's way through a course and back.
 
-use rekindle_cpu::{self as cpu, View, ViewMut};
+use rekindle_cpu::{self as cpu, Lines, View, ViewMut};
 
 use super::course::Course;
 use super::job::{Job, Kind};
@@ -49,13 +49,13 @@ impl Gradients {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Kept {
     /// What a batch norm by the batch's statistics was given.
-    pub raw: Vec<f32>,
+    pub raw: Lines,
     /// What a function was given whose derivative does not follow from what it makes.
-    pub before: Vec<f32>,
+    pub before: Lines,
     /// Mean and variance of the batch.
     pub moments: [Vec<f32>; 2],
     /// What was multiplied with.
-    pub factors: Vec<f32>,
+    pub factors: Lines,
 }
 
 /// Running statistics that a batch has moved.
@@ -73,9 +73,9 @@ pub struct Pass<'a> {
     /// Images.
     pub(super) batch: usize,
     /// The values that are there, by their roots.
-    values: Vec<Option<Vec<f32>>>,
+    values: Vec<Option<Lines>>,
     /// Their gradients.
-    slopes: Vec<Option<Vec<f32>>>,
+    slopes: Vec<Option<Lines>>,
     kept: Vec<Kept>,
     moved: Vec<Moved>,
 }
@@ -193,7 +193,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn job_back(&mut self, index: usize, job: &Job, slope: Vec<f32>, gradients: &mut Gradients) {
+    fn job_back(&mut self, index: usize, job: &Job, slope: Lines, gradients: &mut Gradients) {
         match &job.kind {
             Kind::Product(product) => {
                 product::backward(self, index, job, product, slope, gradients)
@@ -230,7 +230,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A buffer for a value's numbers, which mean nothing yet.
-    pub(super) fn room(&mut self, value: ValueId) -> Vec<f32> {
+    pub(super) fn room(&mut self, value: ValueId) -> Lines {
         self.pool
             .take(self.batch * self.course.shapes[value].numbers())
     }
@@ -268,7 +268,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A copy of a value's numbers.
-    pub(super) fn copied(&mut self, numbers: &[f32], value: ValueId) -> Vec<f32> {
+    pub(super) fn copied(&mut self, numbers: &[f32], value: ValueId) -> Lines {
         let mut copy = self.room(value);
         let count = self.batch * self.shape(value).numbers();
         copy[..count].copy_from_slice(&numbers[..count]);
@@ -276,7 +276,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A value's numbers, if nobody needs them any more: what a job can change in place.
-    pub(super) fn take_last(&mut self, index: usize, value: ValueId) -> Option<Vec<f32>> {
+    pub(super) fn take_last(&mut self, index: usize, value: ValueId) -> Option<Lines> {
         let root = self.course.roots[value];
         let is_done = match self.plan {
             Some(plan) => plan.done_there[index].contains(&root),
@@ -290,7 +290,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Keeps what a job made.
-    pub(super) fn put(&mut self, value: ValueId, numbers: Vec<f32>) {
+    pub(super) fn put(&mut self, value: ValueId, numbers: Lines) {
         self.values[self.course.roots[value]] = Some(numbers);
     }
 
@@ -308,12 +308,12 @@ impl<'a> Pass<'a> {
     }
 
     /// What is known of a value's gradient so far, to be added to.
-    pub(super) fn slope_so_far(&mut self, value: ValueId) -> Option<Vec<f32>> {
+    pub(super) fn slope_so_far(&mut self, value: ValueId) -> Option<Lines> {
         self.slopes[self.course.roots[value]].take()
     }
 
     /// Adds to a value's gradient.
-    pub(super) fn add_slope(&mut self, value: ValueId, more: Vec<f32>) {
+    pub(super) fn add_slope(&mut self, value: ValueId, more: Lines) {
         let root = self.course.roots[value];
         if let Some(mut sum) = self.slopes[root].take() {
             cpu::accumulate(self.maps(&more, value), self.maps_mut(&mut sum, value));
@@ -325,7 +325,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Puts back what was taken by [`slope_so_far`](Self::slope_so_far), or stands in its place.
-    pub(super) fn set_slope(&mut self, value: ValueId, slope: Vec<f32>) {
+    pub(super) fn set_slope(&mut self, value: ValueId, slope: Lines) {
         self.slopes[self.course.roots[value]] = Some(slope);
     }
 

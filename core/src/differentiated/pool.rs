@@ -1,26 +1,28 @@
 //! Buffers that are used again: fresh memory costs more than most of what is done in it.
 
+use rekindle_cpu::Lines;
+
 /// Buffers that are free.
 #[derive(Debug, Clone, Default)]
 pub struct Pool {
     /// The shortest first.
-    free: Vec<Vec<f32>>,
+    free: Vec<Lines>,
 }
 
 impl Pool {
     /// A buffer of so many numbers, which mean nothing.
-    pub(super) fn take(&mut self, count: usize) -> Vec<f32> {
+    pub(super) fn take(&mut self, count: usize) -> Lines {
         let at = self.free.partition_point(|buffer| buffer.len() < count);
         // One that is much longer will be wanted for something else.
-        let fits = |buffer: &Vec<f32>| buffer.len() - count <= count / 4;
+        let fits = |buffer: &Lines| buffer.len() - count <= count / 4;
         match self.free.get(at) {
             Some(buffer) if fits(buffer) => self.free.remove(at),
-            _ => vec![0.0; count],
+            _ => Lines::zeros(count),
         }
     }
 
     /// Takes a buffer back.
-    pub(super) fn give(&mut self, buffer: Vec<f32>) {
+    pub(super) fn give(&mut self, buffer: Lines) {
         if buffer.is_empty() {
             return;
         }

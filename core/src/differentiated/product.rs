@@ -5,7 +5,7 @@
 //! what the layer's own, the norm's factors and its summands are moved by, because the sum over all positions of
 //! (gradient × product) is the sum over the weights of (weight × its gradient).
 
-use rekindle_cpu::{self as cpu, Activation, ConvGeometry, Weights};
+use rekindle_cpu::{self as cpu, Activation, ConvGeometry, Lines, Weights};
 
 use super::job::{BatchNorm, Job, Product};
 use super::norm;
@@ -85,7 +85,7 @@ pub(super) fn backward(
     index: usize,
     job: &Job,
     product: &Product,
-    slope: Vec<f32>,
+    slope: Lines,
     gradients: &mut Gradients,
 ) {
     let slope = match follows(pass, product) {
@@ -212,7 +212,7 @@ fn of_input(pass: &mut Pass<'_>, job: &Job, product: &Product, scale: &[f32], sl
         ..product.geometry
     };
     let weights = pass.tensor(product.weight);
-    let mut scaled = Vec::new();
+    let mut scaled = Lines::default();
     if !scale.is_empty() {
         scaled = pass.pool.take(weights.len());
         let reach = weights.len() / scale.len();

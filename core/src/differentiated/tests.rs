@@ -266,3 +266,14 @@ fn windows_go_back() {
     });
     case.check_all("windows");
 }
+
+#[test]
+fn alexnets_kinds_of_windows_go_back() {
+    let case = case([3, 63, 63], |x| {
+        let x = x.conv("first", Conv::new(16, 11).stride(4).padding(2).bias()).relu().max_pool(Window::new(3, 2));
+        let x = x.conv("second", Conv::new(24, 5).padding(2).bias()).relu().max_pool(Window::new(3, 2));
+        let x = x.conv("third", Conv::new(24, 3).bias()).activate(Nonlinearity::Silu).max_pool(Window::new(3, 2));
+        x.adaptive_avg_pool(6, 6).flatten().linear("last", 5)
+    });
+    case.check_all("windows of AlexNet");
+}
