@@ -1,6 +1,6 @@
 //! From a network's graph to the jobs of its training.
 
-use rekindle_cpu::{Activation, ConvGeometry, Pool};
+use rekindle_cpu::{Activation, ConvGeometry};
 use thiserror::Error;
 
 use super::job::RelativeBias as Bias;

@@ -165,27 +165,4 @@ impl Kind {
             | Self::LeaveOut(_) => Vec::new(),
         }
     }
-
-    /// One or two words for listings.
-    pub(super) fn name(&self) -> &'static str {
-        match self {
-            Self::Product(_) => "product",
-            Self::BatchNorm(..) => "batch norm",
-            Self::LayerNorm(_) => "layer norm",
-            Self::Scale(_) | Self::Affine(..) => "scale",
-            Self::Activate(_) => "activate",
-            Self::MaxPool(_) | Self::AvgPool(_) | Self::AdaptiveAvgPool => "pool",
-            Self::Add(_) => "add",
-            Self::Gate => "gate",
-            Self::Concat => "concat",
-            Self::Chunk(_) => "chunk",
-            Self::Shuffle(_) => "shuffle",
-            Self::FlattenMaps => "flatten",
-            Self::ClassToken(_) | Self::FirstToken | Self::Positions(_) => "tokens",
-            Self::Gather(_) => "gather",
-            Self::MergePatches => "merge",
-            Self::Attention(_) => "attention",
-            Self::LeaveOut(_) => "leave out",
-        }
-    }
 }

@@ -75,7 +75,8 @@ impl Joined {
         let activation = match &mut self.jobs[maker].kind {
             Kind::Product(product) => &mut product.ending.activation,
             Kind::BatchNorm(_, ending) => &mut ending.activation,
-            Kind::Add(activation) => activation,
+            // What it was given is not kept.
+            Kind::Add(activation) if function.keeps_output() => activation,
             _ => return None,
         };
         let is_free = *activation == Activation::None;

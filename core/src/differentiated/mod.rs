@@ -14,7 +14,7 @@ mod attention;
 mod course;
 mod job;
 mod join;
-mod loss;
+mod memory;
 mod moves;
 mod norm;
 mod parameters;
@@ -24,7 +24,7 @@ mod pool;
 mod product;
 
 pub use course::{Course, NoWayBack};
-pub use loss::loss;
+pub use memory::pass_bytes;
 pub use parameters::Parameters;
 pub use pass::{Gradients, Pass};
 pub use plan::Plan;

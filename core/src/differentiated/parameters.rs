@@ -1,6 +1,7 @@
 //! A network's numbers on the host.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use crate::graph::{Graph, LayerId};
 use crate::weights::{StateDict, Tensors};
@@ -26,6 +27,16 @@ impl Parameters {
     ///
     /// The name of a tensor that is missing.
     pub fn new(graph: &Graph, tensors: &StateDict<'_>) -> Result<Self, String> {
+        Self::with(graph, |name, _| match tensors.get(name) {
+            Some((_, values)) => Ok(values.to_vec()),
+            None => Err(name.to_owned()),
+        })
+    }
+
+    fn with<E>(
+        graph: &Graph,
+        mut values: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
         let mut all = Self {
             names: Vec::new(),
             shapes: Vec::new(),
@@ -36,16 +47,23 @@ impl Parameters {
         for layer in graph.layers() {
             all.first.push(all.names.len());
             for (name, shape) in layer.tensors() {
-                let Some((_, values)) = tensors.get(name.as_str()) else {
-                    return Err(name);
-                };
+                let values = values(&name, &shape)?;
                 all.places.insert(name.clone(), all.names.len());
                 all.names.push(name);
                 all.shapes.push(shape);
-                all.values.push(values.to_vec());
+                all.values.push(values);
             }
         }
         Ok(all)
+    }
+
+    /// Those of a graph, all zero: for who asks about a training, and trains nothing.
+    pub(super) fn zeros(graph: &Graph) -> Self {
+        // Zeros that nobody reads take no memory.
+        let zeros =
+            |_: &str, shape: &[usize]| Ok::<_, Infallible>(vec![0.0; shape.iter().product()]);
+        let Ok(all) = Self::with(graph, zeros);
+        all
     }
 
     /// A layer's tensor by its place in the layer: weight, bias, running mean, running variance.

@@ -38,7 +38,7 @@ impl Course {
             if !carries[job.output] {
                 continue;
             }
-            for value in kept(job, &learns, &carries) {
+            for value in kept(job, &learns) {
                 first_back[self.roots[value]].get_or_insert(index);
             }
         }
@@ -69,7 +69,7 @@ impl Plan {
 }
 
 /// The values that a job takes or makes, and needs again on its way back.
-fn kept(job: &Job, learns: &[bool], carries: &[bool]) -> Vec<ValueId> {
+fn kept(job: &Job, learns: &[bool]) -> Vec<ValueId> {
     let input = job.inputs[0];
     let any = |tensors: Vec<TensorId>| tensors.iter().any(|&tensor| learns[tensor]);
     let of_output = |ending: Ending| match ending.activation {

@@ -7,7 +7,6 @@ use crate::graph::{
 };
 use crate::operations::Chance;
 use crate::random::Random;
-use crate::tune::{Goal, Loss};
 use crate::weights::{Tensors, state_dict};
 
 const IMAGES: usize = 3;
@@ -270,9 +269,18 @@ fn windows_go_back() {
 #[test]
 fn alexnets_kinds_of_windows_go_back() {
     let case = case([3, 63, 63], |x| {
-        let x = x.conv("first", Conv::new(16, 11).stride(4).padding(2).bias()).relu().max_pool(Window::new(3, 2));
-        let x = x.conv("second", Conv::new(24, 5).padding(2).bias()).relu().max_pool(Window::new(3, 2));
-        let x = x.conv("third", Conv::new(24, 3).bias()).activate(Nonlinearity::Silu).max_pool(Window::new(3, 2));
+        let x = x
+            .conv("first", Conv::new(16, 11).stride(4).padding(2).bias())
+            .relu()
+            .max_pool(Window::new(3, 2));
+        let x = x
+            .conv("second", Conv::new(24, 5).padding(2).bias())
+            .relu()
+            .max_pool(Window::new(3, 2));
+        let x = x
+            .conv("third", Conv::new(24, 3).bias())
+            .activate(Nonlinearity::Silu)
+            .max_pool(Window::new(3, 2));
         x.adaptive_avg_pool(6, 6).flatten().linear("last", 5)
     });
     case.check_all("windows of AlexNet");

@@ -4,6 +4,7 @@
 use super::engine::Learning;
 use super::kept::{Costs, Place, Step, numbers};
 use super::plan::{Phase, Plan};
+use crate::differentiated::pass_bytes;
 use crate::graph::Graph;
 
 /// What a phase of a training holds, in bytes.
@@ -101,6 +102,14 @@ impl<'a> Footprint<'a> {
 
     /// The bytes of images on their way through the network and of gradients on their way back.
     pub fn pass(&self, images: usize) -> u64 {
+        let learns = |name: &str| {
+            self.learning.parameters.contains(name) || self.learning.statistics.contains(name)
+        };
+        if let Place::Processor { .. } = self.place
+            && let Some(bytes) = pass_bytes(self.graph, self.cut, images, learns)
+        {
+            return bytes;
+        }
         let Walk {
             steps,
             roots,

@@ -22,6 +22,7 @@ mod planned;
 mod rates;
 mod recipe;
 mod schedule;
+mod slope;
 mod state;
 #[cfg(feature = "burn")]
 mod stepwise;

@@ -1,9 +1,9 @@
-//! How far answers are off, and which way they would be less so.
+//! How far answers are off, and which way they would be less so, on the host.
 
-use crate::tune::{Goal, Loss};
+use super::engine::{Goal, Loss};
 
 /// A batch's part of a step's loss, and its gradient by the answers, `[N, answers]`. Sums are taken in 64 bits.
-pub fn loss(answers: &[f32], goal: &Goal) -> (f32, Vec<f32>) {
+pub(super) fn loss(answers: &[f32], goal: &Goal) -> (f32, Vec<f32>) {
     let width = goal.answers.max(1);
     let mut slope = vec![0.0; answers.len()];
     let mut sum = 0.0;
