@@ -10,9 +10,24 @@ use std::time::Instant;
 use rekindle_core::backbone::find;
 use rekindle_core::graph::Options;
 use rekindle_core::tune::{
-    Descent, Draws, Engine as _, Goal, Learning, Loss, Optimizer, Planned, Rate, Rows,
+    Descent, Draws, Engine as _, Footprint, Goal, Learning, Loss, Optimizer, Place, Planned, Rate,
+    Rows,
 };
 use rekindle_core::weights::{Generated, state_dict, take};
+
+/// Megabytes of this process, where the system says so.
+fn resident(field: &str) -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    Some(
+        line.trim()
+            .strip_suffix(" kB")?
+            .trim()
+            .parse::<f64>()
+            .ok()?
+            * 1.024e-3,
+    )
+}
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (side, classes) = (architecture.input_size, 1000);
     let graph = architecture.whole_graph([3, side, side], &Options::default(), classes)?;
     let (tensors, _) = take(graph.tensors(), &Generated)?;
+    let before = resident("VmRSS:");
     let mut engine = Planned::new(Arc::new(graph.clone()), &state_dict([&tensors]))?;
     let mut learning = Learning::default();
     for (name, _) in graph.tensors() {
@@ -99,5 +115,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         1e3 * seconds[runs / 2].0,
         1e3 * first
     );
+    let predicted = Footprint::of(&graph, &learning, 0, 1, Place::Processor { threads: 2 })
+        .bytes(batch, batch) as f64
+        / 1e6;
+    if let (Some(before), Some(most)) = (before, resident("VmHWM:")) {
+        println!(
+            "took {:.0} MB, predicted {predicted:.0}: {:.2}",
+            most - before,
+            predicted / (most - before)
+        );
+    }
     Ok(())
 }

@@ -20,8 +20,8 @@ impl Pool {
     /// A buffer of so many numbers or some more, which mean nothing.
     pub(super) fn take(&mut self, count: usize) -> Lines {
         let at = self.free.partition_point(|buffer| buffer.len() < count);
-        // One that is much longer will be wanted for something else.
-        let fits = |buffer: &Lines| buffer.len() - count <= count / 4;
+        // One more than twice as long will be wanted for something else.
+        let fits = |buffer: &Lines| buffer.len() - count <= count;
         let buffer = match self.free.get(at) {
             Some(buffer) if fits(buffer) => {
                 let buffer = self.free.remove(at);
