@@ -15,22 +15,23 @@ mod adapter;
 mod fuse;
 #[cfg(feature = "burn")]
 mod listing;
+mod lower;
 mod place;
 mod precision;
 mod processor;
 #[cfg(feature = "burn")]
 mod upload;
 
-pub use crate::operations::{blanks, lower};
+pub use crate::operations::blanks;
 pub use crate::program::{
-    CompileError, Ending, Program, Purpose, SelfAttention, Shape, Step, Timing, ValueId, Weight,
-    Work,
+    CompileError, Ending, Program, SelfAttention, Shape, Step, Timing, ValueId, Weight, Work,
 };
 #[cfg(feature = "burn")]
 pub use adapter::Adapter;
 pub use fuse::fuse;
 #[cfg(feature = "burn")]
 pub use listing::{Listed, listing, processor_listing};
+pub use lower::lower;
 pub use precision::Precision;
 pub use processor::Processor;
 pub(crate) use processor::{activation, geometry, pool};

@@ -76,6 +76,17 @@ impl Parameters {
         self.places.get(name).copied()
     }
 
+    /// Of each tensor, whether it is a parameter, and no running statistic.
+    pub fn learnable(&self) -> Vec<bool> {
+        let mut all = vec![false; self.names.len()];
+        for (layer, &first) in self.first.iter().enumerate() {
+            let next = self.first.get(layer + 1).copied().unwrap_or(all.len());
+            // Weight and bias come first.
+            all[first..next.min(first + 2)].fill(true);
+        }
+        all
+    }
+
     /// How many tensors there are.
     pub fn count(&self) -> usize {
         self.names.len()

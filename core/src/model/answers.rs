@@ -9,7 +9,7 @@ use super::ready::read;
 use super::ready::{Compiled, numbers};
 #[cfg(feature = "burn")]
 use crate::compiled::Adapter;
-use crate::compiled::{Processor, Purpose, fuse, lower};
+use crate::compiled::{Processor, fuse, lower};
 use crate::device::DeviceError;
 #[cfg(feature = "burn")]
 use crate::device::is_processor;
@@ -98,8 +98,7 @@ impl Model {
         sibling: Option<&Compiled>,
     ) -> Result<Compiled, DeviceError> {
         let tensors = self.state_dict();
-        let program = lower(graph, &tensors, Purpose::Answers, 0, &[wanted])
-            .map_err(DeviceError::execution)?;
+        let program = lower(graph, &tensors, &[wanted]).map_err(DeviceError::execution)?;
         Ok(self.placed(program, sibling))
     }
 

@@ -1,6 +1,6 @@
 //! The engine on the processor: a network's program with its way back, on slices.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -29,8 +29,10 @@ pub struct Rows {
 pub struct Planned {
     graph: Arc<Graph>,
     parameters: Parameters,
-    /// Of each tensor, whether it learns.
+    /// Of each tensor, whether it learns,
     learns: Vec<bool>,
+    /// and whether gradients move it.
+    moves: Vec<bool>,
     /// The ways to the answers from the values that were given so far.
     ways: BTreeMap<usize, Way>,
     pool: Mutex<Pool>,
@@ -76,6 +78,7 @@ impl Planned {
             ways: BTreeMap::from([(0, Way { course, plan })]),
             gradients: Gradients::new(parameters.count()),
             graph,
+            moves: parameters.learnable(),
             learns,
             pool: Mutex::default(),
             slots: BTreeMap::new(),
@@ -85,6 +88,13 @@ impl Planned {
             losses: Vec::new(),
             parameters,
         })
+    }
+
+    /// The parameters that gradients move now, by their names.
+    pub fn trained(&self) -> BTreeSet<String> {
+        let all = (0..self.parameters.count()).filter(|&tensor| self.moves[tensor]);
+        all.map(|tensor| self.parameters.name(tensor).to_owned())
+            .collect()
     }
 
     /// The gradients of the step that is being made, under the parameters' names.
@@ -238,9 +248,12 @@ impl Engine for Planned {
         self.learns = all
             .map(|tensor| parameters.contains(named(tensor)) || statistics.contains(named(tensor)))
             .collect();
-        let moves = |tensor: &usize| parameters.contains(self.parameters.name(*tensor));
-        self.slots.retain(|tensor, _| moves(tensor));
-        self.steps.retain(|tensor, _| moves(tensor));
+        let all = 0..self.parameters.count();
+        self.moves = all
+            .map(|tensor| parameters.contains(self.parameters.name(tensor)))
+            .collect();
+        self.slots.retain(|tensor, _| self.moves[*tensor]);
+        self.steps.retain(|tensor, _| self.moves[*tensor]);
         for way in self.ways.values_mut() {
             way.plan = way.course.plan(self.learns.clone());
         }

@@ -1,6 +1,6 @@
 //! The engine over Burn: the network run step by step, its gradients recorded on the way.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
@@ -81,6 +81,14 @@ impl Stepwise {
     /// The network as it stands.
     pub fn network(&self) -> &Network {
         &self.network
+    }
+
+    /// The parameters that gradients move now, by their names.
+    pub fn trained(&self) -> BTreeSet<String> {
+        let all = self.network.parameters();
+        all.filter(|parameter| parameter.is_trained())
+            .map(|parameter| parameter.name().to_owned())
+            .collect()
     }
 
     /// The gradients of the step that is being made, under the parameters' names and in PyTorch's order.

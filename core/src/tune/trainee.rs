@@ -1,6 +1,7 @@
 //! A network in training, by the engine that suits its device: its program with the way back on the processor, step by
 //! step elsewhere, and where a step has no way back of our own.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use burn::tensor::Device;
@@ -41,6 +42,14 @@ impl Trainee {
         }
         let network = Network::new(graph, tensors, device)?;
         Ok(Self::Stepwise(Box::new(Stepwise::new(network, device))))
+    }
+
+    /// The parameters that gradients move now, by their names.
+    pub fn trained(&self) -> BTreeSet<String> {
+        match self {
+            Self::Planned(engine) => engine.trained(),
+            Self::Stepwise(engine) => engine.trained(),
+        }
     }
 
     /// The gradients of the step that is being made, under the parameters' names and in PyTorch's order.

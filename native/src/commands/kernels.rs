@@ -1,6 +1,6 @@
 //! `rekindle doctor --kernels`: which kernel does each layer of a network.
 
-use rekindle_core::compiled::{Listed, Purpose, blanks, fuse, listing, lower, processor_listing};
+use rekindle_core::compiled::{Listed, blanks, fuse, listing, lower, processor_listing};
 use rekindle_core::device::Tier;
 use rekindle_core::weights::state_dict;
 use serde_json::json;
@@ -35,13 +35,7 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
     })?
     .graph;
     let blanks = blanks(&graph);
-    let program = fuse(lower(
-        &graph,
-        &state_dict([&blanks]),
-        Purpose::Answers,
-        0,
-        &[graph.output()],
-    )?);
+    let program = fuse(lower(&graph, &state_dict([&blanks]), &[graph.output()])?);
     let rows: Vec<Listed> = match tier {
         Some(tier) => listing(&program, args.batch.unwrap_or(1), tier),
         None => processor_listing(program),

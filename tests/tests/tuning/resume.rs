@@ -199,13 +199,7 @@ fn a_training_taken_up_in_its_second_phase_has_that_phases_rates_and_freezing() 
     let phase = another.phase().unwrap().clone();
     assert_eq!(phase, another.plan().phases[1]);
     assert!(phase.rates.values().all(|rate| rate.rate == 1e-4));
-    let parameters = another.engine().network().parameters();
-    let trained =
-        parameters.filter(|parameter| !parameter.is_statistic() && parameter.is_trained());
-    let trained: BTreeSet<String> = trained
-        .map(|parameter| parameter.name().to_owned())
-        .collect();
-    assert_eq!(trained, phase.learning.parameters);
+    assert_eq!(another.engine().trained(), phase.learning.parameters);
     let slots = before
         .engine
         .slots

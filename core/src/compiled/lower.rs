@@ -1,0 +1,19 @@
+//! From a frozen network's graph and its numbers to a program.
+
+use crate::graph::Graph;
+use crate::operations;
+use crate::program::{CompileError, Program, Purpose};
+use crate::weights::StateDict;
+
+/// Turns a graph into a program that leads from the image to the values in `wanted`, with the tensors as its numbers.
+///
+/// # Errors
+///
+/// When a tensor that the graph names is missing.
+pub fn lower<'t>(
+    graph: &Graph,
+    tensors: &StateDict<'t>,
+    wanted: &[usize],
+) -> Result<Program<'t>, CompileError> {
+    operations::lower(graph, tensors, Purpose::Answers, 0, wanted)
+}
