@@ -26,6 +26,7 @@ pub mod device;
 pub mod differentiated;
 #[cfg(feature = "burn")]
 pub mod kernels;
+mod lower;
 pub mod metrics;
 pub mod model;
 #[cfg(feature = "burn")]

@@ -1,8 +1,7 @@
 //! From a frozen network's graph and its numbers to a program.
 
 use crate::graph::Graph;
-use crate::operations;
-use crate::program::{CompileError, Program, Purpose};
+use crate::program::{CompileError, Condition, Program};
 use crate::weights::StateDict;
 
 /// Turns a graph into a program that leads from the image to the values in `wanted`, with the tensors as its numbers.
@@ -15,5 +14,5 @@ pub fn lower<'t>(
     tensors: &StateDict<'t>,
     wanted: &[usize],
 ) -> Result<Program<'t>, CompileError> {
-    operations::lower(graph, tensors, Purpose::Answers, 0, wanted)
+    crate::lower::lower(graph, tensors, Condition::Frozen, 0, wanted)
 }

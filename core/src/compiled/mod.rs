@@ -22,7 +22,7 @@ mod processor;
 #[cfg(feature = "burn")]
 mod upload;
 
-pub use crate::operations::blanks;
+pub use crate::lower::blanks;
 pub use crate::program::{
     CompileError, Ending, Program, SelfAttention, Shape, Step, Timing, ValueId, Weight, Work,
 };

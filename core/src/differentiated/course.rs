@@ -9,8 +9,8 @@ use super::join::join;
 use super::parameters::{Parameters, TensorId};
 use crate::compiled::{activation, geometry, pool as of_pool};
 use crate::graph::{Graph, LayerId, LayerKind, Node, Op, RelativeBias, relative_position_index};
-use crate::operations::lower;
-use crate::program::{CompileError, Program, Purpose, Shape, Step, ValueId, Work};
+use crate::lower::lower;
+use crate::program::{CompileError, Condition, Program, Shape, Step, ValueId, Work};
 
 /// The way through a network in training, from one of its values to its answers.
 #[derive(Debug, Clone)]
@@ -47,7 +47,13 @@ impl Course {
     /// When a step has no way back here, or the answers do not follow from the value.
     pub fn new(graph: &Graph, numbers: &Parameters, given: usize) -> Result<Self, NoWayBack> {
         let tensors = numbers.state_dict();
-        let program = lower(graph, &tensors, Purpose::Training, given, &[graph.output()])?;
+        let program = lower(
+            graph,
+            &tensors,
+            Condition::InTraining,
+            given,
+            &[graph.output()],
+        )?;
         Writing::new(graph, numbers, &program).course(&program)
     }
 }

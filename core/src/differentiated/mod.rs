@@ -22,6 +22,7 @@ mod pass;
 mod plan;
 mod pool;
 mod product;
+mod way;
 
 pub use course::{Course, NoWayBack};
 pub use memory::pass_bytes;

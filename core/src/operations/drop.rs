@@ -9,7 +9,7 @@ use super::run::each_rank;
 #[cfg(feature = "burn")]
 use super::{Batch, Run, only};
 use crate::graph::{Dropout, Node, StochasticDepth};
-use crate::program::{CompileError, Lowering, Purpose, ValueId, Work};
+use crate::program::{CompileError, Condition, Lowering, ValueId, Work};
 
 impl Compute for Dropout {
     fn lower<'t>(
@@ -59,7 +59,7 @@ fn lowered(
     program: &mut Lowering<'_, '_>,
 ) -> ValueId {
     let value = inputs[0];
-    if program.purpose() == Purpose::Answers || share == 0.0 {
+    if program.condition() == Condition::Frozen || share == 0.0 {
         return value;
     }
     let work = Work::LeaveOut { share, each };

@@ -11,7 +11,6 @@ mod conv_transpose;
 mod drop;
 mod layout;
 mod linear;
-mod lower;
 mod norm;
 mod pool;
 mod resize;
@@ -22,7 +21,6 @@ mod tokens;
 #[cfg(feature = "burn")]
 pub(crate) use attention::unit;
 pub use chance::Chance;
-pub use lower::{blanks, lower};
 #[cfg(feature = "burn")]
 pub use run::{Batch, Mode, Parameter};
 #[cfg(feature = "burn")]

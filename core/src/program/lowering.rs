@@ -17,20 +17,19 @@ pub enum CompileError {
     Unreachable(#[from] crate::graph::Unreachable),
 }
 
-/// What a program is for.
+/// Whether a network's numbers still change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Purpose {
-    /// Answers of a frozen network: what only training needs falls away.
-    Answers,
-    /// Training: what is left out at random is a step, and which numbers a step has is looked up by its node, as they
-    /// change.
-    Training,
+pub enum Condition {
+    /// They do not: what only training needs falls away.
+    Frozen,
+    /// They do: what is left out at random is a step, and which numbers a step has is looked up by its node.
+    InTraining,
 }
 
 /// A program being written.
 #[derive(Debug)]
 pub struct Lowering<'a, 't> {
-    purpose: Purpose,
+    condition: Condition,
     layers: &'a [LayerSpec],
     tensors: &'a StateDict<'t>,
     /// The node whose work is being written.
@@ -43,13 +42,13 @@ impl<'a, 't> Lowering<'a, 't> {
     /// An empty program for a value of this shape, an image's if it begins at the beginning. Its numbers will be those
     /// of these layers.
     pub fn new(
-        purpose: Purpose,
+        condition: Condition,
         given: Shape,
         layers: &'a [LayerSpec],
         tensors: &'a StateDict<'t>,
     ) -> Self {
         Self {
-            purpose,
+            condition,
             layers,
             tensors,
             node: 0,
@@ -67,9 +66,9 @@ impl<'a, 't> Lowering<'a, 't> {
         }
     }
 
-    /// What it is for.
-    pub fn purpose(&self) -> Purpose {
-        self.purpose
+    /// Whether the network's numbers still change.
+    pub fn condition(&self) -> Condition {
+        self.condition
     }
 
     /// Says whose work comes next.

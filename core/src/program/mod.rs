@@ -4,7 +4,7 @@ mod lowering;
 mod shape;
 mod work;
 
-pub use lowering::{CompileError, Lowering, Purpose, maps};
+pub use lowering::{CompileError, Condition, Lowering, maps};
 pub use shape::Shape;
 pub use work::{Ending, SelfAttention, Weight, Work};
 pub(crate) use work::{Folding, Tail};

@@ -2,11 +2,11 @@
 //!
 //! Two things happen on the way. What means nothing falls away: whatever does not lead to a wanted value and, of a
 //! network that only answers, dropout and stochastic depth. And all values become channels last, so that the steps
-//! that only turn axes fall away too. What each kind of step becomes is said in [`Compute`](super::Compute).
+//! that only turn axes fall away too. What each kind of step becomes is said in `operations`.
 
-use super::compute;
 use crate::graph::Graph;
-use crate::program::{CompileError, Lowering, Program, Purpose, Shape, ValueId};
+use crate::operations::compute;
+use crate::program::{CompileError, Condition, Lowering, Program, Shape, ValueId};
 use crate::weights::{StateDict, Tensors};
 
 /// Turns a graph into a program that leads from the value `given` (0 is the image) to those in `wanted`, with the tensors
@@ -18,12 +18,12 @@ use crate::weights::{StateDict, Tensors};
 pub fn lower<'t>(
     graph: &Graph,
     tensors: &StateDict<'t>,
-    purpose: Purpose,
+    condition: Condition,
     given: usize,
     wanted: &[usize],
 ) -> Result<Program<'t>, CompileError> {
     let shape = Shape::of(graph.shape_of(given));
-    let mut lowering = Lowering::new(purpose, shape, graph.layers(), tensors);
+    let mut lowering = Lowering::new(condition, shape, graph.layers(), tensors);
     let mut values = vec![0; graph.nodes().len() + 1];
     for &index in graph.schedule(&[given], wanted)?.steps() {
         let node = &graph.nodes()[index];

@@ -1,0 +1,93 @@
+//! A batch's way through a course and back, a job after the other.
+
+use rekindle_cpu::Lines;
+
+use super::job::{Job, Kind};
+use super::pass::{Gradients, Pass};
+use super::{attention, moves, norm, product};
+
+impl Pass<'_> {
+    /// Goes forward, and returns the answers, `[N, answers]`.
+    pub fn forward(&mut self) -> Vec<f32> {
+        let course = self.course;
+        for (index, job) in course.jobs.iter().enumerate() {
+            self.job(index, job);
+            match self.plan {
+                Some(plan) => {
+                    for &value in &plan.done_there[index] {
+                        self.drop_value(value);
+                    }
+                }
+                None => self.drop_unused(index),
+            }
+        }
+        let count = self.batch * course.shapes[course.output].numbers();
+        let answers = self.values[course.roots[course.output]].as_ref();
+        answers.map_or_else(Vec::new, |answers| answers[..count].to_vec())
+    }
+
+    /// On a way that is not gone back: what no later job takes.
+    fn drop_unused(&mut self, index: usize) {
+        let course = self.course;
+        let job = &course.jobs[index];
+        for &value in &job.inputs {
+            let root = course.roots[value];
+            let is_taken = |later: &Job| {
+                later
+                    .inputs
+                    .iter()
+                    .any(|&other| course.roots[other] == root)
+            };
+            if root != course.roots[course.output] && !course.jobs[index + 1..].iter().any(is_taken)
+            {
+                self.drop_value(root);
+            }
+        }
+    }
+
+    /// Goes back from the gradient of the answers, `[N, answers]`, and adds up what it finds of the tensors that learn.
+    pub fn backward(&mut self, slope: &[f32], gradients: &mut Gradients) {
+        let (course, Some(plan)) = (self.course, self.plan) else {
+            return;
+        };
+        let mut of_answers = self.room(course.output);
+        of_answers[..slope.len()].copy_from_slice(slope);
+        self.slopes[course.roots[course.output]] = Some(of_answers);
+        for (index, job) in course.jobs.iter().enumerate().rev() {
+            if plan.carries[job.output]
+                && let Some(slope) = self.slopes[course.roots[job.output]].take()
+            {
+                self.job_back(index, job, slope, gradients);
+            }
+            for &value in &plan.done_back[index] {
+                self.drop_value(value);
+            }
+        }
+    }
+
+    fn job(&mut self, index: usize, job: &Job) {
+        match &job.kind {
+            Kind::Product(product) => product::forward(self, index, job, product),
+            Kind::BatchNorm(norm, ending) => norm::batch_norm(self, index, job, norm, *ending),
+            Kind::LayerNorm(norm) => norm::layer_norm(self, job, norm),
+            Kind::Attention(attention) => attention::forward(self, job, attention),
+            _ => moves::forward(self, index, job),
+        }
+    }
+
+    fn job_back(&mut self, index: usize, job: &Job, slope: Lines, gradients: &mut Gradients) {
+        match &job.kind {
+            Kind::Product(product) => {
+                product::backward(self, index, job, product, slope, gradients)
+            }
+            Kind::BatchNorm(norm, ending) => {
+                norm::batch_norm_back(self, index, job, norm, *ending, slope, gradients);
+            }
+            Kind::LayerNorm(norm) => norm::layer_norm_back(self, job, norm, slope, gradients),
+            Kind::Attention(attention) => {
+                attention::backward(self, job, attention, slope, gradients);
+            }
+            _ => moves::backward(self, index, job, slope, gradients),
+        }
+    }
+}
