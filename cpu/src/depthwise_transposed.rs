@@ -57,7 +57,9 @@ struct Line<'a> {
 impl DepthwiseTransposed {
     /// Whether there is code for a convolution.
     pub(crate) fn suits(level: Level, geometry: &ConvGeometry) -> bool {
-        Depthwise::suits(geometry)
+        // A page's code is to be small, and by phases it comes to the same.
+        !cfg!(target_family = "wasm")
+            && Depthwise::suits(geometry)
             && geometry.output >= level.lanes()
             && geometry.stride[1] == STRIDE
             && geometry.dilation[1] == 1

@@ -225,7 +225,8 @@ impl<'a> Whole<'a> {
             block(first, 1, pixels * channels, b, self.c);
             return;
         }
-        let fold = match dense && self.b_pitch == 0 {
+        // Not in a page, whose code is to be small.
+        let fold = match dense && self.b_pitch == 0 && !cfg!(target_family = "wasm") {
             true => whole_vectors(channels, Level::best().lanes()),
             false => 1,
         };
