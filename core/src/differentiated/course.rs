@@ -58,6 +58,13 @@ impl Course {
     }
 }
 
+impl Course {
+    /// The names of its jobs, each the first step's that it does.
+    pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.jobs.iter().map(|job| job.name.as_str())
+    }
+}
+
 /// A course being written.
 struct Writing<'a> {
     graph: &'a Graph,

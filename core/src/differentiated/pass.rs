@@ -59,8 +59,17 @@ pub(super) struct Kept {
 /// Running statistics that a batch has moved.
 pub(super) type Moved = (TensorId, Vec<f32>);
 
+/// How long each job took.
+#[expect(missing_debug_implementations, reason = "a clock is a function")]
+pub struct Watch<'a> {
+    /// What counts seconds.
+    pub clock: &'a (dyn Fn() -> f64 + Sync),
+    /// Seconds of each job there and back, added up.
+    pub spent: Vec<[f64; 2]>,
+}
+
 /// A batch on its way.
-#[derive(Debug)]
+#[expect(missing_debug_implementations, reason = "a clock is a function")]
 pub struct Pass<'a> {
     pub(super) course: &'a Course,
     pub(super) parameters: &'a Parameters,
@@ -76,6 +85,8 @@ pub struct Pass<'a> {
     pub(super) slopes: Vec<Option<Lines>>,
     kept: Vec<Kept>,
     moved: Vec<Moved>,
+    /// What takes the time, where somebody asks.
+    pub(super) watch: Option<Watch<'a>>,
 }
 
 impl<'a> Pass<'a> {
@@ -93,6 +104,7 @@ impl<'a> Pass<'a> {
             slopes: vec![None; course.shapes.len()],
             kept: vec![Kept::default(); course.jobs.len()],
             moved: Vec::new(),
+            watch: None,
             course,
             parameters,
             plan,
@@ -100,6 +112,19 @@ impl<'a> Pass<'a> {
             pool,
             batch,
         }
+    }
+
+    /// The same, timed.
+    pub fn watched(self, watch: Watch<'a>) -> Self {
+        Self {
+            watch: Some(watch),
+            ..self
+        }
+    }
+
+    /// Takes the times.
+    pub fn take_watch(&mut self) -> Option<Watch<'a>> {
+        self.watch.take()
     }
 
     /// Room for what is given, `[N, rows, columns, channels]`, to be filled by `fill`.

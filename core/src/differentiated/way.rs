@@ -11,7 +11,9 @@ impl Pass<'_> {
     pub fn forward(&mut self) -> Vec<f32> {
         let course = self.course;
         for (index, job) in course.jobs.iter().enumerate() {
+            let began = self.now();
             self.job(index, job);
+            self.spent(index, 0, began);
             match self.plan {
                 Some(plan) => {
                     for &value in &plan.done_there[index] {
@@ -57,11 +59,23 @@ impl Pass<'_> {
             if plan.carries[job.output]
                 && let Some(slope) = self.slopes[course.roots[job.output]].take()
             {
+                let began = self.now();
                 self.job_back(index, job, slope, gradients);
+                self.spent(index, 1, began);
             }
             for &value in &plan.done_back[index] {
                 self.drop_value(value);
             }
+        }
+    }
+
+    fn now(&self) -> f64 {
+        self.watch.as_ref().map_or(0.0, |watch| (watch.clock)())
+    }
+
+    fn spent(&mut self, index: usize, way: usize, began: f64) {
+        if let Some(watch) = &mut self.watch {
+            watch.spent[index][way] += (watch.clock)() - began;
         }
     }
 

@@ -12,10 +12,10 @@ use super::recipe::MlpRecipe;
 use crate::device::DeviceError;
 use crate::graph::{Graph, LayerKind, Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
-use crate::network::{Batch, Network};
+use crate::network::Batch;
 use crate::random::Random;
 use crate::tune::{
-    Descent, Draws, Engine as _, EngineState, Given, Goal, Loss, Optimizer, Rate, Stepwise,
+    Descent, Draws, Engine as _, EngineState, Given, Goal, Loss, Optimizer, Rate, Trainee,
     WrongState,
 };
 use crate::weights::{Tensors, state_dict};
@@ -71,7 +71,7 @@ pub struct MlpState {
 /// The order in which images are taken, of those in the examples' order, and what dropout drops follow from the
 /// seed and the step alone, so a training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
 pub struct MlpTrainer<'a> {
-    engine: Stepwise,
+    engine: Trainee,
     rates: BTreeMap<String, Rate>,
     recipe: MlpRecipe,
     examples: Examples<'a>,
@@ -116,10 +116,9 @@ impl<'a> MlpTrainer<'a> {
             decays: true,
         };
         let rates = start.keys().map(|name| (name.clone(), rate)).collect();
-        let head = Network::new(graph, &state_dict([&start]), device);
-        let head = head.map_err(|error| MlpError::Head(error.to_string()))?;
+        let engine = Trainee::new(graph, &state_dict([&start]), device);
         Ok(Self {
-            engine: Stepwise::new(head, device),
+            engine: engine.map_err(|error| MlpError::Head(error.to_string()))?,
             rates,
             recipe,
             examples,

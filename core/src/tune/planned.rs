@@ -9,7 +9,7 @@ use super::mixing::Mix;
 use super::optimizer::{Number as _, Optimizer, Pace};
 use super::slope::loss;
 use crate::device::DeviceError;
-use crate::differentiated::{Course, Gradients, NoWayBack, Parameters, Pass, Plan, Pool};
+use crate::differentiated::{Course, Gradients, NoWayBack, Parameters, Pass, Plan, Pool, Watch};
 use crate::graph::Graph;
 use crate::operations::Chance;
 use crate::program::Shape;
@@ -88,6 +88,41 @@ impl Planned {
             losses: Vec::new(),
             parameters,
         })
+    }
+
+    /// Takes a batch there and back, and says how long each job took, by a clock that counts seconds: its name, there and
+    /// back.
+    pub fn profile(
+        &mut self,
+        input: &Rows,
+        goal: &Goal,
+        clock: &(dyn Fn() -> f64 + Sync),
+    ) -> Vec<(String, [f64; 2])> {
+        self.plan_way(input.value);
+        let Some(way) = self.ways.get(&input.value) else {
+            unreachable!("the way was planned");
+        };
+        let shape = self.graph.shape_of(input.value);
+        let batch = input.numbers.len() / shape.iter().product::<usize>().max(1);
+        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let watch = Watch {
+            clock,
+            spent: vec![[0.0; 2]; way.course.names().len()],
+        };
+        let (parameters, plan) = (&self.parameters, Some(&way.plan));
+        let chance = Some(Chance::new(0));
+        let spent = rekindle_cpu::in_pool(|| {
+            let pass = Pass::new(&way.course, parameters, plan, chance, pool, batch);
+            let mut pass = pass.watched(watch);
+            pass.give(|into| put_in(&input.numbers, shape, None, batch, into));
+            let answers = pass.forward();
+            let (_, slope) = loss(&answers, goal);
+            pass.backward(&slope, &mut Gradients::new(parameters.count()));
+            let watch = pass.take_watch();
+            pass.finish();
+            watch.map(|watch| watch.spent).unwrap_or_default()
+        });
+        way.course.names().map(str::to_owned).zip(spent).collect()
     }
 
     /// The parameters that gradients move now, by their names.
