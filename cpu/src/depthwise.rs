@@ -279,7 +279,8 @@ impl Lines<'_> {
         // Rows are clipped once; of the columns, those outside the map are passed over one by one.
         let (first, last, row) = geometry.clip(0, line % self.out_rows, self.input.rows);
         let (map, pitch) = (line / self.out_rows, self.input.pitch);
-        let pixel = (map * self.input.rows + row) * self.input.columns + x * STRIDE;
+        let line_of_map = (map * self.input.rows).wrapping_add(row);
+        let pixel = (line_of_map.wrapping_mul(self.input.columns)).wrapping_add(x * STRIDE);
         let from = (self.input.data.as_ptr())
             .wrapping_add(pixel.wrapping_sub(geometry.padding[1]).wrapping_mul(pitch));
         let outside = geometry.padding[1].saturating_sub(x * STRIDE);

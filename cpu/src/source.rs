@@ -91,7 +91,8 @@ impl Source {
                 (from, from)
             };
             let column = (first * self.stride[1]).wrapping_add(shift);
-            let pixel = ((map * self.rows).wrapping_add(row) * self.columns).wrapping_add(column);
+            let line = (map * self.rows).wrapping_add(row);
+            let pixel = line.wrapping_mul(self.columns).wrapping_add(column);
             each(Piece {
                 before: first - from,
                 inside: last - first,

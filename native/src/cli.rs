@@ -465,7 +465,7 @@ pub struct BenchArgs {
     #[arg(long)]
     pub train: bool,
     /// Whether batch norms take the statistics of the batch in those steps.
-    #[arg(long, value_enum, requires = "train", default_value_t = NormSteps::Train)]
+    #[arg(long, value_enum, default_value_t = NormSteps::Train)]
     pub bn: NormSteps,
     /// Also measure each layer.
     #[arg(long)]

@@ -333,6 +333,7 @@ fn measured(args: &CompareArgs) -> Applies {
 fn bench(args: &BenchArgs, option: &str) -> Option<Applies> {
     Some(match option {
         "weights" | "batch" | "runs" | "train" | "kernels" => Always,
+        "bn" => Where(args.train, "--train"),
         "layers" => Where(
             args.kernels == KernelChoice::Ours,
             "--kernels ours, whose layers are measured",
@@ -459,6 +460,8 @@ mod tests {
         ! compare m --no-measure --precision half : --no-measure
         bench m --weights random --batch 2 --runs 2 --train --layers --precision half --device cpu --json
         bench m --kernels burn --train
+        bench m --train --bn frozen
+        ! bench m --bn frozen : --train
         ! bench m --kernels burn --layers : --kernels ours
         ! bench m --kernels burn --precision half : --kernels ours
         replay r --json --quiet --offline

@@ -2,7 +2,7 @@
 //!
 //! A network is data, so its backward pass follows from it. [`Course::new`] lowers the graph as for a frozen network
 //! (channels last, nothing that only turns axes), joins each product with the batch norm, the sum and the function behind
-//! it, and knows for each of these [jobs](job::Kind) how gradients go back through it. [`Course::plan`] is told what
+//! it, and knows for each of these jobs how gradients go back through it. [`Course::plan`] is told what
 //! learns, and decides once what is kept on the way forward and how far back anything has to go: no gradient of what is
 //! frozen is ever computed, and a batch norm that keeps its statistics is part of the weights before it.
 //!

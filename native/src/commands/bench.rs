@@ -11,7 +11,7 @@ use rekindle_core::model::{Model, whole_graph};
 use rekindle_core::random::Random;
 use rekindle_core::tune::{
     Aims, Descent, Draws, Engine as _, Footprint, Given, Labels, Learning, Optimizer, Place, Rate,
-    Trainee,
+    Stepwise, Trainee,
 };
 use serde::Serialize;
 
@@ -416,7 +416,15 @@ fn training(
         Place::Processor { .. } => memory::resident_bytes(),
         Place::Adapter => None,
     };
-    let mut engine = Trainee::new(model.graph().clone(), &model.state_dict(), model.device())?;
+    let mut engine = match args.kernels {
+        KernelChoice::Ours => {
+            Trainee::new(model.graph().clone(), &model.state_dict(), model.device())?
+        }
+        KernelChoice::Burn => {
+            let network = model.network().clone();
+            Trainee::Stepwise(Box::new(Stepwise::new(network, model.device())))
+        }
+    };
     engine.learns(&learning);
     let given = model.batch(crops);
     let mut batch = 0;
