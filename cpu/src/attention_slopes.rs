@@ -401,7 +401,7 @@ fn turn(slopes: &mut [f32], unit: &[f32], factor: f32, inverse: f32) -> f32 {
     along
 }
 
-/// The gradient of [`attention`](crate::attention) with respect to `qkv`, and to the bias and the cosines' factors if
+/// The gradient of [`attention`](crate::attention()) with respect to `qkv`, and to the bias and the cosines' factors if
 /// they are asked for, from what it read and `slope`, the gradient of what it wrote. Everything is overwritten.
 ///
 /// # Shapes
