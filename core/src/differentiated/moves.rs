@@ -43,31 +43,19 @@ pub(super) fn forward(pass: &mut Pass<'_>, index: usize, job: &Job) {
         Kind::FlattenMaps => turned(x.data, output.data, from.positions(), from.channels),
         Kind::ClassToken(token) => {
             let token = pass.tensor(*token);
-            let images = x
-                .data
-                .chunks_exact(from.numbers())
-                .zip(output.data.chunks_exact_mut(to.numbers()));
-            for (from, to) in images.take(pass.batch) {
+            for (from, to) in images(x.data, output.data, [from, to], pass.batch) {
                 to[..token.len()].copy_from_slice(token);
                 to[token.len()..].copy_from_slice(from);
             }
         }
         Kind::FirstToken => {
-            let images = x
-                .data
-                .chunks_exact(from.numbers())
-                .zip(output.data.chunks_exact_mut(to.numbers()));
-            for (from, to) in images.take(pass.batch) {
+            for (from, to) in images(x.data, output.data, [from, to], pass.batch) {
                 to.copy_from_slice(&from[..to.len()]);
             }
         }
         Kind::Positions(vectors) => {
             let vectors = pass.tensor(*vectors);
-            let images = x
-                .data
-                .chunks_exact(from.numbers())
-                .zip(output.data.chunks_exact_mut(to.numbers()));
-            for (from, to) in images.take(pass.batch) {
+            for (from, to) in images(x.data, output.data, [from, to], pass.batch) {
                 for ((to, from), vector) in to.iter_mut().zip(from).zip(vectors) {
                     *to = from + vector;
                 }
@@ -236,18 +224,14 @@ pub(super) fn backward(
             add(pass, gradients, *token, &sum);
             if pass.carries(input) {
                 of_input(pass, job, &slope, |pass, slope, made| {
-                    let images = slope.data.chunks_exact(to.numbers());
-                    let images = images.zip(made.data.chunks_exact_mut(from.numbers()));
-                    for (from, to) in images.take(pass.batch) {
+                    for (from, to) in images(slope.data, made.data, [to, from], pass.batch) {
                         to.copy_from_slice(&from[width..]);
                     }
                 });
             }
         }
         Kind::FirstToken => of_input(pass, job, &slope, |pass, slope, made| {
-            let images = slope.data.chunks_exact(to.numbers());
-            let images = images.zip(made.data.chunks_exact_mut(from.numbers()));
-            for (from, to) in images.take(pass.batch) {
+            for (from, to) in images(slope.data, made.data, [to, from], pass.batch) {
                 to[..from.len()].copy_from_slice(from);
                 to[from.len()..].fill(0.0);
             }
@@ -309,6 +293,17 @@ fn of_input(
     pass.add_slope(input, made);
 }
 
+/// What is read and what is written of each image, by the shapes of both.
+fn images<'n>(
+    from: &'n [f32],
+    to: &'n mut [f32],
+    [read, written]: [Shape; 2],
+    batch: usize,
+) -> impl Iterator<Item = (&'n [f32], &'n mut [f32])> {
+    let from = from.chunks_exact(read.numbers());
+    from.zip(to.chunks_exact_mut(written.numbers())).take(batch)
+}
+
 /// The sum of some rows.
 fn summed<'r>(rows: impl Iterator<Item = &'r [f32]>, width: usize) -> Vec<f32> {
     let mut sum = vec![0.0; width];
@@ -361,8 +356,9 @@ fn leave_out(pass: &mut Pass<'_>, index: usize, job: &Job, left_out: LeaveOut) {
             pass.pool.give(std::mem::replace(&mut factors, lying));
         }
         multiply(pass, job, left_out, &factors, &mut made);
-        if pass.carries(job.output) {
-            pass.keep(index).factors = factors;
+        match pass.carries(job.output) {
+            true => pass.keep(index).factors = factors,
+            false => pass.pool.give(factors),
         }
     }
     pass.put(job.output, made);
@@ -410,10 +406,7 @@ fn picked(
     at: impl Fn(usize) -> Option<usize>,
 ) {
     let width = source.channels;
-    let images = from
-        .chunks_exact(source.numbers())
-        .zip(to.chunks_exact_mut(target.numbers()));
-    for (from, to) in images.take(batch) {
+    for (from, to) in images(from, to, [source, target], batch) {
         for (position, to) in to.chunks_exact_mut(width).enumerate() {
             match at(position) {
                 Some(at) => to.copy_from_slice(&from[at * width..][..width]),
@@ -432,10 +425,7 @@ fn put_back(
     at: impl Fn(usize) -> Option<usize>,
 ) {
     let width = source.channels;
-    let images = from
-        .chunks_exact(target.numbers())
-        .zip(to.chunks_exact_mut(source.numbers()));
-    for (from, to) in images.take(batch) {
+    for (from, to) in images(from, to, [target, source], batch) {
         to.fill(0.0);
         for (position, from) in from.chunks_exact(width).enumerate() {
             if let Some(at) = at(position) {

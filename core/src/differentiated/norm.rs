@@ -1,6 +1,6 @@
 //! Norms, and what ends a job: a sum and a function, there and back.
 
-use rekindle_cpu::{self as cpu, Activation, AffineSlopes, Lines};
+use rekindle_cpu::{self as cpu, Activation, AffineSlopes, Lines, View};
 
 use super::job::{BatchNorm, Ending, Job, LayerNorm};
 use super::pass::{Gradients, Pass};
@@ -32,10 +32,7 @@ pub(super) fn by_batch(
 ) {
     let channels = pass.shape(job.output).channels;
     let (mut mean, mut variance) = (vec![0.0; channels], vec![0.0; channels]);
-    let x = match raw.is_empty() {
-        true => pass.value(job.inputs[0]),
-        false => pass.maps(&raw, job.output),
-    };
+    let x = given(pass, job, &raw);
     let count = x.batch * x.rows * x.columns;
     cpu::moments(x, &mut mean, &mut variance);
     let made = normalised(pass, index, job, norm, ending, &raw, [&mean, &variance]);
@@ -63,6 +60,14 @@ pub(super) fn by_batch(
     pass.put(job.output, made);
 }
 
+/// What a batch norm is given: what a product made or, where that is empty, the job's input.
+fn given<'b>(pass: &'b Pass<'_>, job: &Job, raw: &'b [f32]) -> View<'b> {
+    match raw.is_empty() {
+        true => pass.value(job.inputs[0]),
+        false => pass.maps(raw, job.output),
+    }
+}
+
 /// What a batch norm by some statistics makes of what a product made, or of the job's input, and the ending.
 fn normalised(
     pass: &mut Pass<'_>,
@@ -80,10 +85,7 @@ fn normalised(
     } else {
         ending.activation
     };
-    let x = match raw.is_empty() {
-        true => pass.value(job.inputs[0]),
-        false => pass.maps(raw, job.output),
-    };
+    let x = given(pass, job, raw);
     let residual = ending.residual.then(|| pass.value(job.inputs[1]));
     let output = pass.maps_mut(&mut made, job.output);
     let norm = cpu::BatchNorm {
@@ -175,10 +177,7 @@ pub(super) fn by_batch_back(
     let kept = pass.take_kept(index);
     let to_residual = ending.residual && pass.carries(job.inputs[1]);
     let mut apart = to_residual.then(|| pass.room(job.output));
-    let x = match kept.raw.is_empty() {
-        true => pass.value(job.inputs[0]),
-        false => pass.maps(&kept.raw, job.output),
-    };
+    let x = given(pass, job, &kept.raw);
     let (mut of_gamma, mut of_beta) = (vec![0.0; x.channels], vec![0.0; x.channels]);
     let [mean, variance] = &kept.moments;
     cpu::batch_norm_slopes(

@@ -135,13 +135,13 @@ fn of_scaled(
     pass: &mut Pass<'_>,
     job: &Job,
     product: &Product,
-    norm: &BatchNorm,
+    of_norm: &BatchNorm,
     frozen: &Frozen,
     slope: &[f32],
     gradients: &mut Gradients,
 ) {
     let [of_weight, of_gamma, of_beta] =
-        [product.weight, norm.gamma, norm.beta].map(|tensor| pass.learns(tensor));
+        [product.weight, of_norm.gamma, of_norm.beta].map(|tensor| pass.learns(tensor));
     let of_bias = product.bias.filter(|&bias| pass.learns(bias));
     let slope = pass.maps(slope, job.output);
     let mut sums = vec![0.0; slope.channels];
@@ -161,17 +161,17 @@ fn of_scaled(
             false,
         );
         if of_gamma {
-            let mean = pass.tensor(norm.mean);
+            let mean = pass.tensor(of_norm.mean);
             let bias = product.bias.map(|bias| pass.tensor(bias));
-            let (room, is_sum) = gradients.room(norm.gamma, slope.channels);
             let filters = weights.chunks_exact(reach).zip(whole.chunks_exact(reach));
-            for (c, (weights, moved)) in filters.enumerate() {
+            let of_filter = |(c, (weights, moved)): (usize, (&[f32], &[f32]))| {
                 let products = weights.iter().zip(moved);
                 let sum: f64 = products.map(|(&w, &g)| f64::from(w) * f64::from(g)).sum();
                 let off = bias.map_or(0.0, |bias| f64::from(bias[c])) - f64::from(mean[c]);
-                let made = (sum + off * f64::from(sums[c])) * f64::from(frozen.inverse[c]);
-                room[c] = made as f32 + if is_sum { room[c] } else { 0.0 };
-            }
+                ((sum + off * f64::from(sums[c])) * f64::from(frozen.inverse[c])) as f32
+            };
+            let made: Vec<f32> = filters.enumerate().map(of_filter).collect();
+            norm::add(pass, gradients, of_norm.gamma, &made);
         }
         if of_weight {
             let (room, is_sum) = gradients.room(product.weight, weights.len());
@@ -184,23 +184,11 @@ fn of_scaled(
         }
         pass.pool.give(whole);
     }
-    let mut add = |tensor, values: &mut dyn Iterator<Item = f32>| {
-        let (room, is_sum) = gradients.room(tensor, slope.channels);
-        for (room, value) in room.iter_mut().zip(values) {
-            *room = value + if is_sum { *room } else { 0.0 };
-        }
-    };
-    if of_beta {
-        add(norm.beta, &mut sums.iter().copied());
-    }
+    norm::add(pass, gradients, of_norm.beta, &sums);
     if let Some(bias) = of_bias {
-        add(
-            bias,
-            &mut sums
-                .iter()
-                .zip(&frozen.scale)
-                .map(|(sum, scale)| sum * scale),
-        );
+        let scaled = sums.iter().zip(&frozen.scale);
+        let scaled: Vec<f32> = scaled.map(|(sum, scale)| sum * scale).collect();
+        norm::add(pass, gradients, bias, &scaled);
     }
 }
 

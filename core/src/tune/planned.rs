@@ -278,14 +278,13 @@ impl Engine for Planned {
             parameters,
             statistics,
         } = learning;
-        let all = 0..self.parameters.count();
-        let named = |tensor: usize| self.parameters.name(tensor);
-        self.learns = all
-            .map(|tensor| parameters.contains(named(tensor)) || statistics.contains(named(tensor)))
-            .collect();
-        let all = 0..self.parameters.count();
-        self.moves = all
-            .map(|tensor| parameters.contains(self.parameters.name(tensor)))
+        let all = (0..self.parameters.count()).map(|tensor| self.parameters.name(tensor));
+        self.moves = all.clone().map(|name| parameters.contains(name)).collect();
+        let follows = all.map(|name| statistics.contains(name));
+        let moves = self.moves.iter();
+        self.learns = moves
+            .zip(follows)
+            .map(|(moves, follows)| *moves || follows)
             .collect();
         self.slots.retain(|tensor, _| self.moves[*tensor]);
         self.steps.retain(|tensor, _| self.moves[*tensor]);
