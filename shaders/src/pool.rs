@@ -105,6 +105,56 @@ impl Slide {
     }
 }
 
+/// The gradient of a pool's input: of [`MaxPool`], or of [`AvgPool`] whose padding counts.
+///
+/// Buffers: x and dx `[batch, rows.input, columns.input, channels]`, y and dy
+/// `[batch, rows.output, columns.output, channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PoolGradient {
+    /// Images.
+    pub batch: u32,
+    /// Channels.
+    pub channels: u32,
+    /// The sliding window, of dilation 1.
+    pub window: Window,
+    /// Whether it is the largest number of a window that was taken, not the average.
+    pub largest: bool,
+}
+
+impl PoolGradient {
+    /// The kernel; binds x, y, dy, dx for the largest, dy, dx for the average.
+    pub fn kernel(&self, tier: Tier) -> Kernel {
+        let Window { rows, columns } = self.window;
+        let mut text = Text::new(Storage::F32, tier);
+        let lanes = text.lanes(self.channels);
+        let buffers: &[&str] = match self.largest {
+            true => &["x_", "y_", "dy", "result"],
+            false => &["dy", "result"],
+        };
+        for buffer in buffers {
+            text.bind(buffer, "Lane");
+        }
+        text.flag("largest", self.largest)
+            .size("IMAGES", self.batch);
+        for (side, axis) in [(rows, "Y"), (columns, "X")] {
+            text.size(&format!("SOURCE_{axis}"), side.input);
+            text.size(&format!("TARGET_{axis}"), side.output);
+            text.set(&format!("KERNEL_{axis}"), side.kernel);
+            text.set(&format!("STRIDE_{axis}"), side.stride);
+            text.set(&format!("PADDING_{axis}"), side.padding);
+        }
+        text.piece(include_str!("pool_slope.wgsl"));
+        let name = if self.largest { "max" } else { "avg" };
+        let name = format!(
+            "{name}_pool_gradient_{}_{}",
+            self.window.name(),
+            self.channels
+        );
+        let invocations = self.batch * rows.input * columns.input * lanes;
+        text.kernel(&name, WORKGROUP, invocations.div_ceil(WORKGROUP))
+    }
+}
+
 /// The average of each channel over all pixels of an image.
 ///
 /// Buffers: x `[batch, pixels, channels]`, result `[batch, channels]`.

@@ -17,6 +17,8 @@ mod join;
 mod memory;
 mod moves;
 mod norm;
+#[cfg(feature = "burn")]
+pub(crate) mod on_adapter;
 mod parameters;
 mod pass;
 mod plan;

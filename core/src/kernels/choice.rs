@@ -51,6 +51,27 @@ impl Sizes {
         }
     }
 
+    /// Of a dense convolution of stride 1: those of the convolution, of its output's gradient with the taps in the
+    /// opposite order, that makes the gradient of its input.
+    pub fn mirrored(&self) -> Self {
+        let side = |side: Side| Side {
+            input: side.output,
+            output: side.input,
+            padding: (side.dilation * (side.kernel - 1)).wrapping_sub(side.padding),
+            ..side
+        };
+        let Window { rows, columns } = self.window;
+        Self {
+            channels: self.filters,
+            filters: self.channels,
+            window: Window {
+                rows: side(rows),
+                columns: side(columns),
+            },
+            ..*self
+        }
+    }
+
     /// Those of the convolution whose input's gradient a transposed convolution is: what comes in is that
     /// convolution's output. From `[N, C, H, W]`, the weight's `[C, filters / groups, rows, columns]`, and the rest.
     pub fn transposed(

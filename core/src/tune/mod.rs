@@ -19,6 +19,8 @@ mod optimizer;
 mod order;
 mod plan;
 mod planned;
+#[cfg(feature = "burn")]
+mod programs;
 mod rates;
 mod recipe;
 mod schedule;
