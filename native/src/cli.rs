@@ -496,6 +496,10 @@ pub struct DoctorArgs {
     /// Photos a pass that an adapter's kernels are listed for; 1 when not given.
     #[arg(long, requires = "kernels", value_parser = count(1, MOST_IMAGES))]
     pub batch: Option<usize>,
+    /// List what a training step launches on the chosen device, and the bytes it is given: one step is taken, with
+    /// numbers drawn at random.
+    #[arg(long, requires = "kernels", conflicts_with = "tier")]
+    pub train: bool,
 }
 
 /// The widths of numbers on an adapter.

@@ -313,7 +313,8 @@ fn doctor(args: &DoctorArgs, device: Preference, option: &str) -> Option<Applies
     };
     Some(match option {
         // That these two belong to --kernels is said where they are declared.
-        "kernels" | "tier" => Always,
+        "kernels" | "tier" | "train" => Always,
+        "batch" if args.train => Always,
         "batch" => Where(
             !processor,
             "adapters (--tier): the processor's kernels are the same for any number of photos",
@@ -470,6 +471,9 @@ mod tests {
         doctor --device cpu --json
         ! doctor --precision half : predict
         doctor --kernels resnet18 --device cpu
+        doctor --kernels resnet18 --train --batch 2 --device cpu
+        ! doctor --kernels resnet18 --train --tier roomy : --tier
+        ! doctor --train : --kernels
         doctor --kernels resnet18 --batch 2 --device gpu
         doctor --kernels resnet18 --tier roomy --batch 2
         ! doctor --kernels resnet18 --batch 2 --device cpu : processor

@@ -172,14 +172,17 @@ impl Product {
             _ => wide[1..].iter().copied().chain(common).collect(),
         };
         // Enough workgroups for a desktop's cores, or else the smallest tile of all.
-        const ENOUGH: u32 = 96;
+        let enough: u32 = std::env::var("REKINDLE_ENOUGH")
+            .ok()
+            .and_then(|n| n.parse().ok())
+            .unwrap_or(96);
         let fits = |tile: &&Tile| {
             let columns = 4 * tile.fours * tile.across;
             let waste = self.columns.next_multiple_of(columns) - self.columns;
             let groups = self.groups
                 * self.rows.div_ceil(tile.rows * tile.down)
                 * self.columns.div_ceil(columns);
-            groups >= ENOUGH && waste * 4 <= self.columns.max(columns / 2)
+            groups >= enough && waste * 4 <= self.columns.max(columns / 2)
         };
         let last = candidates[candidates.len() - 1];
         candidates.iter().find(fits).copied().unwrap_or(last)

@@ -18,8 +18,8 @@ fn main(
     if number >= count {
         return;
     }
-    let from = number % OUT_CHANNELS * CHANNELS + number / OUT_CHANNELS;
-    let a$i_$j = w[(8u - ($iu * 3u + $ju)) * count + from];
+    let first = number % OUT_CHANNELS * CHANNELS + number / OUT_CHANNELS;
+    let a$i_$j = w[(8u - ($iu * 3u + $ju)) * count + first];
     //: else
     let count = LANES;
     if number >= count {

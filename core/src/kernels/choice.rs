@@ -157,7 +157,9 @@ impl Sizes {
     /// multiplications, until somebody measures otherwise.
     pub fn frozen(&self, epilogue: Epilogue, storage: Storage, tier: Tier) -> Forward {
         match self.forward(epilogue, storage) {
-            Forward::Dense(conv) if tier == Tier::Software => {
+            Forward::Dense(conv)
+                if tier == Tier::Software || std::env::var_os("REKINDLE_WINOGRAD").is_some() =>
+            {
                 let most = (LARGEST_BINDING / size_of::<f32>()) as u32;
                 Winograd::of(&conv, most).map_or(Forward::Dense(conv), Forward::Winograd)
             }

@@ -28,6 +28,7 @@ mod resize;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod watch;
 pub(crate) mod way_back;
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,6 +51,7 @@ pub use pixels::of_frame;
 pub use pixels::{normalise, views};
 pub use resize::resize;
 pub use tokens::{attention, layer_norm};
+pub use watch::{Launched, Watch};
 
 static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
 

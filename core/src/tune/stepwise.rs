@@ -71,7 +71,9 @@ impl Stepwise {
     /// A network in training, all of it, on the device where it lies.
     pub fn new(mut network: Network, device: &Device) -> Self {
         network.learns(|_| true);
-        let goes_by_programs = !is_processor(device) && kernels::are_switched_on();
+        let goes_by_programs = !is_processor(device)
+            && kernels::are_switched_on()
+            && std::env::var_os("REKINDLE_STEPWISE").is_none();
         Self {
             programs: goes_by_programs.then(|| Programs::new(&network)).flatten(),
             network,

@@ -52,6 +52,20 @@ impl Trainee {
         }
     }
 
+    /// Takes a batch there and back, and says how long each job of its program took there and back, by a clock that
+    /// counts seconds; nothing where the network trains step by step.
+    pub fn profile(
+        &mut self,
+        input: Given,
+        goal: &Goal,
+        clock: &(dyn Fn() -> f64 + Sync),
+    ) -> Option<Vec<(String, [f64; 2])>> {
+        match self {
+            Self::Planned(engine) => Some(engine.profile(&rows(input), goal, clock)),
+            Self::Stepwise(_) => None,
+        }
+    }
+
     /// The gradients of the step that is being made, under the parameters' names and in PyTorch's order.
     ///
     /// # Errors

@@ -9,12 +9,10 @@ use rekindle_core::image::RgbImage;
 use rekindle_core::kernels;
 use rekindle_core::model::{Model, whole_graph};
 use rekindle_core::random::Random;
-use rekindle_core::tune::{
-    Aims, Descent, Draws, Engine as _, Footprint, Given, Labels, Learning, Optimizer, Place, Rate,
-    Stepwise, Trainee,
-};
+use rekindle_core::tune::{Footprint, Place};
 use serde::Serialize;
 
+use super::steps::{self, Spent, Steps};
 use crate::cli::{BenchArgs, KernelChoice, NormSteps};
 use crate::context::Context;
 use crate::memory;
@@ -77,6 +75,8 @@ struct Training {
     predicted_memory_bytes: u64,
     steps_per_second: f64,
     images_per_second: f64,
+    /// What a step is made of.
+    spent: Option<Vec<Spent>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -215,7 +215,7 @@ fn check_memory(model: &Model, device: &OpenDevice, args: &BenchArgs) -> anyhow:
 }
 
 /// A batch of the same picture, of noise.
-fn crops(model: &Model, images: usize) -> anyhow::Result<Vec<RgbImage>> {
+pub(super) fn crops(model: &Model, images: usize) -> anyhow::Result<Vec<RgbImage>> {
     let side = model.card.preset.side();
     let mut random = Random::new(1);
     let bytes = (0..3 * side * side)
@@ -378,87 +378,32 @@ fn training(
     args: &BenchArgs,
     context: &Context,
 ) -> anyhow::Result<Training> {
-    let classes = model.card.classes.len();
-    let images: Vec<usize> = (0..crops.len()).collect();
-    let aims = Aims {
-        labels: Labels::Classes(images.iter().map(|image| image % classes).collect()),
-        answers: classes,
-        weights: vec![1.0; classes],
-        smoothing: 0.0,
-    };
-    let goal = aims.goal(&images, &[&images], None);
-    let optimizer = Optimizer::Sgd {
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 1e-4,
-    };
-    // A rate of nothing: the numbers stay harmless, the work is the same.
-    let rate = Rate {
-        rate: 0.0,
-        decays: true,
-    };
-    let names = model.graph().tensors();
-    let rates = names.map(|(name, _)| (name, rate)).collect();
-    let mut learning = Learning::default();
-    for layer in model.graph().layers() {
-        let all = layer.tensors().into_iter().map(|(name, _)| name);
-        if args.bn == NormSteps::Train {
-            let running = all.filter(|name| name.contains("running"));
-            learning.statistics.extend(running);
-        }
-        learning
-            .parameters
-            .extend(layer.parameters().into_iter().map(|(name, _)| name));
-    }
     let place = memory::place(model.device());
+    let learning = steps::learning(model, args.bn == NormSteps::Train);
     let footprint = Footprint::of(model.graph(), &learning, 0, 1, place);
     let before = match place {
         Place::Processor { .. } => memory::resident_bytes(),
         Place::Adapter => None,
     };
-    let mut engine = match args.kernels {
-        KernelChoice::Ours => {
-            Trainee::new(model.graph().clone(), &model.state_dict(), model.device())?
-        }
-        KernelChoice::Burn => {
-            let network = model.network().clone();
-            Trainee::Stepwise(Box::new(Stepwise::new(network, model.device())))
-        }
-    };
-    engine.learns(&learning);
-    let given = model.batch(crops);
-    let mut batch = 0;
-    let step = || -> anyhow::Result<()> {
-        let draws = Draws {
-            first: 0,
-            seed: 0,
-            batch,
-            mix: None,
-        };
-        batch += 1;
-        engine.accumulate(Given::images(given.clone()), &goal, &draws);
-        engine.descend(&Descent {
-            optimizer: &optimizer,
-            rates: &rates,
-            factor: 1.0,
-            momentum: None,
-            clip: None,
-        });
-        pollster::block_on(engine.losses())?;
-        Ok(())
-    };
-    let (first, seconds) = timed(args.runs, context, step, || Ok(()))?;
+    let mut steps = Steps::new(model, crops, &learning, args.kernels)?;
+    let (first, seconds) = timed(args.runs, context, || steps.take(), || Ok(()))?;
+    // Read before each job is asked for its time, which is work of its own.
+    let taken = before
+        .zip(memory::peak_bytes())
+        .map(|(before, peak)| peak.saturating_sub(before));
     let median = seconds[seconds.len() / 2];
     Ok(Training {
         first_ms: 1e3 * first,
         step_ms: 1e3 * median,
         best_ms: 1e3 * seconds[0],
-        taken_memory_bytes: before
-            .zip(memory::peak_bytes())
-            .map(|(before, peak)| peak.saturating_sub(before)),
+        taken_memory_bytes: taken,
         predicted_memory_bytes: footprint.bytes(crops.len(), crops.len()),
         steps_per_second: 1.0 / median,
         images_per_second: crops.len() as f64 / median,
+        spent: match args.layers {
+            true => Some(steps.spent()?),
+            false => None,
+        },
     })
 }
 
@@ -532,6 +477,9 @@ fn print(measured: &Measured) -> anyhow::Result<()> {
             training.images_per_second,
             training.first_ms,
         ))?;
+        if let Some(spent) = &training.spent {
+            print_text(&steps::told(spent))?;
+        }
     }
     if let Some(layers) = &measured.layers {
         // As above: Winograd's method carries out fewer multiplications than a layer is made of.

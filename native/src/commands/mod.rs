@@ -13,6 +13,7 @@ mod predict;
 mod recommend;
 mod segment;
 mod serve;
+mod steps;
 mod suggested;
 mod summary;
 mod targets;

@@ -190,7 +190,8 @@ fn check(case: &Case, random: &mut Random, device: &Device) -> f64 {
     let truth = channels_last(&fused, all_out, rows * columns);
     let named = format!("fused {activation:?}, residual {has_residual}, {what}");
     worst = worst.max(compare(&named, &read(made), &truth));
-    if *device == Device::flex() {
+    // Mostly the same kernels again: every third is enough.
+    if *device == Device::flex() || random.below(3) > 0 {
         return worst;
     }
 

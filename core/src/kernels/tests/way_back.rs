@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use super::{
     ACTIVATIONS, applied, compare, compare_within, numbers, on_adapters, pick, read, tensor,
 };
+use crate::graph::Nonlinearity;
 use crate::kernels::choice::named;
 use crate::kernels::way_back::*;
 use rekindle_shaders::{Side, Window};
@@ -20,9 +21,15 @@ fn functions_go_back_by_their_derivatives() {
     on_adapters(61, |random, device| {
         let shape = [1, pick(random, &[1, 5]), 7, pick(random, &CHANNELS)];
         let count = shape.iter().product();
-        let x: Vec<f32> = numbers(random, count).iter().map(|x| 8.0 * x).collect();
-        let slope = numbers(random, count);
         let function = pick(random, &ACTIVATIONS);
+        // The error function's series in 64 bits is too coarse for differences further out.
+        let most = if function == Some(Nonlinearity::Gelu) {
+            4.0
+        } else {
+            8.0
+        };
+        let x: Vec<f32> = numbers(random, count).iter().map(|x| most * x).collect();
+        let slope = numbers(random, count);
         let activation = named(function);
         let step = 1e-5;
         let kinks = [-3.0, 0.0, 3.0, 6.0];
