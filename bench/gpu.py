@@ -6,7 +6,7 @@
 
 Every network runs at the same batch with Rekindle and with PyTorch: eager fp32, channels last, TF32, automatic mixed precision, and for two
 networks, which are also asked for a larger batch, torch.compile. "half" keeps the numbers of Rekindle's forward pass in 16
-bits and sums in 32; training is in 32 bits. All figures are of one run; Rekindle's are taken between PyTorch's. Each cell is
+bits and sums in 32; training is in 32 bits. Images lie on the card. All figures are of one run; Rekindle's are taken between PyTorch's. Each cell is
 written to --out as it is known, as a line of JSON, and no cell is begun after --seconds. Rekindle's lines hold what a step
 and a forward pass are made of, kernel by kernel and layer by layer, and the share of the most that the adapter does.
 
@@ -156,7 +156,7 @@ def main():
     def ours(network, batch, precision):
         said = rekindle(args, network, batch, precision)
         training = said["training"] or {}
-        return {"forward_ms": said["median_ms"], "step_ms": training.get("step_ms"), "said": said}
+        return {"forward_ms": said["resident_ms"], "step_ms": training.get("step_ms"), "said": said}
 
     def theirs(network, batch, mode):
         forward, step = pytorch(args, network, batch, MODES[mode], device)

@@ -1,7 +1,7 @@
 //! Batch normalisation as it is trained, and its gradient.
 
 use crate::epilogue::Activation;
-use crate::norm::{APPLY, JOIN, Normed, PARTS};
+use crate::norm::{APPLY, Normed, PARTS};
 use crate::{Kernel, Storage, Tier};
 
 /// `activation((x − mean) · inverse_std · gamma + beta + residual)`, with mean and biased variance over all rows.
@@ -47,7 +47,7 @@ impl BatchNormTrain {
         self.activation.write_lane(&mut apply);
         vec![
             normed.kernel(parts.piece(PARTS), "batch_norm_parts", normed.parts(tier)),
-            normed.kernel(join.piece(JOIN), "batch_norm_join", 1),
+            normed.join(&mut join, "batch_norm_join", tier),
             normed.kernel(apply.piece(APPLY), "batch_norm_apply", self.rows),
         ]
     }
@@ -75,36 +75,20 @@ impl BatchNormGradient {
     /// mean, inverse_std, gamma, dgamma, dbeta, dx.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         let normed = normed(self.rows, self.channels);
-        let pass = |name, buffers: &[&str], piece, work| {
+        let text = |buffers: &[&str]| {
             let mut text = normed.text(tier, &of_maps(buffers));
             text.flag("gradient", true);
-            normed.kernel(text.piece(piece), name, work)
+            text
         };
-        let sums = ["x", "dy", "mean", "inverse_std", "result"];
-        let apply = [
-            "x",
-            "dy",
-            "mean",
-            "inverse_std",
-            "gamma",
-            "dgamma",
-            "dbeta",
-            "result",
-        ];
+        let mut sums = text(&["x", "dy", "mean", "inverse_std", "result"]);
+        let mut join = text(&["parts", "dgamma", "dbeta"]);
+        let buffers = ["mean", "inverse_std", "gamma", "dgamma", "dbeta", "result"];
+        let mut apply = text(&[&["x", "dy"], &buffers[..]].concat());
+        let parts = normed.parts(tier);
         vec![
-            pass(
-                "batch_norm_gradient_parts",
-                &sums,
-                PARTS,
-                normed.parts(tier),
-            ),
-            pass(
-                "batch_norm_gradient_join",
-                &["parts", "dgamma", "dbeta"],
-                JOIN,
-                1,
-            ),
-            pass("batch_norm_gradient_apply", &apply, APPLY, self.rows),
+            normed.kernel(sums.piece(PARTS), "batch_norm_gradient_parts", parts),
+            normed.join(&mut join, "batch_norm_gradient_join", tier),
+            normed.kernel(apply.piece(APPLY), "batch_norm_gradient_apply", self.rows),
         ]
     }
 }

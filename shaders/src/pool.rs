@@ -173,12 +173,24 @@ pub struct GlobalAvgPool {
 impl GlobalAvgPool {
     /// The kernel; binds x, result.
     pub fn kernel(&self, tier: Tier) -> Kernel {
+        /// Lanes and pixels that a workgroup of a GPU takes at a time.
+        const TEAM: [u32; 2] = [16, 16];
         let mut text = Text::new(self.storage, tier);
         let lanes = text.lanes(self.channels);
         text.bind("x", "StoredLane").bind("result", "StoredLane");
         text.size_all([("BATCH", self.batch), ("PIXELS", self.pixels)]);
+        let lanes = self.batch * lanes;
+        let (workgroup, groups) = match tier {
+            Tier::Software => (WORKGROUP, lanes.div_ceil(WORKGROUP)),
+            _ => {
+                let [across, down] = TEAM;
+                text.flag("team", true)
+                    .set_all([("ACROSS", across), ("DOWN", down)]);
+                (across * down, lanes.div_ceil(across))
+            }
+        };
         text.piece(include_str!("global_average.wgsl"));
         let name = format!("global_average_{}x{}", self.pixels, self.channels);
-        text.kernel(&name, WORKGROUP, (self.batch * lanes).div_ceil(WORKGROUP))
+        text.kernel(&name, workgroup, groups)
     }
 }

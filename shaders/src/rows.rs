@@ -1,6 +1,6 @@
 //! Softmax and layer normalisation over the last axis.
 
-use crate::norm::{JOIN, Normed, PARTS};
+use crate::norm::{Normed, PARTS};
 use crate::text::Text;
 use crate::{Kernel, Storage, Tier};
 
@@ -122,7 +122,7 @@ impl LayerNormGradient {
         let work = normed.parts(tier);
         vec![
             normed.kernel(parts.piece(PARTS), "layer_norm_gradient_parts", work),
-            normed.kernel(join.piece(JOIN), "layer_norm_gradient_join", 1),
+            normed.join(&mut join, "layer_norm_gradient_join", tier),
         ]
     }
 

@@ -20,6 +20,7 @@ use super::choice::{Forward, Sizes};
 use super::conv::{CHANNELS_FIRST, gathered, gradient_of_weight, turned_back};
 use super::formula::Several;
 use super::launch::{launch, made, made_one};
+use crate::binding::LARGEST_BINDING;
 
 /// `activation(conv(x) + bias + residual)`.
 ///
@@ -380,7 +381,7 @@ impl WayBackOps for Cube {
         let all: Vec<&CubeTensor> = given.iter().collect();
         match (work, &all[..]) {
             (Work::Convolved { sizes, epilogue }, &[x, weight, ref ending @ ..]) => {
-                let forward = sizes.frozen(epilogue, Storage::F32, tier);
+                let forward = within_bindings(&sizes, epilogue, tier);
                 vec![forward_by(
                     &forward,
                     &sizes,
@@ -549,6 +550,21 @@ fn flat(mut tensor: CubeTensor) -> CubeTensor {
     tensor
 }
 
+/// How a convolution is done whose batch is not cut: by Winograd's method where its scratch memory fits into a binding.
+fn within_bindings(sizes: &Sizes, epilogue: Epilogue, tier: Tier) -> Forward {
+    match sizes.frozen(epilogue, Storage::F32, tier) {
+        Forward::Winograd(conv)
+            if conv
+                .scratch()
+                .iter()
+                .any(|&numbers| numbers as usize * size_of::<f32>() > LARGEST_BINDING) =>
+        {
+            sizes.forward(epilogue, Storage::F32)
+        }
+        forward => forward,
+    }
+}
+
 /// A convolution forward, or what is computed as one, from weights that are transformed first where the method wants it.
 fn forward_by(
     forward: &Forward,
@@ -630,7 +646,7 @@ fn turned_winograd(sizes: &Sizes, epilogue: Epilogue, tier: Tier) -> Option<Wino
     if !goes {
         return None;
     }
-    match sizes.mirrored().frozen(epilogue, Storage::F32, tier) {
+    match within_bindings(&sizes.mirrored(), epilogue, tier) {
         Forward::Winograd(conv) => Some(conv),
         Forward::Dense(_) | Forward::Depthwise(_) => None,
     }

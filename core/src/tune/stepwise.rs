@@ -71,9 +71,7 @@ impl Stepwise {
     /// A network in training, all of it, on the device where it lies.
     pub fn new(mut network: Network, device: &Device) -> Self {
         network.learns(|_| true);
-        let goes_by_programs = !is_processor(device)
-            && kernels::are_switched_on()
-            && std::env::var_os("REKINDLE_STEPWISE").is_none();
+        let goes_by_programs = !is_processor(device) && kernels::are_switched_on();
         Self {
             programs: goes_by_programs.then(|| Programs::new(&network)).flatten(),
             network,
@@ -170,8 +168,14 @@ impl Stepwise {
         goal: &Goal,
         chance: Chance,
     ) -> Option<Tensor<1>> {
-        let numbers = numbers(&self.network, |_| None, &self.device);
         let way = self.programs.as_mut()?.to_answers(value)?;
+        let mut numbers = numbers(&self.network, |_| None, &self.device);
+        // What follows the batch is changed in place: the network lets go of it meanwhile.
+        for parameter in self.network.parameters_mut() {
+            if parameter.is_statistic() && parameter.trains {
+                parameter.parts = vec![self.nothing.clone()];
+            }
+        }
         let given = lying(batch.clone());
         let of_loss = |answers: Tensor<2>| {
             let answers = answers.autodiff().require_grad();
@@ -182,14 +186,15 @@ impl Stepwise {
                 None => unreachable!("a loss has a gradient"),
             }
         };
-        let found = there_and_back(&way.course, &way.plan, &numbers, given, chance, of_loss);
-        drop(numbers);
+        let found = there_and_back(&way.course, &way.plan, &mut numbers, given, chance, of_loss);
         let mut moved: BTreeMap<usize, Tensor<1>> = found.moved.into_iter().collect();
         let mut more = BTreeMap::new();
         let parameters = self.network.parameters_mut().zip(found.gradients);
         for (index, (parameter, gradient)) in parameters.enumerate() {
-            if let Some(numbers) = moved.remove(&index) {
-                parameter.parts = vec![numbers];
+            if parameter.is_statistic() && parameter.trains {
+                // A norm that the way does not lead through has not moved.
+                let now = moved.remove(&index);
+                parameter.parts = vec![now.unwrap_or_else(|| numbers.tensors[index].clone())];
             }
             if let Some(gradient) = gradient.filter(|_| parameter.is_trained()) {
                 more.insert(parameter.name().to_owned(), vec![gradient]);
@@ -550,8 +555,8 @@ impl Engine for Stepwise {
             .and_then(|programs| programs.course(input.value))
         {
             let averages = |name: &str| self.averages.get(name).filter(|_| averaged);
-            let numbers = numbers(&self.network, averages, &self.device);
-            let answers = answered(&course, &numbers, lying(input.batch));
+            let mut numbers = numbers(&self.network, averages, &self.device);
+            let answers = answered(&course, &mut numbers, lying(input.batch));
             return host(answers).await;
         }
         let mut network = self.network.clone().answering();

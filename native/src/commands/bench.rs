@@ -4,7 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rekindle_core::compiled::{Precision, Timing};
-use rekindle_core::device::{DeviceClass, DeviceError, Measure, OpenDevice, Yardstick};
+use rekindle_core::device::{
+    DeviceClass, DeviceError, Measure, OpenDevice, Yardstick, is_processor,
+};
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels;
 use rekindle_core::model::{Model, whole_graph};
@@ -42,6 +44,8 @@ struct Measured {
     first_ms: f64,
     median_ms: f64,
     fastest_ms: f64,
+    /// The median where images lie on the adapter already, normalised: without the way there.
+    resident_ms: Option<f64>,
     ms_per_image: f64,
     images_per_second: f64,
     /// Of the network as it is written down, in the fastest run: whatever else the machine does only makes a run
@@ -143,6 +147,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         first_ms: 1e3 * first,
         median_ms: 1e3 * median,
         fastest_ms: 1e3 * seconds[0],
+        resident_ms: resident(&model, &crops, args, is_random, context)?,
         ms_per_image: 1e3 * per_image,
         images_per_second: 1.0 / per_image,
         gflops: gigaflops(macs),
@@ -247,6 +252,27 @@ async fn answer(
         }
     }
     Ok(())
+}
+
+/// The median of passes over images that lie on the adapter, in milliseconds; nothing on the processor.
+fn resident(
+    model: &Model,
+    crops: &[RgbImage],
+    args: &BenchArgs,
+    is_random: bool,
+    context: &Context,
+) -> anyhow::Result<Option<f64>> {
+    if is_processor(model.device()) || args.kernels == KernelChoice::Burn {
+        return Ok(None);
+    }
+    let images = model.batch(crops);
+    let answer = || match pollster::block_on(model.logits_of(images.clone())) {
+        // As above.
+        Err(DeviceError::NotFinite { .. }) if is_random => Ok(()),
+        logits => Ok(logits.map(drop)?),
+    };
+    let (_, seconds) = timed(args.runs, context, answer, || Ok(()))?;
+    Ok(Some(1e3 * seconds[seconds.len() / 2]))
 }
 
 /// Runs once to warm up, then `runs` times: the first run's seconds, and the others' from the fastest
@@ -444,6 +470,12 @@ fn print(measured: &Measured) -> anyhow::Result<()> {
         measured.images_per_second,
         measured.first_ms,
     ))?;
+    if let Some(resident) = measured.resident_ms {
+        print_text(&format!(
+            "from images that lie on the adapter already: {:.1} ms an image",
+            resident / measured.batch as f64
+        ))?;
+    }
     print_text(&format!(
         "{:.1} GFLOP/s, of which {:.1} are carried out: {} of the {:.1} that the device can do at most",
         measured.gflops,

@@ -34,11 +34,12 @@ pub struct Found {
 /// # Shapes
 ///
 /// - given: `[N, rows, columns, channels]`
+/// - numbers: running statistics that follow the batch are taken out of it
 /// - loss: from answers `[N, answers]` to the loss `[1]` and its gradient, like the answers
 pub fn there_and_back(
     course: &Course,
     plan: &Plan,
-    numbers: &Numbers,
+    numbers: &mut Numbers,
     given: Tensor<4>,
     chance: Chance,
     loss: impl FnOnce(Tensor<2>) -> (Tensor<1>, Tensor<2>),
@@ -60,6 +61,6 @@ pub fn there_and_back(
 ///
 /// - given: `[N, rows, columns, channels]`
 /// - returns: `[N, answers]`
-pub fn answered(course: &Course, numbers: &Numbers, given: Tensor<4>) -> Tensor<2> {
+pub fn answered(course: &Course, numbers: &mut Numbers, given: Tensor<4>) -> Tensor<2> {
     Pass::new(course, numbers, None, None, given).forward()
 }

@@ -105,8 +105,8 @@ fn follow(pass: &mut Pass<'_>, norm: &BatchNorm, [mean, inverse]: &[Tensor<1>; 2
     };
     let numbers = [1.0 - share, share, 1.0, -norm.epsilon, share * unbiased];
     let tensors = vec![
-        pass.tensor(norm.mean),
-        pass.tensor(norm.variance),
+        pass.take_tensor(norm.mean, mean),
+        pass.take_tensor(norm.variance, inverse),
         mean.clone(),
         inverse.clone(),
     ];

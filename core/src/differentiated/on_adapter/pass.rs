@@ -41,7 +41,7 @@ pub(super) struct Kept {
 #[derive(Debug)]
 pub struct Pass<'a> {
     pub(super) course: &'a Course,
-    numbers: &'a Numbers,
+    numbers: &'a mut Numbers,
     pub(super) plan: Option<&'a Plan>,
     pub(super) chance: Option<Chance>,
     /// Images.
@@ -58,7 +58,7 @@ impl<'a> Pass<'a> {
     /// A batch before its first job: nothing is kept and left out on a way without `plan` and `chance`.
     pub fn new(
         course: &'a Course,
-        numbers: &'a Numbers,
+        numbers: &'a mut Numbers,
         plan: Option<&'a Plan>,
         chance: Option<Chance>,
         given: Tensor<4>,
@@ -109,6 +109,11 @@ impl<'a> Pass<'a> {
     /// A tensor's numbers.
     pub(super) fn tensor(&self, tensor: TensorId) -> Tensor<1> {
         self.numbers.tensors[tensor].clone()
+    }
+
+    /// A running statistic that is about to be [moved](Self::moved): nobody else holds it then, so it is changed in place.
+    pub(super) fn take_tensor(&mut self, tensor: TensorId, in_its_place: &Tensor<1>) -> Tensor<1> {
+        std::mem::replace(&mut self.numbers.tensors[tensor], in_its_place.clone())
     }
 
     /// So many equal numbers.
