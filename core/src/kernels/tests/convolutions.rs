@@ -320,13 +320,13 @@ fn the_processors_implementation_is_right() {
     }
 }
 
-/// Windows and channels for which software adapters transform weights, in both tile sizes.
+/// Windows and channels for which software adapters and the largest GPUs transform weights, in both tile sizes.
 #[test]
 fn convolutions_by_winograds_method_are_right() {
     let Some(device) = adapter() else { return };
-    pretend(Tier::Software);
     let mut random = Random::new(6);
-    for _ in 0..30 {
+    for tier in [Tier::Software; 24].into_iter().chain([Tier::Full; 4]) {
+        pretend(tier);
         let mut between = |low: usize, high: usize| low + random.below(high - low);
         let case = Case {
             batch: between(1, 4),
