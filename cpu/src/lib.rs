@@ -39,6 +39,8 @@ mod rows;
 mod simd;
 mod slope;
 mod source;
+#[cfg(not(target_family = "wasm"))]
+mod team;
 mod threads;
 mod tile;
 mod transposed;
@@ -70,7 +72,7 @@ pub use pool_slopes::{adaptive_avg_pool_slopes, avg_pool_slopes, max_pool_slopes
 pub use resize::{Filter, nearest, resize};
 pub use rows::Rows;
 pub use slope::{accumulate, affine_slopes, gate_slopes, multiply, scale_images, through};
-pub use threads::{in_pool, parallel};
+pub use threads::parallel;
 pub use transposed::ConvTranspose;
 pub use view::{View, ViewMut};
 pub use weight_gradient::weight_gradient;

@@ -111,7 +111,7 @@ impl Planned {
         };
         let (parameters, plan) = (&self.parameters, Some(&way.plan));
         let chance = Some(Chance::new(0));
-        let spent = rekindle_cpu::in_pool(|| {
+        let spent = {
             let pass = Pass::new(&way.course, parameters, plan, chance, pool, batch);
             let mut pass = pass.watched(watch);
             pass.give(|into| put_in(&input.numbers, shape, None, batch, into));
@@ -121,7 +121,7 @@ impl Planned {
             let watch = pass.take_watch();
             pass.finish();
             watch.map(|watch| watch.spent).unwrap_or_default()
-        });
+        };
         way.course.names().map(str::to_owned).zip(spent).collect()
     }
 
@@ -305,7 +305,7 @@ impl Engine for Planned {
         let chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
         let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
         let (parameters, gradients) = (&self.parameters, &mut self.gradients);
-        let (sum, moved) = rekindle_cpu::in_pool(|| {
+        let (sum, moved) = {
             let mut pass = Pass::new(
                 &way.course,
                 parameters,
@@ -320,7 +320,7 @@ impl Engine for Planned {
             let (loss, slope) = loss(&answers, goal);
             pass.backward(&slope, gradients);
             (loss, pass.finish())
-        });
+        };
         for (tensor, values) in moved {
             *self.parameters.values_mut(tensor) = values;
         }
@@ -388,13 +388,11 @@ impl Engine for Planned {
         let batch = numbers.len() / shape.iter().product::<usize>().max(1);
         let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
         let pool = &mut *pool;
-        Ok(rekindle_cpu::in_pool(|| {
-            let mut pass = Pass::new(course, parameters, None, None, pool, batch);
-            pass.give(|into| put_in(&numbers, shape, None, batch, into));
-            let answers = pass.forward();
-            pass.finish();
-            answers
-        }))
+        let mut pass = Pass::new(course, parameters, None, None, pool, batch);
+        pass.give(|into| put_in(&numbers, shape, None, batch, into));
+        let answers = pass.forward();
+        pass.finish();
+        Ok(answers)
     }
 
     async fn tensors(&self, averaged: bool) -> Result<Tensors, DeviceError> {
