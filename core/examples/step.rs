@@ -1,6 +1,6 @@
 //! Times a training step on the processor, without Burn and so built in seconds.
 //!
-//! `cargo run --release -p rekindle-core --no-default-features --example step -- NETWORK [BATCH] [train|frozen] [RUNS] [jobs]`
+//! `cargo run --release -p rekindle-core --no-default-features --example step -- NETWORK [BATCH] [train|frozen] [RUNS] [jobs|recompute]`
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -55,6 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     engine.learns(&learning);
+    let recomputes = text(4, "") == "recompute";
+    engine.recompute(recomputes);
     let rate = Rate {
         rate: 0.0,
         decays: true,
@@ -133,6 +135,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         1e3 * first
     );
     let predicted = Footprint::of(&graph, &learning, 0, 1, Place::Processor { threads: 2 })
+        .recomputing(recomputes)
         .bytes(batch, batch) as f64
         / 1e6;
     if let (Some(before), Some(most)) = (before, resident("VmHWM:")) {

@@ -27,6 +27,8 @@ pub struct Footprint<'a> {
     slots: u64,
     /// Networks that are kept beside the one that trains: averages and the best epochs'.
     beside: u64,
+    /// Whether little is kept, and much done again.
+    recomputes: bool,
 }
 
 /// The bytes of a number.
@@ -81,7 +83,14 @@ impl<'a> Footprint<'a> {
             trained,
             slots: slots as u64,
             beside: 0,
+            recomputes: false,
         }
+    }
+
+    /// The same where little is kept for the way back, and much done again.
+    #[must_use]
+    pub fn recomputing(self, recomputes: bool) -> Self {
+        Self { recomputes, ..self }
     }
 
     /// The bytes that are held at most, where so many `images` go through the network at a time, of `step` images that
@@ -121,7 +130,7 @@ impl<'a> Footprint<'a> {
             statistics,
         } = self.learning;
         match self.place {
-            Place::Processor { .. } => pass_bytes(self.graph, self.cut, images, |name| {
+            Place::Processor { .. } => pass_bytes(self.graph, self.cut, images, self.recomputes, |name| {
                 parameters.contains(name) || statistics.contains(name)
             }),
             Place::Adapter => None,

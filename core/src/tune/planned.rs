@@ -9,7 +9,9 @@ use super::mixing::Mix;
 use super::optimizer::{Number as _, Optimizer, Pace};
 use super::slope::loss;
 use crate::device::DeviceError;
-use crate::differentiated::{Course, Gradients, NoWayBack, Parameters, Pass, Plan, Pool, Watch};
+use crate::differentiated::{
+    Course, Gradients, Ground, Layout, NoWayBack, Parameters, Pass, Plan, Watch,
+};
 use crate::graph::Graph;
 use crate::operations::Chance;
 use crate::program::Shape;
@@ -35,7 +37,9 @@ pub struct Planned {
     moves: Vec<bool>,
     /// The ways to the answers from the values that were given so far.
     ways: BTreeMap<usize, Way>,
-    pool: Mutex<Pool>,
+    /// Whether little is kept, and much done again.
+    recomputes: bool,
+    ground: Mutex<Ground>,
     /// What the optimiser keeps of each parameter, by its place and the slot's name.
     slots: BTreeMap<usize, BTreeMap<&'static str, Vec<f32>>>,
     /// The steps that each parameter has taken.
@@ -54,6 +58,30 @@ pub struct Planned {
 struct Way {
     course: Course,
     plan: Plan,
+    /// Where all lies, by how many images go the way.
+    layouts: BTreeMap<usize, Layout>,
+}
+
+impl Way {
+    fn new(course: Course, plan: Plan) -> Self {
+        Self {
+            course,
+            plan,
+            layouts: BTreeMap::new(),
+        }
+    }
+
+    /// Sees to it that the layout for so many images is there.
+    fn lay_out(&mut self, parameters: &Parameters, images: usize) {
+        let Self {
+            course,
+            plan,
+            layouts,
+        } = self;
+        layouts
+            .entry(images)
+            .or_insert_with(|| Pass::rehearse(course, parameters, plan, images, true));
+    }
 }
 
 impl Planned {
@@ -75,12 +103,13 @@ impl Planned {
         let course = Course::new(&graph, &parameters, 0)?;
         let plan = course.plan(learns.clone());
         Ok(Self {
-            ways: BTreeMap::from([(0, Way { course, plan })]),
+            ways: BTreeMap::from([(0, Way::new(course, plan))]),
             gradients: Gradients::new(parameters.count()),
             graph,
             moves: parameters.learnable(),
             learns,
-            pool: Mutex::default(),
+            recomputes: false,
+            ground: Mutex::default(),
             slots: BTreeMap::new(),
             steps: BTreeMap::new(),
             averages: None,
@@ -98,21 +127,23 @@ impl Planned {
         goal: &Goal,
         clock: &(dyn Fn() -> f64 + Sync),
     ) -> Vec<(String, [f64; 2])> {
-        self.plan_way(input.value);
+        let shape = self.graph.shape_of(input.value);
+        let batch = input.numbers.len() / shape.iter().product::<usize>().max(1);
+        self.plan_way(input.value, batch);
         let Some(way) = self.ways.get(&input.value) else {
             unreachable!("the way was planned");
         };
         let shape = self.graph.shape_of(input.value);
-        let batch = input.numbers.len() / shape.iter().product::<usize>().max(1);
-        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let ground = self.ground.get_mut();
+        let ground = ground.unwrap_or_else(PoisonError::into_inner);
         let watch = Watch {
             clock,
             spent: vec![[0.0; 2]; way.course.names().len()],
         };
-        let (parameters, plan) = (&self.parameters, Some(&way.plan));
+        let (parameters, layout) = (&self.parameters, &way.layouts[&batch]);
         let chance = Some(Chance::new(0));
         let spent = rekindle_cpu::in_pool(|| {
-            let pass = Pass::new(&way.course, parameters, plan, chance, pool, batch);
+            let pass = Pass::new(&way.course, parameters, &way.plan, layout, chance, ground);
             let mut pass = pass.watched(watch);
             pass.give(|into| put_in(&input.numbers, shape, None, batch, into));
             let answers = pass.forward();
@@ -146,13 +177,41 @@ impl Planned {
         named.collect()
     }
 
-    /// Plans the way from a value, if that is not done yet.
-    fn plan_way(&mut self, value: usize) {
+    /// Whether little is kept on the way there, and what is missing made again on the way back: less memory, and longer
+    /// steps. The numbers are the same to the bit.
+    pub fn recompute(&mut self, recomputes: bool) {
+        self.recomputes = recomputes;
+        self.plan_all();
+    }
+
+    /// Plans the way from a value for so many images, if that is not done yet.
+    fn plan_way(&mut self, value: usize, images: usize) {
         if !self.ways.contains_key(&value) {
             let course = course(&self.graph, &self.parameters, value);
-            let plan = course.plan(self.learns.clone());
-            self.ways.insert(value, Way { course, plan });
+            let plan = self.plan(&course);
+            self.ways.insert(value, Way::new(course, plan));
         }
+        if let Some(way) = self.ways.get_mut(&value) {
+            way.lay_out(&self.parameters, images);
+        }
+    }
+
+    fn plan(&self, course: &Course) -> Plan {
+        match self.recomputes {
+            true => course.recomputing(self.learns.clone(), &self.parameters),
+            false => course.plan(self.learns.clone()),
+        }
+    }
+
+    /// Plans anew, with memory of its own.
+    fn plan_all(&mut self) {
+        let ways = mem::take(&mut self.ways);
+        let planned = ways.into_iter().map(|(value, way)| {
+            let plan = self.plan(&way.course);
+            (value, Way::new(way.course, plan))
+        });
+        self.ways = planned.collect();
+        self.ground = Mutex::default();
     }
 
     /// What all gradients are multiplied by so that they are no longer than this together, as
@@ -288,31 +347,32 @@ impl Engine for Planned {
             .collect();
         self.slots.retain(|tensor, _| self.moves[*tensor]);
         self.steps.retain(|tensor, _| self.moves[*tensor]);
-        for way in self.ways.values_mut() {
-            way.plan = way.course.plan(self.learns.clone());
-        }
+        self.plan_all();
         self.gradients = Gradients::new(self.parameters.count());
     }
 
     fn accumulate(&mut self, input: Rows, goal: &Goal, draws: &Draws) {
         let Rows { value, numbers } = input;
-        self.plan_way(value);
+        let shape = self.graph.shape_of(value);
+        let batch = numbers.len() / shape.iter().product::<usize>().max(1);
+        self.plan_way(value, batch);
         let Some(way) = self.ways.get(&value) else {
             unreachable!("the way was planned");
         };
         let shape = self.graph.shape_of(value);
-        let batch = numbers.len() / shape.iter().product::<usize>().max(1);
         let chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
-        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let ground = self.ground.get_mut();
+        let ground = ground.unwrap_or_else(PoisonError::into_inner);
         let (parameters, gradients) = (&self.parameters, &mut self.gradients);
+        let layout = &way.layouts[&batch];
         let (sum, moved) = rekindle_cpu::in_pool(|| {
             let mut pass = Pass::new(
                 &way.course,
                 parameters,
-                Some(&way.plan),
+                &way.plan,
+                layout,
                 Some(chance),
-                pool,
-                batch,
+                ground,
             );
             pass.give(|into| put_in(&numbers, shape, draws.mix.as_ref(), batch, into));
             drop(numbers);
@@ -386,10 +446,13 @@ impl Engine for Planned {
         };
         let shape = self.graph.shape_of(value);
         let batch = numbers.len() / shape.iter().product::<usize>().max(1);
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = &mut *pool;
+        // Nothing learns on the way to answers, and nothing is kept.
+        let plan = course.plan(vec![false; parameters.count()]);
+        let layout = Pass::rehearse(course, parameters, &plan, batch, false);
+        let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
+        let ground = &mut *ground;
         Ok(rekindle_cpu::in_pool(|| {
-            let mut pass = Pass::new(course, parameters, None, None, pool, batch);
+            let mut pass = Pass::new(course, parameters, &plan, &layout, None, ground);
             pass.give(|into| put_in(&numbers, shape, None, batch, into));
             let answers = pass.forward();
             pass.finish();
@@ -436,7 +499,7 @@ impl Engine for Planned {
         }
         self.averages = None;
         self.slots.clear();
-        self.pool = Mutex::default();
+        self.ground = Mutex::default();
         self.gradients = Gradients::new(self.parameters.count());
         self.loss = None;
         self.losses.clear();

@@ -15,6 +15,7 @@ use rekindle_core::tune::{
 };
 use serde::Serialize;
 
+use super::train::tune::room;
 use crate::cli::{BenchArgs, KernelChoice, NormSteps};
 use crate::context::Context;
 use crate::memory;
@@ -411,7 +412,8 @@ fn training(
             .extend(layer.parameters().into_iter().map(|(name, _)| name));
     }
     let place = memory::place(model.device());
-    let footprint = Footprint::of(model.graph(), &learning, 0, 1, place);
+    let footprint =
+        Footprint::of(model.graph(), &learning, 0, 1, place).recomputing(args.recompute);
     let before = match place {
         Place::Processor { .. } => memory::resident_bytes(),
         Place::Adapter => None,
@@ -425,6 +427,7 @@ fn training(
             Trainee::Stepwise(Box::new(Stepwise::new(network, model.device())))
         }
     };
+    room::recompute(&mut engine, args.recompute)?;
     engine.learns(&learning);
     let given = model.batch(crops);
     let mut batch = 0;
