@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::memory::{LINE, Line};
 
@@ -14,6 +14,8 @@ use crate::memory::{LINE, Line};
 struct Memory {
     first: *mut Line,
     lines: Vec<Line>,
+    /// Of what is lent, each first line and the line behind its last.
+    lent: Mutex<BTreeMap<usize, usize>>,
 }
 
 // SAFETY: the lines are reached through loans only, which are apart, each with one owner.
@@ -25,7 +27,15 @@ impl Memory {
     fn of(lines: usize) -> Self {
         let mut lines: Vec<Line> = bytemuck::zeroed_vec(lines);
         let first = lines.as_mut_ptr();
-        Self { first, lines }
+        Self {
+            first,
+            lines,
+            lent: Mutex::default(),
+        }
+    }
+
+    fn lent(&self) -> MutexGuard<'_, BTreeMap<usize, usize>> {
+        self.lent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -33,11 +43,10 @@ impl Memory {
 #[derive(Debug)]
 pub struct Arena {
     memory: Arc<Memory>,
-    /// Of what is lent, each first line and the line behind its last.
-    lent: BTreeMap<usize, usize>,
 }
 
-/// Numbers that start at a cache line, in an arena: whoever has it may write them, and nobody else reads them.
+/// Numbers that start at a cache line, in an arena: whoever has it may write them, and nobody else reads them. They can be
+/// lent again when it is dropped.
 #[derive(Debug)]
 pub struct Loan {
     /// Keeps the memory there for as long as somebody can reach it.
@@ -51,7 +60,6 @@ impl Arena {
     pub fn new(numbers: usize) -> Self {
         Self {
             memory: Arc::new(Memory::of(numbers.div_ceil(LINE))),
-            lent: BTreeMap::new(),
         }
     }
 
@@ -65,12 +73,17 @@ impl Arena {
         self.memory.lines.is_empty()
     }
 
+    /// Whether something is lent.
+    pub fn is_lent(&self) -> bool {
+        !self.memory.lent().is_empty()
+    }
+
     /// Lends at least so many numbers, from the `first` on. They are what was left there.
     ///
     /// # Panics
     ///
     /// When `first` is not where a cache line begins, when so many are not there, and when some of them are lent.
-    pub fn lend(&mut self, first: usize, numbers: usize) -> Loan {
+    pub fn lend(&self, first: usize, numbers: usize) -> Loan {
         assert!(first.is_multiple_of(LINE), "{first} is within a line");
         let (first, lines) = (first / LINE, numbers.div_ceil(LINE));
         let end = first.checked_add(lines);
@@ -78,13 +91,12 @@ impl Arena {
         let Some(end) = end else {
             panic!("there are no {numbers} numbers from line {first} on");
         };
-        let before = self.lent.range(..end).next_back();
-        assert!(
-            lines == 0 || before.is_none_or(|(_, &before)| before <= first),
-            "lines {first} to {end} are lent in part"
-        );
         if lines > 0 {
-            self.lent.insert(first, end);
+            let mut lent = self.memory.lent();
+            let before = lent.range(..end).next_back();
+            let is_free = before.is_none_or(|(_, &before)| before <= first);
+            assert!(is_free, "lines {first} to {end} are lent in part");
+            lent.insert(first, end);
         }
         Loan {
             memory: Arc::clone(&self.memory),
@@ -92,19 +104,12 @@ impl Arena {
             lines,
         }
     }
+}
 
-    /// Takes numbers back, so that they can be lent again.
-    ///
-    /// # Panics
-    ///
-    /// When they are another arena's.
-    pub fn take_back(&mut self, loan: Loan) {
-        assert!(
-            Arc::ptr_eq(&self.memory, &loan.memory),
-            "a loan of another arena"
-        );
-        if loan.lines > 0 {
-            self.lent.remove(&loan.first);
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if self.lines > 0 {
+            self.memory.lent().remove(&self.first);
         }
     }
 }
@@ -113,8 +118,7 @@ impl Deref for Loan {
     type Target = [f32];
 
     fn deref(&self) -> &[f32] {
-        // SAFETY: the arena lends no line twice before it has it back, and takes a loan back by value, so that this is
-        // the only way to these lines; they are within the memory, which lives as long as this. A line is sixteen f32.
+        // SAFETY: the arena lends no line twice before the loan is dropped, so that this is the only way to these lines; they are within the memory, which lives as long as this. A line is sixteen f32.
         unsafe {
             let first = self.memory.first.add(self.first);
             std::slice::from_raw_parts(first.cast(), self.lines * LINE)
@@ -138,7 +142,7 @@ mod tests {
 
     #[test]
     fn what_is_lent_is_apart_and_stays() {
-        let mut arena = Arena::new(100);
+        let arena = Arena::new(100);
         assert_eq!(arena.len(), 112);
         let mut a = arena.lend(0, 20);
         let mut b = arena.lend(32, 16);
@@ -146,11 +150,12 @@ mod tests {
         b.fill(2.0);
         assert_eq!((a.len(), b.len()), (32, 16));
         assert!(a.iter().all(|&number| number == 1.0));
-        arena.take_back(a);
+        drop(a);
         let mut c = arena.lend(16, 16);
         assert!(c.iter().all(|&number| number == 1.0));
         c.fill(3.0);
         assert!(b.iter().all(|&number| number == 2.0));
+        assert!(arena.is_lent());
         // A loan outlives its arena.
         drop(arena);
         assert!(c.iter().all(|&number| number == 3.0));
@@ -159,7 +164,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "lent in part")]
     fn nothing_is_lent_twice() {
-        let mut arena = Arena::new(64);
+        let arena = Arena::new(64);
         let _a = arena.lend(16, 32);
         arena.lend(32, 16);
     }
@@ -167,7 +172,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "lent in part")]
     fn nothing_is_lent_around_what_is_lent() {
-        let mut arena = Arena::new(64);
+        let arena = Arena::new(64);
         let _a = arena.lend(32, 16);
         arena.lend(16, 48);
     }
@@ -176,12 +181,5 @@ mod tests {
     #[should_panic(expected = "there are no")]
     fn nothing_is_lent_beyond_the_end() {
         Arena::new(64).lend(48, 17);
-    }
-
-    #[test]
-    #[should_panic(expected = "another arena")]
-    fn what_was_lent_goes_back_where_it_came_from() {
-        let loan = Arena::new(64).lend(0, 16);
-        Arena::new(64).take_back(loan);
     }
 }

@@ -121,6 +121,13 @@ pub struct Ground {
     arena: Arena,
 }
 
+impl Ground {
+    /// Whether something lies there: gradients that wait for their step.
+    pub fn is_lent(&self) -> bool {
+        self.arena.is_lent()
+    }
+}
+
 impl Default for Ground {
     fn default() -> Self {
         Self {
@@ -140,7 +147,7 @@ pub(super) enum Store<'a> {
     },
     /// They lie as a rehearsal found that they can.
     Ground {
-        arena: &'a mut Arena,
+        arena: &'a Arena,
         layout: &'a Layout,
         next: usize,
     },
@@ -162,7 +169,7 @@ impl<'a> Store<'a> {
             ground.arena = Arena::new(layout.numbers);
         }
         Self::Ground {
-            arena: &mut ground.arena,
+            arena: &ground.arena,
             layout,
             next: 0,
         }
@@ -221,11 +228,7 @@ impl<'a> Store<'a> {
                 spans[buffer.index].until = *moment;
                 *moment += 1;
             }
-            Self::Ground { arena, .. } => {
-                if let Some(loan) = buffer.loan {
-                    arena.take_back(loan);
-                }
-            }
+            Self::Ground { .. } => drop(buffer),
         }
     }
 

@@ -24,5 +24,5 @@ pub fn pass_bytes(
         true => course.recomputing(learns, &parameters),
         false => course.plan(learns),
     };
-    Some(Pass::rehearse(&course, &parameters, &plan, images, true).bytes())
+    Some(Pass::rehearse(&course, &parameters, &plan, images, true, true).bytes())
 }

@@ -30,7 +30,7 @@ pub use course::{Course, NoWayBack};
 pub use layout::{Ground, Layout};
 pub use memory::pass_bytes;
 pub use parameters::Parameters;
-pub use pass::{Gradients, Pass, Watch};
+pub use pass::{Gradient, Gradients, Pass, Watch};
 pub use plan::Plan;
 
 #[cfg(test)]

@@ -386,9 +386,9 @@ pub(super) fn add(pass: &Pass<'_>, gradients: &mut Gradients, tensor: usize, mor
     if !pass.learns(tensor) {
         return;
     }
-    let (room, _) = gradients.room(tensor, more.len());
+    let (room, is_sum) = gradients.room(tensor);
     for (room, more) in room.iter_mut().zip(more) {
-        *room += more;
+        *room = more + if is_sum { *room } else { 0.0 };
     }
 }
 

@@ -1,45 +1,98 @@
 //! A batch on its way: the values that are there, their gradients, and what jobs keep.
 
+use std::ops::{Deref, DerefMut};
+
 use rekindle_cpu::{self as cpu, View, ViewMut};
 
 use super::course::Course;
+use super::job::Job;
 use super::layout::{Buffer, Ground, Layout, Store};
 use super::parameters::{Parameters, TensorId};
 use super::plan::Plan;
 use crate::operations::Chance;
 use crate::program::{Shape, ValueId};
 
-/// The gradients of a step, by the tensors' places; they are added up over the batches of a step.
-#[derive(Debug, Clone, Default)]
+/// The gradients of a step, by the tensors' places; they are added up over the batches of a step. Those of the first batch
+/// lie where its maps were.
+#[derive(Debug, Default)]
 pub struct Gradients {
-    of: Vec<Option<Vec<f32>>>,
+    of: Vec<Option<Gradient>>,
+}
+
+/// The gradient of a tensor.
+#[derive(Debug)]
+pub struct Gradient {
+    numbers: Numbers,
+    /// Whether nothing has been written yet.
+    is_new: bool,
+}
+
+#[derive(Debug)]
+enum Numbers {
+    Lent(Buffer),
+    Own(Vec<f32>),
+}
+
+impl Deref for Gradient {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.numbers {
+            Numbers::Lent(numbers) => numbers,
+            Numbers::Own(numbers) => numbers,
+        }
+    }
+}
+
+impl DerefMut for Gradient {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        match &mut self.numbers {
+            Numbers::Lent(numbers) => numbers,
+            Numbers::Own(numbers) => numbers,
+        }
+    }
 }
 
 impl Gradients {
     /// None yet, of so many tensors.
     pub fn new(tensors: usize) -> Self {
         Self {
-            of: vec![None; tensors],
+            of: std::iter::repeat_with(|| None).take(tensors).collect(),
         }
+    }
+
+    /// Whether there are none of any tensor.
+    pub fn is_empty(&self) -> bool {
+        self.of.iter().all(Option::is_none)
     }
 
     /// Those of a tensor, if there are any.
     pub fn of(&self, tensor: usize) -> Option<&[f32]> {
-        self.of.get(tensor)?.as_deref()
+        let gradient = self.of.get(tensor)?.as_ref()?;
+        (!gradient.is_new).then_some(gradient)
     }
 
     /// Takes those of a tensor out.
-    pub fn take(&mut self, tensor: usize) -> Option<Vec<f32>> {
+    pub fn take(&mut self, tensor: usize) -> Option<Gradient> {
         self.of.get_mut(tensor)?.take()
     }
 
-    /// Room for those of a tensor of so many numbers, and whether there are some to add to.
-    pub(super) fn room(&mut self, tensor: TensorId, count: usize) -> (&mut Vec<f32>, bool) {
-        let is_there = self.of[tensor].is_some();
-        (
-            self.of[tensor].get_or_insert_with(|| vec![0.0; count]),
-            is_there,
-        )
+    /// Lets them lie apart from the maps of the next batch.
+    pub fn move_out(&mut self) {
+        for gradient in self.of.iter_mut().flatten() {
+            if let Numbers::Lent(numbers) = &gradient.numbers {
+                gradient.numbers = Numbers::Own(numbers.to_vec());
+            }
+        }
+    }
+
+    /// Room for those of a tensor, which was opened, and whether there are some to add to.
+    pub(super) fn room(&mut self, tensor: TensorId) -> (&mut [f32], bool) {
+        let Some(gradient) = &mut self.of[tensor] else {
+            unreachable!("the gradient of tensor {tensor} was opened");
+        };
+        let is_sum = !std::mem::replace(&mut gradient.is_new, false);
+        (gradient, is_sum)
     }
 }
 
@@ -150,20 +203,30 @@ impl<'a> Pass<'a> {
     }
 
     /// Where everything lies on the way there and back that so many images go by a plan. Nothing is computed for it, and
-    /// of the parameters only their lengths are asked for. `draws` says whether anything is left out on that way.
+    /// of the parameters only their lengths are asked for. `draws` says whether anything is left out on that way, `is_first`
+    /// whether no gradients are there before it.
     pub fn rehearse(
         course: &Course,
         parameters: &Parameters,
         plan: &Plan,
         batch: usize,
         draws: bool,
+        is_first: bool,
     ) -> Layout {
         let chance = draws.then(|| Chance::new(0));
         let store = Store::rehearsal();
         let mut pass = Pass::with(course, parameters, plan, store, chance, batch);
         pass.give(|_| ());
         pass.forward();
-        pass.backward(&[], &mut Gradients::default());
+        let mut gradients = Gradients::new(parameters.count());
+        if !is_first {
+            let there = || Gradient {
+                numbers: Numbers::Own(Vec::new()),
+                is_new: false,
+            };
+            gradients.of.fill_with(|| Some(there()));
+        }
+        pass.backward(&[], &mut gradients);
         pass.let_go();
         pass.store.layout(batch)
     }
@@ -208,6 +271,25 @@ impl<'a> Pass<'a> {
     /// Whether this is only to find out what is taken when: nothing is computed.
     pub(super) fn is_rehearsal(&self) -> bool {
         self.store.is_rehearsal()
+    }
+
+    /// Makes room for the gradients of what a job learns: that of the first batch of a step among the maps of its way,
+    /// that of a later one, should there be none yet, apart.
+    pub(super) fn open(&mut self, job: &Job, gradients: &mut Gradients, is_first: bool) {
+        for tensor in job.kind.learnt() {
+            if !self.learns(tensor) || gradients.of[tensor].is_some() {
+                continue;
+            }
+            let count = self.tensor(tensor).len();
+            let numbers = match is_first {
+                true => Numbers::Lent(self.take(count)),
+                false => Numbers::Own(vec![0.0; count]),
+            };
+            gradients.of[tensor] = Some(Gradient {
+                numbers,
+                is_new: true,
+            });
+        }
     }
 
     /// Whether a tensor learns on this way.

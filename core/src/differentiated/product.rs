@@ -132,13 +132,12 @@ fn of_plain(
 ) {
     let slope = pass.maps(slope, job.output);
     if pass.learns(product.weight) {
-        let count = pass.tensor(product.weight).len();
-        let (room, is_sum) = gradients.room(product.weight, count);
+        let (room, is_sum) = gradients.room(product.weight);
         let input = pass.value(job.inputs[0]);
         cpu::weight_gradient(&product.geometry, input, slope, room, is_sum);
     }
     if let Some(bias) = product.bias.filter(|&bias| pass.learns(bias)) {
-        let (room, is_sum) = gradients.room(bias, slope.channels);
+        let (room, is_sum) = gradients.room(bias);
         cpu::column_sums(slope, room, is_sum);
     }
 }
@@ -188,7 +187,7 @@ fn of_scaled(
             norm::add(pass, gradients, of_norm.gamma, &made);
         }
         if of_weight {
-            let (room, is_sum) = gradients.room(product.weight, weights.len());
+            let (room, is_sum) = gradients.room(product.weight);
             let filters = room.chunks_exact_mut(reach).zip(whole.chunks_exact(reach));
             for ((room, moved), scale) in filters.zip(&frozen.scale) {
                 for (room, moved) in room.iter_mut().zip(moved) {

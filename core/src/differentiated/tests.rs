@@ -67,7 +67,7 @@ impl Case {
         plan: &Plan,
         back: bool,
     ) -> (f64, Gradients, Vec<(usize, Vec<f32>)>) {
-        let layout = Pass::rehearse(course, parameters, plan, IMAGES, true);
+        let layout = Pass::rehearse(course, parameters, plan, IMAGES, true, true);
         let mut ground = Ground::default();
         let mut gradients = Gradients::new(parameters.count());
         let mut pass = Pass::new(
@@ -358,7 +358,7 @@ fn what_is_done_again_is_not_held() {
     let case = blocks(12);
     let course = Course::new(&case.graph, &case.parameters, 0).unwrap();
     let learns = vec![true; case.parameters.count()];
-    let bytes = |plan: &Plan| Pass::rehearse(&course, &case.parameters, plan, 16, true).bytes();
+    let bytes = |plan: &Plan| Pass::rehearse(&course, &case.parameters, plan, 16, true, true).bytes();
     let whole = bytes(&course.plan(learns.clone()));
     let parted = bytes(&course.recomputing(learns, &case.parameters));
     // Of each block its input stays, and of one what it keeps: twice 4 times as much.
@@ -371,7 +371,7 @@ fn nothing_is_held_on_a_way_that_is_not_gone_back() {
     let case = blocks(12);
     let course = Course::new(&case.graph, &case.parameters, 0).unwrap();
     let plan = course.plan(vec![false; case.parameters.count()]);
-    let layout = Pass::rehearse(&course, &case.parameters, &plan, 1, false);
+    let layout = Pass::rehearse(&course, &case.parameters, &plan, 1, false, true);
     // A block's input, what is in it, and what comes out; what the answers take beside that is little.
     let most = 4 * 144 * (8 + 32 + 8);
     assert!(layout.bytes() <= most, "{} of {most}", layout.bytes());

@@ -41,6 +41,7 @@ impl Pass<'_> {
         let (course, plan) = (self.course, self.plan);
         let acts = plan.acts.iter().enumerate();
         let mut acts = acts.skip_while(|(_, act)| **act != Act::Turn).skip(1);
+        let is_first = gradients.is_empty();
         let mut of_answers = self.room(course.output);
         of_answers.copy_from_slice(slope);
         self.slopes[course.roots[course.output]] = Some(of_answers);
@@ -65,6 +66,7 @@ impl Pass<'_> {
                     let output = course.roots[course.jobs[job].output];
                     if let Some(slope) = self.slopes[output].take() {
                         let began = self.now();
+                        self.open(&course.jobs[job], gradients, is_first);
                         self.job_back(job, &course.jobs[job], slope, gradients);
                         self.spent(job, 1, began);
                     }

@@ -10,7 +10,7 @@ use super::optimizer::{Number as _, Optimizer, Pace};
 use super::slope::loss;
 use crate::device::DeviceError;
 use crate::differentiated::{
-    Course, Gradients, Ground, Layout, NoWayBack, Parameters, Pass, Plan, Watch,
+    Course, Gradient, Gradients, Ground, Layout, NoWayBack, Parameters, Pass, Plan, Watch,
 };
 use crate::graph::Graph;
 use crate::operations::Chance;
@@ -58,8 +58,8 @@ pub struct Planned {
 struct Way {
     course: Course,
     plan: Plan,
-    /// Where all lies, by how many images go the way.
-    layouts: BTreeMap<usize, Layout>,
+    /// Where all lies, by how many images go the way, and whether they are the first of a step.
+    layouts: BTreeMap<(usize, bool), Layout>,
 }
 
 impl Way {
@@ -72,15 +72,15 @@ impl Way {
     }
 
     /// Sees to it that the layout for so many images is there.
-    fn lay_out(&mut self, parameters: &Parameters, images: usize) {
+    fn lay_out(&mut self, parameters: &Parameters, images: usize, is_first: bool) {
         let Self {
             course,
             plan,
             layouts,
         } = self;
         layouts
-            .entry(images)
-            .or_insert_with(|| Pass::rehearse(course, parameters, plan, images, true));
+            .entry((images, is_first))
+            .or_insert_with(|| Pass::rehearse(course, parameters, plan, images, true, is_first));
     }
 }
 
@@ -120,7 +120,7 @@ impl Planned {
     }
 
     /// Takes a batch there and back, and says how long each job took, by a clock that counts seconds: its name, there and
-    /// back.
+    /// back. Gradients of a step that was being made are forgotten.
     pub fn profile(
         &mut self,
         input: &Rows,
@@ -129,6 +129,7 @@ impl Planned {
     ) -> Vec<(String, [f64; 2])> {
         let shape = self.graph.shape_of(input.value);
         let batch = input.numbers.len() / shape.iter().product::<usize>().max(1);
+        self.gradients = Gradients::new(self.parameters.count());
         self.plan_way(input.value, batch);
         let Some(way) = self.ways.get(&input.value) else {
             unreachable!("the way was planned");
@@ -140,7 +141,7 @@ impl Planned {
             clock,
             spent: vec![[0.0; 2]; way.course.names().len()],
         };
-        let (parameters, layout) = (&self.parameters, &way.layouts[&batch]);
+        let (parameters, layout) = (&self.parameters, &way.layouts[&(batch, true)]);
         let chance = Some(Chance::new(0));
         let spent = rekindle_cpu::in_pool(|| {
             let pass = Pass::new(&way.course, parameters, &way.plan, layout, chance, ground);
@@ -186,13 +187,14 @@ impl Planned {
 
     /// Plans the way from a value for so many images, if that is not done yet.
     fn plan_way(&mut self, value: usize, images: usize) {
+        let is_first = self.gradients.is_empty();
         if !self.ways.contains_key(&value) {
             let course = course(&self.graph, &self.parameters, value);
             let plan = self.plan(&course);
             self.ways.insert(value, Way::new(course, plan));
         }
         if let Some(way) = self.ways.get_mut(&value) {
-            way.lay_out(&self.parameters, images);
+            way.lay_out(&self.parameters, images, is_first);
         }
     }
 
@@ -228,7 +230,7 @@ impl Planned {
     fn step(
         &mut self,
         tensor: usize,
-        mut gradient: Vec<f32>,
+        mut gradient: Gradient,
         scale: Option<f32>,
         pace: Pace,
         by: &Optimizer,
@@ -355,6 +357,8 @@ impl Engine for Planned {
         let Rows { value, numbers } = input;
         let shape = self.graph.shape_of(value);
         let batch = numbers.len() / shape.iter().product::<usize>().max(1);
+        // What a batch before this one left lies among its maps.
+        self.gradients.move_out();
         self.plan_way(value, batch);
         let Some(way) = self.ways.get(&value) else {
             unreachable!("the way was planned");
@@ -364,7 +368,7 @@ impl Engine for Planned {
         let ground = self.ground.get_mut();
         let ground = ground.unwrap_or_else(PoisonError::into_inner);
         let (parameters, gradients) = (&self.parameters, &mut self.gradients);
-        let layout = &way.layouts[&batch];
+        let layout = &way.layouts[&(batch, gradients.is_empty())];
         let (sum, moved) = rekindle_cpu::in_pool(|| {
             let mut pass = Pass::new(
                 &way.course,
@@ -448,9 +452,14 @@ impl Engine for Planned {
         let batch = numbers.len() / shape.iter().product::<usize>().max(1);
         // Nothing learns on the way to answers, and nothing is kept.
         let plan = course.plan(vec![false; parameters.count()]);
-        let layout = Pass::rehearse(course, parameters, &plan, batch, false);
+        let layout = Pass::rehearse(course, parameters, &plan, batch, false, true);
         let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
-        let ground = &mut *ground;
+        // In the midst of a step gradients lie there.
+        let mut other = Ground::default();
+        let ground = match ground.is_lent() {
+            true => &mut other,
+            false => &mut *ground,
+        };
         Ok(rekindle_cpu::in_pool(|| {
             let mut pass = Pass::new(course, parameters, &plan, &layout, None, ground);
             pass.give(|into| put_in(&numbers, shape, None, batch, into));
