@@ -14,7 +14,8 @@ PyTorch's workers: of the largest). Every figure of a row is of one run, PyTorch
 With `--steps` a step is forward, backward and SGD with momentum on a batch of noise at 224 pixels, all parameters in
 training, batch norms by the batch's statistics and by running ones that stay. Each figure is of a process of its own, the
 best of several rounds that take turns, and PyTorch's is that of the better of its two memory formats. Memory is the peak of
-the process less what was resident before the first step.
+the process less what was resident before the first step. The last two columns are steps with `--recompute`: their time over
+that without it, and their memory over PyTorch's.
 
 Versions: see tests/parity/requirements.txt.
 """
@@ -169,9 +170,9 @@ def steps(args):
                     command = [args.program, "--device", "cpu", "--json", "bench", name, "--batch", str(batch), "--train", "--runs", str(args.runs)]
                     command += ["--bn", bn] if has_norms else []
                     said = json.loads(measured(command)[1])["training"]
-                    ours, our_memory = min(ours, said["best_ms"]), min(our_memory, said["taken_memory_bytes"] / 2**20)
+                    ours, our_memory = min(ours, said["best_ms"]), min(our_memory, said["step_memory_bytes"] / 2**20)
                     said = json.loads(measured([*command, "--recompute"])[1])["training"]
-                    again, again_memory = min(again, said["best_ms"]), min(again_memory, said["taken_memory_bytes"] / 2**20)
+                    again, again_memory = min(again, said["best_ms"]), min(again_memory, said["step_memory_bytes"] / 2**20)
                     for form in ("first", "last"):
                         command = [sys.executable, __file__, "--torch-step", peer, str(batch), bn, form, str(args.runs)]
                         best, memory = json.loads(measured(command)[1])

@@ -83,6 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let numbers: Vec<f32> = (0..batch * 3 * side * side)
         .map(|at| (at % 251) as f32 / 125.0 - 1.0)
         .collect();
+    let begun = resident("VmRSS:");
     let mut seconds = Vec::new();
     for step in 0..=runs {
         let draws = Draws {
@@ -138,11 +139,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         .recomputing(recomputes)
         .bytes(batch, batch) as f64
         / 1e6;
-    if let (Some(before), Some(most)) = (before, resident("VmHWM:")) {
+    if let (Some(before), Some(begun), Some(most)) = (before, begun, resident("VmHWM:")) {
         println!(
-            "took {:.0} MB, predicted {predicted:.0}: {:.2}",
+            "took {:.0} MB, predicted {predicted:.0}: {:.2}; {:.0} of them since before the first step",
             most - before,
-            predicted / (most - before)
+            predicted / (most - before),
+            most - begun
         );
     }
     Ok(())

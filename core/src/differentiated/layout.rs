@@ -2,6 +2,7 @@
 //! beforehand, so that their places in one memory are chosen once, and what they take together is known before any of it
 //! is.
 
+use std::cmp::Reverse;
 use std::ops::{Deref, DerefMut};
 
 use rekindle_cpu::{Arena, Loan};
@@ -33,19 +34,21 @@ impl Layout {
         (size_of::<f32>() * self.numbers) as u64
     }
 
-    /// Places for buffers: the better of two orders in which each takes the lowest that is free all the while.
+    /// Places for buffers: the best of some orders in which each takes the lowest that is free all the while.
     fn new(batch: usize, counts: Vec<usize>, spans: &[Span]) -> Self {
-        let mut order: Vec<usize> = (0..spans.len()).collect();
-        order.sort_by_key(|&at| (std::cmp::Reverse(spans[at].lines), spans[at].from));
-        let by_size = put(spans, &order);
-        let area = |span: &Span| span.lines * (span.until - span.from);
-        order.sort_by_key(|&at| (std::cmp::Reverse(area(&spans[at])), spans[at].from));
-        let by_area = put(spans, &order);
-        let (firsts, lines) = if by_area.1 < by_size.1 {
-            by_area
-        } else {
-            by_size
-        };
+        let keys: [fn(&Span) -> Reverse<usize>; 4] = [
+            |span| Reverse(span.lines),
+            |span| Reverse(span.lines * (span.until - span.from)),
+            |span| Reverse(span.until - span.from),
+            |span| Reverse(span.until),
+        ];
+        let all = keys.map(|key| {
+            let mut order: Vec<usize> = (0..spans.len()).collect();
+            order.sort_by_key(|&at| (key(&spans[at]), Reverse(spans[at].lines), spans[at].from));
+            put(spans, &order)
+        });
+        let best = all.into_iter().min_by_key(|(_, lines)| *lines);
+        let (firsts, lines) = best.unwrap_or_default();
         let firsts = firsts.into_iter().map(|first| LINE * first);
         Self {
             batch,

@@ -189,7 +189,9 @@ fn renormalised(
         let kept = pass.kept(index);
         let [mean, variance] = &kept.moments;
         let moments: [&[f32]; 2] = [mean, variance];
-        run(pass, job, norm, &kept.raw, moments, None, function, &mut made);
+        run(
+            pass, job, norm, &kept.raw, moments, None, function, &mut made,
+        );
     }
     made
 }

@@ -219,13 +219,19 @@ fn of_input(pass: &mut Pass<'_>, job: &Job, product: &Product, scale: &[f32], sl
     };
     let back = (!pass.is_rehearsal()).then(|| {
         let reach = weights.len() / scale.len().max(1);
-        let filters = scaled.chunks_exact_mut(reach).zip(weights.chunks_exact(reach));
+        let filters = scaled
+            .chunks_exact_mut(reach)
+            .zip(weights.chunks_exact(reach));
         for ((to, from), scale) in filters.zip(scale) {
             for (to, from) in to.iter_mut().zip(from) {
                 *to = from * scale;
             }
         }
-        let numbers = if scale.is_empty() { weights } else { &scaled[..] };
+        let numbers = if scale.is_empty() {
+            weights
+        } else {
+            &scaled[..]
+        };
         let shape = pass.shape(job.output);
         cpu::ConvTranspose::new(geometry, numbers.into(), &[], [shape.rows, shape.columns])
     });

@@ -20,7 +20,8 @@ impl Course {
     /// A plan that keeps little: of the segments of jobs that take the least memory, all but the last are gone through again
     /// before their way back. The numbers are the same to the bit.
     pub fn recomputing(&self, learns: Vec<bool>, parameters: &Parameters) -> Plan {
-        let bytes = |plan: &Plan| Pass::rehearse(self, parameters, plan, IMAGES, true, true).bytes();
+        let bytes =
+            |plan: &Plan| Pass::rehearse(self, parameters, plan, IMAGES, true, true).bytes();
         let mut best = self.plan(learns.clone());
         let mut least = bytes(&best);
         let map = Map::new(self, &best);
@@ -70,7 +71,8 @@ impl Map {
             };
             made[index + 1] = made[index] + own;
         }
-        let is_end = |&at: &usize| crossing[at] <= crossing[at - 1] && crossing[at] <= crossing[at + 1];
+        let is_end =
+            |&at: &usize| crossing[at] <= crossing[at - 1] && crossing[at] <= crossing[at + 1];
         let mut ends = vec![0];
         ends.extend((1..count).filter(is_end));
         ends.push(count);

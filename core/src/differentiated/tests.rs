@@ -358,7 +358,8 @@ fn what_is_done_again_is_not_held() {
     let case = blocks(12);
     let course = Course::new(&case.graph, &case.parameters, 0).unwrap();
     let learns = vec![true; case.parameters.count()];
-    let bytes = |plan: &Plan| Pass::rehearse(&course, &case.parameters, plan, 16, true, true).bytes();
+    let bytes =
+        |plan: &Plan| Pass::rehearse(&course, &case.parameters, plan, 16, true, true).bytes();
     let whole = bytes(&course.plan(learns.clone()));
     let parted = bytes(&course.recomputing(learns, &case.parameters));
     // Of each block its input stays, and of one what it keeps: twice 4 times as much.

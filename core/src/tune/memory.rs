@@ -34,10 +34,14 @@ pub struct Footprint<'a> {
 /// The bytes of a number.
 const NUMBER: u64 = 4;
 
-/// What is held beside what is used of it, in percent, with much else that is not followed: by allocators where a network
-/// trains step by step, and by the pool of a network's program. Both are measured.
+/// What allocators hold beside what is used of it, in percent, with much else that is not followed, where a network trains
+/// step by step: measured.
 const UNUSED: u64 = 15;
-const UNUSED_IN_POOL: u64 = 25;
+
+/// What a network's program takes beside its layout: a layer's packed weights, and what threads work in. In percent of the
+/// layout, and in bytes; measured.
+const BESIDE_LAYOUT: u64 = 5;
+const PACKED: u64 = 8_000_000;
 
 impl<'a> Footprint<'a> {
     /// That of a phase of a plan for a network.
@@ -101,7 +105,11 @@ impl<'a> Footprint<'a> {
         let given = NUMBER * numbers(self.graph.shape_of(self.cut)) * step as u64;
         let working = given
             + match self.planned(images) {
-                Some(pass) => self.trained + pass * (100 + UNUSED_IN_POOL) / 100,
+                // Gradients of the first part lie where its maps did, and apart while later ones are added to them.
+                Some(pass) => {
+                    let apart = if images < step { self.trained } else { 0 };
+                    apart + pass * (100 + BESIDE_LAYOUT) / 100 + PACKED
+                }
                 // Gradients of weights are put in order, and those of a part are added to those of the parts before it.
                 None => {
                     let is_parted = images < step;
@@ -130,9 +138,11 @@ impl<'a> Footprint<'a> {
             statistics,
         } = self.learning;
         match self.place {
-            Place::Processor { .. } => pass_bytes(self.graph, self.cut, images, self.recomputes, |name| {
-                parameters.contains(name) || statistics.contains(name)
-            }),
+            Place::Processor { .. } => {
+                pass_bytes(self.graph, self.cut, images, self.recomputes, |name| {
+                    parameters.contains(name) || statistics.contains(name)
+                })
+            }
             Place::Adapter => None,
         }
     }

@@ -75,6 +75,8 @@ struct Training {
     best_ms: f64,
     /// What it took beyond what was held before, on the processor, and what was predicted.
     taken_memory_bytes: Option<u64>,
+    /// The same less the network's numbers in training, which are there before the first step.
+    step_memory_bytes: Option<u64>,
     predicted_memory_bytes: u64,
     steps_per_second: f64,
     images_per_second: f64,
@@ -430,6 +432,7 @@ fn training(
     room::recompute(&mut engine, args.recompute)?;
     engine.learns(&learning);
     let given = model.batch(crops);
+    let begun = before.and_then(|_| memory::resident_bytes());
     let mut batch = 0;
     let step = || -> anyhow::Result<()> {
         let draws = Draws {
@@ -459,6 +462,9 @@ fn training(
         taken_memory_bytes: before
             .zip(memory::peak_bytes())
             .map(|(before, peak)| peak.saturating_sub(before)),
+        step_memory_bytes: begun
+            .zip(memory::peak_bytes())
+            .map(|(begun, peak)| peak.saturating_sub(begun)),
         predicted_memory_bytes: footprint.bytes(crops.len(), crops.len()),
         steps_per_second: 1.0 / median,
         images_per_second: crops.len() as f64 / median,
