@@ -383,19 +383,18 @@ mod tests {
         assert!(slots(0) < slots(1) && slots(1) < slots(2));
     }
 
-    /// Megabytes that `rekindle bench --train` took beyond those of answering, with 4 and 12 images of 224 pixels
-    /// (`bench/train_memory.py`).
+    /// Megabytes that steps took, the network's numbers among them, with 4 and 12 images of 224 pixels (`examples/step.rs`).
     const MEASURED: [(&str, [f64; 2]); 10] = [
-        ("resnet18", [256.0, 535.0]),
-        ("mobilenet_v3_small", [133.0, 299.0]),
-        ("efficientnet_lite0", [309.0, 760.0]),
+        ("resnet18", [247.0, 421.0]),
+        ("mobilenet_v3_small", [83.0, 189.0]),
+        ("efficientnet_lite0", [291.0, 748.0]),
         ("densenet121", [626.0, 1780.0]),
-        ("convnext_tiny", [928.0, 1742.0]),
-        ("vit_b_32", [1208.0, 1472.0]),
-        ("swin_t", [771.0, 1805.0]),
-        ("regnet_y_400mf", [213.0, 559.0]),
-        ("shufflenet_v2_x1_0", [137.0, 313.0]),
-        ("squeezenet1_1", [131.0, 306.0]),
+        ("convnext_tiny", [629.0, 1232.0]),
+        ("vit_b_32", [1117.0, 1149.0]),
+        ("swin_t", [620.0, 1237.0]),
+        ("regnet_y_400mf", [195.0, 483.0]),
+        ("shufflenet_v2_x1_0", [121.0, 277.0]),
+        ("squeezenet1_1", [107.0, 285.0]),
     ];
 
     #[test]
