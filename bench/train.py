@@ -18,7 +18,8 @@ Rekindle's.
 With `--steps` a step is forward, backward and SGD with momentum on a batch of noise at 224 pixels, all parameters in
 training, batch norms by the batch's statistics and by running ones that stay. Each figure is of a process of its own, the
 best of several rounds that take turns, and PyTorch's is that of the better of its two memory formats. Memory is the peak of
-the process less what was resident before the first step.
+the process less what was resident before the first step. The last two columns are steps with `--recompute`: their time over
+that without it, and their memory over PyTorch's.
 
 Versions: see tests/parity/requirements.txt.
 """
@@ -242,7 +243,7 @@ def torch_steps(name, batch, bn, form, runs):
 
 def steps(args):
     """Single steps beside PyTorch's."""
-    print(f"{'network':22} {'batch':>5} {'batch norm':>10} {'rekindle ms':>12} {'PyTorch ms':>11} {'ratio':>6} {'MB':>6} {'PyTorch':>8} {'ratio':>6}")
+    print(f"{'network':22} {'batch':>5} {'batch norm':>10} {'rekindle ms':>12} {'PyTorch ms':>11} {'ratio':>6} {'MB':>6} {'PyTorch':>8} {'ratio':>6} {'recompute':>9} {'MB':>6}")
     ratios = []
     for name in args.steps or STEPS:
         peer, has_norms = STEPS[name]
@@ -250,11 +251,14 @@ def steps(args):
             for bn in ("train", "frozen") if has_norms else ("none",):
                 ours, our_memory = float("inf"), float("inf")
                 theirs, their_memory = {}, {}
+                again, again_memory = float("inf"), float("inf")
                 for _ in range(args.rounds):
                     command = [args.program, "--device", "cpu", "--json", "bench", name, "--batch", str(batch), "--train", "--runs", str(args.runs)]
                     command += ["--bn", bn] if has_norms else []
                     said = json.loads(measured(command)[1])["training"]
-                    ours, our_memory = min(ours, said["best_ms"]), min(our_memory, said["taken_memory_bytes"] / 2**20)
+                    ours, our_memory = min(ours, said["best_ms"]), min(our_memory, said["step_memory_bytes"] / 2**20)
+                    said = json.loads(measured([*command, "--recompute"])[1])["training"]
+                    again, again_memory = min(again, said["best_ms"]), min(again_memory, said["step_memory_bytes"] / 2**20)
                     for form in ("first", "last"):
                         command = [sys.executable, __file__, "--torch-step", peer, str(batch), bn, form, str(args.runs)]
                         best, memory = json.loads(measured(command)[1])
@@ -264,7 +268,8 @@ def steps(args):
                 ratios.append(theirs[form] / ours)
                 print(
                     f"{name:22} {batch:5} {bn:>10} {ours:12.1f} {theirs[form]:11.1f} {ratios[-1]:6.2f} {our_memory:6.0f}"
-                    f" {their_memory[form]:8.0f} {our_memory / their_memory[form]:6.2f}",
+                    f" {their_memory[form]:8.0f} {our_memory / their_memory[form]:6.2f}"
+                    f" {again / ours:9.2f} {again_memory / their_memory[form]:6.2f}",
                     flush=True,
                 )
     mean = 1.0

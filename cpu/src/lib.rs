@@ -8,6 +8,7 @@
 //! products over rows given by pointers, and those are tiles held in registers.
 
 mod activation;
+mod arena;
 mod attention;
 mod attention_slopes;
 mod batch_norm;
@@ -52,6 +53,7 @@ mod winograd;
 mod tests;
 
 pub use activation::Activation;
+pub use arena::{Arena, Loan};
 pub use attention::{AttentionShape, attention};
 pub use attention_slopes::attention_slopes;
 pub use batch_norm::{BatchNorm, batch_norm, batch_norm_slopes, moments};

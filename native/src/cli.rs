@@ -467,6 +467,9 @@ pub struct BenchArgs {
     /// Whether batch norms take the statistics of the batch in those steps.
     #[arg(long, value_enum, default_value_t = NormSteps::Train)]
     pub bn: NormSteps,
+    /// Keep little of those steps' way through the network, and compute again what their way back needs, on the processor.
+    #[arg(long)]
+    pub recompute: bool,
     /// Also measure each layer.
     #[arg(long)]
     pub layers: bool,

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use thiserror::Error;
 
 use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
 use super::planned::{Planned, Rows};
@@ -13,6 +14,13 @@ use crate::device::{DeviceError, is_processor};
 use crate::graph::Graph;
 use crate::network::{MissingTensor, Network};
 use crate::weights::{StateDict, Tensors};
+
+/// Why nothing is computed again on the way back of a training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "it belongs to training on the processor by our own way back, and here steps are trained one by one"
+)]
+pub struct KeepsAll;
 
 /// A network in training.
 #[derive(Debug)]
@@ -42,6 +50,21 @@ impl Trainee {
         }
         let network = Network::new(graph, tensors, device)?;
         Ok(Self::Stepwise(Box::new(Stepwise::new(network, device))))
+    }
+
+    /// Whether little is kept on the way there, and what is missing made again on the way back: less memory, and longer
+    /// steps. The numbers are the same to the bit.
+    ///
+    /// # Errors
+    ///
+    /// When it is wanted of a network that trains step by step.
+    pub fn recompute(&mut self, recomputes: bool) -> Result<(), KeepsAll> {
+        match self {
+            Self::Planned(engine) => engine.recompute(recomputes),
+            Self::Stepwise(_) if recomputes => return Err(KeepsAll),
+            Self::Stepwise(_) => {}
+        }
+        Ok(())
     }
 
     /// The parameters that gradients move now, by their names.

@@ -76,6 +76,8 @@ struct Training {
     best_ms: f64,
     /// What it took beyond what was held before, on the processor, and what was predicted.
     taken_memory_bytes: Option<u64>,
+    /// The same less the network's numbers in training, which are there before the first step.
+    step_memory_bytes: Option<u64>,
     predicted_memory_bytes: u64,
     steps_per_second: f64,
     images_per_second: f64,
@@ -406,23 +408,26 @@ fn training(
 ) -> anyhow::Result<Training> {
     let place = memory::place(model.device());
     let learning = steps::learning(model, args.bn == NormSteps::Train);
-    let footprint = Footprint::of(model.graph(), &learning, 0, 1, place);
+    let footprint =
+        Footprint::of(model.graph(), &learning, 0, 1, place).recomputing(args.recompute);
     let before = match place {
         Place::Processor { .. } => memory::resident_bytes(),
         Place::Adapter => None,
     };
     let mut steps = Steps::new(model, crops, &learning, args.kernels)?;
+    steps.recompute(args.recompute)?;
+    let begun = before.and_then(|_| memory::resident_bytes());
     let (first, seconds) = timed(args.runs, context, || steps.take(), || Ok(()))?;
     // Read before each job is asked for its time, which is work of its own.
-    let taken = before
-        .zip(memory::peak_bytes())
-        .map(|(before, peak)| peak.saturating_sub(before));
+    let peak = memory::peak_bytes();
+    let beyond = |held: Option<u64>| held.zip(peak).map(|(held, peak)| peak.saturating_sub(held));
     let median = seconds[seconds.len() / 2];
     Ok(Training {
         first_ms: 1e3 * first,
         step_ms: 1e3 * median,
         best_ms: 1e3 * seconds[0],
-        taken_memory_bytes: taken,
+        taken_memory_bytes: beyond(before),
+        step_memory_bytes: beyond(begun),
         predicted_memory_bytes: footprint.bytes(crops.len(), crops.len()),
         steps_per_second: 1.0 / median,
         images_per_second: crops.len() as f64 / median,

@@ -12,6 +12,7 @@ use rekindle_core::tune::{
 };
 use serde::Serialize;
 
+use super::train::tune::room;
 use crate::cli::KernelChoice;
 use crate::ui::table;
 
@@ -110,6 +111,15 @@ impl Steps {
                 .collect(),
             batch: 0,
         })
+    }
+
+    /// Lets steps keep little and compute much again, if that is asked for.
+    ///
+    /// # Errors
+    ///
+    /// When it is asked for where steps cannot.
+    pub fn recompute(&mut self, is_asked: bool) -> anyhow::Result<()> {
+        Ok(room::recompute(&mut self.engine, is_asked)?)
     }
 
     /// Takes a step, to its end.

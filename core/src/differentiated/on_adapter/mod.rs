@@ -44,7 +44,7 @@ pub fn there_and_back(
     chance: Chance,
     loss: impl FnOnce(Tensor<2>) -> (Tensor<1>, Tensor<2>),
 ) -> Found {
-    let mut pass = Pass::new(course, numbers, Some(plan), Some(chance), given);
+    let mut pass = Pass::new(course, numbers, plan, Some(chance), given);
     let (loss, slope) = loss(pass.forward());
     pass.backward(slope);
     let (gradients, moved) = pass.finish();
@@ -62,5 +62,7 @@ pub fn there_and_back(
 /// - given: `[N, rows, columns, channels]`
 /// - returns: `[N, answers]`
 pub fn answered(course: &Course, numbers: &mut Numbers, given: Tensor<4>) -> Tensor<2> {
-    Pass::new(course, numbers, None, None, given).forward()
+    // Nothing learns on the way to answers.
+    let plan = course.plan(vec![false; numbers.tensors.len()]);
+    Pass::new(course, numbers, &plan, None, given).forward()
 }

@@ -42,7 +42,7 @@ pub(super) struct Kept {
 pub struct Pass<'a> {
     pub(super) course: &'a Course,
     numbers: &'a mut Numbers,
-    pub(super) plan: Option<&'a Plan>,
+    pub(super) plan: &'a Plan,
     pub(super) chance: Option<Chance>,
     /// Images.
     pub(super) batch: usize,
@@ -55,11 +55,11 @@ pub struct Pass<'a> {
 }
 
 impl<'a> Pass<'a> {
-    /// A batch before its first job: nothing is kept and left out on a way without `plan` and `chance`.
+    /// A batch before its first job: nothing is left out on a way without `chance`.
     pub fn new(
         course: &'a Course,
         numbers: &'a mut Numbers,
-        plan: Option<&'a Plan>,
+        plan: &'a Plan,
         chance: Option<Chance>,
         given: Tensor<4>,
     ) -> Self {
@@ -87,12 +87,12 @@ impl<'a> Pass<'a> {
 
     /// Whether a tensor learns on this way.
     pub(super) fn learns(&self, tensor: TensorId) -> bool {
-        self.plan.is_some_and(|plan| plan.learns(tensor))
+        self.plan.learns(tensor)
     }
 
     /// Whether a gradient goes back to a value.
     pub(super) fn carries(&self, value: ValueId) -> bool {
-        self.plan.is_some_and(|plan| plan.carries[value])
+        self.plan.carries[value]
     }
 
     /// The shape of a value for one image.

@@ -5,6 +5,7 @@ use rekindle_cpu::{Activation, Pool};
 use rekindle_shaders::Window;
 
 use super::super::job::{Job, Kind, LeaveOut};
+use super::super::plan::Act;
 use super::pass::{Pass, function, window};
 use super::{attention, norm, product, recorded};
 use crate::kernels::way_back::{
@@ -20,19 +21,21 @@ impl Pass<'_> {
     ///
     /// - returns: `[N, answers]`
     pub fn forward(&mut self) -> Tensor<2> {
-        let course = self.course;
-        let last = last_uses(self);
-        for (index, job) in course.jobs.iter().enumerate() {
-            self.job(index, job);
-            let done = match self.plan {
-                Some(plan) => &plan.done_there[index],
-                None => &last[index],
-            };
-            for &value in done {
-                self.drop_value(value);
+        let (course, plan) = (self.course, self.plan);
+        let mut answers = None;
+        for (at, &act) in plan.acts.iter().enumerate() {
+            if let Act::There { job, .. } = act {
+                self.job(job, &course.jobs[job]);
+            }
+            if act == Act::Turn {
+                answers = Some(self.value(course.output));
+            }
+            self.done(at);
+            if answers.is_some() {
+                break;
             }
         }
-        let answers = self.value(course.output);
+        let answers = answers.unwrap_or_else(|| unreachable!("every way turns at its answers"));
         answers.reshape([self.batch, course.shapes[course.output].numbers()])
     }
 
@@ -42,21 +45,47 @@ impl Pass<'_> {
     ///
     /// - slope: `[N, answers]`
     pub fn backward(&mut self, slope: Tensor<2>) {
-        let (course, Some(plan)) = (self.course, self.plan) else {
-            return;
-        };
+        let (course, plan) = (self.course, self.plan);
         let slope = slope.reshape(self.dims(course.output));
         self.set_slope(course.output, slope);
-        for (index, job) in course.jobs.iter().enumerate().rev() {
-            if plan.carries[job.output]
-                && let Some(slope) = self.take_slope(job.output)
-            {
-                self.job_back(index, job, slope);
+        let acts = plan.acts.iter().enumerate();
+        for (at, &act) in acts.skip_while(|(_, act)| **act != Act::Turn).skip(1) {
+            match act {
+                Act::Back { job } => {
+                    let job_there = &course.jobs[job];
+                    if let Some(slope) = self.take_slope(job_there.output) {
+                        self.job_back(job, job_there, slope);
+                    }
+                }
+                Act::Remake { job } => self.remake(job, &course.jobs[job]),
+                Act::Again { .. } | Act::There { .. } | Act::Turn => {
+                    unreachable!("adapters keep what they made")
+                }
             }
-            for &value in &plan.done_back[index] {
-                self.drop_value(value);
-            }
+            self.done(at);
         }
+    }
+
+    /// Lets go of what nobody needs behind an act.
+    fn done(&mut self, act: usize) {
+        let plan = self.plan;
+        for &value in &plan.done[act] {
+            self.drop_value(value);
+        }
+    }
+
+    /// Makes a job's output once more, of what its function was given.
+    fn remake(&mut self, index: usize, job: &Job) {
+        let (before, of) = match &job.kind {
+            Kind::Product(product) => (self.keep(index).before.clone(), product.ending.activation),
+            Kind::BatchNorm(_, ending) => (self.keep(index).before.clone(), ending.activation),
+            Kind::Activate(of) => (Some(self.value(job.inputs[0])), *of),
+            _ => (None, Activation::None),
+        };
+        let Some(before) = before else {
+            unreachable!("'{}' kept what its function was given", job.name)
+        };
+        self.put(job.output, activated(before, function(of)));
     }
 
     fn job(&mut self, index: usize, job: &Job) {
@@ -228,24 +257,4 @@ impl Pass<'_> {
         }
         x * factors
     }
-}
-
-/// Of each job on a way that is not gone back, the values that no later one takes.
-fn last_uses(pass: &Pass<'_>) -> Vec<Vec<usize>> {
-    let course = pass.course;
-    let mut done = vec![Vec::new(); course.jobs.len()];
-    if pass.plan.is_some() {
-        return done;
-    }
-    let mut seen = vec![false; course.shapes.len()];
-    seen[course.roots[course.output]] = true;
-    for (index, job) in course.jobs.iter().enumerate().rev() {
-        for &value in &job.inputs {
-            let root = course.roots[value];
-            if !std::mem::replace(&mut seen[root], true) {
-                done[index].push(root);
-            }
-        }
-    }
-    done
 }
