@@ -377,8 +377,9 @@ mod tests {
             assert!(of(&large, images) > of(&small, images));
         }
         let last = learning(&small, "classifier");
-        let last = Footprint::of(&small, &last, 0, 2, place).bytes(8, 8);
-        assert!(last < of(&small, 8) / 2);
+        // With few small images the network's own numbers are most of it.
+        let last = Footprint::of(&small, &last, 0, 2, place).bytes(32, 32);
+        assert!(last < of(&small, 32) / 2);
         let slots = |slots| Footprint::of(&small, &all, 0, slots, place).bytes(8, 8);
         assert!(slots(0) < slots(1) && slots(1) < slots(2));
     }
