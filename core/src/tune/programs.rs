@@ -40,7 +40,7 @@ impl Programs {
             learns: network.parameters().map(|_| true).collect(),
             ways: BTreeMap::new(),
         };
-        programs.to_answers(0)?;
+        programs.way_from(0)?;
         Some(programs)
     }
 
@@ -53,7 +53,7 @@ impl Programs {
     }
 
     /// The way from a value to the answers.
-    pub fn to_answers(&mut self, value: usize) -> Option<&Way> {
+    pub fn way_from(&mut self, value: usize) -> Option<&Way> {
         if !self.ways.contains_key(&value) {
             let way = way(&self.graph, value, &self.learns)?;
             self.ways.insert(value, way);

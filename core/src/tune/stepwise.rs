@@ -168,7 +168,7 @@ impl Stepwise {
         goal: &Goal,
         chance: Chance,
     ) -> Option<Tensor<1>> {
-        let way = self.programs.as_mut()?.to_answers(value)?;
+        let way = self.programs.as_mut()?.way_from(value)?;
         let mut numbers = numbers(&self.network, |_| None, &self.device);
         // What follows the batch is changed in place: the network lets go of it meanwhile.
         for parameter in self.network.parameters_mut() {

@@ -102,7 +102,7 @@ fn pools_go_back_to_where_their_numbers_came_from() {
         };
         let (mut largest, mut means) = (vec![0.0; x.len()], vec![0.0; x.len()]);
         let strides = [window.rows.stride, window.columns.stride].map(|side| side as usize);
-        for index in 0..slope.len() {
+        for (index, &more) in slope.iter().enumerate() {
             let (pixel, channel) = (index / channels, index % channels);
             let (image, row, column) = (
                 pixel / (to[0] * to[1]),
@@ -126,9 +126,9 @@ fn pools_go_back_to_where_their_numbers_came_from() {
                     best = Some(at);
                 }
             }
-            largest[best.unwrap()] += f64::from(slope[index]);
+            largest[best.unwrap()] += f64::from(more);
             for at in inside {
-                means[at] += f64::from(slope[index]) / (kernel * kernel) as f64;
+                means[at] += f64::from(more) / (kernel * kernel) as f64;
             }
         }
         let (x, slope) = (tensor(&x, shape, device), tensor(&slope, made, device));
