@@ -7,7 +7,6 @@ use rekindle_shaders::{Activation, Side, Window};
 use super::super::course::Course;
 use super::super::parameters::TensorId;
 use super::super::plan::Plan;
-use super::recorded::Recorded;
 use crate::kernels::add;
 use crate::operations::Chance;
 use crate::program::{Shape, ValueId};
@@ -35,6 +34,17 @@ pub(super) struct Kept {
     pub factors: Option<Tensor<4>>,
     /// What was recorded.
     pub recorded: Option<Recorded>,
+}
+
+/// A job that recorded its gradients.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    /// What it took to which gradients go back,
+    pub inputs: Vec<(ValueId, Tensor<4>)>,
+    /// the tensor that it learns,
+    pub tensor: Option<(TensorId, Tensor<1>)>,
+    /// and what it made.
+    pub made: Tensor<4>,
 }
 
 /// A batch on its way.

@@ -5,22 +5,9 @@ use burn::tensor::module::adaptive_avg_pool2d;
 use burn::tensor::{Int, Tensor, TensorData};
 
 use super::super::job::{Attention, Job, Kind};
-use super::super::parameters::TensorId;
-use super::pass::Pass;
+use super::pass::{Pass, Recorded};
 use crate::kernels::{self, ScoreTerms};
 use crate::operations::{merge_patches, unit};
-use crate::program::ValueId;
-
-/// A job that recorded its gradients.
-#[derive(Debug)]
-pub(super) struct Recorded {
-    /// What it took to which gradients go back,
-    inputs: Vec<(ValueId, Tensor<4>)>,
-    /// the tensor that it learns,
-    tensor: Option<(TensorId, Tensor<1>)>,
-    /// and what it made.
-    made: Tensor<4>,
-}
 
 pub(super) fn forward(pass: &mut Pass<'_>, index: usize, job: &Job) -> Tensor<4> {
     if !pass.carries(job.output) {
