@@ -1,6 +1,6 @@
 //! Times a training step on the processor, without Burn and so built in seconds.
 //!
-//! `cargo run --release -p rekindle-core --no-default-features --example step -- NETWORK [BATCH] [train|frozen] [RUNS] [jobs]`
+//! `cargo run --release -p rekindle-core --no-default-features --example step -- NETWORK [BATCH] [train|frozen] [RUNS] [jobs|recompute]`
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -55,6 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     engine.learns(&learning);
+    let recomputes = text(4, "") == "recompute";
+    engine.recompute(recomputes);
     let rate = Rate {
         rate: 0.0,
         decays: true,
@@ -81,6 +83,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let numbers: Vec<f32> = (0..batch * 3 * side * side)
         .map(|at| (at % 251) as f32 / 125.0 - 1.0)
         .collect();
+    let begun = resident("VmRSS:");
     let mut seconds = Vec::new();
     for step in 0..=runs {
         let draws = Draws {
@@ -133,13 +136,15 @@ fn main() -> Result<(), Box<dyn Error>> {
         1e3 * first
     );
     let predicted = Footprint::of(&graph, &learning, 0, 1, Place::Processor { threads: 2 })
+        .recomputing(recomputes)
         .bytes(batch, batch) as f64
         / 1e6;
-    if let (Some(before), Some(most)) = (before, resident("VmHWM:")) {
+    if let (Some(before), Some(begun), Some(most)) = (before, begun, resident("VmHWM:")) {
         println!(
-            "took {:.0} MB, predicted {predicted:.0}: {:.2}",
+            "took {:.0} MB, predicted {predicted:.0}: {:.2}; {:.0} of them since before the first step",
             most - before,
-            predicted / (most - before)
+            predicted / (most - before),
+            most - begun
         );
     }
     Ok(())

@@ -5,9 +5,7 @@
 
 use std::time::Instant;
 
-use rekindle_cpu::{
-    Activation, AttentionShape, Conv, ConvGeometry, View, ViewMut, attention, in_pool,
-};
+use rekindle_cpu::{Activation, AttentionShape, Conv, ConvGeometry, View, ViewMut, attention};
 
 /// Input channels, output channels, kernel, stride, padding, groups, size of the input, how often.
 type Layer = (usize, usize, usize, usize, usize, usize, [usize; 2], usize);
@@ -291,66 +289,64 @@ fn main() {
     let batch = arguments
         .first()
         .map_or(1, |batch| batch.parse().expect("a number of images"));
-    in_pool(|| {
-        for (network, layers) in NETWORKS {
-            if arguments.get(1).is_some_and(|wanted| wanted != network) {
-                continue;
-            }
-            println!("{network}, batch {batch}");
-            let mut total = 0.0;
-            for layer in *layers {
-                let case = Case::new(layer, batch);
-                let [reads, writes] = case.elements();
-                let (input, mut output) = (numbers(reads), vec![0.0; writes]);
-                let seconds = time(|| case.run(&input, &mut output));
-                total += print(
-                    &case.name,
-                    case.conv.algorithm(),
-                    seconds,
-                    case.operations,
-                    case.count,
-                );
-            }
-            let transformer = *network == "vit_b16";
-            let qkv = numbers(batch * 197 * 3 * 768);
-            let mut output = vec![0.0; batch * 197 * 768];
-            if transformer {
-                let seconds = time(|| vision_transformer_attention(batch, &qkv, &mut output));
-                let operations = 4.0 * (batch * 12 * 197 * 197 * 64) as f64;
-                total += print(
-                    "197 tokens, 12 heads of 64",
-                    "attention",
-                    seconds,
-                    operations,
-                    12,
-                );
-            }
-            // One after the other, as in a network: a layer finds there what the one before it wrote,
-            // but not its weights.
-            let cases: Vec<Case> = layers
-                .iter()
-                .flat_map(|layer| (0..layer.7).map(|_| Case::new(layer, batch)))
-                .collect();
-            let most = cases
-                .iter()
-                .flat_map(Case::elements)
-                .max()
-                .unwrap_or_default();
-            let (mut read, mut written) = (numbers(most), numbers(most));
-            let seconds = time(|| {
-                for case in &cases {
-                    case.run(&read, &mut written);
-                    std::mem::swap(&mut read, &mut written);
-                }
-                if transformer {
-                    (0..12).for_each(|_| vision_transformer_attention(batch, &qkv, &mut output));
-                }
-            });
-            let all = seconds * 1e3 / batch as f64;
-            println!(
-                "{network}: {:.2} ms an image, {all:.2} in a row\n",
-                total / batch as f64
+    for (network, layers) in NETWORKS {
+        if arguments.get(1).is_some_and(|wanted| wanted != network) {
+            continue;
+        }
+        println!("{network}, batch {batch}");
+        let mut total = 0.0;
+        for layer in *layers {
+            let case = Case::new(layer, batch);
+            let [reads, writes] = case.elements();
+            let (input, mut output) = (numbers(reads), vec![0.0; writes]);
+            let seconds = time(|| case.run(&input, &mut output));
+            total += print(
+                &case.name,
+                case.conv.algorithm(),
+                seconds,
+                case.operations,
+                case.count,
             );
         }
-    });
+        let transformer = *network == "vit_b16";
+        let qkv = numbers(batch * 197 * 3 * 768);
+        let mut output = vec![0.0; batch * 197 * 768];
+        if transformer {
+            let seconds = time(|| vision_transformer_attention(batch, &qkv, &mut output));
+            let operations = 4.0 * (batch * 12 * 197 * 197 * 64) as f64;
+            total += print(
+                "197 tokens, 12 heads of 64",
+                "attention",
+                seconds,
+                operations,
+                12,
+            );
+        }
+        // One after the other, as in a network: a layer finds there what the one before it wrote,
+        // but not its weights.
+        let cases: Vec<Case> = layers
+            .iter()
+            .flat_map(|layer| (0..layer.7).map(|_| Case::new(layer, batch)))
+            .collect();
+        let most = cases
+            .iter()
+            .flat_map(Case::elements)
+            .max()
+            .unwrap_or_default();
+        let (mut read, mut written) = (numbers(most), numbers(most));
+        let seconds = time(|| {
+            for case in &cases {
+                case.run(&read, &mut written);
+                std::mem::swap(&mut read, &mut written);
+            }
+            if transformer {
+                (0..12).for_each(|_| vision_transformer_attention(batch, &qkv, &mut output));
+            }
+        });
+        let all = seconds * 1e3 / batch as f64;
+        println!(
+            "{network}: {:.2} ms an image, {all:.2} in a row\n",
+            total / batch as f64
+        );
+    }
 }

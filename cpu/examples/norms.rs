@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use rekindle_cpu::{
     Activation, AffineSlopes, BatchNorm, View, ViewMut, accumulate, add, affine_slopes, batch_norm,
-    batch_norm_slopes, copy, gate_slopes, in_pool, layer_norm, layer_norm_slopes, moments, through,
+    batch_norm_slopes, copy, gate_slopes, layer_norm, layer_norm_slopes, moments, through,
 };
 
 /// Batch, rows, columns, channels.
@@ -153,5 +153,5 @@ fn measure(shape: [usize; 4]) {
 }
 
 fn main() {
-    in_pool(|| SHAPES.into_iter().for_each(measure));
+    SHAPES.into_iter().for_each(measure);
 }

@@ -12,7 +12,7 @@ use crate::view::{View, ViewMut};
 
 /// Rows per core below which the work is divided by output channels instead: fewer would not be worth
 /// reading the weights for.
-const FEW_ROWS: usize = 48;
+const FEW_ROWS: usize = 24;
 
 /// A multiple of the rows of every tile.
 const UNIT: usize = 24;

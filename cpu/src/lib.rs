@@ -8,6 +8,7 @@
 //! products over rows given by pointers, and those are tiles held in registers.
 
 mod activation;
+mod arena;
 mod attention;
 mod attention_slopes;
 mod batch_norm;
@@ -39,6 +40,8 @@ mod rows;
 mod simd;
 mod slope;
 mod source;
+#[cfg(not(target_family = "wasm"))]
+mod team;
 mod threads;
 mod tile;
 mod transposed;
@@ -50,6 +53,7 @@ mod winograd;
 mod tests;
 
 pub use activation::Activation;
+pub use arena::{Arena, Loan};
 pub use attention::{AttentionShape, attention};
 pub use attention_slopes::attention_slopes;
 pub use batch_norm::{BatchNorm, batch_norm, batch_norm_slopes, moments};
@@ -70,7 +74,7 @@ pub use pool_slopes::{adaptive_avg_pool_slopes, avg_pool_slopes, max_pool_slopes
 pub use resize::{Filter, nearest, resize};
 pub use rows::Rows;
 pub use slope::{accumulate, affine_slopes, gate_slopes, multiply, scale_images, through};
-pub use threads::{in_pool, parallel};
+pub use threads::parallel;
 pub use transposed::ConvTranspose;
 pub use view::{View, ViewMut};
 pub use weight_gradient::weight_gradient;

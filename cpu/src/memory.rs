@@ -7,7 +7,10 @@ use std::ops::{Deref, DerefMut};
 /// One cache line.
 #[derive(Clone, Copy, Debug)]
 #[repr(C, align(64))]
-struct Line([f32; 16]);
+pub(crate) struct Line([f32; LINE]);
+
+/// The elements of a cache line.
+pub(crate) const LINE: usize = 16;
 
 // SAFETY: a line of bytes of zeros is a line of zeros.
 unsafe impl bytemuck::Zeroable for Line {}
@@ -19,12 +22,12 @@ pub struct Lines(Vec<Line>);
 impl Lines {
     /// At least `length` zeros.
     pub fn zeros(length: usize) -> Self {
-        Self(bytemuck::zeroed_vec(length.div_ceil(16)))
+        Self(bytemuck::zeroed_vec(length.div_ceil(LINE)))
     }
 
     /// How many there are: a multiple of a line.
     pub fn len(&self) -> usize {
-        self.0.len() * 16
+        self.0.len() * LINE
     }
 
     /// Whether there are none.

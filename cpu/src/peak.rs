@@ -5,7 +5,7 @@ use std::hint::black_box;
 use macerator::{Simd, WithSimd};
 
 use crate::simd::{Floats, Level, MOST_LANES, splat, store};
-use crate::threads::{in_pool, parallel, threads};
+use crate::threads::{parallel, threads};
 
 /// Keeps every core busy with nothing but multiply-adds, so many in each of some independent chains, and
 /// returns how many floating-point operations that were. Whoever divides them by the time they took has the
@@ -13,10 +13,8 @@ use crate::threads::{in_pool, parallel, threads};
 pub fn multiply_adds(rounds: usize) -> f64 {
     let level = Level::best();
     let workers = threads();
-    in_pool(|| {
-        parallel(workers, |_| {
-            black_box(level.run(Burst { rounds }));
-        });
+    parallel(workers, |_| {
+        black_box(level.run(Burst { rounds }));
     });
     let chains = if is_wide(level.lanes()) { MANY } else { FEW };
     2.0 * (workers * rounds * chains * level.lanes()) as f64

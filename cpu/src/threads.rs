@@ -6,20 +6,7 @@ use std::cell::RefCell;
 
 use crate::memory::Lines;
 
-/// Runs `work` on a worker of the thread pool, so that the kernels it calls share their work with the
-/// other workers without waking them anew each time.
-#[cfg(not(target_family = "wasm"))]
-pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    rayon::scope(|_| work())
-}
-
-/// Runs `work`: in a browser there is one thread.
-#[cfg(target_family = "wasm")]
-pub fn in_pool<R: Send>(work: impl FnOnce() -> R + Send) -> R {
-    work()
-}
-
-/// Cores that share the work.
+/// Cores that share the work: as many as the pool has that rayon would use here.
 #[cfg(not(target_family = "wasm"))]
 pub(crate) fn threads() -> usize {
     rayon::current_num_threads()
@@ -63,35 +50,39 @@ pub(crate) fn chunk(
 
 /// Calls `body` once for every number below `count`, on all cores; returns when all are done. Kernels
 /// that `body` calls share their own work with cores that have nothing left to do.
+///
+/// Every core begins with the same part of the numbers each time: where the next kernel divides its work alike, what
+/// one kernel wrote is read from the cache of the core that wrote it. Whoever is done takes from the others' parts.
 #[cfg(not(target_family = "wasm"))]
 pub fn parallel(count: usize, body: impl Fn(usize) + Sync) {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    /// Runs `work` on several workers at once. One that comes late finds nothing left to do.
-    fn spread(workers: usize, work: &(dyn Fn() + Sync)) {
-        if workers <= 1 {
-            work();
-        } else {
-            let half = workers / 2;
-            rayon::join(|| spread(workers - half, work), || spread(half, work));
-        }
+    /// What is left of a part; a cache line of its own.
+    #[repr(align(128))]
+    struct Part {
+        next: AtomicUsize,
+        end: usize,
     }
 
-    if count <= 1 {
-        if count == 1 {
-            body(0);
-        }
-        return;
+    let workers = threads().min(count);
+    if workers <= 1 {
+        return (0..count).for_each(body);
     }
-    // Whoever is free takes the next: one handing-over per worker instead of one per chunk.
-    let next = AtomicUsize::new(0);
-    spread(threads().min(count), &|| {
-        loop {
-            let index = next.fetch_add(1, Ordering::Relaxed);
-            if index >= count {
-                break;
+    let part = |index: usize| Part {
+        next: AtomicUsize::new(count * index / workers),
+        end: count * (index + 1) / workers,
+    };
+    let parts: Vec<Part> = (0..workers).map(part).collect();
+    crate::team::share(workers - 1, &|member| {
+        for other in 0..workers {
+            let part = &parts[(member + other) % workers];
+            loop {
+                let index = part.next.fetch_add(1, Ordering::Relaxed);
+                if index >= part.end {
+                    break;
+                }
+                body(index);
             }
-            body(index);
         }
     });
 }

@@ -169,6 +169,10 @@ pub(crate) const fn many_registers(lanes: usize) -> bool {
     lanes == 16 || cfg!(target_arch = "aarch64")
 }
 
+/// Whether a browser compiles this. It has fifteen registers of vectors, and keeps the numbers of all a tile's rows in
+/// some of them where we would read one after the other: what then finds no room is written to memory at each step.
+const IN_PAGE: bool = cfg!(target_family = "wasm");
+
 /// Sums that are held in registers: three quarters of the registers there are.
 const fn sums(lanes: usize) -> usize {
     if many_registers(lanes) { 24 } else { 12 }
@@ -193,6 +197,7 @@ impl Tiling {
             1 => MOST_ROWS,
             // Twelve sums would leave no register free, and the compiler would keep one in memory.
             3 if self.usual == 2 => 3,
+            2 if IN_PAGE => 4,
             _ => (sums(self.lanes) / vectors).min(MOST_ROWS),
         }
     }

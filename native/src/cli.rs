@@ -467,6 +467,9 @@ pub struct BenchArgs {
     /// Whether batch norms take the statistics of the batch in those steps.
     #[arg(long, value_enum, default_value_t = NormSteps::Train)]
     pub bn: NormSteps,
+    /// Keep little of those steps' way through the network, and compute again what their way back needs, on the processor.
+    #[arg(long)]
+    pub recompute: bool,
     /// Also measure each layer.
     #[arg(long)]
     pub layers: bool,
@@ -496,6 +499,10 @@ pub struct DoctorArgs {
     /// Photos a pass that an adapter's kernels are listed for; 1 when not given.
     #[arg(long, requires = "kernels", value_parser = count(1, MOST_IMAGES))]
     pub batch: Option<usize>,
+    /// List what a training step launches on the chosen device, and the bytes it is given: one step is taken, with
+    /// numbers drawn at random.
+    #[arg(long, requires = "kernels", conflicts_with = "tier")]
+    pub train: bool,
 }
 
 /// The widths of numbers on an adapter.

@@ -174,7 +174,7 @@ fn precision(command: &Command) -> Applies {
 fn train(args: &TrainArgs, option: &str) -> Option<Applies> {
     match (args.tuning.resume.is_some(), option) {
         // How much memory there is now does not change what comes out.
-        (_, "resume") | (true, "memory-limit") => Some(Always),
+        (_, "resume") | (true, "memory-limit" | "recompute") => Some(Always),
         (false, _) => new_training(args, option),
         (true, _) => new_training(args, option)
             .map(|_| Never("a new training: one that goes on has the options it began with")),
@@ -208,7 +208,7 @@ fn new_training(args: &TrainArgs, option: &str) -> Option<Applies> {
         "optimizer" | "momentum" | "schedule" | "warmup" | "layer-decay" | "lr-of" | "clip"
         | "accumulate" | "label-smoothing" | "mixup" | "cutmix" | "ema" | "stochastic-depth"
         | "bn" | "freeze-bn-affine" | "balanced" | "augment" | "patience" | "keep" | "soup"
-        | "freeze" | "unfreeze" | "checkpoint-every" | "events" | "memory-limit"
+        | "freeze" | "unfreeze" | "checkpoint-every" | "events" | "memory-limit" | "recompute"
         | "tensorboard" => Where(
             !args.tuning.tune.is_head(),
             "--tune last, full, gradual and scratch",
@@ -313,7 +313,8 @@ fn doctor(args: &DoctorArgs, device: Preference, option: &str) -> Option<Applies
     };
     Some(match option {
         // That these two belong to --kernels is said where they are declared.
-        "kernels" | "tier" => Always,
+        "kernels" | "tier" | "train" => Always,
+        "batch" if args.train => Always,
         "batch" => Where(
             !processor,
             "adapters (--tier): the processor's kernels are the same for any number of photos",
@@ -333,7 +334,7 @@ fn measured(args: &CompareArgs) -> Applies {
 fn bench(args: &BenchArgs, option: &str) -> Option<Applies> {
     Some(match option {
         "weights" | "batch" | "runs" | "train" | "kernels" => Always,
-        "bn" => Where(args.train, "--train"),
+        "bn" | "recompute" => Where(args.train, "--train"),
         "layers" => Where(
             args.kernels == KernelChoice::Ours,
             "--kernels ours, whose layers are measured",
@@ -378,6 +379,9 @@ mod tests {
         train --resume r --memory-limit 2GB
         train d --tune full --memory-limit 2GB
         ! train d --memory-limit 2GB : --tune
+        train --resume r --recompute
+        train d --tune full --recompute
+        ! train d --recompute : --tune
         ! train --resume r --epochs 3 : options it began with
         ! train --resume r --tune full : options it began with
         train d --tune full --warmup 0.1
@@ -462,6 +466,8 @@ mod tests {
         bench m --kernels burn --train
         bench m --train --bn frozen
         ! bench m --bn frozen : --train
+        bench m --train --recompute
+        ! bench m --recompute : --train
         ! bench m --kernels burn --layers : --kernels ours
         ! bench m --kernels burn --precision half : --kernels ours
         replay r --json --quiet --offline
@@ -470,6 +476,9 @@ mod tests {
         doctor --device cpu --json
         ! doctor --precision half : predict
         doctor --kernels resnet18 --device cpu
+        doctor --kernels resnet18 --train --batch 2 --device cpu
+        ! doctor --kernels resnet18 --train --tier roomy : --tier
+        ! doctor --train : --kernels
         doctor --kernels resnet18 --batch 2 --device gpu
         doctor --kernels resnet18 --tier roomy --batch 2
         ! doctor --kernels resnet18 --batch 2 --device cpu : processor

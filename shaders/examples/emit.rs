@@ -248,6 +248,8 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 rows: line.number("rows", 1),
                 channels,
                 epsilon: 1e-5,
+                residual: false,
+                activation: Activation::None,
             };
             (norm.scratch(tier), norm.kernels(tier))
         }

@@ -1,11 +1,12 @@
 //! Batch normalisation as it is trained, and its gradient.
 
-use crate::norm::{APPLY, JOIN, Normed, PARTS};
+use crate::epilogue::Activation;
+use crate::norm::{APPLY, Normed, PARTS};
 use crate::{Kernel, Storage, Tier};
 
-/// `(x − mean) · inverse_std · gamma + beta`, with mean and biased variance over all rows.
+/// `activation((x − mean) · inverse_std · gamma + beta + residual)`, with mean and biased variance over all rows.
 ///
-/// Buffers: x and result `[rows, channels]` (a row is a pixel of some image), mean, inverse_std,
+/// Buffers: x, residual and result `[rows, channels]` (a row is a pixel of some image), mean, inverse_std,
 /// gamma, beta `[channels]`, scratch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct BatchNormTrain {
@@ -15,6 +16,10 @@ pub struct BatchNormTrain {
     pub channels: u32,
     /// Added to the variance.
     pub epsilon: f32,
+    /// Whether a buffer as long as the result is added.
+    pub residual: bool,
+    /// What is applied last.
+    pub activation: Activation,
 }
 
 impl BatchNormTrain {
@@ -24,29 +29,26 @@ impl BatchNormTrain {
     }
 
     /// Three kernels, binding: x, scratch; scratch, mean, inverse_std; x, mean, inverse_std, gamma,
-    /// beta, result.
+    /// beta, residual?, result.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         let normed = normed(self.rows, self.channels);
-        let pass = |name, buffers: &[&str], piece, work| {
+        let text = |buffers: &[&str]| {
             let mut text = normed.text(tier, &of_maps(buffers));
             text.set_f32("EPSILON", self.epsilon);
-            normed.kernel(text.piece(piece), name, work)
+            text
         };
-        let apply = ["x", "mean", "inverse_std", "gamma", "beta", "result"];
+        let mut buffers = vec!["x", "mean", "inverse_std", "gamma", "beta"];
+        buffers.extend(self.residual.then_some("residual"));
+        buffers.push("result");
+        let mut parts = text(&["x", "result"]);
+        let mut join = text(&["parts", "mean", "inverse_std"]);
+        let mut apply = text(&buffers);
+        apply.flag("residual", self.residual);
+        self.activation.write_lane(&mut apply);
         vec![
-            pass(
-                "batch_norm_parts",
-                &["x", "result"],
-                PARTS,
-                normed.parts(tier),
-            ),
-            pass(
-                "batch_norm_join",
-                &["parts", "mean", "inverse_std"],
-                JOIN,
-                1,
-            ),
-            pass("batch_norm_apply", &apply, APPLY, self.rows),
+            normed.kernel(parts.piece(PARTS), "batch_norm_parts", normed.parts(tier)),
+            normed.join(&mut join, "batch_norm_join", tier),
+            normed.kernel(apply.piece(APPLY), "batch_norm_apply", self.rows),
         ]
     }
 }
@@ -73,36 +75,20 @@ impl BatchNormGradient {
     /// mean, inverse_std, gamma, dgamma, dbeta, dx.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         let normed = normed(self.rows, self.channels);
-        let pass = |name, buffers: &[&str], piece, work| {
+        let text = |buffers: &[&str]| {
             let mut text = normed.text(tier, &of_maps(buffers));
             text.flag("gradient", true);
-            normed.kernel(text.piece(piece), name, work)
+            text
         };
-        let sums = ["x", "dy", "mean", "inverse_std", "result"];
-        let apply = [
-            "x",
-            "dy",
-            "mean",
-            "inverse_std",
-            "gamma",
-            "dgamma",
-            "dbeta",
-            "result",
-        ];
+        let mut sums = text(&["x", "dy", "mean", "inverse_std", "result"]);
+        let mut join = text(&["parts", "dgamma", "dbeta"]);
+        let buffers = ["mean", "inverse_std", "gamma", "dgamma", "dbeta", "result"];
+        let mut apply = text(&[&["x", "dy"], &buffers[..]].concat());
+        let parts = normed.parts(tier);
         vec![
-            pass(
-                "batch_norm_gradient_parts",
-                &sums,
-                PARTS,
-                normed.parts(tier),
-            ),
-            pass(
-                "batch_norm_gradient_join",
-                &["parts", "dgamma", "dbeta"],
-                JOIN,
-                1,
-            ),
-            pass("batch_norm_gradient_apply", &apply, APPLY, self.rows),
+            normed.kernel(sums.piece(PARTS), "batch_norm_gradient_parts", parts),
+            normed.join(&mut join, "batch_norm_gradient_join", tier),
+            normed.kernel(apply.piece(APPLY), "batch_norm_gradient_apply", self.rows),
         ]
     }
 }

@@ -4,6 +4,35 @@ use crate::epilogue::Activation;
 use crate::text::Text;
 use crate::{Kernel, Storage, Tier};
 
+const WORKGROUP: u32 = 64;
+
+/// The way back through an activation: `dy · f′`, where f′ follows from what is kept of the way there: what the activation
+/// made, or was given (see [`Activation::keeps_output`]).
+///
+/// Buffers: dy, kept and result of so many numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ActivationGradient {
+    /// Numbers.
+    pub count: u32,
+    /// The function.
+    pub activation: Activation,
+}
+
+impl ActivationGradient {
+    /// The kernel; binds dy, kept, result.
+    pub fn kernel(&self, tier: Tier) -> Kernel {
+        let mut text = Text::new(Storage::F32, tier);
+        let lanes = text.lanes(self.count);
+        for name in ["dy", "kept", "result"] {
+            text.bind(name, "Lane");
+        }
+        self.activation.write_derivative(&mut text);
+        text.piece(include_str!("activation_gradient.wgsl"));
+        let name = format!("activation_gradient_{}", self.count);
+        text.kernel(&name, WORKGROUP, lanes.div_ceil(WORKGROUP))
+    }
+}
+
 /// What happens to each number before the activation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Change {
@@ -37,7 +66,6 @@ pub struct Elementwise {
 impl Elementwise {
     /// The kernel; see [`Change`] for its buffers.
     pub fn kernel(&self, tier: Tier) -> Kernel {
-        const WORKGROUP: u32 = 64;
         let (flag, inputs): (_, &[&str]) = match self.change {
             Change::Nothing => ("activate", &[]),
             Change::Add => ("add", &["y"]),

@@ -73,6 +73,17 @@ impl Activation {
             .piece(include_str!("activation.wgsl"));
     }
 
+    /// Whether the derivative follows from what it makes; that of the others follows from what they are given.
+    pub fn keeps_output(self) -> bool {
+        !matches!(self, Self::Silu | Self::HardSwish | Self::Gelu)
+    }
+
+    /// Adds `fn derived(v: Lane) -> Lane`, the derivative by what is kept; the lane must have been said.
+    pub(crate) fn write_derivative(self, text: &mut Text) {
+        text.flag(self.flag(), true)
+            .piece(include_str!("derivative.wgsl"));
+    }
+
     /// Adds `fn activated(v: Lane) -> Lane`; the lane must have been said.
     pub(crate) fn write_lane(self, text: &mut Text) {
         self.write(text);

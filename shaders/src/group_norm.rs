@@ -1,7 +1,7 @@
 //! Group normalisation and its gradient.
 
 use crate::epilogue::Activation;
-use crate::norm::{APPLY, JOIN, Normed, PARTS};
+use crate::norm::{APPLY, Normed, PARTS};
 use crate::text::Text;
 use crate::{Kernel, Storage, Tier};
 
@@ -63,7 +63,7 @@ impl GroupNorm {
         let each = self.images * self.channels;
         vec![
             normed.kernel(parts.piece(PARTS), "group_norm_parts", normed.parts(tier)),
-            normed.kernel(join.piece(JOIN), "group_norm_join", 1),
+            normed.join(&mut join, "group_norm_join", tier),
             normed.finish(groups.piece(GROUPS), "group_norm_groups", each),
             normed.kernel(apply.piece(APPLY), "group_norm_apply", self.rows),
         ]
@@ -135,7 +135,7 @@ impl GroupNormGradient {
                 "group_norm_gradient_parts",
                 normed.parts(tier),
             ),
-            normed.kernel(join.piece(JOIN), "group_norm_gradient_join", 1),
+            normed.join(&mut join, "group_norm_gradient_join", tier),
             normed.finish(groups.piece(GROUPS), "group_norm_gradient_groups", each),
             normed.kernel(apply.piece(APPLY), "group_norm_gradient_apply", self.rows),
         ]

@@ -46,6 +46,7 @@ impl MatMul {
             channels: self.depth,
             left_step: pick(self.turned_a, self.rows, 1),
             left_turned: self.turned_a,
+            left_run: self.rows,
             right_step: pick(self.turned_b, 1, self.columns),
             right_column_step: pick(self.turned_b, self.depth, 1),
             inside: true,

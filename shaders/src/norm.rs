@@ -5,7 +5,7 @@ use crate::text::Text;
 use crate::{Kernel, Storage, Tier};
 
 pub(crate) const PARTS: &str = include_str!("norm_parts.wgsl");
-pub(crate) const JOIN: &str = include_str!("norm_join.wgsl");
+const JOIN: &str = include_str!("norm_join.wgsl");
 pub(crate) const APPLY: &str = include_str!("norm_apply.wgsl");
 
 const WORKGROUP: u32 = 64;
@@ -22,7 +22,8 @@ pub(crate) struct Normed {
 impl Normed {
     /// Into how many parts the rows of an image are divided.
     pub(crate) fn parts(&self, tier: Tier) -> u32 {
-        let enough = if tier == Tier::Software { 64 } else { 16_384 };
+        // On GPUs parts are joined by many at once, so there may be many.
+        let enough = if tier == Tier::Software { 64 } else { 131_072 };
         let width = self.images * self.channels.div_ceil(4);
         split(self.rows, width, enough, 32)
     }
@@ -57,6 +58,22 @@ impl Normed {
         };
         let lanes = self.images * work * (self.channels / lane);
         self.finish(text, name, lanes)
+    }
+
+    /// The kernel that joins the parts' sums: an invocation for each lane of each image on software adapters, a workgroup
+    /// on GPUs.
+    pub(crate) fn join(&self, text: &mut Text, name: &str, tier: Tier) -> Kernel {
+        if tier == Tier::Software {
+            return self.kernel(text.piece(JOIN), name, 1);
+        }
+        text.flag("team", true);
+        let lane = if self.channels.is_multiple_of(4) {
+            4
+        } else {
+            1
+        };
+        let lanes = self.images * (self.channels / lane);
+        self.finish(text.piece(JOIN), name, lanes * WORKGROUP)
     }
 
     /// The kernel, with so many invocations.

@@ -1,7 +1,7 @@
 // Batch or group normalisation of every number, or its gradient. Batch normalisation takes the rows of all images for
 // one image's.
 //
-// Forward:  In: x [image, row, channel], mean, inverse_std [image, channel], gamma, beta [channel]
+// Forward:  In: x, residual? [image, row, channel], mean, inverse_std [image, channel], gamma, beta [channel]
 //           Out: result like x
 // Gradient: In: x, dy, mean, inverse_std, gamma, and what norm_join.wgsl or norm_groups.wgsl made: dgamma, dbeta or
 //           product_share, slope_share     Out: result (dx) like x
@@ -32,11 +32,10 @@ fn main(
     result[number] = StoredLane(Lane(gamma[channel]) * inverse_std[at] * (Lane(dy[number]) - share));
     //: end
     //: else
-    let value = fma(unit, Lane(gamma[channel]), Lane(beta[channel]));
-    //: if grouped
-    result[number] = StoredLane(activated(value));
-    //: else
-    result[number] = StoredLane(value);
+    var value = fma(unit, Lane(gamma[channel]), Lane(beta[channel]));
+    //: if residual
+    value += Lane(residual[number]);
     //: end
+    result[number] = StoredLane(activated(value));
     //: end
 }

@@ -1,18 +1,36 @@
-// The parts' sums of each channel of each image, joined in their order; see norm_parts.wgsl.
+// The parts' sums of each channel of each image, joined; see norm_parts.wgsl.
 //
 // Forward:  In: parts     Out: mean [image, channel], and inverse_std, or squares: Σ(x − mean)²
 // Gradient: In: parts     Out: dgamma, dbeta [image, channel]
 //
-// Tiling: one invocation a Lane.
-// Limits: none beyond 2^31 numbers.
-// Cost: 8 bytes a part and channel, negligible.
+// Tiling: on software adapters one invocation a Lane, which takes the parts in their order; on GPUs a workgroup, whose
+// invocations take parts WORKGROUP apart and are joined in the order of a tree. The same on every run.
+// Limits: none beyond 2^31 numbers; 2.3 KiB of workgroup memory.
+// Cost: 8 bytes a part and channel, some 3 microseconds on a GPU.
+
+//: if team
+var<workgroup> all_one: array<Lane, WORKGROUP>;
+var<workgroup> all_two: array<Lane, WORKGROUP>;
+//: if gradient
+//: else
+var<workgroup> all_counts: array<f32, WORKGROUP>;
+//: end
+//: end
 
 @compute @workgroup_size(WORKGROUP, 1, 1)
 fn main(
     @builtin(workgroup_id) id: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
+    //: if team
+    let number = id.y * FOLD + id.x;
+    let member = lane;
+    let step = WORKGROUP;
+    //: else
     let number = (id.y * FOLD + id.x) * WORKGROUP + lane;
+    let member = 0u;
+    let step = 1u;
+    //: end
     if number >= IMAGES * LANES {
         return;
     }
@@ -20,7 +38,11 @@ fn main(
     let channel = number % LANES;
     var one = Lane();
     var two = Lane();
-    for (var part = 0u; part < PARTS; part++) {
+    //: if gradient
+    //: else
+    var before = 0.0;
+    //: end
+    for (var part = member; part < PARTS; part += step) {
         let part_one = parts[((first + part) * 2u) * LANES + channel];
         let part_two = parts[((first + part) * 2u + 1u) * LANES + channel];
         //: if gradient
@@ -28,13 +50,45 @@ fn main(
         two += part_two;
         //: else
         // Chan, Golub and LeVeque: means and squared distances of two sets joined.
-        let before = f32(part * PART_ROWS);
         let count = f32(min(PART_ROWS, ROWS - part * PART_ROWS));
         let distance = part_one - one;
         one = fma(distance, Lane(count / (before + count)), one);
         two += part_two + distance * distance * (before * count / (before + count));
+        before += count;
         //: end
     }
+    //: if team
+    all_one[member] = one;
+    all_two[member] = two;
+    //: if gradient
+    //: else
+    all_counts[member] = before;
+    //: end
+    workgroupBarrier();
+    for (var half = WORKGROUP / 2u; half > 0u; half /= 2u) {
+        if member < half {
+            //: if gradient
+            all_one[member] += all_one[member + half];
+            all_two[member] += all_two[member + half];
+            //: else
+            let count = all_counts[member + half];
+            if count > 0.0 {
+                let so_far = all_counts[member];
+                let distance = all_one[member + half] - all_one[member];
+                all_one[member] = fma(distance, Lane(count / (so_far + count)), all_one[member]);
+                all_two[member] += all_two[member + half] + distance * distance * (so_far * count / (so_far + count));
+                all_counts[member] = so_far + count;
+            }
+            //: end
+        }
+        workgroupBarrier();
+    }
+    if member > 0u {
+        return;
+    }
+    one = all_one[0];
+    two = all_two[0];
+    //: end
     //: if gradient
     dgamma[number] = one;
     dbeta[number] = two;

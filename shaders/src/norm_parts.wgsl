@@ -3,7 +3,7 @@
 //
 // Forward:  In: x [image, row, channel]                        Out: result [image, part, 2, channel]: mean, Σ(x − mean)²
 // Gradient: In: x, dy, mean, inverse_std [image, channel]      Out: result [image, part, 2, channel]:
-//           Σ dy · (x − mean) · inverse_std, Σ dy
+//           Σ dy · (x − mean) · inverse_std, Σ dy; of layer normalisation mean and inverse_std are each row's, stats [row, 2]
 //
 // Tiling: one invocation takes one Lane (four channels, or one where they do not divide by four) of
 // PART_ROWS rows; neighbours take neighbouring channels. Squares are taken of distances to the
@@ -29,6 +29,14 @@ fn main(
     var one = Lane();
     var two = Lane();
     //: if gradient
+    //: if by_row
+    for (var row = first; row < end; row++) {
+        let slope = Lane(dy[row * LANES + channel]);
+        let unit = (Lane(x[row * LANES + channel]) - Lane(stats[row * 2u])) * stats[row * 2u + 1u];
+        one = fma(slope, unit, one);
+        two += slope;
+    }
+    //: else
     let centre = mean[image * LANES + channel];
     let scale = inverse_std[image * LANES + channel];
     for (var row = first; row < end; row++) {
@@ -36,6 +44,7 @@ fn main(
         one = fma(slope, (Lane(x[row * LANES + channel]) - centre) * scale, one);
         two += slope;
     }
+    //: end
     //: else
     let origin = Lane(x[first * LANES + channel]);
     for (var row = first; row < end; row++) {

@@ -29,6 +29,8 @@ pub(crate) struct Product {
     pub(crate) left_step: u32,
     /// Neighbouring rows of the left matrix, not depths, are neighbours in memory.
     pub(crate) left_turned: bool,
+    /// So many of them at a time, from each multiple on; where depths are neighbours, it means nothing.
+    pub(crate) left_run: u32,
     /// Consecutive depths of a tap are this many numbers apart in the right matrix.
     pub(crate) right_step: u32,
     /// Consecutive columns of the right matrix are this many numbers apart.
@@ -61,7 +63,13 @@ impl Product {
             .step("RIGHT_STEP", self.right_step)
             .step("RIGHT_COLUMN_STEP", self.right_column_step);
         let software = tier == Tier::Software;
-        let left_by_four = !software && !self.left_turned && self.channels.is_multiple_of(4);
+        let tile = self.tile(tier);
+        let rows_by_four = !software
+            && self.left_turned
+            && self.left_run.is_multiple_of(4)
+            && tile.rows.is_multiple_of(4);
+        let left_by_four =
+            rows_by_four || !software && !self.left_turned && self.channels.is_multiple_of(4);
         let result_by_four = self.columns.is_multiple_of(4);
         let right_by_four = result_by_four && self.right_column_step == 1;
         text.bind_numbers("left", left_by_four)
@@ -70,6 +78,7 @@ impl Product {
             .flag("right_by_four", right_by_four)
             .flag("right_turned", self.right_column_step != 1)
             .flag("left_turned", self.left_turned)
+            .flag("rows_by_four", rows_by_four)
             .flag("inside", self.inside);
         self.epilogue.write(&mut text, result_by_four);
         addressing(&mut text);
@@ -78,7 +87,7 @@ impl Product {
         if software {
             self.lanes(&mut text)
         } else {
-            self.tiles(tier, &mut text)
+            self.tiles(tile, &mut text)
         }
     }
 
@@ -113,8 +122,7 @@ impl Product {
     }
 
     /// Workgroups that stage slices of both matrices in workgroup memory.
-    fn tiles(&self, tier: Tier, text: &mut Text) -> Kernel {
-        let tile = self.tile(tier);
+    fn tiles(&self, tile: Tile, text: &mut Text) -> Kernel {
         let workgroup = tile.across * tile.down;
         let (tile_rows, tile_fours) = (tile.rows * tile.down, tile.fours * tile.across);
         let row_tiles = self.rows.div_ceil(tile_rows);
@@ -131,6 +139,8 @@ impl Product {
             .range('i', left.div_ceil(workgroup))
             .range('j', right.div_ceil(workgroup))
             .range('c', 4)
+            .range('m', tile.rows / 4)
+            .range('r', 4)
             .flag("left_uneven", !left.is_multiple_of(workgroup))
             .flag("right_uneven", !right.is_multiple_of(workgroup))
             .size_all([("ROW_TILES", row_tiles), ("COLUMN_TILES", column_tiles)])
@@ -171,15 +181,19 @@ impl Product {
             Tier::Roomy | Tier::Full => wide.into_iter().chain(common).collect(),
             _ => wide[1..].iter().copied().chain(common).collect(),
         };
-        // Enough workgroups for a desktop's cores, or else the smallest tile of all.
-        const ENOUGH: u32 = 96;
+        // Enough workgroups for an adapter's cores, or else the smallest tile of all. On a card of 132 multiprocessors 600
+        // were 12 to 19 % faster than 96 (forward passes of ResNet-18 and 50, batch 32).
+        let enough = match tier {
+            Tier::Full => 600,
+            _ => 96,
+        };
         let fits = |tile: &&Tile| {
             let columns = 4 * tile.fours * tile.across;
             let waste = self.columns.next_multiple_of(columns) - self.columns;
             let groups = self.groups
                 * self.rows.div_ceil(tile.rows * tile.down)
                 * self.columns.div_ceil(columns);
-            groups >= ENOUGH && waste * 4 <= self.columns.max(columns / 2)
+            groups >= enough && waste * 4 <= self.columns.max(columns / 2)
         };
         let last = candidates[candidates.len() - 1];
         candidates.iter().find(fits).copied().unwrap_or(last)

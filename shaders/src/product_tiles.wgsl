@@ -21,6 +21,16 @@
 var<workgroup> left_slice: array<vec4<f32>, TILE_ROWS * SLICE_FOURS>;
 var<workgroup> right_slice: array<vec4<f32>, 4u * SLICE_FOURS * TILE_FOURS>;
 
+//: if rows_by_four
+// Four rows at a depth, from the first one's place.
+fn left_rows(place: vec4<u32>, depth: u32) -> vec4<f32> {
+    let inner = min(depth, DEPTH - 1u);
+    let begin = start(place, inner / DEPTH_OF_TAP);
+    let outside = depth >= DEPTH || begin == NOWHERE;
+    let at = select(begin + inner % DEPTH_OF_TAP * LEFT_STEP, 0u, outside);
+    return select(vec4<f32>(left[at / 4u]), vec4<f32>(), outside);
+}
+//: else
 //: if left_by_four
 //: else
 fn left_one(place: vec4<u32>, depth: u32) -> f32 {
@@ -49,6 +59,7 @@ fn left_four(place: vec4<u32>, depth: u32) -> vec4<f32> {
     );
 //: end
 }
+//: end
 
 // Zero beyond the last depth, where the other factor is zero too but memory could hold a NaN.
 fn right_inside(depth: u32, column: u32, group: u32) -> vec4<f32> {
@@ -75,6 +86,12 @@ fn main(
     // What this invocation stages: neighbours take neighbouring addresses.
     //: each i
     let left_unit$i = lane + $iu * WORKGROUP;
+    //: if rows_by_four
+    let left_row$i = left_unit$i % (TILE_ROWS / 4u);
+    let left_depth$i = left_unit$i / (TILE_ROWS / 4u);
+    let place$i = place(min(first_row + 4u * left_row$i, ROWS - 4u), group);
+    var next_left$i = left_rows(place$i, left_depth$i);
+    //: else
     //: if left_turned
     let left_row$i = left_unit$i % TILE_ROWS;
     let left_depth$i = left_unit$i / TILE_ROWS;
@@ -84,6 +101,7 @@ fn main(
     //: end
     let place$i = place(min(first_row + left_row$i, ROWS - 1u), group);
     var next_left$i = left_four(place$i, 4u * left_depth$i);
+    //: end
     //: end
     //: each j
     let right_unit$j = lane + $ju * WORKGROUP;
@@ -96,18 +114,31 @@ fn main(
     //: end
     var next_right$j = right_inside(right_depth$j, first_column + 4u * right_column$j, group);
     //: end
+    //: if rows_by_four
+    //: each m
+    //: each r
+    var sum$m_$r_$q = vec4<f32>();
+    //: end
+    //: end
+    //: else
     //: each p
     var sum$p_$q = vec4<f32>();
+    //: end
     //: end
 
     for (var slice = 0u; slice < SLICES; slice++) {
         //: each i
+        //: if rows_by_four
+        let left_place$i = left_depth$i * (TILE_ROWS / 4u) + left_row$i;
+        //: else
+        let left_place$i = left_row$i * SLICE_FOURS + left_depth$i;
+        //: end
         //: if left_uneven
         if left_unit$i < TILE_ROWS * SLICE_FOURS {
-            left_slice[left_row$i * SLICE_FOURS + left_depth$i] = next_left$i;
+            left_slice[left_place$i] = next_left$i;
         }
         //: else
-        left_slice[left_row$i * SLICE_FOURS + left_depth$i] = next_left$i;
+        left_slice[left_place$i] = next_left$i;
         //: end
         //: end
         //: each j
@@ -122,9 +153,25 @@ fn main(
         workgroupBarrier();
 
         let after = (slice + 1u) * (4u * SLICE_FOURS);
+        //: if rows_by_four
+        next_left$i = left_rows(place$i, after + left_depth$i);
+        //: else
         next_left$i = left_four(place$i, after + 4u * left_depth$i);
+        //: end
         next_right$j = right_inside(after + right_depth$j, first_column + 4u * right_column$j, group);
 
+        //: if rows_by_four
+        for (var depth = 0u; depth < 4u * SLICE_FOURS; depth++) {
+            let right_$q = right_slice[depth * TILE_FOURS + $qu * ACROSS + across];
+            //: each m
+            let left$m = left_slice[depth * (TILE_ROWS / 4u) + $mu * DOWN + down];
+            sum$m_0_$q = fma(vec4<f32>(left$m.x), right_$q, sum$m_0_$q);
+            sum$m_1_$q = fma(vec4<f32>(left$m.y), right_$q, sum$m_1_$q);
+            sum$m_2_$q = fma(vec4<f32>(left$m.z), right_$q, sum$m_2_$q);
+            sum$m_3_$q = fma(vec4<f32>(left$m.w), right_$q, sum$m_3_$q);
+            //: end
+        }
+        //: else
         for (var four = 0u; four < SLICE_FOURS; four++) {
             //: each c
             let right$c_$q = right_slice[(4u * four + $cu) * TILE_FOURS + $qu * ACROSS + across];
@@ -139,9 +186,28 @@ fn main(
             //: end
             //: end
         }
+        //: end
         workgroupBarrier();
     }
 
+    //: if rows_by_four
+    //: each m
+    //: each r
+    let row$m_$r = first_row + 4u * ($mu * DOWN + down) + $ru;
+    //: each q
+    let column$m_$r_$q = first_column + 4u * ($qu * ACROSS + across);
+    if row$m_$r < ROWS && column$m_$r_$q < COLUMNS {
+        finish(
+            sum$m_$r_$q,
+            target_at(row$m_$r, column$m_$r_$q, group),
+            channel_of(column$m_$r_$q, group),
+            COLUMNS - column$m_$r_$q,
+        );
+    }
+    //: end
+    //: end
+    //: end
+    //: else
     //: each p
     let row$p = first_row + $pu * DOWN + down;
     //: each q
@@ -154,6 +220,7 @@ fn main(
             COLUMNS - column$p_$q,
         );
     }
+    //: end
     //: end
     //: end
 }

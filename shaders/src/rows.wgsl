@@ -1,6 +1,8 @@
-// Softmax or layer normalisation of the rows of a matrix.
+// Softmax or layer normalisation of the rows of a matrix, or the gradient of their input.
 //
 // In:  x [row, column], for the normalisation gamma, beta [column]     Out: result like x
+// Gradient: In: x, which for softmax is what it made, dy, for the normalisation gamma     Out: result (dx) like x,
+//           for the normalisation stats [row, 2]: mean and inverse deviation
 //
 // Tiling: on GPUs a workgroup shares a row and adds up in workgroup memory, in the order of a tree;
 // on software adapters an invocation takes a row for itself (TEAM is 1 and no memory is shared).
@@ -66,6 +68,16 @@ fn main(
     let first = row * COLUMNS;
 
     //: if softmax
+    //: if gradient
+    var shared_slope = 0.0;
+    for (var column = member; column < COLUMNS; column += TEAM) {
+        shared_slope = fma(x[first + column], dy[first + column], shared_slope);
+    }
+    shared_slope = total(shared_slope, member);
+    for (var column = member; column < COLUMNS; column += TEAM) {
+        result[first + column] = x[first + column] * (dy[first + column] - shared_slope);
+    }
+    //: else
     var most = -3.4028234e38;
     for (var column = member; column < COLUMNS; column += TEAM) {
         most = max(most, f32(x[first + column]));
@@ -79,6 +91,7 @@ fn main(
     for (var column = member; column < COLUMNS; column += TEAM) {
         result[first + column] = Stored(exp(f32(x[first + column]) - most) * share);
     }
+    //: end
     //: else
     var sum = 0.0;
     for (var column = member; column < COLUMNS; column += TEAM) {
@@ -91,9 +104,29 @@ fn main(
         squares = fma(distance, distance, squares);
     }
     let inverse = inverseSqrt(total(squares, member) / f32(COLUMNS) + EPSILON);
+    //: if gradient
+    var product = 0.0;
+    var slope = 0.0;
+    for (var column = member; column < COLUMNS; column += TEAM) {
+        let scaled = dy[first + column] * gamma[column];
+        product = fma(scaled, (x[first + column] - mean) * inverse, product);
+        slope += scaled;
+    }
+    product = total(product, member) / f32(COLUMNS);
+    slope = total(slope, member) / f32(COLUMNS);
+    for (var column = member; column < COLUMNS; column += TEAM) {
+        let unit = (x[first + column] - mean) * inverse;
+        result[first + column] = inverse * (dy[first + column] * gamma[column] - fma(unit, product, slope));
+    }
+    if member == 0u {
+        stats[row * 2u] = mean;
+        stats[row * 2u + 1u] = inverse;
+    }
+    //: else
     for (var column = member; column < COLUMNS; column += TEAM) {
         let unit = (f32(x[first + column]) - mean) * inverse;
         result[first + column] = Stored(fma(unit, f32(gamma[column]), f32(beta[column])));
     }
+    //: end
     //: end
 }

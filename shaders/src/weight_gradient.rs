@@ -94,7 +94,8 @@ impl ConvWeightGradient {
             let tiles = (self.taps() * channels).div_ceil(64) * columns.div_ceil(64) * self.groups;
             // Memory for parts, and the time to add them, must stay small beside the sums.
             let most = (1 << 22) / self.size().max(1) + 1;
-            split(self.pixels(), tiles, 192, 256).min(most)
+            let enough = if tier == Tier::Full { 600 } else { 192 };
+            split(self.pixels(), tiles, enough, 256).min(most)
         }
     }
 
@@ -155,6 +156,7 @@ impl ConvWeightGradient {
             channels: 1,
             left_step: 1,
             left_turned: true,
+            left_run: channels,
             right_step: 0,
             right_column_step: 1,
             inside: false,
@@ -163,6 +165,7 @@ impl ConvWeightGradient {
         product.kernel(tier, |text| {
             text.size("PIXELS", self.pixels());
             self.address(text);
+            text.flag("same", self.window.same());
             text.piece(include_str!("weight_gradient_at.wgsl"));
         })
     }

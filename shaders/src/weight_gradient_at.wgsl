@@ -2,6 +2,17 @@
 // output, a group is a part of the pixels and within it a group of channels. x is [image, y, x,
 // channel], dy is [image, y, x, out channel].
 
+//: if same
+// A window of one pixel: no tap lies elsewhere than its output.
+fn place(row: u32, group: u32) -> vec4<u32> {
+    return vec4<u32>(group % CHANNEL_GROUPS * TAP_CHANNELS + row, group / CHANNEL_GROUPS * TAPS, 0u, 0u);
+}
+
+fn start(place: vec4<u32>, tap: u32) -> u32 {
+    let pixel = place.y + tap;
+    return select(pixel * SOURCE_CHANNELS + place.x, NOWHERE, pixel >= PIXELS);
+}
+//: else
 fn place(row: u32, group: u32) -> vec4<u32> {
     let tap = row / TAP_CHANNELS;
     return vec4<u32>(
@@ -20,6 +31,7 @@ fn start(place: vec4<u32>, tap: u32) -> u32 {
     let outside = y >= SOURCE_Y || x >= SOURCE_X || pixel >= PIXELS;
     return select(((at.x * SOURCE_Y + y) * SOURCE_X + x) * SOURCE_CHANNELS + place.z, NOWHERE, outside);
 }
+//: end
 
 fn weight_at(depth: u32, column: u32, group: u32) -> u32 {
     let pixel = min(group / CHANNEL_GROUPS * TAPS + depth, PIXELS - 1u);

@@ -140,6 +140,29 @@ impl Winograd {
         text.kernel(&self.name("weights"), WORKGROUP, lanes.div_ceil(WORKGROUP))
     }
 
+    /// The same of weights as another convolution has them, of which this one is the gradient of the input: binds w
+    /// `[3, 3, out_channels, channels]`, whose taps are met in the opposite order.
+    pub fn turned_weights(&self, tier: Tier) -> Kernel {
+        let mut text = Text::new(Storage::F32, tier);
+        text.lanes(1);
+        text.bind("w", "Lane").bind("result", "Lane");
+        text.flag("turned", true)
+            .size("CHANNELS", self.channels)
+            .size("OUT_CHANNELS", self.out_channels);
+        self.piece(
+            &mut text,
+            include_str!("winograd_weights.wgsl"),
+            self.transforms().weights,
+            3,
+        );
+        let count = self.channels * self.out_channels;
+        text.kernel(
+            &self.name("turned_weights"),
+            WORKGROUP,
+            count.div_ceil(WORKGROUP),
+        )
+    }
+
     /// Numbers of the transformed weights.
     pub fn weights_length(&self) -> u32 {
         self.numbers() * self.channels * self.out_channels

@@ -1,9 +1,7 @@
 //! Running a program on a graphics adapter: weights laid out once, fused kernels, nothing read back in
 //! between.
 
-use burn::tensor::activation::softmax;
 use burn::tensor::module::adaptive_avg_pool2d;
-use burn::tensor::ops::PadMode;
 use burn::tensor::{DType, Device, Tensor};
 
 use super::precision::Precision;
@@ -262,27 +260,15 @@ impl Kind {
                 Tensor::cat(all, 3)
             }
             Self::Chunk(start) => x.narrow(3, *start, shape.channels),
-            Self::Shuffle(groups) => x
-                .reshape([batch, shape.positions(), *groups, shape.channels / groups])
-                .swap_dims(2, 3)
-                .reshape(dims),
+            Self::Shuffle(groups) => kernels::shuffled(x, *groups),
             Self::Reshape => x.reshape(dims),
             Self::FlattenMaps => channels_first(x).reshape(dims),
-            Self::ClassToken(token) => {
-                let token = token.clone().expand([batch, 1, 1, shape.channels]);
-                Tensor::cat(vec![token, x], 2)
-            }
+            Self::ClassToken(token) => kernels::after_token(token.clone(), x),
             Self::FirstToken => x.narrow(2, 0, 1),
             Self::Positions(vectors) => x + vectors.clone(),
             Self::MergePatches => merge_patches(x),
             Self::Gather(order, has_zeros) => {
-                let [_, rows, columns, channels] = x.dims();
-                let rows = x.reshape([batch, rows * columns, channels]);
-                let rows = match has_zeros {
-                    true => rows.pad([(0, 0), (0, 1), (0, 0)], PadMode::Constant(0.0)),
-                    false => rows,
-                };
-                rows.select(1, order.clone()).reshape(dims)
+                kernels::picked(x, order.clone(), *has_zeros).reshape(dims)
             }
             Self::Attention(scores) => scores.attend(x, batch).reshape(dims),
         }
@@ -297,54 +283,24 @@ impl Scores {
             tokens,
             heads,
             depth,
-            per_head,
-            scale,
             ..
         } = self.parts;
         let sequences = batch * windows;
         if self.is_plain {
             let packed = packed.reshape([sequences, tokens, 3 * heads * depth]);
-            let bias = self.bias.clone();
+            let bias = self.terms.bias.clone();
             let bias = bias.map(|bias| bias.reshape([heads, tokens, tokens]));
             return kernels::attention(packed, heads, bias);
         }
         // Step by step, in full precision: Burn's sums are taken in what its numbers are stored in.
         let stored = packed.dtype();
-        let packed = packed.cast(DType::F32);
-        let [q, k, v] = [0, 1, 2].map(|part| {
-            let packed = packed.clone();
-            let picked = match per_head {
-                false => packed
-                    .reshape([sequences, tokens, 3, heads * depth])
-                    .narrow(2, part, 1)
-                    .reshape([sequences, tokens, heads, depth]),
-                true => packed
-                    .reshape([sequences * tokens, heads, 3, depth])
-                    .narrow(2, part, 1)
-                    .reshape([sequences, tokens, heads, depth]),
-            };
-            picked.swap_dims(1, 2)
-        });
-        let scores = match &self.cosine {
-            Some(factor) => unit(q).matmul(unit(k).swap_dims(2, 3)) * factor.clone(),
-            None => (q * scale).matmul(k.swap_dims(2, 3)),
-        };
-        let scores = match &self.bias {
-            Some(bias) => scores + bias.clone(),
-            None => scores,
-        };
-        let scores = match &self.mask {
-            Some(mask) => {
-                let split = scores.reshape([batch, windows, heads, tokens, tokens]);
-                (split + mask.clone()).reshape([sequences, heads, tokens, tokens])
-            }
-            None => scores,
-        };
-        let mixed = softmax(scores, 3).matmul(v);
-        mixed
-            .swap_dims(1, 2)
-            .reshape([sequences, tokens, heads * depth])
-            .cast(stored)
+        let made = kernels::attention_in_steps(
+            packed.cast(DType::F32),
+            &self.parts,
+            self.terms.clone(),
+            unit,
+        );
+        made.cast(stored)
     }
 }
 

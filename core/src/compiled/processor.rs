@@ -129,19 +129,17 @@ impl Processor {
             .map(|first| first..(first + self.together).min(batch))
             .collect();
         let made: Vec<OnceLock<Vec<Vec<f32>>>> = groups.iter().map(|_| OnceLock::new()).collect();
-        cpu::in_pool(|| {
-            cpu::parallel(groups.len(), |index| {
-                let images = groups[index].clone();
-                let count = images.len();
-                let mut slots = self.slots(count, |slot| fill(images, slot));
-                for job in &self.jobs {
-                    self.work(job, count, &mut slots);
-                }
-                let outputs = self.outputs.iter();
-                let outputs = outputs.map(|&value| self.copied(&slots, value, count));
-                made[index].get_or_init(|| outputs.collect());
-                self.keep(slots);
-            });
+        cpu::parallel(groups.len(), |index| {
+            let images = groups[index].clone();
+            let count = images.len();
+            let mut slots = self.slots(count, |slot| fill(images, slot));
+            for job in &self.jobs {
+                self.work(job, count, &mut slots);
+            }
+            let outputs = self.outputs.iter();
+            let outputs = outputs.map(|&value| self.copied(&slots, value, count));
+            made[index].get_or_init(|| outputs.collect());
+            self.keep(slots);
         });
         let mut outputs = vec![Vec::new(); self.outputs.len()];
         for part in made.into_iter().filter_map(OnceLock::into_inner) {
@@ -174,20 +172,18 @@ impl Processor {
         clock: impl Fn() -> f64 + Sync,
     ) -> Vec<Timing> {
         let mut slots = self.slots(batch, fill);
-        let timings = cpu::in_pool(|| {
-            let jobs = self.jobs.iter().map(|job| {
-                let start = clock();
-                self.work(job, batch, &mut slots);
-                Timing {
-                    name: job.name.clone(),
-                    kind: job.kind.name(),
-                    macs: job.macs * batch as u64,
-                    executed: self.executed(job) * batch as u64,
-                    seconds: clock() - start,
-                }
-            });
-            jobs.collect()
+        let jobs = self.jobs.iter().map(|job| {
+            let start = clock();
+            self.work(job, batch, &mut slots);
+            Timing {
+                name: job.name.clone(),
+                kind: job.kind.name(),
+                macs: job.macs * batch as u64,
+                executed: self.executed(job) * batch as u64,
+                seconds: clock() - start,
+            }
         });
+        let timings = jobs.collect();
         self.keep(slots);
         timings
     }

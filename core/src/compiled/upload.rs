@@ -8,7 +8,7 @@ use burn::tensor::{Device, Int, Tensor, TensorData};
 use super::precision::Precision;
 use crate::binding::LARGEST_BINDING;
 use crate::graph::{Nonlinearity, Pool, Resample};
-use crate::kernels::{FrozenConv, FrozenConvTranspose, conv_options};
+use crate::kernels::{FrozenConv, FrozenConvTranspose, ScoreTerms, conv_options};
 use crate::program::{Ending, SelfAttention, Shape, Work};
 
 /// What a step does, with its numbers on the device.
@@ -48,12 +48,7 @@ pub(super) struct Scores {
     pub parts: SelfAttention,
     /// It is what our kernel does: one scale, nothing masked, queries, keys and values side by side.
     pub is_plain: bool,
-    /// `[1, heads, 1, 1]`
-    pub cosine: Option<Tensor<4>>,
-    /// `[1, heads, tokens, tokens]`
-    pub bias: Option<Tensor<4>>,
-    /// `[1, windows, 1, tokens, tokens]`
-    pub mask: Option<Tensor<5>>,
+    pub terms: ScoreTerms,
 }
 
 /// Where numbers go, and how they are kept there.
@@ -192,9 +187,11 @@ impl Upload<'_> {
         Scores {
             parts,
             is_plain,
-            cosine: cosine.map(|values| sums.numbers(values, [1, heads, 1, 1])),
-            bias: bias.map(|values| sums.numbers(values, [1, heads, tokens, tokens])),
-            mask: mask.map(|values| sums.numbers(values, [1, windows, 1, tokens, tokens])),
+            terms: ScoreTerms {
+                cosine: cosine.map(|values| sums.numbers(values, [1, heads, 1, 1])),
+                bias: bias.map(|values| sums.numbers(values, [1, heads, tokens, tokens])),
+                mask: mask.map(|values| sums.numbers(values, [1, windows, 1, tokens, tokens])),
+            },
         }
     }
 

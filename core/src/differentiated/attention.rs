@@ -1,8 +1,9 @@
 //! Attention, there and back: scores are computed again on the way back, so that only what came in is kept.
 
-use rekindle_cpu::{self as cpu, AttentionShape, Lines};
+use rekindle_cpu::{self as cpu, AttentionShape};
 
 use super::job::{Attention, Job, RelativeBias};
+use super::layout::Buffer;
 use super::norm::add;
 use super::pass::{Gradients, Pass};
 
@@ -37,11 +38,12 @@ fn with_shape<R>(
 
 pub(super) fn forward(pass: &mut Pass<'_>, job: &Job, attention: &Attention) {
     let mut made = pass.room(job.output);
-    let counts = [job.inputs[0], job.output].map(|value| pass.batch * pass.shape(value).numbers());
-    let packed = pass.value(job.inputs[0]).data;
-    with_shape(pass, attention, |shape| {
-        cpu::attention(shape, &packed[..counts[0]], &mut made[..counts[1]]);
-    });
+    if !pass.is_rehearsal() {
+        let packed = pass.value(job.inputs[0]).data;
+        with_shape(pass, attention, |shape| {
+            cpu::attention(shape, packed, &mut made);
+        });
+    }
     pass.put(job.output, made);
 }
 
@@ -49,27 +51,36 @@ pub(super) fn backward(
     pass: &mut Pass<'_>,
     job: &Job,
     attention: &Attention,
-    slope: Lines,
+    slope: Buffer,
     gradients: &mut Gradients,
 ) {
-    let (input, parts) = (job.inputs[0], &attention.parts);
+    let input = job.inputs[0];
     let mut made = pass.room(input);
-    let counts = [input, job.output].map(|value| pass.batch * pass.shape(value).numbers());
-    let learnt = attention
-        .bias
-        .as_ref()
-        .filter(|bias| pass.learns(bias.table));
+    if !pass.is_rehearsal() {
+        slopes(pass, job, attention, &slope, &mut made, gradients);
+    }
+    pass.let_be(slope);
+    match pass.carries(input) {
+        true => pass.add_slope(input, made),
+        false => pass.let_be(made),
+    }
+}
+
+fn slopes(
+    pass: &Pass<'_>,
+    job: &Job,
+    attention: &Attention,
+    slope: &[f32],
+    made: &mut [f32],
+    gradients: &mut Gradients,
+) {
+    let parts = &attention.parts;
+    let bias = attention.bias.as_ref();
+    let learnt = bias.filter(|bias| pass.learns(bias.table));
     let mut of_bias = learnt.map(|_| vec![0.0; parts.heads * parts.tokens * parts.tokens]);
-    let packed = pass.value(input).data;
+    let packed = pass.value(job.inputs[0]).data;
     with_shape(pass, attention, |shape| {
-        cpu::attention_slopes(
-            shape,
-            &packed[..counts[0]],
-            &slope[..counts[1]],
-            &mut made[..counts[0]],
-            of_bias.as_deref_mut(),
-            None,
-        );
+        cpu::attention_slopes(shape, packed, slope, made, of_bias.as_deref_mut(), None);
     });
     if let (Some(bias), Some(of_bias)) = (learnt, of_bias) {
         let mut of_table = vec![0.0; pass.tensor(bias.table).len()];
@@ -79,10 +90,5 @@ pub(super) fn backward(
             }
         }
         add(pass, gradients, bias.table, &of_table);
-    }
-    pass.pool.give(slope);
-    match pass.carries(input) {
-        true => pass.add_slope(input, made),
-        false => pass.pool.give(made),
     }
 }

@@ -6,30 +6,34 @@
 //! learns, and decides once what is kept on the way forward and how far back anything has to go: no gradient of what is
 //! frozen is ever computed, and a batch norm that keeps its statistics is part of the weights before it.
 //!
-//! Numbers stand in [`Parameters`], by PyTorch's names and in its order. The kernels are `rekindle-cpu`'s; buffers are taken
-//! from a [`Pool`] that lives as long as the training. What has no way back here yet (transposed convolutions, group
+//! Numbers stand in [`Parameters`], by PyTorch's names and in its order. The kernels are `rekindle-cpu`'s. Before a way is gone
+//! it is rehearsed ([`Pass::rehearse`]): when each buffer is taken and given back is known then, and so where all of them lie
+//! in one memory, the [`Ground`]. What has no way back here yet (transposed convolutions, group
 //! norms, resizing, cosine attention) is said by [`Course::new`]; such networks train step by step (`network::Network`).
 
 mod attention;
 mod course;
 mod job;
 mod join;
+mod layout;
 mod memory;
 mod moves;
 mod norm;
+#[cfg(feature = "burn")]
+pub(crate) mod on_adapter;
 mod parameters;
 mod pass;
 mod plan;
-mod pool;
 mod product;
+mod segments;
 mod way;
 
 pub use course::{Course, NoWayBack};
+pub use layout::{Ground, Layout};
 pub use memory::pass_bytes;
 pub use parameters::Parameters;
-pub use pass::{Gradients, Pass, Watch};
+pub use pass::{Gradient, Gradients, Pass, Watch};
 pub use plan::Plan;
-pub use pool::Pool;
 
 #[cfg(test)]
 mod tests;

@@ -1,21 +1,30 @@
 //! Jobs that compute little: sums, gates, pools, and numbers put elsewhere; there and back.
 
-use rekindle_cpu::{self as cpu, Activation, Lines};
+use rekindle_cpu::{self as cpu, Activation};
 
 use super::job::{Job, Kind, LeaveOut};
+use super::layout::Buffer;
 use super::norm::{add, scaled};
 use super::pass::{Gradients, Pass};
-use crate::program::Shape;
+use crate::operations::Chance;
+use crate::program::{Shape, ValueId};
 
 pub(super) fn forward(pass: &mut Pass<'_>, index: usize, job: &Job) {
     if let Kind::LeaveOut(left_out) = &job.kind {
         return leave_out(pass, index, job, *left_out);
     }
-    let input = job.inputs[0];
     let mut made = pass.room(job.output);
+    if !pass.is_rehearsal() {
+        compute(pass, job, &mut made);
+    }
+    pass.put(job.output, made);
+}
+
+fn compute(pass: &Pass<'_>, job: &Job, made: &mut [f32]) {
+    let input = job.inputs[0];
     let x = pass.value(input);
     let (from, to) = (pass.shape(input), pass.shape(job.output));
-    let output = pass.maps_mut(&mut made, job.output);
+    let output = pass.maps_mut(made, job.output);
     match &job.kind {
         Kind::Scale(factors) => {
             let scale = pass.tensor(*factors);
@@ -80,14 +89,13 @@ pub(super) fn forward(pass: &mut Pass<'_>, index: usize, job: &Job) {
         | Kind::Attention(_)
         | Kind::LeaveOut(_) => unreachable!("'{}' is done elsewhere", job.name),
     }
-    pass.put(job.output, made);
 }
 
 pub(super) fn backward(
     pass: &mut Pass<'_>,
     index: usize,
     job: &Job,
-    mut slope: Lines,
+    mut slope: Buffer,
     gradients: &mut Gradients,
 ) {
     let input = job.inputs[0];
@@ -95,7 +103,7 @@ pub(super) fn backward(
     match &job.kind {
         Kind::Scale(factors) => {
             let scale = pass.tensor(*factors);
-            if pass.learns(*factors) {
+            if pass.learns(*factors) && !pass.is_rehearsal() {
                 let (mut products, mut sums) = (vec![0.0; scale.len()], vec![0.0; scale.len()]);
                 let of_output = pass.maps(&slope, job.output);
                 cpu::affine_slopes(
@@ -124,11 +132,7 @@ pub(super) fn backward(
             } else {
                 input
             };
-            cpu::through(
-                *function,
-                pass.value(kept),
-                pass.maps_mut(&mut slope, job.output),
-            );
+            through(pass, *function, kept, job, &mut slope);
             return pass.add_slope(input, slope);
         }
         Kind::MaxPool(pool) => of_input(pass, job, &slope, |pass, slope, made| {
@@ -141,13 +145,7 @@ pub(super) fn backward(
             cpu::adaptive_avg_pool_slopes(slope, made);
         }),
         Kind::Add(function) => {
-            if *function != Activation::None {
-                cpu::through(
-                    *function,
-                    pass.value(job.output),
-                    pass.maps_mut(&mut slope, job.output),
-                );
-            }
+            through(pass, *function, job.output, job, &mut slope);
             let carrying: Vec<_> = job
                 .inputs
                 .iter()
@@ -169,14 +167,16 @@ pub(super) fn backward(
                 true => Some(pass.room(value)),
                 false => None,
             });
-            let of_output = pass.maps(&slope, job.output);
-            cpu::gate_slopes(
-                pass.value(input),
-                pass.value(gate),
-                of_output,
-                of_x.as_mut().map(|made| pass.maps_mut(made, input)),
-                of_gate.as_mut().map(|made| pass.maps_mut(made, gate)),
-            );
+            if !pass.is_rehearsal() {
+                let of_output = pass.maps(&slope, job.output);
+                cpu::gate_slopes(
+                    pass.value(input),
+                    pass.value(gate),
+                    of_output,
+                    of_x.as_mut().map(|made| pass.maps_mut(made, input)),
+                    of_gate.as_mut().map(|made| pass.maps_mut(made, gate)),
+                );
+            }
             for (value, made) in [(input, of_x), (gate, of_gate)] {
                 if let Some(made) = made {
                     pass.add_slope(value, made);
@@ -191,8 +191,10 @@ pub(super) fn backward(
                 first = range.end;
                 if pass.carries(value) {
                     let mut made = pass.room(value);
-                    let part = pass.maps(&slope, job.output).slice_channels(range);
-                    cpu::copy(part, pass.maps_mut(&mut made, value));
+                    if !pass.is_rehearsal() {
+                        let part = pass.maps(&slope, job.output).slice_channels(range);
+                        cpu::copy(part, pass.maps_mut(&mut made, value));
+                    }
                     pass.add_slope(value, made);
                 }
             }
@@ -204,10 +206,11 @@ pub(super) fn backward(
                 none.fill(0.0);
                 none
             });
-            let part = pass
-                .maps_mut(&mut whole, input)
-                .slice_channels(*start..start + to.channels);
-            cpu::accumulate(pass.maps(&slope, job.output), part);
+            if !pass.is_rehearsal() {
+                let whole = pass.maps_mut(&mut whole, input);
+                let part = whole.slice_channels(*start..start + to.channels);
+                cpu::accumulate(pass.maps(&slope, job.output), part);
+            }
             pass.set_slope(input, whole);
         }
         Kind::Shuffle(groups) => of_input(pass, job, &slope, |_, slope, made| {
@@ -219,9 +222,11 @@ pub(super) fn backward(
         }),
         Kind::ClassToken(token) => {
             let width = to.channels;
-            let firsts = slope.chunks_exact(to.numbers()).take(pass.batch);
-            let sum = summed(firsts.map(|image| &image[..width]), width);
-            add(pass, gradients, *token, &sum);
+            if !pass.is_rehearsal() {
+                let firsts = slope.chunks_exact(to.numbers()).take(pass.batch);
+                let sum = summed(firsts.map(|image| &image[..width]), width);
+                add(pass, gradients, *token, &sum);
+            }
             if pass.carries(input) {
                 of_input(pass, job, &slope, |pass, slope, made| {
                     for (from, to) in images(slope.data, made.data, [to, from], pass.batch) {
@@ -237,7 +242,7 @@ pub(super) fn backward(
             }
         }),
         Kind::Positions(vectors) => {
-            if pass.learns(*vectors) {
+            if pass.learns(*vectors) && !pass.is_rehearsal() {
                 let images = slope.chunks_exact(to.numbers()).take(pass.batch);
                 let sum = summed(images, to.numbers());
                 add(pass, gradients, *vectors, &sum);
@@ -266,14 +271,14 @@ pub(super) fn backward(
         Kind::LeaveOut(left_out) => {
             let factors = std::mem::take(&mut pass.keep(index).factors);
             multiply(pass, job, *left_out, &factors, &mut slope);
-            pass.pool.give(factors);
+            pass.let_be(factors);
             return pass.add_slope(input, slope);
         }
         Kind::Product(_) | Kind::BatchNorm(..) | Kind::LayerNorm(_) | Kind::Attention(_) => {
             unreachable!("'{}' is done elsewhere", job.name)
         }
     }
-    pass.pool.give(slope);
+    pass.let_be(slope);
 }
 
 /// Makes the gradient of a job's only input of that of its output.
@@ -285,12 +290,22 @@ fn of_input(
 ) {
     let input = job.inputs[0];
     let mut made = pass.room(input);
-    make(
-        pass,
-        pass.maps(slope, job.output),
-        pass.maps_mut(&mut made, input),
-    );
+    if !pass.is_rehearsal() {
+        make(
+            pass,
+            pass.maps(slope, job.output),
+            pass.maps_mut(&mut made, input),
+        );
+    }
     pass.add_slope(input, made);
+}
+
+/// The way back through a function, by one of the job's values.
+fn through(pass: &Pass<'_>, function: Activation, kept: ValueId, job: &Job, slope: &mut [f32]) {
+    if function != Activation::None && !pass.is_rehearsal() {
+        let slope = pass.maps_mut(slope, job.output);
+        cpu::through(function, pass.value(kept), slope);
+    }
 }
 
 /// What is read and what is written of each image, by the shapes of both.
@@ -317,54 +332,61 @@ fn summed<'r>(rows: impl Iterator<Item = &'r [f32]>, width: usize) -> Vec<f32> {
 
 /// Draws what is left out, and multiplies.
 fn leave_out(pass: &mut Pass<'_>, index: usize, job: &Job, left_out: LeaveOut) {
-    let input = job.inputs[0];
-    let count = pass.batch * pass.shape(input).numbers();
-    let mut made = match pass.take_last(index, input) {
-        Some(numbers) => numbers,
-        None => {
-            let mut made = pass.room(job.output);
-            let x = pass.value(input);
-            made[..count].copy_from_slice(&x.data[..count]);
-            made
-        }
-    };
-    if let Some(chance) = pass.chance {
-        let each = if left_out.each {
-            pass.shape(input).numbers()
-        } else {
-            1
+    let factors = pass.chance.map(|chance| drawn(pass, job, left_out, chance));
+    if pass.doing.makes {
+        let input = job.inputs[0];
+        let mut made = match pass.take_last(input) {
+            Some(numbers) => numbers,
+            None => {
+                let mut made = pass.room(job.output);
+                if !pass.is_rehearsal() {
+                    made.copy_from_slice(pass.value(input).data);
+                }
+                made
+            }
         };
+        if let Some(factors) = &factors {
+            multiply(pass, job, left_out, factors, &mut made);
+        }
+        pass.put(job.output, made);
+    }
+    let factors = factors.unwrap_or_default();
+    match pass.keeps(job.output) {
+        true => pass.keep(index).factors = factors,
+        false => pass.let_be(factors),
+    }
+}
+
+/// What each number, or each image, is multiplied with.
+fn drawn(pass: &mut Pass<'_>, job: &Job, left_out: LeaveOut, chance: Chance) -> Buffer {
+    let shape = pass.shape(job.inputs[0]);
+    let each = if left_out.each { shape.numbers() } else { 1 };
+    let mut factors = pass.take(pass.batch * each);
+    if !pass.is_rehearsal() {
         let kept = (1.0 / (1.0 - left_out.share)) as f32;
         let draws = chance.draws(left_out.place, pass.batch, each);
-        let mut factors = pass.pool.take(draws.len());
-        let count = draws.len();
         for (factor, draw) in factors.iter_mut().zip(draws) {
-            *factor = if f64::from(draw) < left_out.share {
-                0.0
-            } else {
-                kept
+            *factor = match f64::from(draw) < left_out.share {
+                true => 0.0,
+                false => kept,
             };
         }
-        if left_out.turned {
-            let (shape, mut lying) = (pass.shape(input), pass.pool.take(count));
-            turned(
-                &factors[..count],
-                &mut lying,
-                shape.channels,
-                shape.positions(),
-            );
-            pass.pool.give(std::mem::replace(&mut factors, lying));
-        }
-        multiply(pass, job, left_out, &factors, &mut made);
-        match pass.carries(job.output) {
-            true => pass.keep(index).factors = factors,
-            false => pass.pool.give(factors),
-        }
     }
-    pass.put(job.output, made);
+    if !left_out.turned {
+        return factors;
+    }
+    let mut lying = pass.take(pass.batch * each);
+    if !pass.is_rehearsal() {
+        turned(&factors, &mut lying, shape.channels, shape.positions());
+    }
+    pass.let_be(factors);
+    lying
 }
 
 fn multiply(pass: &Pass<'_>, job: &Job, left_out: LeaveOut, factors: &[f32], numbers: &mut [f32]) {
+    if pass.is_rehearsal() {
+        return;
+    }
     let maps = pass.maps_mut(numbers, job.output);
     match left_out.each {
         true => cpu::multiply(pass.maps(factors, job.output), maps),

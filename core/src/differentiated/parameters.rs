@@ -58,7 +58,7 @@ impl Parameters {
     }
 
     /// Those of a graph, all zero: for who asks about a training, and trains nothing.
-    pub(super) fn zeros(graph: &Graph) -> Self {
+    pub(crate) fn zeros(graph: &Graph) -> Self {
         // Zeros that nobody reads take no memory.
         let zeros =
             |_: &str, shape: &[usize]| Ok::<_, Infallible>(vec![0.0; shape.iter().product()]);

@@ -1,70 +1,136 @@
 //! A batch on its way: the values that are there, their gradients, and what jobs keep.
 
-use rekindle_cpu::{self as cpu, Lines, View, ViewMut};
+use std::ops::{Deref, DerefMut};
+
+use rekindle_cpu::{self as cpu, View, ViewMut};
 
 use super::course::Course;
+use super::job::Job;
+use super::layout::{Buffer, Ground, Layout, Store};
 use super::parameters::{Parameters, TensorId};
 use super::plan::Plan;
-use super::pool::Pool;
 use crate::operations::Chance;
 use crate::program::{Shape, ValueId};
 
-/// The gradients of a step, by the tensors' places; they are added up over the batches of a step.
-#[derive(Debug, Clone, Default)]
+/// The gradients of a step, by the tensors' places; they are added up over the batches of a step. Those of the first batch
+/// lie where its maps were.
+#[derive(Debug, Default)]
 pub struct Gradients {
-    of: Vec<Option<Vec<f32>>>,
+    of: Vec<Option<Gradient>>,
+}
+
+/// The gradient of a tensor.
+#[derive(Debug)]
+pub struct Gradient {
+    numbers: Numbers,
+    /// Whether nothing has been written yet.
+    is_new: bool,
+}
+
+#[derive(Debug)]
+enum Numbers {
+    Lent(Buffer),
+    Own(Vec<f32>),
+}
+
+impl Deref for Gradient {
+    type Target = [f32];
+
+    fn deref(&self) -> &[f32] {
+        match &self.numbers {
+            Numbers::Lent(numbers) => numbers,
+            Numbers::Own(numbers) => numbers,
+        }
+    }
+}
+
+impl DerefMut for Gradient {
+    fn deref_mut(&mut self) -> &mut [f32] {
+        match &mut self.numbers {
+            Numbers::Lent(numbers) => numbers,
+            Numbers::Own(numbers) => numbers,
+        }
+    }
 }
 
 impl Gradients {
     /// None yet, of so many tensors.
     pub fn new(tensors: usize) -> Self {
         Self {
-            of: vec![None; tensors],
+            of: std::iter::repeat_with(|| None).take(tensors).collect(),
         }
+    }
+
+    /// Whether there are none of any tensor.
+    pub fn is_empty(&self) -> bool {
+        self.of.iter().all(Option::is_none)
     }
 
     /// Those of a tensor, if there are any.
     pub fn of(&self, tensor: usize) -> Option<&[f32]> {
-        self.of.get(tensor)?.as_deref()
+        let gradient = self.of.get(tensor)?.as_ref()?;
+        (!gradient.is_new).then_some(gradient)
     }
 
     /// Takes those of a tensor out.
-    pub fn take(&mut self, tensor: usize) -> Option<Vec<f32>> {
+    pub fn take(&mut self, tensor: usize) -> Option<Gradient> {
         self.of.get_mut(tensor)?.take()
     }
 
-    /// Room for those of a tensor of so many numbers, and whether there are some to add to.
-    pub(super) fn room(&mut self, tensor: TensorId, count: usize) -> (&mut Vec<f32>, bool) {
-        let is_there = self.of[tensor].is_some();
-        (
-            self.of[tensor].get_or_insert_with(|| vec![0.0; count]),
-            is_there,
-        )
+    /// Lets them lie apart from the maps of the next batch.
+    pub fn move_out(&mut self) {
+        for gradient in self.of.iter_mut().flatten() {
+            if let Numbers::Lent(numbers) = &gradient.numbers {
+                gradient.numbers = Numbers::Own(numbers.to_vec());
+            }
+        }
+    }
+
+    /// Room for those of a tensor, which was opened, and whether there are some to add to.
+    pub(super) fn room(&mut self, tensor: TensorId) -> (&mut [f32], bool) {
+        let Some(gradient) = &mut self.of[tensor] else {
+            unreachable!("the gradient of tensor {tensor} was opened");
+        };
+        let is_sum = !std::mem::replace(&mut gradient.is_new, false);
+        (gradient, is_sum)
     }
 }
 
 /// What a job keeps for its way back besides values.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Kept {
     /// What a batch norm by the batch's statistics was given.
-    pub raw: Lines,
+    pub raw: Buffer,
     /// What a function was given whose derivative does not follow from what it makes.
-    pub before: Lines,
+    pub before: Buffer,
     /// Mean and variance of the batch.
     pub moments: [Vec<f32>; 2],
     /// What was multiplied with.
-    pub factors: Lines,
+    pub factors: Buffer,
+}
+
+/// How a job is done on the way there.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Doing {
+    /// The place among the acts.
+    pub act: usize,
+    /// Whether what its way back takes is kept.
+    pub keeps: bool,
+    /// Whether it was done before: statistics of the batch are known, and running ones have followed them.
+    pub again: bool,
+    /// Whether its output is wanted.
+    pub makes: bool,
 }
 
 /// Running statistics that a batch has moved.
 pub(super) type Moved = (TensorId, Vec<f32>);
 
-/// How long each job took.
+/// What takes the time of a way: measured by whoever has a clock.
 #[expect(missing_debug_implementations, reason = "a clock is a function")]
 pub struct Watch<'a> {
-    /// What counts seconds.
+    /// Seconds, from any moment on.
     pub clock: &'a (dyn Fn() -> f64 + Sync),
-    /// Seconds of each job there and back, added up.
+    /// Of each job, seconds there and back, added up.
     pub spent: Vec<[f64; 2]>,
 }
 
@@ -73,45 +139,96 @@ pub struct Watch<'a> {
 pub struct Pass<'a> {
     pub(super) course: &'a Course,
     pub(super) parameters: &'a Parameters,
-    /// What learns; nothing on a way that is not gone back.
-    pub(super) plan: Option<&'a Plan>,
+    /// What learns.
+    pub(super) plan: &'a Plan,
     pub(super) chance: Option<Chance>,
-    pub(super) pool: &'a mut Pool,
+    store: Store<'a>,
     /// Images.
     pub(super) batch: usize,
     /// The values that are there, by their roots.
-    pub(super) values: Vec<Option<Lines>>,
+    pub(super) values: Vec<Option<Buffer>>,
     /// Their gradients.
-    pub(super) slopes: Vec<Option<Lines>>,
+    pub(super) slopes: Vec<Option<Buffer>>,
     kept: Vec<Kept>,
     moved: Vec<Moved>,
+    pub(super) doing: Doing,
     /// What takes the time, where somebody asks.
     pub(super) watch: Option<Watch<'a>>,
 }
 
 impl<'a> Pass<'a> {
-    /// A batch of so many images before its first job: nothing is kept and left out on a way without `plan` and `chance`.
+    /// A batch before its first job, of as many images as the layout is for; it must be that of this plan. Nothing is left
+    /// out on a way without `chance`.
     pub fn new(
         course: &'a Course,
         parameters: &'a Parameters,
-        plan: Option<&'a Plan>,
+        plan: &'a Plan,
+        layout: &'a Layout,
         chance: Option<Chance>,
-        pool: &'a mut Pool,
+        ground: &'a mut Ground,
+    ) -> Self {
+        let store = Store::on(ground, layout);
+        Self::with(course, parameters, plan, store, chance, layout.batch)
+    }
+
+    fn with(
+        course: &'a Course,
+        parameters: &'a Parameters,
+        plan: &'a Plan,
+        store: Store<'a>,
+        chance: Option<Chance>,
         batch: usize,
     ) -> Self {
+        let none = || std::iter::repeat_with(|| None).take(course.shapes.len());
+        let kept = std::iter::repeat_with(Kept::default);
         Self {
-            values: vec![None; course.shapes.len()],
-            slopes: vec![None; course.shapes.len()],
-            kept: vec![Kept::default(); course.jobs.len()],
+            values: none().collect(),
+            slopes: none().collect(),
+            kept: kept.take(course.jobs.len()).collect(),
             moved: Vec::new(),
             watch: None,
+            doing: Doing {
+                act: 0,
+                keeps: false,
+                again: false,
+                makes: true,
+            },
             course,
             parameters,
             plan,
             chance,
-            pool,
+            store,
             batch,
         }
+    }
+
+    /// Where everything lies on the way there and back that so many images go by a plan. Nothing is computed for it, and
+    /// of the parameters only their lengths are asked for. `draws` says whether anything is left out on that way, `is_first`
+    /// whether no gradients are there before it.
+    pub fn rehearse(
+        course: &Course,
+        parameters: &Parameters,
+        plan: &Plan,
+        batch: usize,
+        draws: bool,
+        is_first: bool,
+    ) -> Layout {
+        let chance = draws.then(|| Chance::new(0));
+        let store = Store::rehearsal();
+        let mut pass = Pass::with(course, parameters, plan, store, chance, batch);
+        pass.give(|_| ());
+        pass.forward();
+        let mut gradients = Gradients::new(parameters.count());
+        if !is_first {
+            let there = || Gradient {
+                numbers: Numbers::Own(Vec::new()),
+                is_new: false,
+            };
+            gradients.of.fill_with(|| Some(there()));
+        }
+        pass.backward(&[], &mut gradients);
+        pass.let_go();
+        pass.store.layout(batch)
     }
 
     /// The same, timed.
@@ -130,32 +247,64 @@ impl<'a> Pass<'a> {
     /// Room for what is given, `[N, rows, columns, channels]`, to be filled by `fill`.
     pub fn give(&mut self, fill: impl FnOnce(&mut [f32])) {
         let mut given = self.room(0);
-        let count = self.batch * self.course.shapes[0].numbers();
-        fill(&mut given[..count]);
+        fill(&mut given);
         self.values[0] = Some(given);
     }
 
     /// Lets go of everything, and returns the running statistics as the batch has moved them.
     pub fn finish(mut self) -> Vec<(usize, Vec<f32>)> {
+        self.let_go();
+        self.moved
+    }
+
+    fn let_go(&mut self) {
         for buffer in self.values.drain(..).chain(self.slopes.drain(..)).flatten() {
-            self.pool.give(buffer);
+            self.store.give(buffer);
         }
         for kept in self.kept.drain(..) {
             for buffer in [kept.raw, kept.before, kept.factors] {
-                self.pool.give(buffer);
+                self.store.give(buffer);
             }
         }
-        self.moved
+    }
+
+    /// Whether this is only to find out what is taken when: nothing is computed.
+    pub(super) fn is_rehearsal(&self) -> bool {
+        self.store.is_rehearsal()
+    }
+
+    /// Makes room for the gradients of what a job learns: that of the first batch of a step among the maps of its way,
+    /// that of a later one, should there be none yet, apart.
+    pub(super) fn open(&mut self, job: &Job, gradients: &mut Gradients, is_first: bool) {
+        for tensor in job.kind.learnt() {
+            if !self.learns(tensor) || gradients.of[tensor].is_some() {
+                continue;
+            }
+            let count = self.tensor(tensor).len();
+            let numbers = match is_first {
+                true => Numbers::Lent(self.take(count)),
+                false => Numbers::Own(vec![0.0; count]),
+            };
+            gradients.of[tensor] = Some(Gradient {
+                numbers,
+                is_new: true,
+            });
+        }
     }
 
     /// Whether a tensor learns on this way.
     pub(super) fn learns(&self, tensor: TensorId) -> bool {
-        self.plan.is_some_and(|plan| plan.learns(tensor))
+        self.plan.learns(tensor)
     }
 
     /// Whether a gradient goes back to a value.
     pub(super) fn carries(&self, value: ValueId) -> bool {
-        self.plan.is_some_and(|plan| plan.carries[value])
+        self.plan.carries[value]
+    }
+
+    /// Whether something is kept now for the way back of the job that makes a value.
+    pub(super) fn keeps(&self, value: ValueId) -> bool {
+        self.doing.keeps && self.plan.carries[value]
     }
 
     /// The shape of a value for one image.
@@ -169,9 +318,18 @@ impl<'a> Pass<'a> {
     }
 
     /// A buffer for a value's numbers, which mean nothing yet.
-    pub(super) fn room(&mut self, value: ValueId) -> Lines {
-        self.pool
-            .take(self.batch * self.course.shapes[value].numbers())
+    pub(super) fn room(&mut self, value: ValueId) -> Buffer {
+        self.take(self.batch * self.course.shapes[value].numbers())
+    }
+
+    /// A buffer of so many numbers, which mean nothing yet.
+    pub(super) fn take(&mut self, count: usize) -> Buffer {
+        self.store.take(count)
+    }
+
+    /// Lets a buffer go.
+    pub(super) fn let_be(&mut self, buffer: Buffer) {
+        self.store.give(buffer);
     }
 
     /// Buffer, as maps of a value's shape.
@@ -207,34 +365,32 @@ impl<'a> Pass<'a> {
     }
 
     /// A copy of a value's numbers.
-    pub(super) fn copied(&mut self, numbers: &[f32], value: ValueId) -> Lines {
+    pub(super) fn copied(&mut self, numbers: &[f32], value: ValueId) -> Buffer {
         let mut copy = self.room(value);
-        let count = self.batch * self.shape(value).numbers();
-        copy[..count].copy_from_slice(&numbers[..count]);
+        copy.copy_from_slice(numbers);
         copy
     }
 
     /// A value's numbers, if nobody needs them any more: what a job can change in place.
-    pub(super) fn take_last(&mut self, index: usize, value: ValueId) -> Option<Lines> {
+    pub(super) fn take_last(&mut self, value: ValueId) -> Option<Buffer> {
         let root = self.course.roots[value];
-        let is_done = match self.plan {
-            Some(plan) => plan.done_there[index].contains(&root),
-            None => false,
-        };
-        if is_done {
-            self.values[root].take()
-        } else {
-            None
+        match self.plan.done[self.doing.act].contains(&root) {
+            true => self.values[root].take(),
+            false => None,
         }
     }
 
     /// Keeps what a job made.
-    pub(super) fn put(&mut self, value: ValueId, numbers: Lines) {
+    pub(super) fn put(&mut self, value: ValueId, numbers: Buffer) {
         self.values[self.course.roots[value]] = Some(numbers);
     }
 
     pub(super) fn keep(&mut self, index: usize) -> &mut Kept {
         &mut self.kept[index]
+    }
+
+    pub(super) fn kept(&self, index: usize) -> &Kept {
+        &self.kept[index]
     }
 
     pub(super) fn take_kept(&mut self, index: usize) -> Kept {
@@ -247,31 +403,33 @@ impl<'a> Pass<'a> {
     }
 
     /// What is known of a value's gradient so far, to be added to.
-    pub(super) fn slope_so_far(&mut self, value: ValueId) -> Option<Lines> {
+    pub(super) fn slope_so_far(&mut self, value: ValueId) -> Option<Buffer> {
         self.slopes[self.course.roots[value]].take()
     }
 
     /// Adds to a value's gradient.
-    pub(super) fn add_slope(&mut self, value: ValueId, more: Lines) {
+    pub(super) fn add_slope(&mut self, value: ValueId, more: Buffer) {
         let root = self.course.roots[value];
-        if let Some(mut sum) = self.slopes[root].take() {
-            cpu::accumulate(self.maps(&more, value), self.maps_mut(&mut sum, value));
-            self.pool.give(more);
-            self.slopes[root] = Some(sum);
+        let Some(mut sum) = self.slopes[root].take() else {
+            self.slopes[root] = Some(more);
             return;
+        };
+        if !self.is_rehearsal() {
+            cpu::accumulate(self.maps(&more, value), self.maps_mut(&mut sum, value));
         }
-        self.slopes[root] = Some(more);
+        self.let_be(more);
+        self.slopes[root] = Some(sum);
     }
 
     /// Puts back what was taken by [`slope_so_far`](Self::slope_so_far), or stands in its place.
-    pub(super) fn set_slope(&mut self, value: ValueId, slope: Lines) {
+    pub(super) fn set_slope(&mut self, value: ValueId, slope: Buffer) {
         self.slopes[self.course.roots[value]] = Some(slope);
     }
 
     /// Lets a value's buffer go.
     pub(super) fn drop_value(&mut self, root: ValueId) {
         if let Some(buffer) = self.values[root].take() {
-            self.pool.give(buffer);
+            self.store.give(buffer);
         }
     }
 }

@@ -5,11 +5,13 @@
 //! what the layer's own, the norm's factors and its summands are moved by, because the sum over all positions of
 //! (gradient × product) is the sum over the weights of (weight × its gradient).
 
-use rekindle_cpu::{self as cpu, Activation, ConvGeometry, Lines, Weights};
+use rekindle_cpu::{self as cpu, Activation, ConvGeometry, Weights};
 
 use super::job::{BatchNorm, Job, Product};
+use super::layout::Buffer;
 use super::norm;
 use super::pass::{Gradients, Pass};
+use super::plan::keeps_before;
 
 /// Factor and summand of each filter that a batch norm is by its running statistics.
 struct Frozen {
@@ -49,35 +51,45 @@ fn follows(pass: &Pass<'_>, product: &Product) -> Option<BatchNorm> {
 }
 
 pub(super) fn forward(pass: &mut Pass<'_>, index: usize, job: &Job, product: &Product) {
-    let weights = pass.tensor(product.weight);
-    let bias = product.bias.map_or(&[][..], |bias| pass.tensor(bias));
     let mut made = pass.room(job.output);
     if let Some(norm) = follows(pass, product) {
-        let conv = cpu::Conv::new(product.geometry, weights.into(), bias, product.size);
-        let output = pass.maps_mut(&mut made, job.output);
-        conv.run(pass.value(job.inputs[0]), None, Activation::None, output);
+        if !pass.is_rehearsal() {
+            let bias = product.bias.map_or(&[][..], |bias| pass.tensor(bias));
+            let weights = pass.tensor(product.weight).into();
+            let conv = cpu::Conv::new(product.geometry, weights, bias, product.size);
+            let output = pass.maps_mut(&mut made, job.output);
+            conv.run(pass.value(job.inputs[0]), None, Activation::None, output);
+        }
         return norm::by_batch(pass, index, job, &norm, product.ending, made);
     }
+    let function = product.ending.activation;
+    let is_kept = pass.keeps(job.output) && keeps_before(product.ending, false);
+    if !pass.is_rehearsal() {
+        let first = if is_kept { Activation::None } else { function };
+        run(pass, job, product, first, &mut made);
+    }
+    match is_kept {
+        true => norm::activated(pass, index, job, function, made),
+        false => pass.put(job.output, made),
+    }
+}
+
+/// The product with what ends it, where a batch norm behind it is a part of the weights.
+fn run(pass: &Pass<'_>, job: &Job, product: &Product, function: Activation, made: &mut [f32]) {
+    let bias = product.bias.map_or(&[][..], |bias| pass.tensor(bias));
     let frozen = product.norm.map(|norm| Frozen::of(pass, product, &norm));
     let (factors, bias) = match &frozen {
         Some(frozen) => (&frozen.scale[..], &frozen.shift[..]),
         None => (&[][..], bias),
     };
     let weights = Weights {
-        numbers: weights,
+        numbers: pass.tensor(product.weight),
         factors,
     };
     let conv = cpu::Conv::new(product.geometry, weights, bias, product.size);
     let residual = product.ending.residual.then(|| pass.value(job.inputs[1]));
-    let function = product.ending.activation;
-    let is_kept = pass.carries(job.output) && !function.keeps_output();
-    let first = if is_kept { Activation::None } else { function };
-    let output = pass.maps_mut(&mut made, job.output);
-    conv.run(pass.value(job.inputs[0]), residual, first, output);
-    if is_kept {
-        made = norm::activated(pass, index, job, function, made);
-    }
-    pass.put(job.output, made);
+    let output = pass.maps_mut(made, job.output);
+    conv.run(pass.value(job.inputs[0]), residual, function, output);
 }
 
 pub(super) fn backward(
@@ -85,7 +97,7 @@ pub(super) fn backward(
     index: usize,
     job: &Job,
     product: &Product,
-    slope: Lines,
+    slope: Buffer,
     gradients: &mut Gradients,
 ) {
     let slope = match follows(pass, product) {
@@ -98,6 +110,7 @@ pub(super) fn backward(
     let frozen = kept_norm.map(|norm| (norm, Frozen::of(pass, product, &norm)));
     match &frozen {
         Some((norm, frozen)) => of_scaled(pass, job, product, norm, frozen, &slope, gradients),
+        None if pass.is_rehearsal() => {}
         None => of_plain(pass, job, product, &slope, gradients),
     }
     if pass.carries(job.inputs[0]) {
@@ -106,7 +119,7 @@ pub(super) fn backward(
             .map_or(&[][..], |(_, frozen)| &frozen.scale[..]);
         of_input(pass, job, product, scale, &slope);
     }
-    pass.pool.give(slope);
+    pass.let_be(slope);
 }
 
 /// The gradients of the weights and the bias.
@@ -119,13 +132,12 @@ fn of_plain(
 ) {
     let slope = pass.maps(slope, job.output);
     if pass.learns(product.weight) {
-        let count = pass.tensor(product.weight).len();
-        let (room, is_sum) = gradients.room(product.weight, count);
+        let (room, is_sum) = gradients.room(product.weight);
         let input = pass.value(job.inputs[0]);
         cpu::weight_gradient(&product.geometry, input, slope, room, is_sum);
     }
     if let Some(bias) = product.bias.filter(|&bias| pass.learns(bias)) {
-        let (room, is_sum) = gradients.room(bias, slope.channels);
+        let (room, is_sum) = gradients.room(bias);
         cpu::column_sums(slope, room, is_sum);
     }
 }
@@ -143,23 +155,24 @@ fn of_scaled(
     let [of_weight, of_gamma, of_beta] =
         [product.weight, of_norm.gamma, of_norm.beta].map(|tensor| pass.learns(tensor));
     let of_bias = product.bias.filter(|&bias| pass.learns(bias));
+    let weights = pass.tensor(product.weight);
+    if pass.is_rehearsal() {
+        if of_weight || of_gamma {
+            let whole = pass.take(weights.len());
+            pass.let_be(whole);
+        }
+        return;
+    }
     let slope = pass.maps(slope, job.output);
     let mut sums = vec![0.0; slope.channels];
     if of_gamma || of_beta || of_bias.is_some() {
         cpu::column_sums(slope, &mut sums, false);
     }
-    let weights = pass.tensor(product.weight);
     let reach = weights.len() / slope.channels.max(1);
     if of_weight || of_gamma {
-        let mut whole = pass.pool.take(weights.len());
+        let mut whole = pass.take(weights.len());
         let input = pass.value(job.inputs[0]);
-        cpu::weight_gradient(
-            &product.geometry,
-            input,
-            slope,
-            &mut whole[..weights.len()],
-            false,
-        );
+        cpu::weight_gradient(&product.geometry, input, slope, &mut whole, false);
         if of_gamma {
             let mean = pass.tensor(of_norm.mean);
             let bias = product.bias.map(|bias| pass.tensor(bias));
@@ -174,7 +187,7 @@ fn of_scaled(
             norm::add(pass, gradients, of_norm.gamma, &made);
         }
         if of_weight {
-            let (room, is_sum) = gradients.room(product.weight, weights.len());
+            let (room, is_sum) = gradients.room(product.weight);
             let filters = room.chunks_exact_mut(reach).zip(whole.chunks_exact(reach));
             for ((room, moved), scale) in filters.zip(&frozen.scale) {
                 for (room, moved) in room.iter_mut().zip(moved) {
@@ -182,7 +195,7 @@ fn of_scaled(
                 }
             }
         }
-        pass.pool.give(whole);
+        pass.let_be(whole);
     }
     norm::add(pass, gradients, of_norm.beta, &sums);
     if let Some(bias) = of_bias {
@@ -200,10 +213,12 @@ fn of_input(pass: &mut Pass<'_>, job: &Job, product: &Product, scale: &[f32], sl
         ..product.geometry
     };
     let weights = pass.tensor(product.weight);
-    let mut scaled = Lines::default();
-    if !scale.is_empty() {
-        scaled = pass.pool.take(weights.len());
-        let reach = weights.len() / scale.len();
+    let mut scaled = match scale.is_empty() {
+        true => Buffer::default(),
+        false => pass.take(weights.len()),
+    };
+    let back = (!pass.is_rehearsal()).then(|| {
+        let reach = weights.len() / scale.len().max(1);
         let filters = scaled
             .chunks_exact_mut(reach)
             .zip(weights.chunks_exact(reach));
@@ -212,26 +227,24 @@ fn of_input(pass: &mut Pass<'_>, job: &Job, product: &Product, scale: &[f32], sl
                 *to = from * scale;
             }
         }
-    }
-    let numbers = if scaled.is_empty() {
-        weights
-    } else {
-        &scaled[..weights.len()]
-    };
-    let shape = pass.shape(job.output);
-    let back = cpu::ConvTranspose::new(geometry, numbers.into(), &[], [shape.rows, shape.columns]);
-    pass.pool.give(scaled);
+        let numbers = if scale.is_empty() {
+            weights
+        } else {
+            &scaled[..]
+        };
+        let shape = pass.shape(job.output);
+        cpu::ConvTranspose::new(geometry, numbers.into(), &[], [shape.rows, shape.columns])
+    });
+    pass.let_be(scaled);
     let input = job.inputs[0];
     let so_far = pass.slope_so_far(input);
     let mut made = pass.room(input);
-    let residual = so_far.as_ref().map(|so_far| pass.maps(so_far, input));
-    let output = pass.maps_mut(&mut made, input);
-    back.run(
-        pass.maps(slope, job.output),
-        residual,
-        Activation::None,
-        output,
-    );
-    pass.pool.give(so_far.unwrap_or_default());
+    if let Some(back) = back {
+        let residual = so_far.as_ref().map(|so_far| pass.maps(so_far, input));
+        let output = pass.maps_mut(&mut made, input);
+        let slope = pass.maps(slope, job.output);
+        back.run(slope, residual, Activation::None, output);
+    }
+    pass.let_be(so_far.unwrap_or_default());
     pass.set_slope(input, made);
 }

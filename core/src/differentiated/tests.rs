@@ -55,16 +55,28 @@ impl Case {
     /// The loss of the images, by tensors of its own, and where `back` says what learns, the gradients.
     fn run(&self, parameters: &Parameters, learns: Vec<bool>, back: bool) -> (f64, Gradients) {
         let course = Course::new(&self.graph, parameters, 0).unwrap();
-        let plan = course.plan(learns);
-        let mut pool = Pool::default();
+        let (value, gradients, _) = self.go(&course, parameters, &course.plan(learns), back);
+        (value, gradients)
+    }
+
+    /// The same by a plan, with the running statistics.
+    fn go(
+        &self,
+        course: &Course,
+        parameters: &Parameters,
+        plan: &Plan,
+        back: bool,
+    ) -> (f64, Gradients, Vec<(usize, Vec<f32>)>) {
+        let layout = Pass::rehearse(course, parameters, plan, IMAGES, true, true);
+        let mut ground = Ground::default();
         let mut gradients = Gradients::new(parameters.count());
         let mut pass = Pass::new(
-            &course,
+            course,
             parameters,
-            Some(&plan),
+            plan,
+            &layout,
             Some(Chance::new(7)),
-            &mut pool,
-            IMAGES,
+            &mut ground,
         );
         pass.give(|into| into.copy_from_slice(&self.images));
         let answers = pass.forward();
@@ -81,8 +93,47 @@ impl Case {
         if back {
             pass.backward(&slope, &mut gradients);
         }
-        pass.finish();
-        (value, gradients)
+        (value, gradients, pass.finish())
+    }
+
+    /// However a course is parted, the loss, all gradients and the running statistics are the same to the bit.
+    fn check_parted(&self, what: &str) {
+        let count = self.parameters.count();
+        let course = Course::new(&self.graph, &self.parameters, 0).unwrap();
+        let jobs = course.jobs.len();
+        type Learns = fn(&str) -> bool;
+        let cases: [Learns; 4] = [
+            |_| true,
+            |name| !name.contains("running"),
+            |name| name.starts_with("last") || name.starts_with("third"),
+            |name| name.contains("norm"),
+        ];
+        for learns in cases {
+            let learns: Vec<bool> = (0..count)
+                .map(|tensor| learns(self.parameters.name(tensor)))
+                .collect();
+            let run = |plan: &Plan| {
+                let (value, gradients, moved) = self.go(&course, &self.parameters, plan, true);
+                let bits = |numbers: &[f32]| numbers.iter().map(|x| x.to_bits()).collect();
+                let all: Vec<Vec<u32>> = (0..count)
+                    .map(|tensor| gradients.of(tensor).map_or_else(Vec::new, bits))
+                    .collect();
+                let moved: Vec<(usize, Vec<u32>)> = moved
+                    .iter()
+                    .map(|(tensor, values)| (*tensor, bits(values)))
+                    .collect();
+                (value.to_bits(), all, moved)
+            };
+            let whole = run(&course.plan(learns.clone()));
+            for length in 1..=jobs {
+                let ends = (0..jobs).step_by(length);
+                let segments: Vec<_> = ends.map(|at| at..jobs.min(at + length)).collect();
+                let plan = course.plan_parted(learns.clone(), &segments);
+                assert!(run(&plan) == whole, "{what}: parts of {length} jobs");
+            }
+            let plan = course.recomputing(learns, &self.parameters);
+            assert!(run(&plan) == whole, "{what}: the parts that are chosen");
+        }
     }
 
     /// Every gradient is the slope of the loss along a random direction.
@@ -146,6 +197,7 @@ impl Case {
         self.check(&format!("{what}, norms"), |name| {
             name.contains("norm") && !name.contains("running")
         });
+        self.check_parted(what);
     }
 }
 
@@ -284,4 +336,44 @@ fn alexnets_kinds_of_windows_go_back() {
         x.adaptive_avg_pool(6, 6).flatten().linear("last", 5)
     });
     case.check_all("windows of AlexNet");
+}
+
+/// Blocks of equal size, of which each keeps much beside what it hands on.
+fn blocks(count: usize) -> Case {
+    case([4, 12, 12], |x| {
+        let x = x.conv("first", Conv::new(8, 3));
+        let blocks = (0..count).fold(x, |x, block| {
+            let inner = x
+                .conv(&format!("in{block}"), Conv::new(32, 1))
+                .batch_norm(&format!("norm{block}"), Norm::TORCH)
+                .relu();
+            x + inner.conv(&format!("out{block}"), Conv::new(8, 1).bias())
+        });
+        blocks.global_average().flatten().linear("last", 5)
+    })
+}
+
+#[test]
+fn what_is_done_again_is_not_held() {
+    let case = blocks(12);
+    let course = Course::new(&case.graph, &case.parameters, 0).unwrap();
+    let learns = vec![true; case.parameters.count()];
+    let bytes =
+        |plan: &Plan| Pass::rehearse(&course, &case.parameters, plan, 16, true, true).bytes();
+    let whole = bytes(&course.plan(learns.clone()));
+    let parted = bytes(&course.recomputing(learns, &case.parameters));
+    // Of each block its input stays, and of one what it keeps: twice 4 times as much.
+    assert!(3 * parted < whole, "{parted} of {whole}");
+    case.check_parted("blocks");
+}
+
+#[test]
+fn nothing_is_held_on_a_way_that_is_not_gone_back() {
+    let case = blocks(12);
+    let course = Course::new(&case.graph, &case.parameters, 0).unwrap();
+    let plan = course.plan(vec![false; case.parameters.count()]);
+    let layout = Pass::rehearse(&course, &case.parameters, &plan, 1, false, true);
+    // A block's input, what is in it, and what comes out; what the answers take beside that is little.
+    let most = 4 * 144 * (8 + 32 + 8);
+    assert!(layout.bytes() <= most, "{} of {most}", layout.bytes());
 }

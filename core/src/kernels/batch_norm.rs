@@ -15,7 +15,7 @@ use {
     burn::backend::TensorMetadata,
     burn_cubecl::Cube,
     burn_cubecl::tensor::CubeTensor,
-    rekindle_shaders::{BatchNormGradient, BatchNormTrain},
+    rekindle_shaders::{Activation, BatchNormGradient, BatchNormTrain},
 };
 
 /// What batch norm in training makes.
@@ -250,6 +250,8 @@ impl BatchNormOps for Cube {
             rows: (batch * height * width) as u32,
             channels: channels as u32,
             epsilon: epsilon as f32,
+            residual: false,
+            activation: Activation::None,
         };
         let tier = tier(&x);
         let vector = || output(&x, [channels]);

@@ -83,7 +83,8 @@ pub(crate) enum Several<B: Backend> {
 }
 
 impl<B: Backend> Several<B> {
-    fn of(tensors: Vec<FloatTensor<B>>) -> Option<Self> {
+    /// So many of them.
+    pub(super) fn of(tensors: Vec<FloatTensor<B>>) -> Option<Self> {
         let count = tensors.len();
         let mut tensors = tensors.into_iter();
         let mut next = || tensors.next();
@@ -98,7 +99,8 @@ impl<B: Backend> Several<B> {
         })
     }
 
-    fn all(self) -> Vec<FloatTensor<B>> {
+    /// All of them, in their order.
+    pub(super) fn all(self) -> Vec<FloatTensor<B>> {
         match self {
             Self::One(a) => vec![a],
             Self::Two(a, b) => vec![a, b],

@@ -10,6 +10,8 @@ use cubecl::prelude::{CubeCount, CubeDim, ExecutionMode, KernelId};
 use cubecl::server::{KernelArguments, MetadataBindingInfo};
 use rekindle_shaders::{Kernel, Tier};
 
+use super::watch::announce;
+
 /// WGSL as CubeCL wants to see it.
 struct Wgsl(Arc<Kernel>);
 
@@ -83,6 +85,9 @@ pub(super) fn launch_on(
     if x * y * z == 0 {
         return;
     }
+    let numbers =
+        |tensor: &&CubeTensor| (tensor.meta.shape().num_elements() * tensor.dtype.size()) as u64;
+    announce(&kernel.name, buffers.iter().map(numbers).sum());
     let [width, height, depth] = kernel.workgroup;
     let source = SourceKernel::new(Wgsl(kernel.clone()), CubeDim::new_3d(width, height, depth));
     let bindings = buffers

@@ -21,12 +21,15 @@ mod fused;
 mod group_norm;
 mod launch;
 mod maps;
+mod moves;
 mod peak;
 mod pixels;
 mod resize;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod watch;
+pub(crate) mod way_back;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -42,11 +45,13 @@ pub use maps::{
     activate, add, affine, avg_pool, frozen_group_norm, frozen_resize, gate, global_average,
     max_pool,
 };
+pub use moves::{ScoreTerms, after_token, attention_in_steps, picked, shuffled};
 pub use peak::multiply_adds;
 pub use pixels::of_frame;
 pub use pixels::{normalise, views};
 pub use resize::resize;
 pub use tokens::{attention, layer_norm};
+pub use watch::{Launched, Watch};
 
 static SWITCHED_OFF: AtomicBool = AtomicBool::new(false);
 
@@ -56,6 +61,7 @@ pub fn switch(on: bool) {
     SWITCHED_OFF.store(!on, Ordering::Relaxed);
 }
 
-fn are_switched_on() -> bool {
+/// Whether adapters run our kernels now.
+pub(crate) fn are_switched_on() -> bool {
     !SWITCHED_OFF.load(Ordering::Relaxed)
 }

@@ -2,6 +2,9 @@
 
 use std::ops::Range;
 
+#[cfg(feature = "burn")]
+use burn::tensor::Tensor;
+
 use super::frozen::compiled;
 use super::on_device::Model;
 #[cfg(feature = "burn")]
@@ -60,6 +63,34 @@ impl Model {
     /// When the device fails, or the network's numbers run over.
     pub async fn logits(&self, crops: &[RgbImage]) -> Result<Vec<Vec<f32>>, DeviceError> {
         let logits = self.ask(self.to_logits()?, crops).await?;
+        self.lowered(logits)
+    }
+
+    /// Logits of images that lie on the model's adapter, normalised; read back, with the head's lift taken off.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[N, C, H, W]`
+    ///
+    /// # Errors
+    ///
+    /// When the device fails, or the network's numbers run over.
+    ///
+    /// # Panics
+    ///
+    /// On the processor, which takes pixels.
+    #[cfg(feature = "burn")]
+    pub async fn logits_of(&self, images: Tensor<4>) -> Result<Vec<Vec<f32>>, DeviceError> {
+        let Compiled::Adapter(adapter) = self.to_logits()? else {
+            panic!("images lie on an adapter")
+        };
+        let [count, ..] = images.dims();
+        let each = adapter.images_at_once();
+        let some = (0..count).step_by(each).map(|first| {
+            let images = images.clone();
+            images.narrow(0, first, each.min(count - first))
+        });
+        let logits = read(adapter, some).await?;
         self.lowered(logits)
     }
 

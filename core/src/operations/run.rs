@@ -4,6 +4,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 
 use super::chance::Chance;
 use crate::binding::LARGEST_BINDING;
+use crate::device::is_processor;
 use crate::graph::{LayerId, LayerKind, LayerSpec};
 
 /// A value of a network for a batch of images: what flows between steps.
@@ -120,8 +121,9 @@ pub struct Parameter {
     name: String,
     /// As PyTorch has it.
     shape: Vec<usize>,
-    /// Whether each part is kept `[in, out]`, the way products read it, where PyTorch has `[out, in]`.
-    transposed: bool,
+    /// The order of PyTorch's axes in which each part is kept, the way products read it: `[in, out]` of a linear layer,
+    /// `[rows, columns, C / groups, filters]` of a convolution on an adapter. Empty: as PyTorch has it.
+    order: &'static [usize],
     /// Whether gradients change it; running statistics follow the batches.
     learnt: bool,
     /// Whether it takes part in training, or is frozen; a running statistic takes part if it follows the batches.
@@ -137,12 +139,17 @@ impl Parameter {
         mut numbers: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
     ) -> Result<Vec<Self>, E> {
         let tensors = spec.tensors().into_iter().enumerate();
+        let of_weight: &[usize] = match spec.kind {
+            LayerKind::Linear { .. } => &[1, 0],
+            LayerKind::Conv { .. } if !is_processor(device) => &[2, 3, 1, 0],
+            _ => &[],
+        };
         let filled = tensors.map(|(index, (name, shape))| {
             let values = numbers(&name, &shape)?;
             let mut parameter = Self {
                 name,
                 shape,
-                transposed: index == 0 && matches!(spec.kind, LayerKind::Linear { .. }),
+                order: if index == 0 { of_weight } else { &[] },
                 learnt: index < 2,
                 trains: true,
                 parts: Vec::new(),
@@ -191,10 +198,11 @@ impl Parameter {
     ) -> Vec<Tensor<1>> {
         let each = values.len() / parts;
         let chunks = values.chunks_exact(each.max(1));
+        let shape = self.part_shape(parts);
         let put = |chunk: &[f32]| {
-            let values = match (self.transposed, &self.shape[..]) {
-                (true, &[_, input]) => transposed(chunk, chunk.len() / input, input),
-                _ => chunk.to_vec(),
+            let values = match self.order {
+                [] => chunk.to_vec(),
+                order => permuted(chunk, &shape, order),
             };
             Tensor::from_data(TensorData::new(values, [chunk.len()]), device)
         };
@@ -203,9 +211,13 @@ impl Parameter {
 
     /// Numbers of the device in PyTorch's order, from those of its parts.
     pub(crate) fn in_order(&self, parts: Vec<Vec<f32>>) -> Vec<f32> {
-        let turn = |part: Vec<f32>| match (self.transposed, &self.shape[..]) {
-            (true, &[_, input]) => transposed(&part, input, part.len() / input),
-            _ => part,
+        let shape = self.part_shape(parts.len().max(1));
+        let turn = |part: Vec<f32>| match self.order {
+            [] => part,
+            order => {
+                let kept: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
+                permuted(&part, &kept, &inverse(order))
+            }
         };
         let mut parts = parts.into_iter().map(turn);
         let first = parts.next().unwrap_or_default();
@@ -215,31 +227,78 @@ impl Parameter {
         })
     }
 
+    /// The shape of each of so many parts, as PyTorch has it: a stretch of its first axis.
+    fn part_shape(&self, parts: usize) -> Vec<usize> {
+        let mut shape = self.shape.clone();
+        if let Some(first) = shape.first_mut() {
+            *first /= parts;
+        }
+        shape
+    }
+
     /// Each part in its shape: a stretch of PyTorch's first axis, or `[in, out]` of a linear layer.
     fn shaped<const D: usize>(&self) -> Vec<Tensor<D>> {
-        let count = self.parts.len();
-        let mut shape: [usize; D] = match self.shape[..].try_into() {
+        let shape: [usize; D] = match self.part_shape(self.parts.len())[..].try_into() {
             Ok(shape) => shape,
             Err(_) => unreachable!("'{}' has {} axes", self.name, self.shape.len()),
         };
-        shape[0] /= count;
-        if self.transposed {
-            shape.reverse();
+        let parts = self.parts.iter().cloned();
+        match self.order {
+            [] => parts.map(|part| part.reshape(shape)).collect(),
+            // Products take it as it is kept.
+            [1, 0] => {
+                let mut kept = shape;
+                kept.reverse();
+                parts.map(|part| part.reshape(kept)).collect()
+            }
+            order => {
+                let mut kept = shape;
+                let mut back = [0; D];
+                for (place, &axis) in order.iter().enumerate() {
+                    kept[place] = shape[axis];
+                    back[axis] = place;
+                }
+                parts.map(|part| part.reshape(kept).permute(back)).collect()
+            }
         }
-        self.parts
-            .iter()
-            .map(|part| part.clone().reshape(shape))
-            .collect()
     }
 }
 
-/// `[rows, columns]` to `[columns, rows]`.
-fn transposed(values: &[f32], rows: usize, columns: usize) -> Vec<f32> {
+/// Numbers of a shape, row-major, with the axes in another order.
+fn permuted(values: &[f32], shape: &[usize], order: &[usize]) -> Vec<f32> {
+    let mut strides = vec![1; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis] * shape[axis];
+    }
+    let made: Vec<[usize; 2]> = order
+        .iter()
+        .map(|&axis| [shape[axis], strides[axis]])
+        .collect();
+    let mut at = vec![0; made.len()];
+    let mut place = 0;
     let mut turned = Vec::with_capacity(values.len());
-    for column in 0..columns {
-        turned.extend((0..rows).map(|row| values[row * columns + column]));
+    for _ in 0..values.len() {
+        turned.push(values[place]);
+        for (at, [count, stride]) in at.iter_mut().zip(&made).rev() {
+            *at += 1;
+            place += stride;
+            if *at < *count {
+                break;
+            }
+            place -= *at * stride;
+            *at = 0;
+        }
     }
     turned
+}
+
+/// The order that undoes one.
+fn inverse(order: &[usize]) -> Vec<usize> {
+    let mut back = vec![0; order.len()];
+    for (place, &axis) in order.iter().enumerate() {
+        back[axis] = place;
+    }
+    back
 }
 
 /// In how many parts along its first axis the weight of a layer is kept, so that each fits into a binding of WebGPU's

@@ -19,6 +19,8 @@ mod optimizer;
 mod order;
 mod plan;
 mod planned;
+#[cfg(feature = "burn")]
+mod programs;
 mod rates;
 mod recipe;
 mod schedule;
@@ -52,7 +54,7 @@ pub use state::StateError;
 #[cfg(feature = "burn")]
 pub use stepwise::{Given, Stepwise};
 #[cfg(feature = "burn")]
-pub use trainee::Trainee;
+pub use trainee::{KeepsAll, Trainee};
 pub use trainer::{
     EpochEnd, Parting, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted,
     largest_step,

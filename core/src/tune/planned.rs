@@ -9,7 +9,9 @@ use super::mixing::Mix;
 use super::optimizer::{Number as _, Optimizer, Pace};
 use super::slope::loss;
 use crate::device::DeviceError;
-use crate::differentiated::{Course, Gradients, NoWayBack, Parameters, Pass, Plan, Pool, Watch};
+use crate::differentiated::{
+    Course, Gradient, Gradients, Ground, Layout, NoWayBack, Parameters, Pass, Plan, Watch,
+};
 use crate::graph::Graph;
 use crate::operations::Chance;
 use crate::program::Shape;
@@ -35,7 +37,9 @@ pub struct Planned {
     moves: Vec<bool>,
     /// The ways to the answers from the values that were given so far.
     ways: BTreeMap<usize, Way>,
-    pool: Mutex<Pool>,
+    /// Whether little is kept, and much done again.
+    recomputes: bool,
+    ground: Mutex<Ground>,
     /// What the optimiser keeps of each parameter, by its place and the slot's name.
     slots: BTreeMap<usize, BTreeMap<&'static str, Vec<f32>>>,
     /// The steps that each parameter has taken.
@@ -54,6 +58,30 @@ pub struct Planned {
 struct Way {
     course: Course,
     plan: Plan,
+    /// Where all lies, by how many images go the way, and whether they are the first of a step.
+    layouts: BTreeMap<(usize, bool), Layout>,
+}
+
+impl Way {
+    fn new(course: Course, plan: Plan) -> Self {
+        Self {
+            course,
+            plan,
+            layouts: BTreeMap::new(),
+        }
+    }
+
+    /// Sees to it that the layout for so many images is there.
+    fn lay_out(&mut self, parameters: &Parameters, images: usize, is_first: bool) {
+        let Self {
+            course,
+            plan,
+            layouts,
+        } = self;
+        layouts
+            .entry((images, is_first))
+            .or_insert_with(|| Pass::rehearse(course, parameters, plan, images, true, is_first));
+    }
 }
 
 impl Planned {
@@ -75,12 +103,13 @@ impl Planned {
         let course = Course::new(&graph, &parameters, 0)?;
         let plan = course.plan(learns.clone());
         Ok(Self {
-            ways: BTreeMap::from([(0, Way { course, plan })]),
+            ways: BTreeMap::from([(0, Way::new(course, plan))]),
             gradients: Gradients::new(parameters.count()),
             graph,
             moves: parameters.learnable(),
             learns,
-            pool: Mutex::default(),
+            recomputes: false,
+            ground: Mutex::default(),
             slots: BTreeMap::new(),
             steps: BTreeMap::new(),
             averages: None,
@@ -91,28 +120,31 @@ impl Planned {
     }
 
     /// Takes a batch there and back, and says how long each job took, by a clock that counts seconds: its name, there and
-    /// back.
+    /// back. Gradients of a step that was being made are forgotten.
     pub fn profile(
         &mut self,
         input: &Rows,
         goal: &Goal,
         clock: &(dyn Fn() -> f64 + Sync),
     ) -> Vec<(String, [f64; 2])> {
-        self.plan_way(input.value);
+        let shape = self.graph.shape_of(input.value);
+        let batch = input.numbers.len() / shape.iter().product::<usize>().max(1);
+        self.gradients = Gradients::new(self.parameters.count());
+        self.plan_way(input.value, batch);
         let Some(way) = self.ways.get(&input.value) else {
             unreachable!("the way was planned");
         };
         let shape = self.graph.shape_of(input.value);
-        let batch = input.numbers.len() / shape.iter().product::<usize>().max(1);
-        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let ground = self.ground.get_mut();
+        let ground = ground.unwrap_or_else(PoisonError::into_inner);
         let watch = Watch {
             clock,
             spent: vec![[0.0; 2]; way.course.names().len()],
         };
-        let (parameters, plan) = (&self.parameters, Some(&way.plan));
+        let (parameters, layout) = (&self.parameters, &way.layouts[&(batch, true)]);
         let chance = Some(Chance::new(0));
-        let spent = rekindle_cpu::in_pool(|| {
-            let pass = Pass::new(&way.course, parameters, plan, chance, pool, batch);
+        let spent = {
+            let pass = Pass::new(&way.course, parameters, &way.plan, layout, chance, ground);
             let mut pass = pass.watched(watch);
             pass.give(|into| put_in(&input.numbers, shape, None, batch, into));
             let answers = pass.forward();
@@ -121,7 +153,7 @@ impl Planned {
             let watch = pass.take_watch();
             pass.finish();
             watch.map(|watch| watch.spent).unwrap_or_default()
-        });
+        };
         way.course.names().map(str::to_owned).zip(spent).collect()
     }
 
@@ -146,13 +178,42 @@ impl Planned {
         named.collect()
     }
 
-    /// Plans the way from a value, if that is not done yet.
-    fn plan_way(&mut self, value: usize) {
+    /// Whether little is kept on the way there, and what is missing made again on the way back: less memory, and longer
+    /// steps. The numbers are the same to the bit.
+    pub fn recompute(&mut self, recomputes: bool) {
+        self.recomputes = recomputes;
+        self.plan_all();
+    }
+
+    /// Plans the way from a value for so many images, if that is not done yet.
+    fn plan_way(&mut self, value: usize, images: usize) {
+        let is_first = self.gradients.is_empty();
         if !self.ways.contains_key(&value) {
             let course = course(&self.graph, &self.parameters, value);
-            let plan = course.plan(self.learns.clone());
-            self.ways.insert(value, Way { course, plan });
+            let plan = self.plan(&course);
+            self.ways.insert(value, Way::new(course, plan));
         }
+        if let Some(way) = self.ways.get_mut(&value) {
+            way.lay_out(&self.parameters, images, is_first);
+        }
+    }
+
+    fn plan(&self, course: &Course) -> Plan {
+        match self.recomputes {
+            true => course.recomputing(self.learns.clone(), &self.parameters),
+            false => course.plan(self.learns.clone()),
+        }
+    }
+
+    /// Plans anew, with memory of its own.
+    fn plan_all(&mut self) {
+        let ways = mem::take(&mut self.ways);
+        let planned = ways.into_iter().map(|(value, way)| {
+            let plan = self.plan(&way.course);
+            (value, Way::new(way.course, plan))
+        });
+        self.ways = planned.collect();
+        self.ground = Mutex::default();
     }
 
     /// What all gradients are multiplied by so that they are no longer than this together, as
@@ -169,7 +230,7 @@ impl Planned {
     fn step(
         &mut self,
         tensor: usize,
-        mut gradient: Vec<f32>,
+        mut gradient: Gradient,
         scale: Option<f32>,
         pace: Pace,
         by: &Optimizer,
@@ -288,31 +349,34 @@ impl Engine for Planned {
             .collect();
         self.slots.retain(|tensor, _| self.moves[*tensor]);
         self.steps.retain(|tensor, _| self.moves[*tensor]);
-        for way in self.ways.values_mut() {
-            way.plan = way.course.plan(self.learns.clone());
-        }
+        self.plan_all();
         self.gradients = Gradients::new(self.parameters.count());
     }
 
     fn accumulate(&mut self, input: Rows, goal: &Goal, draws: &Draws) {
         let Rows { value, numbers } = input;
-        self.plan_way(value);
+        let shape = self.graph.shape_of(value);
+        let batch = numbers.len() / shape.iter().product::<usize>().max(1);
+        // What a batch before this one left lies among its maps.
+        self.gradients.move_out();
+        self.plan_way(value, batch);
         let Some(way) = self.ways.get(&value) else {
             unreachable!("the way was planned");
         };
         let shape = self.graph.shape_of(value);
-        let batch = numbers.len() / shape.iter().product::<usize>().max(1);
         let chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
-        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let ground = self.ground.get_mut();
+        let ground = ground.unwrap_or_else(PoisonError::into_inner);
         let (parameters, gradients) = (&self.parameters, &mut self.gradients);
-        let (sum, moved) = rekindle_cpu::in_pool(|| {
+        let layout = &way.layouts[&(batch, gradients.is_empty())];
+        let (sum, moved) = {
             let mut pass = Pass::new(
                 &way.course,
                 parameters,
-                Some(&way.plan),
+                &way.plan,
+                layout,
                 Some(chance),
-                pool,
-                batch,
+                ground,
             );
             pass.give(|into| put_in(&numbers, shape, draws.mix.as_ref(), batch, into));
             drop(numbers);
@@ -320,7 +384,7 @@ impl Engine for Planned {
             let (loss, slope) = loss(&answers, goal);
             pass.backward(&slope, gradients);
             (loss, pass.finish())
-        });
+        };
         for (tensor, values) in moved {
             *self.parameters.values_mut(tensor) = values;
         }
@@ -386,15 +450,21 @@ impl Engine for Planned {
         };
         let shape = self.graph.shape_of(value);
         let batch = numbers.len() / shape.iter().product::<usize>().max(1);
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = &mut *pool;
-        Ok(rekindle_cpu::in_pool(|| {
-            let mut pass = Pass::new(course, parameters, None, None, pool, batch);
-            pass.give(|into| put_in(&numbers, shape, None, batch, into));
-            let answers = pass.forward();
-            pass.finish();
-            answers
-        }))
+        // Nothing learns on the way to answers, and nothing is kept.
+        let plan = course.plan(vec![false; parameters.count()]);
+        let layout = Pass::rehearse(course, parameters, &plan, batch, false, true);
+        let mut ground = self.ground.lock().unwrap_or_else(PoisonError::into_inner);
+        // In the midst of a step gradients lie there.
+        let mut other = Ground::default();
+        let ground = match ground.is_lent() {
+            true => &mut other,
+            false => &mut *ground,
+        };
+        let mut pass = Pass::new(course, parameters, &plan, &layout, None, ground);
+        pass.give(|into| put_in(&numbers, shape, None, batch, into));
+        let answers = pass.forward();
+        pass.finish();
+        Ok(answers)
     }
 
     async fn tensors(&self, averaged: bool) -> Result<Tensors, DeviceError> {
@@ -436,7 +506,7 @@ impl Engine for Planned {
         }
         self.averages = None;
         self.slots.clear();
-        self.pool = Mutex::default();
+        self.ground = Mutex::default();
         self.gradients = Gradients::new(self.parameters.count());
         self.loss = None;
         self.losses.clear();

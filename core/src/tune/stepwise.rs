@@ -1,4 +1,6 @@
-//! The engine over Burn: the network run step by step, its gradients recorded on the way.
+//! The engine over Burn's tensors. On adapters gradients are found by the network's program with its way back; where a step
+//! has none, where Burn's own kernels are asked for, and on the processor as a referee, the network is run step by step and
+//! its gradients are recorded on the way.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -9,8 +11,10 @@ use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongSt
 use super::loss;
 use super::mixing::Mix;
 use super::optimizer::{Optimizer, Pace, written_average, written_clip};
+use super::programs::{Programs, lying, numbers};
 use crate::device::{DeviceError, is_processor, ran_out, recover};
-use crate::kernels::square_sum;
+use crate::differentiated::on_adapter::{answered, there_and_back};
+use crate::kernels::{self, square_sum};
 use crate::network::{Batch, Chance, Network, Parameter};
 use crate::weights::{Numbers, Tensors};
 
@@ -45,6 +49,8 @@ type Parts = Vec<Tensor<1>>;
 pub struct Stepwise {
     network: Network,
     device: Device,
+    /// Its programs, on adapters.
+    programs: Option<Programs>,
     /// What the optimiser keeps of each parameter, by its name and then by the slot's.
     slots: BTreeMap<String, BTreeMap<&'static str, Parts>>,
     /// The steps that each parameter has taken.
@@ -65,7 +71,9 @@ impl Stepwise {
     /// A network in training, all of it, on the device where it lies.
     pub fn new(mut network: Network, device: &Device) -> Self {
         network.learns(|_| true);
+        let goes_by_programs = !is_processor(device) && kernels::are_switched_on();
         Self {
+            programs: goes_by_programs.then(|| Programs::new(&network)).flatten(),
             network,
             device: device.clone(),
             slots: BTreeMap::new(),
@@ -152,6 +160,95 @@ impl Stepwise {
         }
     }
 
+    /// Finds the gradients of a batch by the network's program, if there is one, and returns the loss.
+    fn by_program(
+        &mut self,
+        value: usize,
+        batch: &Batch,
+        goal: &Goal,
+        chance: Chance,
+    ) -> Option<Tensor<1>> {
+        let way = self.programs.as_mut()?.way_from(value)?;
+        let mut numbers = numbers(&self.network, |_| None, &self.device);
+        // What follows the batch is changed in place: the network lets go of it meanwhile.
+        for parameter in self.network.parameters_mut() {
+            if parameter.is_statistic() && parameter.trains {
+                parameter.parts = vec![self.nothing.clone()];
+            }
+        }
+        let given = lying(batch.clone());
+        let of_loss = |answers: Tensor<2>| {
+            let answers = answers.autodiff().require_grad();
+            let loss = loss::of(answers.clone(), goal);
+            let mut gradients = loss.backward();
+            match answers.grad_remove(&mut gradients) {
+                Some(slope) => (loss.without_autodiff(), slope),
+                None => unreachable!("a loss has a gradient"),
+            }
+        };
+        let found = there_and_back(&way.course, &way.plan, &mut numbers, given, chance, of_loss);
+        let mut moved: BTreeMap<usize, Tensor<1>> = found.moved.into_iter().collect();
+        let mut more = BTreeMap::new();
+        let parameters = self.network.parameters_mut().zip(found.gradients);
+        for (index, (parameter, gradient)) in parameters.enumerate() {
+            if parameter.is_statistic() && parameter.trains {
+                // A norm that the way does not lead through has not moved.
+                let now = moved.remove(&index);
+                parameter.parts = vec![now.unwrap_or_else(|| numbers.tensors[index].clone())];
+            }
+            if let Some(gradient) = gradient.filter(|_| parameter.is_trained()) {
+                more.insert(parameter.name().to_owned(), vec![gradient]);
+            }
+        }
+        self.add_gradients(more);
+        Some(found.loss)
+    }
+
+    /// Finds the gradients of a batch step by step, and returns the loss.
+    fn step_by_step(
+        &mut self,
+        value: usize,
+        batch: Batch,
+        goal: &Goal,
+        mut chance: Chance,
+    ) -> Tensor<1> {
+        let batch = match batch {
+            Batch::Maps(maps) => Batch::Maps(maps.autodiff()),
+            Batch::Tokens(tokens) => Batch::Tokens(tokens.autodiff()),
+            Batch::Features(features) => Batch::Features(features.autodiff()),
+        };
+        let wanted = [self.network.graph().output()];
+        let made = self.network.train([(value, batch)], &wanted, &mut chance);
+        let loss = loss::of(logits(made), goal);
+        let mut gradients = loss.backward();
+        let mut more = BTreeMap::new();
+        for parameter in self.network.parameters_mut() {
+            let parts = parameter.parts.iter();
+            let found: Vec<_> = parts
+                .filter_map(|part| part.grad_remove(&mut gradients))
+                .collect();
+            if found.len() == parameter.parts.len() {
+                more.insert(parameter.name().to_owned(), found);
+            }
+        }
+        self.add_gradients(more);
+        loss.without_autodiff()
+    }
+
+    /// Adds gradients to those of the step.
+    fn add_gradients(&mut self, found: BTreeMap<String, Parts>) {
+        for (name, found) in found {
+            match self.gradients.get_mut(&name) {
+                Some(sums) => {
+                    for (sum, more) in sums.iter_mut().zip(found) {
+                        *sum = mem::replace(sum, self.nothing.clone()) + more;
+                    }
+                }
+                None => _ = self.gradients.insert(name, found),
+            }
+        }
+    }
+
     /// What the network makes of a batch: its answers, `[N, answers]`.
     fn forward(network: &Network, given: Given) -> Tensor<2> {
         let wanted = [network.graph().output()];
@@ -164,6 +261,15 @@ impl Stepwise {
         let square = square_sum(self.gradients.values().flatten(), &self.device);
         written_clip(longest).apply(vec![square]).pop()
     }
+}
+
+/// Answers on the host.
+async fn host(answers: Tensor<2>) -> Result<Vec<f32>, DeviceError> {
+    let data = answers.into_data_async().await;
+    Ok(data
+        .map_err(DeviceError::execution)?
+        .iter::<f32>()
+        .collect())
 }
 
 /// The answers among what a run made.
@@ -317,6 +423,10 @@ impl Engine for Stepwise {
                 true => statistics.contains(parameter.name()),
                 false => parameters.contains(parameter.name()),
             });
+        if let Some(programs) = &mut self.programs {
+            let all = self.network.parameters();
+            programs.learn(all.map(|parameter| parameter.trains).collect());
+        }
         self.slots.retain(|name, _| parameters.contains(name));
         self.steps.retain(|name, _| parameters.contains(name));
         self.gradients.clear();
@@ -328,34 +438,11 @@ impl Engine for Stepwise {
             Some(mix) => mixed(batch, mix),
             None => batch,
         };
-        let batch = match batch {
-            Batch::Maps(maps) => Batch::Maps(maps.autodiff()),
-            Batch::Tokens(tokens) => Batch::Tokens(tokens.autodiff()),
-            Batch::Features(features) => Batch::Features(features.autodiff()),
+        let chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
+        let loss = match self.by_program(value, &batch, goal, chance) {
+            Some(loss) => loss,
+            None => self.step_by_step(value, batch, goal, chance),
         };
-        let wanted = [self.network.graph().output()];
-        let mut chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
-        let made = self.network.train([(value, batch)], &wanted, &mut chance);
-        let loss = loss::of(logits(made), goal);
-        let mut gradients = loss.backward();
-        for parameter in self.network.parameters_mut() {
-            let parts = parameter.parts.iter();
-            let found: Vec<_> = parts
-                .filter_map(|part| part.grad_remove(&mut gradients))
-                .collect();
-            if found.len() != parameter.parts.len() {
-                continue;
-            }
-            match self.gradients.get_mut(parameter.name()) {
-                Some(sums) => {
-                    for (sum, more) in sums.iter_mut().zip(found) {
-                        *sum = mem::replace(sum, self.nothing.clone()) + more;
-                    }
-                }
-                None => _ = self.gradients.insert(parameter.name().to_owned(), found),
-            }
-        }
-        let loss = loss.without_autodiff();
         self.loss = Some(match self.loss.take() {
             Some(sum) => sum + loss,
             None => loss,
@@ -462,6 +549,16 @@ impl Engine for Stepwise {
     }
 
     async fn answers(&self, input: Given, averaged: bool) -> Result<Vec<f32>, DeviceError> {
+        if let Some(course) = self
+            .programs
+            .as_ref()
+            .and_then(|programs| programs.course(input.value))
+        {
+            let averages = |name: &str| self.averages.get(name).filter(|_| averaged);
+            let mut numbers = numbers(&self.network, averages, &self.device);
+            let answers = answered(&course, &mut numbers, lying(input.batch));
+            return host(answers).await;
+        }
         let mut network = self.network.clone().answering();
         if averaged {
             for parameter in network.parameters_mut() {
@@ -470,11 +567,7 @@ impl Engine for Stepwise {
                 }
             }
         }
-        let data = Self::forward(&network, input).into_data_async().await;
-        Ok(data
-            .map_err(DeviceError::execution)?
-            .iter::<f32>()
-            .collect())
+        host(Self::forward(&network, input)).await
     }
 
     async fn tensors(&self, averaged: bool) -> Result<Tensors, DeviceError> {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use burn::tensor::Device;
+use thiserror::Error;
 
 use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
 use super::planned::{Planned, Rows};
@@ -13,6 +14,13 @@ use crate::device::{DeviceError, is_processor};
 use crate::graph::Graph;
 use crate::network::{MissingTensor, Network};
 use crate::weights::{StateDict, Tensors};
+
+/// Why nothing is computed again on the way back of a training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error(
+    "it belongs to training on the processor by our own way back, and here steps are trained one by one"
+)]
+pub struct KeepsAll;
 
 /// A network in training.
 #[derive(Debug)]
@@ -44,11 +52,40 @@ impl Trainee {
         Ok(Self::Stepwise(Box::new(Stepwise::new(network, device))))
     }
 
+    /// Whether little is kept on the way there, and what is missing made again on the way back: less memory, and longer
+    /// steps. The numbers are the same to the bit.
+    ///
+    /// # Errors
+    ///
+    /// When it is wanted of a network that trains step by step.
+    pub fn recompute(&mut self, recomputes: bool) -> Result<(), KeepsAll> {
+        match self {
+            Self::Planned(engine) => engine.recompute(recomputes),
+            Self::Stepwise(_) if recomputes => return Err(KeepsAll),
+            Self::Stepwise(_) => {}
+        }
+        Ok(())
+    }
+
     /// The parameters that gradients move now, by their names.
     pub fn trained(&self) -> BTreeSet<String> {
         match self {
             Self::Planned(engine) => engine.trained(),
             Self::Stepwise(engine) => engine.trained(),
+        }
+    }
+
+    /// Takes a batch there and back, and says how long each job of its program took there and back, by a clock that
+    /// counts seconds; nothing where the network trains step by step.
+    pub fn profile(
+        &mut self,
+        input: Given,
+        goal: &Goal,
+        clock: &(dyn Fn() -> f64 + Sync),
+    ) -> Option<Vec<(String, [f64; 2])>> {
+        match self {
+            Self::Planned(engine) => Some(engine.profile(&rows(input), goal, clock)),
+            Self::Stepwise(_) => None,
         }
     }
 

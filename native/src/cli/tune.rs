@@ -53,6 +53,10 @@ pub struct TuneArgs {
     /// parts.
     #[arg(long, value_name = "SIZE", value_parser = parse_limit)]
     pub memory_limit: Option<u64>,
+    /// Keep little of a step's way through the network, and compute again what its way back needs: less memory, and longer
+    /// steps. What comes out is the same. On the processor alone.
+    #[arg(long)]
+    pub recompute: bool,
     /// In how many parts the steps of the run that is made again went through the network.
     #[arg(skip)]
     pub divided: Option<Divided>,

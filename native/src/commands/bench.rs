@@ -4,17 +4,17 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rekindle_core::compiled::{Precision, Timing};
-use rekindle_core::device::{DeviceClass, DeviceError, Measure, OpenDevice, Yardstick};
+use rekindle_core::device::{
+    DeviceClass, DeviceError, Measure, OpenDevice, Yardstick, is_processor,
+};
 use rekindle_core::image::RgbImage;
 use rekindle_core::kernels;
 use rekindle_core::model::{Model, whole_graph};
 use rekindle_core::random::Random;
-use rekindle_core::tune::{
-    Aims, Descent, Draws, Engine as _, Footprint, Given, Labels, Learning, Optimizer, Place, Rate,
-    Stepwise, Trainee,
-};
+use rekindle_core::tune::{Footprint, Place};
 use serde::Serialize;
 
+use super::steps::{self, Spent, Steps};
 use crate::cli::{BenchArgs, KernelChoice, NormSteps};
 use crate::context::Context;
 use crate::memory;
@@ -44,6 +44,8 @@ struct Measured {
     first_ms: f64,
     median_ms: f64,
     fastest_ms: f64,
+    /// The median where images lie on the adapter already, normalised: without the way there.
+    resident_ms: Option<f64>,
     ms_per_image: f64,
     images_per_second: f64,
     /// Of the network as it is written down, in the fastest run: whatever else the machine does only makes a run
@@ -74,9 +76,13 @@ struct Training {
     best_ms: f64,
     /// What it took beyond what was held before, on the processor, and what was predicted.
     taken_memory_bytes: Option<u64>,
+    /// The same less the network's numbers in training, which are there before the first step.
+    step_memory_bytes: Option<u64>,
     predicted_memory_bytes: u64,
     steps_per_second: f64,
     images_per_second: f64,
+    /// What a step is made of.
+    spent: Option<Vec<Spent>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -143,6 +149,7 @@ pub fn run(args: &BenchArgs, context: &Context) -> anyhow::Result<ExitCode> {
         first_ms: 1e3 * first,
         median_ms: 1e3 * median,
         fastest_ms: 1e3 * seconds[0],
+        resident_ms: resident(&model, &crops, args, is_random, context)?,
         ms_per_image: 1e3 * per_image,
         images_per_second: 1.0 / per_image,
         gflops: gigaflops(macs),
@@ -215,7 +222,7 @@ fn check_memory(model: &Model, device: &OpenDevice, args: &BenchArgs) -> anyhow:
 }
 
 /// A batch of the same picture, of noise.
-fn crops(model: &Model, images: usize) -> anyhow::Result<Vec<RgbImage>> {
+pub(super) fn crops(model: &Model, images: usize) -> anyhow::Result<Vec<RgbImage>> {
     let side = model.card.preset.side();
     let mut random = Random::new(1);
     let bytes = (0..3 * side * side)
@@ -247,6 +254,27 @@ async fn answer(
         }
     }
     Ok(())
+}
+
+/// The median of passes over images that lie on the adapter, in milliseconds; nothing on the processor.
+fn resident(
+    model: &Model,
+    crops: &[RgbImage],
+    args: &BenchArgs,
+    is_random: bool,
+    context: &Context,
+) -> anyhow::Result<Option<f64>> {
+    if is_processor(model.device()) || args.kernels == KernelChoice::Burn {
+        return Ok(None);
+    }
+    let images = model.batch(crops);
+    let answer = || match pollster::block_on(model.logits_of(images.clone())) {
+        // As above.
+        Err(DeviceError::NotFinite { .. }) if is_random => Ok(()),
+        logits => Ok(logits.map(drop)?),
+    };
+    let (_, seconds) = timed(args.runs, context, answer, || Ok(()))?;
+    Ok(Some(1e3 * seconds[seconds.len() / 2]))
 }
 
 /// Runs once to warm up, then `runs` times: the first run's seconds, and the others' from the fastest
@@ -378,87 +406,35 @@ fn training(
     args: &BenchArgs,
     context: &Context,
 ) -> anyhow::Result<Training> {
-    let classes = model.card.classes.len();
-    let images: Vec<usize> = (0..crops.len()).collect();
-    let aims = Aims {
-        labels: Labels::Classes(images.iter().map(|image| image % classes).collect()),
-        answers: classes,
-        weights: vec![1.0; classes],
-        smoothing: 0.0,
-    };
-    let goal = aims.goal(&images, &[&images], None);
-    let optimizer = Optimizer::Sgd {
-        momentum: 0.9,
-        nesterov: false,
-        weight_decay: 1e-4,
-    };
-    // A rate of nothing: the numbers stay harmless, the work is the same.
-    let rate = Rate {
-        rate: 0.0,
-        decays: true,
-    };
-    let names = model.graph().tensors();
-    let rates = names.map(|(name, _)| (name, rate)).collect();
-    let mut learning = Learning::default();
-    for layer in model.graph().layers() {
-        let all = layer.tensors().into_iter().map(|(name, _)| name);
-        if args.bn == NormSteps::Train {
-            let running = all.filter(|name| name.contains("running"));
-            learning.statistics.extend(running);
-        }
-        learning
-            .parameters
-            .extend(layer.parameters().into_iter().map(|(name, _)| name));
-    }
     let place = memory::place(model.device());
-    let footprint = Footprint::of(model.graph(), &learning, 0, 1, place);
+    let learning = steps::learning(model, args.bn == NormSteps::Train);
+    let footprint =
+        Footprint::of(model.graph(), &learning, 0, 1, place).recomputing(args.recompute);
     let before = match place {
         Place::Processor { .. } => memory::resident_bytes(),
         Place::Adapter => None,
     };
-    let mut engine = match args.kernels {
-        KernelChoice::Ours => {
-            Trainee::new(model.graph().clone(), &model.state_dict(), model.device())?
-        }
-        KernelChoice::Burn => {
-            let network = model.network().clone();
-            Trainee::Stepwise(Box::new(Stepwise::new(network, model.device())))
-        }
-    };
-    engine.learns(&learning);
-    let given = model.batch(crops);
-    let mut batch = 0;
-    let step = || -> anyhow::Result<()> {
-        let draws = Draws {
-            first: 0,
-            seed: 0,
-            batch,
-            mix: None,
-        };
-        batch += 1;
-        engine.accumulate(Given::images(given.clone()), &goal, &draws);
-        engine.descend(&Descent {
-            optimizer: &optimizer,
-            rates: &rates,
-            factor: 1.0,
-            momentum: None,
-            clip: None,
-        });
-        pollster::block_on(engine.losses())?;
-        Ok(())
-    };
-    let (first, seconds) = timed(args.runs, context, step, || Ok(()))?;
+    let mut steps = Steps::new(model, crops, &learning, args.kernels)?;
+    steps.recompute(args.recompute)?;
+    let begun = before.and_then(|_| memory::resident_bytes());
+    let (first, seconds) = timed(args.runs, context, || steps.take(), || Ok(()))?;
+    // Read before each job is asked for its time, which is work of its own.
+    let peak = memory::peak_bytes();
+    let beyond = |held: Option<u64>| held.zip(peak).map(|(held, peak)| peak.saturating_sub(held));
     let median = seconds[seconds.len() / 2];
     Ok(Training {
         first_ms: 1e3 * first,
         step_ms: 1e3 * median,
         best_ms: 1e3 * seconds[0],
-        taken_memory_bytes: before
-            .zip(memory::peak_bytes())
-            .map(|(before, peak)| peak.saturating_sub(before)),
+        taken_memory_bytes: beyond(before),
+        step_memory_bytes: beyond(begun),
         predicted_memory_bytes: footprint.bytes(crops.len(), crops.len()),
         steps_per_second: 1.0 / median,
         images_per_second: crops.len() as f64 / median,
+        spent: match args.layers {
+            true => Some(steps.spent()?),
+            false => None,
+        },
     })
 }
 
@@ -499,6 +475,12 @@ fn print(measured: &Measured) -> anyhow::Result<()> {
         measured.images_per_second,
         measured.first_ms,
     ))?;
+    if let Some(resident) = measured.resident_ms {
+        print_text(&format!(
+            "from images that lie on the adapter already: {:.1} ms an image",
+            resident / measured.batch as f64
+        ))?;
+    }
     print_text(&format!(
         "{:.1} GFLOP/s, of which {:.1} are carried out: {} of the {:.1} that the device can do at most",
         measured.gflops,
@@ -532,6 +514,9 @@ fn print(measured: &Measured) -> anyhow::Result<()> {
             training.images_per_second,
             training.first_ms,
         ))?;
+        if let Some(spent) = &training.spent {
+            print_text(&steps::told(spent))?;
+        }
     }
     if let Some(layers) = &measured.layers {
         // As above: Winograd's method carries out fewer multiplications than a layer is made of.

@@ -5,13 +5,19 @@ use rekindle_core::device::Tier;
 use rekindle_core::weights::state_dict;
 use serde_json::json;
 
-use crate::cli::{DoctorArgs, InspectArgs, TierChoice};
+use super::bench;
+use super::steps::{self, Steps};
+use crate::cli::{DoctorArgs, InspectArgs, KernelChoice, TierChoice};
 use crate::context::Context;
 use crate::inspected::Inspected;
+use crate::models;
 use crate::ui::{ExitCode, Failure, print_json, print_text, table};
 
 /// Lists. No weights are read: the choice follows from the shapes.
 pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Result<ExitCode> {
+    if args.train {
+        return of_step(network, args.batch.unwrap_or(1), context);
+    }
     let tier = match args.tier {
         Some(tier) => of_choice(tier),
         None => of_device(context)?,
@@ -70,6 +76,31 @@ pub fn run(network: &str, args: &DoctorArgs, context: &Context) -> anyhow::Resul
         ]);
     }
     print_text(&listed.to_string())?;
+    Ok(ExitCode::Ok)
+}
+
+/// Lists what a training step launches, or the jobs that it is made of on the processor.
+fn of_step(network: &str, batch: usize, context: &Context) -> anyhow::Result<ExitCode> {
+    let device = context.open_device()?;
+    let model = models::open(network, Some("random"), &device.device, context)?;
+    let mut steps = Steps::new(
+        &model,
+        &bench::crops(&model, batch)?,
+        &steps::learning(&model, true),
+        KernelChoice::Ours,
+    )?;
+    let spent = match device.info.adapter {
+        // The first step makes what later ones find.
+        Some(_) => {
+            steps.take()?;
+            steps::by_kernel(steps.launched(false)?)
+        }
+        None => steps.spent()?,
+    };
+    match context.global.json {
+        true => print_json(&spent)?,
+        false => print_text(&steps::told(&spent))?,
+    }
     Ok(ExitCode::Ok)
 }
 

@@ -13,6 +13,7 @@ mod predict;
 mod recommend;
 mod segment;
 mod serve;
+mod steps;
 mod suggested;
 mod summary;
 mod targets;
@@ -31,8 +32,8 @@ pub fn run(command: Command, context: &Context) -> anyhow::Result<ExitCode> {
     match command {
         Command::Train(args) => match &args.tuning.resume {
             Some(run) => {
-                let limit = args.tuning.memory_limit;
-                train::run(&train::resume::arguments(run, limit)?, context)
+                let (limit, recompute) = (args.tuning.memory_limit, args.tuning.recompute);
+                train::run(&train::resume::arguments(run, limit, recompute)?, context)
             }
             None => train::run(&args, context),
         },

@@ -84,6 +84,7 @@ pub fn of(tier: Tier) -> Vec<Case> {
         frozen(tier, storage, &mut add);
     }
     maps(tier, &mut add);
+    back(tier, &mut add);
     steps(tier, &mut add);
     cases
 }
@@ -363,6 +364,52 @@ fn frozen(tier: Tier, storage: Storage, add: &mut impl FnMut(bool, Vec<Kernel>))
     }
 }
 
+/// Ways back of what has one.
+fn back(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
+    for activation in Activation::ALL {
+        for count in [5, 1024] {
+            add(
+                false,
+                vec![ActivationGradient { count, activation }.kernel(tier)],
+            );
+        }
+    }
+    for channels in [3, 64] {
+        for largest in [false, true] {
+            let pool = PoolGradient {
+                batch: 2,
+                channels,
+                window: square(29, 3, 2, 1, 1),
+                largest,
+            };
+            add(false, vec![pool.kernel(tier)]);
+        }
+    }
+    for bias in [false, true] {
+        let norm = FrozenNorm {
+            channels: 96,
+            epsilon: 1e-5,
+            bias,
+        };
+        add(false, vec![norm.kernel(tier)]);
+    }
+    for (rows, columns) in ROWS {
+        let norm = LayerNormGradient {
+            rows,
+            columns,
+            epsilon: 1e-6,
+        };
+        add(
+            false,
+            vec![
+                SoftmaxGradient { rows, columns }.kernel(tier),
+                norm.of_input(tier),
+            ],
+        );
+        add(false, norm.of_parameters(tier));
+    }
+}
+
 fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
     for (rows, columns) in ROWS {
         add(false, ColumnSums { rows, columns }.kernels(tier));
@@ -385,21 +432,22 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                 big,
                 epilogue,
             };
-            add(false, vec![conv.weights(tier)]);
+            add(false, vec![conv.weights(tier), conv.turned_weights(tier)]);
             add(false, conv.kernels(tier));
         }
     }
     for (rows, channels) in [(1, 3), (25_088, 64), (392, 1280)] {
         let epsilon = 1e-5;
-        add(
-            false,
-            BatchNormTrain {
+        for (residual, activation) in [(false, Activation::None), (true, Activation::Relu6)] {
+            let norm = BatchNormTrain {
                 rows,
                 channels,
                 epsilon,
-            }
-            .kernels(tier),
-        );
+                residual,
+                activation,
+            };
+            add(false, norm.kernels(tier));
+        }
         add(false, BatchNormGradient { rows, channels }.kernels(tier));
     }
     for (images, rows, channels, groups) in [(1, 6, 3, 1), (2, 10_000, 256, 32), (3, 49, 12, 2)] {

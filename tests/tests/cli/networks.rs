@@ -160,6 +160,50 @@ fn kernels_are_listed_for_any_class_of_adapters_and_always_the_same() {
 }
 
 #[test]
+fn what_a_training_step_is_made_of_is_listed() {
+    let shell = Shell::new();
+    let list = |device: &str| {
+        let line = [
+            "doctor",
+            "--kernels",
+            "squeezenet1_1",
+            "--train",
+            "--device",
+            device,
+            "--json",
+        ];
+        shell.json(&line)[0].as_array().unwrap().clone()
+    };
+    let jobs = list("cpu");
+    assert!(jobs.iter().all(|job| job["ms"].as_f64().unwrap() >= 0.0));
+    // 26 convolutions, each with the function behind it; 8 joints, 3 pools, dropout and the mean.
+    let names: Vec<&str> = jobs
+        .iter()
+        .map(|job| job["name"].as_str().unwrap())
+        .collect();
+    assert!(names.contains(&"features.3.expand3x3"), "{names:?}");
+    if std::env::var_os("REKINDLE_NO_SOFTWARE_GPU").is_some() {
+        return;
+    }
+    let kernels = list("software");
+    let launches = |what: &str| -> u64 {
+        let named = kernels
+            .iter()
+            .filter(|kernel| kernel["name"].as_str().unwrap().starts_with(what));
+        named
+            .map(|kernel| kernel["launches"].as_u64().unwrap())
+            .sum()
+    };
+    // Of each of 26 convolutions the gradient of the weights, in one pass or two.
+    assert!(
+        (26..=52).contains(&launches("conv_weight_gradient")),
+        "{kernels:?}"
+    );
+    // The three pools of the network, as they go back.
+    assert_eq!(launches("max_pool_gradient"), 3);
+}
+
+#[test]
 fn a_benchmark_is_data_too() {
     let shell = Shell::new();
     let mut arguments = vec![

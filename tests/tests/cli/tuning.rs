@@ -86,6 +86,10 @@ fn every_way_to_tune_leaves_a_model_that_is_not_worse_than_the_head_alone() {
     let bytes =
         |run: &str| fs::read(shell.path("runs").join(run).join("model.safetensors")).unwrap();
     assert!(bytes("full") == bytes("again"));
+    // What is computed again instead of kept changes no number.
+    let sparing = [&repeated[..4], &["--name", "sparing", "--recompute"]].concat();
+    assert!(shell.run(&train(&data, &sparing)).status.success());
+    assert!(bytes("full") == bytes("sparing"));
 }
 
 #[test]

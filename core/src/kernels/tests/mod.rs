@@ -18,6 +18,7 @@ mod pytorch;
 mod resize;
 mod tokens;
 mod training;
+mod way_back;
 
 use std::sync::OnceLock;
 
@@ -140,6 +141,15 @@ fn channels_last<T: Copy>(values: &[T], channels: usize, positions: usize) -> Ve
             values[(image * channels + channel) * positions + position]
         })
         .collect()
+}
+
+/// Runs a check with random sizes for every class of adapters.
+fn on_adapters(seed: u64, check: impl Fn(&mut Random, &Device)) {
+    everywhere(seed, |random, device| {
+        if *device != Device::flex() {
+            check(random, device);
+        }
+    });
 }
 
 /// Runs a check with random sizes for every class of adapters, and where there is none.

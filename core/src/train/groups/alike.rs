@@ -190,11 +190,9 @@ impl Alike {
         let end = columns.last().map_or(rows.end, |columns| columns.end);
         work.spend(rows.len() * (end - second) * width);
         let found: Vec<Mutex<Vec<u64>>> = columns.iter().map(|_| Mutex::default()).collect();
-        cpu::in_pool(|| {
-            cpu::parallel(columns.len(), |index| {
-                let pairs = pairs(matrix, of(&columns[index]), width);
-                *found[index].lock().unwrap_or_else(PoisonError::into_inner) = pairs;
-            });
+        cpu::parallel(columns.len(), |index| {
+            let pairs = pairs(matrix, of(&columns[index]), width);
+            *found[index].lock().unwrap_or_else(PoisonError::into_inner) = pairs;
         });
         let blocks = columns
             .into_iter()

@@ -123,10 +123,8 @@ impl Directions {
         work.spend(2 * count * sampled * width);
         let mut parts = vec![0.0; count * sampled];
         let (across, down, new) = (&self.across, &self.down, &mut self.new);
-        cpu::in_pool(|| {
-            across.multiply(new, &mut parts);
-            down.multiply(&parts, new);
-        });
+        across.multiply(new, &mut parts);
+        down.multiply(&parts, new);
         let before = self.found.len();
         work.spend(4 * count * (before + self.new.len()));
         let mut all = std::mem::take(&mut self.found);
@@ -163,7 +161,7 @@ pub(super) fn along(directions: &[f32], rows: &[f32], width: usize) -> Vec<f32> 
     let (count, photos) = (directions.len() / width, rows.len() / width);
     let matrix = Matrix::of_columns(width, directions);
     let mut parts = vec![0.0; photos * count];
-    cpu::in_pool(|| matrix.multiply(rows, &mut parts));
+    matrix.multiply(rows, &mut parts);
     let mut along = Vec::with_capacity(photos * (count + 1));
     for part in parts.chunks_exact(count.max(1)) {
         let square: f64 = part.iter().map(|x| f64::from(*x).powi(2)).sum();
@@ -176,7 +174,7 @@ pub(super) fn along(directions: &[f32], rows: &[f32], width: usize) -> Vec<f32> 
 /// The share of pairs of different rows whose product is `least` or more.
 fn share_of_pairs(width: usize, rows: &[f32], least: f32) -> f64 {
     let count = rows.len() / width;
-    let products = cpu::in_pool(|| cpu::gram(width, rows));
+    let products = cpu::gram(width, rows);
     let reached = products.iter().enumerate();
     let reached = reached.filter(|(at, product)| at % count < at / count && **product >= least);
     reached.count() as f64 / (count * count.saturating_sub(1) / 2).max(1) as f64

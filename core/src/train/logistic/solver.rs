@@ -226,7 +226,7 @@ impl<'a> LogisticSolver<'a> {
     /// # Errors
     /// If the objective overflows.
     pub fn step(&mut self) -> Result<Progress, LogisticError> {
-        rekindle_cpu::in_pool(|| self.iterate())
+        self.iterate()
     }
 
     fn iterate(&mut self) -> Result<Progress, LogisticError> {

@@ -108,11 +108,17 @@ fn go_back(began: &Began, run: &Path) -> anyhow::Result<()> {
     Err(Failure::new(ExitCode::Data, message).with_help(help).into())
 }
 
-/// The arguments of a run, to go on with it, with another limit of memory if one is given.
-pub fn arguments(run: &Path, memory_limit: Option<u64>) -> anyhow::Result<TrainArgs> {
+/// The arguments of a run, to go on with it, with another limit of memory if one is given, and with less of it if that is
+/// asked for now: neither changes what comes out.
+pub fn arguments(
+    run: &Path,
+    memory_limit: Option<u64>,
+    recompute: bool,
+) -> anyhow::Result<TrainArgs> {
     let (mut args, run) = began(run)?;
     args.tuning.resume = Some(run);
     args.tuning.memory_limit = memory_limit.or(args.tuning.memory_limit);
+    args.tuning.recompute |= recompute;
     Ok(args)
 }
 

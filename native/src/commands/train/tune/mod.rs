@@ -150,7 +150,8 @@ pub fn tune(
     }
     warn_of_idle_phases(&plan, photos.trained);
     let room = room::divide(work, &mut plan, &graph, base.device(), ledger, run)?;
-    let engine = Trainee::new(graph, &base.state_dict(), base.device())?;
+    let mut engine = Trainee::new(graph, &base.state_dict(), base.device())?;
+    room::recompute(&mut engine, args.tuning.recompute)?;
     let mut trainer = Trainer::new(engine, plan, aims, args.seed());
     // Of a run that is made again.
     if let Some(divided) = ledger.divided().of(work.part) {

@@ -4,7 +4,7 @@
 use rekindle_core::device::{Device, DeviceError, shares_memory};
 use rekindle_core::graph::Graph;
 use rekindle_core::tune::{
-    Footprint, NormMode, Phase, Plan, Recipe, Shown, TuneError, halved, largest_step,
+    Footprint, NormMode, Phase, Plan, Recipe, Shown, Trainee, TuneError, halved, largest_step,
 };
 
 use super::ledger::Ledger;
@@ -71,6 +71,18 @@ pub fn divide(
     Ok(room)
 }
 
+/// Lets an engine keep little and compute much again, if that is asked for.
+///
+/// # Errors
+/// When it is asked for and the engine cannot.
+pub fn recompute(engine: &mut Trainee, is_asked: bool) -> Result<(), Failure> {
+    engine.recompute(is_asked).map_err(|error| {
+        let message = format!("--recompute does not apply here: {error}");
+        Failure::new(ExitCode::Usage, message)
+            .with_help("leave it out, or train on the processor by --device cpu")
+    })
+}
+
 /// The same for a look at the steps of a plan's last phase alone: in how many parts they go through the network.
 ///
 /// # Errors
@@ -105,7 +117,8 @@ struct Space<'a> {
 impl<'a> Space<'a> {
     fn of(work: &'a Work<'a>, plan: &'a Plan, graph: &'a Graph, device: &Device) -> Self {
         let place = memory::place(device);
-        let footprint = |phase| Footprint::new(graph, plan, phase, place);
+        let recomputes = work.args.tuning.recompute;
+        let footprint = |phase| Footprint::new(graph, plan, phase, place).recomputing(recomputes);
         let (free, is_own) = free(work, device);
         Self {
             work,
