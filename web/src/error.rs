@@ -7,7 +7,7 @@ use rekindle_core::model::ModelError;
 use rekindle_core::task::WrongTask;
 use rekindle_core::train::logistic::LogisticError;
 use rekindle_core::train::{ClassWeightError, FeatureError, SplitError};
-use rekindle_core::tune::{PlanError, StateError, TuneError};
+use rekindle_core::tune::{PlanError, StateError, TuneError, Untrainable};
 use wasm_bindgen::JsValue;
 
 /// What went wrong, sorted by what a page can do about it.
@@ -23,15 +23,6 @@ impl Failure {
     pub fn usage(message: impl Into<String>, help: &'static str) -> Self {
         Self {
             kind: "usage",
-            message: message.into(),
-            help: Some(help),
-        }
-    }
-
-    /// What this engine or device cannot do.
-    pub fn unsupported(message: impl Into<String>, help: &'static str) -> Self {
-        Self {
-            kind: "unsupported",
             message: message.into(),
             help: Some(help),
         }
@@ -112,6 +103,7 @@ failure_from! {
     LogisticError => "train", Some("Give at least two classes two photos each.");
     FeatureError => "train", Some("Reload the page with ?device=cpu.");
     SplitError => "train", Some("Give at least two classes two photos each.");
+    Untrainable => "unsupported", Some("Take another network, a browser with WebGPU, or the command line.");
     PlanError => "usage", Some("Change the recipe, or take another network.");
     ClassWeightError => "usage", Some("Give each example a class that the network has.");
     StateError => "state", Some("Give a state that this training handed out.");

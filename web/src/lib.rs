@@ -12,9 +12,7 @@ mod frame;
 mod learning;
 mod project;
 mod session;
-#[cfg(feature = "gpu")]
 mod training;
-#[cfg(feature = "gpu")]
 mod tuning;
 
 pub use session::Session;

@@ -15,12 +15,8 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::error::Failure;
 use crate::learning::{Answer as ClassAnswer, FitOptions, Fitting, Head, Measuring};
 use crate::project::Project;
-#[cfg(feature = "gpu")]
 use crate::tuning::Values;
 
-#[cfg(not(feature = "gpu"))]
-mod head_only;
-#[cfg(feature = "gpu")]
 mod trained;
 
 type Answer<T> = Result<T, JsValue>;
@@ -43,7 +39,6 @@ pub struct Session {
     fitting: Option<Fitting>,
     measuring: Option<Measuring>,
     /// What a training that was left computed.
-    #[cfg(feature = "gpu")]
     values: Values,
 }
 
@@ -52,8 +47,6 @@ struct DeviceDescription<'a> {
     kind: &'static str,
     name: &'a str,
     reason: &'a str,
-    /// Whether more of a network than its head can be trained.
-    trains: bool,
 }
 
 #[derive(Serialize)]
@@ -122,7 +115,6 @@ impl Session {
             project: Project::new(0),
             fitting: None,
             measuring: None,
-            #[cfg(feature = "gpu")]
             values: Values::default(),
         })
     }
@@ -141,7 +133,6 @@ impl Session {
             kind,
             name: &self.open.info.name,
             reason: &self.reason,
-            trains: self.trains(),
         })
     }
 

@@ -25,8 +25,8 @@ use crate::learning::{self, Head};
 use crate::project::Project;
 use crate::training::{self, Training};
 
-/// Pictures that are answered together when an epoch is judged.
-const ANSWERED: usize = 32;
+/// Pictures that are answered together when an epoch is judged: few, because an answer for somebody waits for them.
+const ANSWERED: usize = 8;
 
 /// What a page says about a tuning.
 pub struct TuneOptions {
@@ -109,6 +109,8 @@ struct Going {
     /// Random views of each photo that trains.
     views: usize,
     head: Judgement,
+    /// Logits of the photos held back, as far as the network that is judged has been asked.
+    said: Vec<f32>,
     epochs: Vec<Epoch>,
     /// Why it ended early.
     stopped: Option<String>,
@@ -288,6 +290,7 @@ impl Tuning {
             split,
             views,
             head: head_is,
+            said: Vec::new(),
             epochs: Vec::new(),
             stopped: None,
             identity,
@@ -358,34 +361,22 @@ impl Tuning {
     /// When values are missing, or the device fails. A loss that is no number ends it, and is no error.
     pub async fn advance(&mut self, until: f64) -> Result<Told, Failure> {
         let mut loss = None;
-        loop {
-            let going = self.going()?;
-            if going.stopped.is_some() {
-                break;
-            }
-            match going.training.trainer().wanted() {
+        while self.going()?.stopped.is_none() {
+            let is_over = match self.going()?.training.trainer().wanted() {
                 Wanted::Nothing => break,
                 Wanted::Step(batches) => {
-                    if js_sys::Date::now() >= until {
-                        match self.losses().await? {
-                            Some(mean) => loss = Some(mean),
-                            None if self.going()?.stopped.is_some() => break,
-                            None => {}
-                        }
-                        break;
+                    if !self.going()?.training.trainer().is_making() {
+                        let batches = batches.iter().map(|batch| self.rows(batch));
+                        let batches = batches.collect::<Result<_, _>>()?;
+                        self.going_mut()?.training.begin(batches)?;
                     }
-                    let batches = batches.iter().map(|batch| self.rows(batch));
-                    let batches = batches.collect::<Result<_, _>>()?;
-                    self.going_mut()?.training.step(batches)?;
+                    self.going_mut()?.training.go_on(until)
                 }
-                Wanted::Judgement => {
-                    if let Some(mean) = self.losses().await? {
-                        loss = Some(mean);
-                    }
-                    if self.going()?.stopped.is_none() {
-                        self.judge().await?;
-                    }
-                }
+                Wanted::Judgement => self.judge(until, &mut loss).await?,
+            };
+            if !is_over || js_sys::Date::now() >= until {
+                self.losses(&mut loss).await?;
+                break;
             }
         }
         let going = self.going()?;
@@ -404,36 +395,48 @@ impl Tuning {
         })
     }
 
-    /// The mean loss since it was last asked for. One that is no number ends the tuning: what was best is left.
-    async fn losses(&mut self) -> Result<Option<f64>, Failure> {
+    /// Reads the mean loss since it was last read, if there is one. One that is no number ends the tuning: what was best
+    /// is left.
+    async fn losses(&mut self, loss: &mut Option<f64>) -> Result<(), Failure> {
         let going = self.going_mut()?;
         match going.training.losses().await {
-            Ok(mean) => Ok(mean),
-            Err(error @ TuneError::Diverged { .. }) => {
-                going.stopped = Some(error.to_string());
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
+            Ok(mean) => *loss = mean.or(*loss),
+            Err(error @ TuneError::Diverged { .. }) => going.stopped = Some(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
-    /// Ends an epoch: asks about the photos held back.
-    async fn judge(&mut self) -> Result<(), Failure> {
+    /// Asks about the photos held back until the time is up, and ends the epoch when all have been answered for. Says
+    /// whether it came so far.
+    async fn judge(&mut self, until: f64, loss: &mut Option<f64>) -> Result<bool, Failure> {
+        self.losses(loss).await?;
+        if self.going()?.stopped.is_some() {
+            return Ok(true);
+        }
         let held: Vec<usize> = self.going()?.split.valid.clone();
-        let mut logits = Vec::new();
-        for some in held.chunks(ANSWERED) {
+        let classes = self.classes.len();
+        loop {
+            let done = self.going()?.said.len() / classes;
+            let Some(some) = held[done..].chunks(ANSWERED).next() else {
+                break;
+            };
             let mut values = Vec::new();
             for &photo in some {
                 self.read(photo, PLAIN, &mut values)?;
             }
-            logits.extend(self.going()?.training.answers(values).await?);
+            let said = self.going()?.training.answers(values).await?;
+            self.going_mut()?.said.extend(said);
+            if done + some.len() < held.len() && js_sys::Date::now() >= until {
+                return Ok(false);
+            }
         }
         let wanted: Vec<usize> = held.iter().map(|&photo| self.labels[photo]).collect();
-        let classes = self.classes.len();
         let going = self.going_mut()?;
+        let logits = std::mem::take(&mut going.said);
         if !logits.iter().all(|logit| logit.is_finite()) {
             going.stopped = Some("the network's answers are no numbers any more".to_owned());
-            return Ok(());
+            return Ok(true);
         }
         let found = judged(&logits, &wanted, classes)?;
         let end = going.training.judged(Some(found)).await?;
@@ -442,7 +445,7 @@ impl Tuning {
             accuracy: found.score,
             held_out_loss: found.loss,
         });
-        Ok(())
+        Ok(true)
     }
 
     /// The values of a batch.
@@ -500,6 +503,7 @@ impl Tuning {
             Ok(())
         })?;
         going.epochs = epochs;
+        going.said.clear();
         Ok(())
     }
 

@@ -10,8 +10,11 @@ import { ANSWER, CHANGE, LATER, LONG, Tasks } from "./rekindle/tasks.js";
 
 /** How long a fit or a fold runs before other work has its turn, in milliseconds: less than one answer takes. */
 const SLICE = 12;
-/** How long a training runs before other work has its turn, in milliseconds; one step at least. */
-const TRAINING_SLICE = 100;
+/**
+ * How long a training runs before other work has its turn, in milliseconds. On an adapter that is a step at least; the
+ * processor stops in the midst of one.
+ */
+const trainingSlice = () => (usesAdapter ? 100 : 50);
 
 /** The smallest module that uses a SIMD instruction; validating it tells whether SIMD works here. */
 const SIMD_MODULE = new Uint8Array([
@@ -155,6 +158,7 @@ const operations = {
   tune: { lane: LATER, pausable: true, run: tune },
   training: { lane: LONG, run: beginTraining },
   trainingDo: { lane: LONG, run: (number, method, ...args) => training(number)[method](...args) },
+  trainingStep: { lane: LONG, run: stepTraining },
   trainingFinish: { lane: LONG, outdates: true, run: finishTraining },
   trainingClose: { lane: CHANGE, run: closeTraining },
 };
@@ -205,9 +209,8 @@ async function addExample(classId, source, thumbnailSide) {
       id = await session.addExample(classId, bytesOf(data), width, height);
     }
     if (hash) session.setFile(id, hash);
-    // A file is a handle, and costs nothing. What was none is kept small, where there is a use for it.
-    const keeps = source instanceof Blob || session.device().trains;
-    const photo = source instanceof Blob ? source : keeps ? await keepsakeOf(picture, 2 * session.info().inputSize) : null;
+    // A file is a handle, and costs nothing. What was none is kept small.
+    const photo = source instanceof Blob ? source : await keepsakeOf(picture, 2 * session.info().inputSize);
     if (photo) photos.set(id, { classId, photo });
     return { id, thumbnail, features: session.features(id), hash, photo };
   } finally {
@@ -268,7 +271,7 @@ async function* tune({ recipe, seed, heldOut, memory, state }, isPaused) {
         yield { stage: "photos", done, total: missing.length };
         continue;
       }
-      const told = await tuning.advance(TRAINING_SLICE);
+      const told = await tuning.advance(trainingSlice());
       if (told.done) {
         const [ended] = [tuning, (tuning = null)];
         return { report: session.finishTuning(ended), info: session.info() };
@@ -314,6 +317,12 @@ function training(number) {
   const found = trainings.get(number);
   if (!found) throw failure("closed", "This training is over.", "Begin another one.");
   return found;
+}
+
+async function* stepTraining(number, batches) {
+  const under = training(number);
+  under.begin(batches);
+  while (!under.goOn(trainingSlice())) yield;
 }
 
 async function finishTraining(number) {

@@ -27,7 +27,7 @@ mod way;
 pub use course::{Course, NoWayBack};
 pub use memory::pass_bytes;
 pub use parameters::Parameters;
-pub use pass::{Gradients, Pass, Watch};
+pub use pass::{Gradients, Pass, Waiting, Watch};
 pub use plan::Plan;
 pub use pool::Pool;
 

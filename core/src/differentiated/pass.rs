@@ -85,11 +85,62 @@ pub struct Pass<'a> {
     pub(super) slopes: Vec<Option<Lines>>,
     kept: Vec<Kept>,
     moved: Vec<Moved>,
+    /// The jobs that are done: up to this one on the way there, this one and those behind it on the way back.
+    pub(super) at: usize,
     /// What takes the time, where somebody asks.
     pub(super) watch: Option<Watch<'a>>,
 }
 
+/// A batch that waits between two jobs, so that others have the processor and the network meanwhile.
+#[derive(Debug)]
+pub struct Waiting {
+    chance: Option<Chance>,
+    batch: usize,
+    values: Vec<Option<Lines>>,
+    slopes: Vec<Option<Lines>>,
+    kept: Vec<Kept>,
+    moved: Vec<Moved>,
+    at: usize,
+}
+
 impl<'a> Pass<'a> {
+    /// Lets a batch wait. It knows its way by places: [`go_on`](Self::go_on) with the same course and plan.
+    pub fn wait(self) -> Waiting {
+        Waiting {
+            chance: self.chance,
+            batch: self.batch,
+            values: self.values,
+            slopes: self.slopes,
+            kept: self.kept,
+            moved: self.moved,
+            at: self.at,
+        }
+    }
+
+    /// Goes on with a batch that waited.
+    pub fn go_on(
+        course: &'a Course,
+        parameters: &'a Parameters,
+        plan: &'a Plan,
+        pool: &'a mut Pool,
+        waiting: Waiting,
+    ) -> Self {
+        Self {
+            values: waiting.values,
+            slopes: waiting.slopes,
+            kept: waiting.kept,
+            moved: waiting.moved,
+            at: waiting.at,
+            watch: None,
+            course,
+            parameters,
+            plan: Some(plan),
+            chance: waiting.chance,
+            pool,
+            batch: waiting.batch,
+        }
+    }
+
     /// A batch of so many images before its first job: nothing is kept and left out on a way without `plan` and `chance`.
     pub fn new(
         course: &'a Course,
@@ -104,6 +155,7 @@ impl<'a> Pass<'a> {
             slopes: vec![None; course.shapes.len()],
             kept: vec![Kept::default(); course.jobs.len()],
             moved: Vec::new(),
+            at: 0,
             watch: None,
             course,
             parameters,

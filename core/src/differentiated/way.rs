@@ -9,9 +9,15 @@ use super::{attention, moves, norm, product};
 impl Pass<'_> {
     /// Goes forward, and returns the answers, `[N, answers]`.
     pub fn forward(&mut self) -> Vec<f32> {
+        self.there(&mut || false);
+        self.answers()
+    }
+
+    /// Goes forward until it is enough, asked after each job; says whether all are done.
+    pub fn there(&mut self, enough: &mut dyn FnMut() -> bool) -> bool {
         let course = self.course;
-        for (index, job) in course.jobs.iter().enumerate() {
-            let began = self.now();
+        while let Some(job) = course.jobs.get(self.at) {
+            let (index, began) = (self.at, self.now());
             self.job(index, job);
             self.spent(index, 0, began);
             match self.plan {
@@ -22,7 +28,17 @@ impl Pass<'_> {
                 }
                 None => self.drop_unused(index),
             }
+            self.at += 1;
+            if enough() {
+                break;
+            }
         }
+        self.at == course.jobs.len()
+    }
+
+    /// The answers, `[N, answers]`, at the end of the way there.
+    pub fn answers(&self) -> Vec<f32> {
+        let course = self.course;
         let count = self.batch * course.shapes[course.output].numbers();
         let answers = self.values[course.roots[course.output]].as_ref();
         answers.map_or_else(Vec::new, |answers| answers[..count].to_vec())
@@ -49,24 +65,43 @@ impl Pass<'_> {
 
     /// Goes back from the gradient of the answers, `[N, answers]`, and adds up what it finds of the tensors that learn.
     pub fn backward(&mut self, slope: &[f32], gradients: &mut Gradients) {
-        let (course, Some(plan)) = (self.course, self.plan) else {
-            return;
-        };
+        self.turn(slope);
+        self.back(gradients, &mut || false);
+    }
+
+    /// Turns round at the answers, with their gradient, `[N, answers]`.
+    pub fn turn(&mut self, slope: &[f32]) {
+        let course = self.course;
         let mut of_answers = self.room(course.output);
         of_answers[..slope.len()].copy_from_slice(slope);
         self.slopes[course.roots[course.output]] = Some(of_answers);
-        for (index, job) in course.jobs.iter().enumerate().rev() {
+    }
+
+    /// Goes back until it is enough, asked after each job; says whether all are done.
+    pub fn back(&mut self, gradients: &mut Gradients, enough: &mut dyn FnMut() -> bool) -> bool {
+        let (course, Some(plan)) = (self.course, self.plan) else {
+            return true;
+        };
+        while let Some(index) = self.at.checked_sub(1) {
+            let job = &course.jobs[index];
+            let mut is_done = false;
             if plan.carries[job.output]
                 && let Some(slope) = self.slopes[course.roots[job.output]].take()
             {
                 let began = self.now();
                 self.job_back(index, job, slope, gradients);
                 self.spent(index, 1, began);
+                is_done = true;
             }
             for &value in &plan.done_back[index] {
                 self.drop_value(value);
             }
+            self.at = index;
+            if is_done && enough() {
+                break;
+            }
         }
+        self.at == 0
     }
 
     fn now(&self) -> f64 {

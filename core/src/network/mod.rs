@@ -17,7 +17,7 @@ pub use crate::operations::{Batch, Chance, Mode, Parameter};
 /// A tensor that a network has and its numbers lack.
 #[derive(Debug, Clone, Error, PartialEq, Eq)]
 #[error("there is no tensor called '{0}'")]
-pub struct MissingTensor(String);
+pub struct MissingTensor(pub(crate) String);
 
 /// A graph and its numbers on a device.
 #[derive(Debug, Clone)]

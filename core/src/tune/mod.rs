@@ -9,6 +9,8 @@ mod engine;
 mod finder;
 #[cfg(test)]
 mod fixture;
+mod given;
+mod identity;
 mod kept;
 mod labels;
 #[cfg(feature = "burn")]
@@ -26,15 +28,16 @@ mod slope;
 mod state;
 #[cfg(feature = "burn")]
 mod stepwise;
-#[cfg(feature = "burn")]
 mod trainee;
 mod trainer;
 mod views;
 mod watch;
 
 pub use blocks::{TooFew, gradual, holding_blocks, last};
-pub use engine::{Descent, Draws, Engine, EngineState, Goal, Learning, Loss, WrongState};
+pub use engine::{Descent, Draws, Engine, EngineState, Enough, Goal, Learning, Loss, WrongState};
 pub use finder::{Ended, Finder, RateCurve, RateRange, Suggestion};
+pub use given::{Given, Held};
+pub use identity::differences;
 pub use kept::Place;
 pub use labels::{Aims, Labels};
 pub use memory::{Footprint, halved};
@@ -42,7 +45,7 @@ pub use mixing::{Mix, Mixing};
 pub use optimizer::{Number, Optimizer, Pace};
 pub use order::Sampler;
 pub use plan::{Phase, Plan, PlanError};
-pub use planned::{Planned, Rows};
+pub use planned::{Planned, Untrainable};
 pub use rates::{Rate, Rates, RatesError};
 pub use recipe::{Average, Keep, NormMode, PhaseRecipe, Recipe, RecipeError, Tune, UnknownTune};
 pub use schedule::{
@@ -50,8 +53,7 @@ pub use schedule::{
 };
 pub use state::StateError;
 #[cfg(feature = "burn")]
-pub use stepwise::{Given, Stepwise};
-#[cfg(feature = "burn")]
+pub use stepwise::Stepwise;
 pub use trainee::Trainee;
 pub use trainer::{
     EpochEnd, Parting, Position, Shown, Standing, Trainer, TrainerState, TuneError, Wanted,

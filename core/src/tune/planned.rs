@@ -4,24 +4,33 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
+use thiserror::Error;
+
+use super::engine::{
+    Descent, Draws, Engine, EngineState, Enough, Goal, Learning, WrongState,
+};
+use super::given::Given;
 use super::mixing::Mix;
 use super::optimizer::{Number as _, Optimizer, Pace};
 use super::slope::loss;
 use crate::device::DeviceError;
-use crate::differentiated::{Course, Gradients, NoWayBack, Parameters, Pass, Plan, Pool, Watch};
+use crate::differentiated::{
+    Course, Gradients, NoWayBack, Parameters, Pass, Plan, Pool, Waiting, Watch,
+};
 use crate::graph::Graph;
 use crate::operations::Chance;
 use crate::program::Shape;
 use crate::weights::{StateDict, Tensors};
 
-/// A batch for [`Planned`]: what a value of the network is for some images.
-#[derive(Debug, Clone)]
-pub struct Rows {
-    /// Which value: 0 is the image, a stage's output where what lies before it is frozen.
-    pub value: usize,
-    /// What it is, row-major: `[N, C, H, W]`, `[N, T, C]` or `[N, F]`.
-    pub numbers: Vec<f32>,
+/// Why a network cannot be trained.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Untrainable {
+    /// A tensor is not there.
+    #[error("there is no tensor called '{0}'")]
+    Missing(String),
+    /// A step has no way back by our own kernels.
+    #[error(transparent)]
+    NoWayBack(#[from] NoWayBack),
 }
 
 /// A network in training on the processor.
@@ -47,6 +56,19 @@ pub struct Planned {
     loss: Option<f32>,
     /// Those of finished steps that nobody has read.
     losses: Vec<f32>,
+    /// The batch that is on its way.
+    on_its_way: Option<OnItsWay>,
+}
+
+/// A batch that was begun.
+#[derive(Debug)]
+struct OnItsWay {
+    /// The value that it was given.
+    value: usize,
+    goal: Goal,
+    waiting: Waiting,
+    /// Its loss, once it goes back.
+    loss: Option<f32>,
 }
 
 /// A way through the network, and what is done on it for what learns now.
@@ -61,16 +83,9 @@ impl Planned {
     ///
     /// # Errors
     ///
-    /// When a kind of step has no way back here.
-    ///
-    /// # Panics
-    ///
-    /// When a tensor of the graph is missing.
-    pub fn new(graph: Arc<Graph>, tensors: &StateDict<'_>) -> Result<Self, NoWayBack> {
-        let parameters = match Parameters::new(&graph, tensors) {
-            Ok(parameters) => parameters,
-            Err(name) => panic!("there is no tensor called '{name}'"),
-        };
+    /// When a kind of step has no way back here, or a tensor of the graph is missing.
+    pub fn new(graph: Arc<Graph>, tensors: &StateDict<'_>) -> Result<Self, Untrainable> {
+        let parameters = Parameters::new(&graph, tensors).map_err(Untrainable::Missing)?;
         let learns = vec![true; parameters.count()];
         let course = Course::new(&graph, &parameters, 0)?;
         let plan = course.plan(learns.clone());
@@ -86,6 +101,7 @@ impl Planned {
             averages: None,
             loss: None,
             losses: Vec::new(),
+            on_its_way: None,
             parameters,
         })
     }
@@ -94,16 +110,18 @@ impl Planned {
     /// back.
     pub fn profile(
         &mut self,
-        input: &Rows,
+        input: Given,
         goal: &Goal,
         clock: &(dyn Fn() -> f64 + Sync),
     ) -> Vec<(String, [f64; 2])> {
-        self.plan_way(input.value);
-        let Some(way) = self.ways.get(&input.value) else {
+        let Given { value, numbers } = input;
+        let numbers = numbers.host();
+        self.plan_way(value);
+        let Some(way) = self.ways.get(&value) else {
             unreachable!("the way was planned");
         };
-        let shape = self.graph.shape_of(input.value);
-        let batch = input.numbers.len() / shape.iter().product::<usize>().max(1);
+        let shape = self.graph.shape_of(value);
+        let batch = numbers.len() / shape.iter().product::<usize>().max(1);
         let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
         let watch = Watch {
             clock,
@@ -114,7 +132,7 @@ impl Planned {
         let spent = rekindle_cpu::in_pool(|| {
             let pass = Pass::new(&way.course, parameters, plan, chance, pool, batch);
             let mut pass = pass.watched(watch);
-            pass.give(|into| put_in(&input.numbers, shape, None, batch, into));
+            pass.give(|into| put_in(&numbers, shape, None, batch, into));
             let answers = pass.forward();
             let (_, slope) = loss(&answers, goal);
             pass.backward(&slope, &mut Gradients::new(parameters.count()));
@@ -144,6 +162,13 @@ impl Planned {
             ))
         });
         named.collect()
+    }
+
+    /// Leaves the batch that is on its way, with the buffers that it holds.
+    fn forget_batch(&mut self) {
+        if self.on_its_way.take().is_some() {
+            self.pool = Mutex::default();
+        }
     }
 
     /// Plans the way from a value, if that is not done yet.
@@ -271,7 +296,7 @@ fn put_in(numbers: &[f32], shape: &[usize], mix: Option<&Mix>, batch: usize, int
 }
 
 impl Engine for Planned {
-    type Input = Rows;
+    type Input = Given;
 
     fn learns(&mut self, learning: &Learning) {
         let Learning {
@@ -292,10 +317,17 @@ impl Engine for Planned {
             way.plan = way.course.plan(self.learns.clone());
         }
         self.gradients = Gradients::new(self.parameters.count());
+        self.forget_batch();
     }
 
-    fn accumulate(&mut self, input: Rows, goal: &Goal, draws: &Draws) {
-        let Rows { value, numbers } = input;
+    fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
+        self.begin(input, goal, draws);
+        self.go_on(&mut || false);
+    }
+
+    fn begin(&mut self, input: Given, goal: &Goal, draws: &Draws) {
+        let Given { value, numbers } = input;
+        let numbers = numbers.host();
         self.plan_way(value);
         let Some(way) = self.ways.get(&value) else {
             unreachable!("the way was planned");
@@ -304,27 +336,65 @@ impl Engine for Planned {
         let batch = numbers.len() / shape.iter().product::<usize>().max(1);
         let chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
         let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
-        let (parameters, gradients) = (&self.parameters, &mut self.gradients);
-        let (sum, moved) = rekindle_cpu::in_pool(|| {
-            let mut pass = Pass::new(
-                &way.course,
-                parameters,
-                Some(&way.plan),
-                Some(chance),
-                pool,
-                batch,
-            );
-            pass.give(|into| put_in(&numbers, shape, draws.mix.as_ref(), batch, into));
-            drop(numbers);
-            let answers = pass.forward();
-            let (loss, slope) = loss(&answers, goal);
-            pass.backward(&slope, gradients);
-            (loss, pass.finish())
+        let (parameters, plan) = (&self.parameters, Some(&way.plan));
+        let mut pass = Pass::new(&way.course, parameters, plan, Some(chance), pool, batch);
+        pass.give(|into| put_in(&numbers, shape, draws.mix.as_ref(), batch, into));
+        self.on_its_way = Some(OnItsWay {
+            value,
+            goal: goal.clone(),
+            waiting: pass.wait(),
+            loss: None,
         });
-        for (tensor, values) in moved {
-            *self.parameters.values_mut(tensor) = values;
+    }
+
+    fn go_on(&mut self, enough: Enough<'_>) -> bool {
+        let Some(OnItsWay {
+            value,
+            goal,
+            waiting,
+            loss: mut of_batch,
+        }) = self.on_its_way.take()
+        else {
+            return true;
+        };
+        let Some(way) = self.ways.get(&value) else {
+            unreachable!("the way was planned");
+        };
+        let pool = self.pool.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (parameters, gradients) = (&self.parameters, &mut self.gradients);
+        let went = rekindle_cpu::in_pool(|| {
+            let mut pass = Pass::go_on(&way.course, parameters, &way.plan, pool, waiting);
+            if of_batch.is_none() {
+                if !pass.there(enough) {
+                    return Err(pass.wait());
+                }
+                let (loss, slope) = loss(&pass.answers(), &goal);
+                of_batch = Some(loss);
+                pass.turn(&slope);
+            }
+            match pass.back(gradients, enough) {
+                true => Ok(pass.finish()),
+                false => Err(pass.wait()),
+            }
+        });
+        match went {
+            Ok(moved) => {
+                for (tensor, values) in moved {
+                    *self.parameters.values_mut(tensor) = values;
+                }
+                self.loss = Some(self.loss.unwrap_or_default() + of_batch.unwrap_or_default());
+                true
+            }
+            Err(waiting) => {
+                self.on_its_way = Some(OnItsWay {
+                    value,
+                    goal,
+                    waiting,
+                    loss: of_batch,
+                });
+                false
+            }
         }
-        self.loss = Some(self.loss.unwrap_or_default() + sum);
     }
 
     fn descend(&mut self, descent: &Descent<'_>) {
@@ -370,8 +440,9 @@ impl Engine for Planned {
         Ok(mem::take(&mut self.losses))
     }
 
-    async fn answers(&self, input: Rows, averaged: bool) -> Result<Vec<f32>, DeviceError> {
-        let Rows { value, numbers } = input;
+    async fn answers(&self, input: Given, averaged: bool) -> Result<Vec<f32>, DeviceError> {
+        let Given { value, numbers } = input;
+        let numbers = numbers.host();
         let parameters = match &self.averages {
             Some(averages) if averaged => averages,
             _ => &self.parameters,
@@ -438,6 +509,7 @@ impl Engine for Planned {
         self.slots.clear();
         self.pool = Mutex::default();
         self.gradients = Gradients::new(self.parameters.count());
+        self.forget_batch();
         self.loss = None;
         self.losses.clear();
     }
@@ -467,8 +539,12 @@ impl Engine for Planned {
         self.slots = slots;
         self.steps = steps;
         self.gradients = Gradients::new(self.parameters.count());
+        self.forget_batch();
         self.loss = None;
         self.losses.clear();
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

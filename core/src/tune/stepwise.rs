@@ -6,6 +6,7 @@ use std::mem;
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
 
 use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
+use super::given::Given;
 use super::loss;
 use super::mixing::Mix;
 use super::optimizer::{Optimizer, Pace, written_average, written_clip};
@@ -13,29 +14,6 @@ use crate::device::{DeviceError, is_processor, ran_out, recover};
 use crate::kernels::square_sum;
 use crate::network::{Batch, Chance, Network, Parameter};
 use crate::weights::{Numbers, Tensors};
-
-/// A batch for [`Stepwise`]: a value of the network, and what it is for some images.
-#[derive(Debug, Clone)]
-pub struct Given {
-    /// Which value: 0 is the image, a stage's output where what lies before it is frozen.
-    pub value: usize,
-    /// What it is, on the device.
-    pub batch: Batch,
-}
-
-impl Given {
-    /// Images, normalised.
-    ///
-    /// # Shapes
-    ///
-    /// - images: `[N, C, H, W]`
-    pub fn images(images: Tensor<4>) -> Self {
-        Self {
-            value: 0,
-            batch: Batch::Maps(images),
-        }
-    }
-}
 
 /// The numbers of a parameter, flat, in as many parts as the parameter has.
 type Parts = Vec<Tensor<1>>;
@@ -153,10 +131,15 @@ impl Stepwise {
     }
 
     /// What the network makes of a batch: its answers, `[N, answers]`.
-    fn forward(network: &Network, given: Given) -> Tensor<2> {
+    fn forward(network: &Network, given: (usize, Batch)) -> Tensor<2> {
         let wanted = [network.graph().output()];
-        let made = network.run([(given.value, given.batch)], &wanted);
-        logits(made)
+        logits(network.run([given], &wanted))
+    }
+
+    /// A batch on the device, and which value it is.
+    fn batch(&self, given: Given) -> (usize, Batch) {
+        let shape = self.network.graph().shape_of(given.value);
+        (given.value, given.numbers.on(&self.device, shape))
     }
 
     /// What all gradients are to be multiplied by so that they are no longer than this together.
@@ -323,7 +306,7 @@ impl Engine for Stepwise {
     }
 
     fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
-        let Given { value, batch } = input;
+        let (value, batch) = self.batch(input);
         let batch = match &draws.mix {
             Some(mix) => mixed(batch, mix),
             None => batch,
@@ -470,7 +453,7 @@ impl Engine for Stepwise {
                 }
             }
         }
-        let data = Self::forward(&network, input).into_data_async().await;
+        let data = Self::forward(&network, self.batch(input)).into_data_async().await;
         Ok(data
             .map_err(DeviceError::execution)?
             .iter::<f32>()

@@ -4,13 +4,16 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use burn::tensor::Device;
-
-use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
-use super::planned::{Planned, Rows};
-use super::stepwise::{Given, Stepwise};
-use crate::device::{DeviceError, is_processor};
+use super::engine::{Descent, Draws, Engine, EngineState, Enough, Goal, Learning, WrongState};
+use super::given::Given;
+use super::planned::{Planned, Untrainable};
+#[cfg(feature = "burn")]
+use super::stepwise::Stepwise;
+#[cfg(feature = "burn")]
+use crate::device::is_processor;
+use crate::device::{Device, DeviceError};
 use crate::graph::Graph;
+#[cfg(feature = "burn")]
 use crate::network::{MissingTensor, Network};
 use crate::weights::{StateDict, Tensors};
 
@@ -20,6 +23,7 @@ pub enum Trainee {
     /// By its program.
     Planned(Box<Planned>),
     /// Step by step.
+    #[cfg(feature = "burn")]
     Stepwise(Box<Stepwise>),
 }
 
@@ -28,19 +32,34 @@ impl Trainee {
     ///
     /// # Errors
     ///
-    /// When a tensor is missing.
+    /// When a tensor is missing; without the feature `burn`, also when a kind of step has no way back.
     pub fn new(
         graph: impl Into<Arc<Graph>>,
         tensors: &StateDict<'_>,
         device: &Device,
-    ) -> Result<Self, MissingTensor> {
+    ) -> Result<Self, Untrainable> {
         let graph = graph.into();
-        if is_processor(device)
-            && let Ok(planned) = Planned::new(Arc::clone(&graph), tensors)
-        {
-            return Ok(Self::Planned(Box::new(planned)));
+        #[cfg(not(feature = "burn"))]
+        return Ok(Self::Planned(Box::new(Planned::new(graph, tensors)?)));
+        #[cfg(feature = "burn")]
+        Self::on(graph, tensors, device)
+    }
+
+    #[cfg(feature = "burn")]
+    fn on(
+        graph: Arc<Graph>,
+        tensors: &StateDict<'_>,
+        device: &Device,
+    ) -> Result<Self, Untrainable> {
+        if is_processor(device) {
+            match Planned::new(Arc::clone(&graph), tensors) {
+                Ok(planned) => return Ok(Self::Planned(Box::new(planned))),
+                Err(Untrainable::NoWayBack(_)) => {}
+                Err(error) => return Err(error),
+            }
         }
-        let network = Network::new(graph, tensors, device)?;
+        let network = Network::new(graph, tensors, device);
+        let network = network.map_err(|MissingTensor(name)| Untrainable::Missing(name))?;
         Ok(Self::Stepwise(Box::new(Stepwise::new(network, device))))
     }
 
@@ -48,6 +67,7 @@ impl Trainee {
     pub fn trained(&self) -> BTreeSet<String> {
         match self {
             Self::Planned(engine) => engine.trained(),
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.trained(),
         }
     }
@@ -60,19 +80,10 @@ impl Trainee {
     pub async fn gradients(&self) -> Result<Tensors, DeviceError> {
         match self {
             Self::Planned(engine) => Ok(engine.gradients()),
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.gradients().await,
         }
     }
-}
-
-/// A batch on the host.
-fn rows(given: Given) -> Rows {
-    let Given { value, batch } = given;
-    let numbers = match batch.flatten().into_data().try_into_vec() {
-        Ok(numbers) => numbers,
-        Err(error) => unreachable!("a batch on the processor is f32: {error:?}"),
-    };
-    Rows { value, numbers }
 }
 
 impl Engine for Trainee {
@@ -81,20 +92,39 @@ impl Engine for Trainee {
     fn learns(&mut self, learning: &Learning) {
         match self {
             Self::Planned(engine) => engine.learns(learning),
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.learns(learning),
         }
     }
 
     fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
         match self {
-            Self::Planned(engine) => engine.accumulate(rows(input), goal, draws),
+            Self::Planned(engine) => engine.accumulate(input, goal, draws),
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.accumulate(input, goal, draws),
+        }
+    }
+
+    fn begin(&mut self, input: Given, goal: &Goal, draws: &Draws) {
+        match self {
+            Self::Planned(engine) => engine.begin(input, goal, draws),
+            #[cfg(feature = "burn")]
+            Self::Stepwise(engine) => engine.begin(input, goal, draws),
+        }
+    }
+
+    fn go_on(&mut self, enough: Enough<'_>) -> bool {
+        match self {
+            Self::Planned(engine) => engine.go_on(enough),
+            #[cfg(feature = "burn")]
+            Self::Stepwise(engine) => engine.go_on(enough),
         }
     }
 
     fn descend(&mut self, descent: &Descent<'_>) {
         match self {
             Self::Planned(engine) => engine.descend(descent),
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.descend(descent),
         }
     }
@@ -102,6 +132,7 @@ impl Engine for Trainee {
     fn average(&mut self, kept: f64) {
         match self {
             Self::Planned(engine) => engine.average(kept),
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.average(kept),
         }
     }
@@ -109,13 +140,15 @@ impl Engine for Trainee {
     async fn losses(&mut self) -> Result<Vec<f32>, DeviceError> {
         match self {
             Self::Planned(engine) => engine.losses().await,
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.losses().await,
         }
     }
 
     async fn answers(&self, input: Given, averaged: bool) -> Result<Vec<f32>, DeviceError> {
         match self {
-            Self::Planned(engine) => engine.answers(rows(input), averaged).await,
+            Self::Planned(engine) => engine.answers(input, averaged).await,
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.answers(input, averaged).await,
         }
     }
@@ -123,6 +156,7 @@ impl Engine for Trainee {
     async fn tensors(&self, averaged: bool) -> Result<Tensors, DeviceError> {
         match self {
             Self::Planned(engine) => engine.tensors(averaged).await,
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.tensors(averaged).await,
         }
     }
@@ -130,6 +164,7 @@ impl Engine for Trainee {
     async fn state(&self) -> Result<EngineState, DeviceError> {
         match self {
             Self::Planned(engine) => engine.state().await,
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.state().await,
         }
     }
@@ -137,6 +172,7 @@ impl Engine for Trainee {
     fn let_go(&mut self) {
         match self {
             Self::Planned(engine) => engine.let_go(),
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.let_go(),
         }
     }
@@ -144,6 +180,7 @@ impl Engine for Trainee {
     fn restore(&mut self, state: &EngineState) -> Result<(), WrongState> {
         match self {
             Self::Planned(engine) => engine.restore(state),
+            #[cfg(feature = "burn")]
             Self::Stepwise(engine) => engine.restore(state),
         }
     }
