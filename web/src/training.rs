@@ -164,7 +164,8 @@ impl Training {
     ///
     /// When no step is wanted or one is being made, or the values are not those of its batches.
     pub fn begin(&mut self, batches: Vec<Vec<f32>>) -> Result<(), Failure> {
-        let (Wanted::Step(wanted), false) = (self.trainer.wanted(), self.trainer.is_making()) else {
+        let (Wanted::Step(wanted), false) = (self.trainer.wanted(), self.trainer.is_making())
+        else {
             return Err(Failure::usage(
                 "no step is wanted",
                 "Ask what is, and do that.",

@@ -6,9 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
 
-use super::engine::{
-    Descent, Draws, Engine, EngineState, Enough, Goal, Learning, WrongState,
-};
+use super::engine::{Descent, Draws, Engine, EngineState, Enough, Goal, Learning, WrongState};
 use super::given::Given;
 use super::mixing::Mix;
 use super::optimizer::{Number as _, Optimizer, Pace};

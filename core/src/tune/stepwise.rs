@@ -453,7 +453,9 @@ impl Engine for Stepwise {
                 }
             }
         }
-        let data = Self::forward(&network, self.batch(input)).into_data_async().await;
+        let data = Self::forward(&network, self.batch(input))
+            .into_data_async()
+            .await;
         Ok(data
             .map_err(DeviceError::execution)?
             .iter::<f32>()

@@ -39,25 +39,28 @@ impl Trainee {
         device: &Device,
     ) -> Result<Self, Untrainable> {
         let graph = graph.into();
-        #[cfg(not(feature = "burn"))]
-        return Ok(Self::Planned(Box::new(Planned::new(graph, tensors)?)));
         #[cfg(feature = "burn")]
-        Self::on(graph, tensors, device)
+        if !is_processor(device) {
+            return Self::step_by_step(graph, tensors, device);
+        }
+        match Planned::new(Arc::clone(&graph), tensors) {
+            Ok(planned) => Ok(Self::Planned(Box::new(planned))),
+            #[cfg(feature = "burn")]
+            Err(Untrainable::NoWayBack(_)) => Self::step_by_step(graph, tensors, device),
+            Err(error) => {
+                // Without Burn there is no other device.
+                let _ = device;
+                Err(error)
+            }
+        }
     }
 
     #[cfg(feature = "burn")]
-    fn on(
+    fn step_by_step(
         graph: Arc<Graph>,
         tensors: &StateDict<'_>,
         device: &Device,
     ) -> Result<Self, Untrainable> {
-        if is_processor(device) {
-            match Planned::new(Arc::clone(&graph), tensors) {
-                Ok(planned) => return Ok(Self::Planned(Box::new(planned))),
-                Err(Untrainable::NoWayBack(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
         let network = Network::new(graph, tensors, device);
         let network = network.map_err(|MissingTensor(name)| Untrainable::Missing(name))?;
         Ok(Self::Stepwise(Box::new(Stepwise::new(network, device))))

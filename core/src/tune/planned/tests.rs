@@ -14,9 +14,14 @@ const CLASSES: usize = 3;
 
 fn trainer(bn: NormMode) -> Trainer<Planned> {
     let graph = sketch([3, SIDE, SIDE], &Options::default(), |x| {
-        let x = x.conv("conv", Conv::new(8, 3)).batch_norm("bn", Norm::TORCH);
+        let x = x
+            .conv("conv", Conv::new(8, 3))
+            .batch_norm("bn", Norm::TORCH);
         let x = x.relu().dropout(0.3).stage("body");
-        x.adaptive_avg_pool(1, 1).flatten().linear("fc", CLASSES).stage("head")
+        x.adaptive_avg_pool(1, 1)
+            .flatten()
+            .linear("fc", CLASSES)
+            .stage("head")
     });
     let graph = graph.unwrap();
     let mut random = Random::new(4);
@@ -60,7 +65,9 @@ fn trained(
             Wanted::Nothing => break,
             Wanted::Judgement => _ = block_on(trainer.judged(None)).unwrap(),
             Wanted::Step(batches) => {
-                let shown = batches.iter().map(|batch| batch.iter().map(|one| one.example));
+                let shown = batches
+                    .iter()
+                    .map(|batch| batch.iter().map(|one| one.example));
                 step(&mut trainer, shown.map(images).collect());
             }
         }
@@ -98,7 +105,9 @@ fn a_state_taken_in_the_midst_of_a_step_is_that_after_it() {
     let mut begun = trainer(NormMode::Frozen);
     let inputs = |trainer: &Trainer<Planned>| match trainer.wanted() {
         Wanted::Step(batches) => {
-            let shown = batches.into_iter().map(|batch| batch.into_iter().map(|one| one.example));
+            let shown = batches
+                .into_iter()
+                .map(|batch| batch.into_iter().map(|one| one.example));
             shown.map(images).collect::<Vec<_>>()
         }
         other => panic!("{other:?}"),
