@@ -57,7 +57,6 @@ impl From<FitOptions> for Plan {
 
 impl Plan {
     /// How the head is solved.
-    #[cfg(feature = "gpu")]
     pub fn recipe(&self) -> &LinearRecipe {
         &self.recipe
     }
@@ -137,7 +136,6 @@ impl Answer {
 
 impl Head {
     /// A network that was trained from a head that was fitted by this plan.
-    #[cfg(feature = "gpu")]
     pub fn trained(model: Model, classes: Vec<u32>, plan: Plan) -> Self {
         Self {
             model,

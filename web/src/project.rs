@@ -74,13 +74,11 @@ impl Project {
     }
 
     /// The ids of the examples, in the photos' order.
-    #[cfg(feature = "gpu")]
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
     /// What tells the photos' contents, in their order: as natively a file's hash, or else its features.
-    #[cfg(feature = "gpu")]
     pub fn keys(&self) -> Vec<u64> {
         let of_features = |photo: usize| {
             let bits = self

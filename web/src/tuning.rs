@@ -202,10 +202,13 @@ impl Tuning {
     ///
     /// When no photo can be held back, the head cannot be solved, or the recipe does not fit the network.
     pub fn divide(&mut self) -> Result<bool, Failure> {
-        match &mut self.stage {
-            Stage::Searching(found) if !found.1.step() => return Ok(false),
-            Stage::Solving(solving) if !solving.step(&self.labels)? => return Ok(false),
-            _ => {}
+        let is_done = match &mut self.stage {
+            Stage::Searching(found) => found.1.step(),
+            Stage::Solving(solving) => solving.step(&self.labels)?,
+            Stage::Going(_) | Stage::Ended => true,
+        };
+        if !is_done {
+            return Ok(false);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Searching(found) => {

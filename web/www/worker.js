@@ -45,6 +45,8 @@ const OUTDATED = {
 
 let session = null;
 let usesAdapter = false;
+/** Fetches what trains more than heads, where that is a part of its own; it is fetched once. */
+let fetchTraining = null;
 /** The examples' photos by their ids, for who trains more than the head: `{ classId, photo }`. */
 const photos = new Map();
 /** Trainings of a page's own, by numbers. */
@@ -259,6 +261,7 @@ async function* crossValidate() {
 
 /** Trains the last stages of the network: computes what stands before them once, then goes on from the head. */
 async function* tune({ recipe, seed, heldOut, memory, state }, isPaused) {
+  yield* whenFetched({ stage: "photos", done: 0, total: 0 });
   let tuning = session.tuning(JSON.stringify(recipe), seed, heldOut, memory);
   try {
     while (!tuning.divide()) yield { stage: "photos", done: 0, total: 0 };
@@ -306,7 +309,8 @@ async function take(tuning, id) {
   }
 }
 
-function beginTraining({ recipe, labels, seed }) {
+async function* beginTraining({ recipe, labels, seed }) {
+  yield* whenFetched();
   const begun = session.training(JSON.stringify(recipe), labels, seed);
   const number = nextTraining++;
   trainings.set(number, begun);
@@ -358,7 +362,8 @@ async function startEngine(build) {
   let engine;
   try {
     engine = await import(new URL("rekindle_web.js", folder));
-    await engine.default({ module_or_path: module });
+    const first = await engine.default({ module_or_path: module });
+    if (build === "cpu") fetchTraining = () => (fetchTraining.done ??= joinTraining(folder, first));
   } catch (error) {
     throw failure(
       "engine",
@@ -367,6 +372,37 @@ async function startEngine(build) {
     );
   }
   return engine;
+}
+
+/** Puts the part that trains into the places that the engine has left for it. */
+async function joinTraining(folder, first) {
+  try {
+    const answer = await fetch(new URL("rekindle_web_training.wasm", folder));
+    if (!answer.ok) throw new Error(`the server says ${answer.status}`);
+    await WebAssembly.instantiate(await answer.arrayBuffer(), { first });
+  } catch (error) {
+    fetchTraining.done = null;
+    throw failure(
+      "network",
+      `What trains a network could not be fetched: ${error.message}`,
+      "Check the connection, then begin the training again.",
+    );
+  }
+}
+
+/** Waits for the part that trains, while other work has its turn. */
+async function* whenFetched(told) {
+  const part = fetchTraining?.();
+  let waits = !!part;
+  const arrived = part?.then(
+    () => (waits = false),
+    () => (waits = false),
+  );
+  while (waits) {
+    await Promise.race([arrived, new Promise((resolve) => setTimeout(resolve, 20))]);
+    if (waits) yield told;
+  }
+  await part;
 }
 
 /** Whether there is an adapter that the engine can drive, whether it is worth using, and if not, why not. */

@@ -8,6 +8,7 @@ mod goldens;
 mod lint;
 mod page;
 mod process;
+mod split;
 mod suite;
 mod system;
 mod tools;

@@ -5,7 +5,8 @@
 //! ```text
 //! index.html, app.js, …  web/www as it is
 //! pkg/gpu/               the engine and its glue, for graphics adapters and the processor
-//! pkg/cpu/               without what drives graphics adapters, and without Burn: a twentieth of that
+//! pkg/cpu/               without what drives graphics adapters, and without Burn: a sixth of that; what trains more than
+//!                        heads is a part of its own, fetched when somebody does
 //! models.json, models/   the bundled networks
 //! samples.json, samples/ photos to try
 //! ```
@@ -21,6 +22,7 @@ use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
 use crate::process::{output_of, program, run, seconds};
+use crate::split::{Later, split};
 use crate::system::which;
 use crate::tools;
 use crate::wasm::{Build, Wasm};
@@ -34,6 +36,13 @@ fn budget(build: Build) -> u64 {
         Build::Cpu => 400_000,
     }
 }
+
+/// What somebody who trains more than a head downloads beside that, where it is a part of its own.
+const TRAINING_BUDGET: u64 = 250_000;
+
+/// The engine, and the part of it that trains.
+const ENGINE: &str = "rekindle_web_bg.wasm";
+const TRAINING: &str = "rekindle_web_training.wasm";
 
 /// Name of the file in `assets/weights`, title, and the note the visitor chooses by.
 /// The first is the one the page opens with.
@@ -67,17 +76,17 @@ pub fn build(workspace: &Workspace) -> Result<String> {
     }
     copy_folder(&workspace.root().join("web/www"), &page)?;
     for build in Build::ALL {
+        let folder = page.join("pkg").join(build.name());
         let mut command = program(&bindgen, workspace);
-        command.args([
-            "--target",
-            "web",
-            "--remove-name-section",
-            "--remove-producers-section",
-        ]);
-        run(command
-            .arg("--out-dir")
-            .arg(page.join("pkg").join(build.name()))
-            .arg(wasm.artifact(workspace, build)))?;
+        command.args(["--target", "web", "--remove-producers-section"]);
+        if build == Build::Gpu {
+            command.arg("--remove-name-section");
+        }
+        command.arg("--out-dir").arg(&folder);
+        run(command.arg(wasm.artifact(workspace, build)))?;
+        if build == Build::Cpu {
+            take_training_out(&folder)?;
+        }
     }
 
     let size = size_report(&page)?;
@@ -89,6 +98,28 @@ pub fn build(workspace: &Workspace) -> Result<String> {
         seconds(started.elapsed())
     );
     Ok(size)
+}
+
+/// Divides the engine for the processor: few visitors train more than a head, and only they need what does. With an
+/// adapter there is more to fetch anyway.
+fn take_training_out(folder: &Path) -> Result<()> {
+    let engine = folder.join(ENGINE);
+    let bytes = fs::read(&engine).with_context(|| format!("reading {engine:?}"))?;
+    let later = Later {
+        is_door: &|export| {
+            let export = export.to_lowercase();
+            export.contains("tuning") || export.contains("training")
+        },
+        is_own: &|function| {
+            let own = ["tuning", "training", "session::trained"];
+            own.iter().any(|own| function.contains(&format!("rekindle_web::{own}")))
+        },
+    };
+    let [first, training] = split(&bytes, &later)?;
+    for (file, bytes) in [(engine, first), (folder.join(TRAINING), training)] {
+        fs::write(&file, bytes).with_context(|| format!("writing {file:?}"))?;
+    }
+    Ok(())
 }
 
 fn copy_models(workspace: &Workspace, page: &Path) -> Result<()> {
@@ -144,7 +175,7 @@ fn size_report(page: &Path) -> Result<String> {
     files.sort();
     println!("{:>12} {:>12} {:>12}", "bytes", "gzip", "brotli");
     let mut sums = Build::ALL.map(|build| (build, 0));
-    let mut measured = true;
+    let (mut measured, mut training) = (true, 0);
     for file in &files {
         let bytes = fs::metadata(file)?.len();
         let gzip = compressed(Command::new("gzip").args(["-9", "-c"]).arg(file));
@@ -159,6 +190,9 @@ fn size_report(page: &Path) -> Result<String> {
             if serves(*build, file.strip_prefix(page)?) {
                 *sum += brotli.unwrap_or(0);
             }
+        }
+        if file.ends_with(TRAINING) {
+            training = brotli.unwrap_or(0);
         }
         measured &= brotli.is_some();
     }
@@ -177,16 +211,20 @@ fn size_report(page: &Path) -> Result<String> {
             );
         }
     }
-    println!("{report}, within the budgets");
+    if training > TRAINING_BUDGET {
+        bail!("the part that trains has {training} bytes as brotli: its budget is {TRAINING_BUDGET}");
+    }
+    println!("{report}, within the budgets, and {training} bytes where somebody trains");
     Ok(report)
 }
 
 /// Whether visitors whose engine is this build download the file. TypeScript's declarations lie beside the modules
-/// for who writes a page of his own; no browser asks for them.
+/// for who writes a page of his own; no browser asks for them. The part that trains is fetched when somebody does.
 fn serves(build: Build, file: &Path) -> bool {
     let belongs_to = |build: &Build| file.starts_with(Path::new("pkg").join(build.name()));
     let is_declarations = file.to_string_lossy().ends_with(".d.ts");
-    !is_declarations && (belongs_to(&build) || !Build::ALL.iter().any(belongs_to))
+    let is_for_later = file.ends_with(TRAINING);
+    !is_declarations && !is_for_later && (belongs_to(&build) || !Build::ALL.iter().any(belongs_to))
 }
 
 /// The size a server would send at brotli's best quality.
@@ -308,6 +346,7 @@ mod tests {
         let downloads = |file: &str| Build::ALL.map(|build| serves(build, Path::new(file)));
         assert_eq!(downloads("pkg/gpu/rekindle_web.js"), [true, false]);
         assert_eq!(downloads("pkg/cpu/rekindle_web.js"), [false, true]);
+        assert_eq!(downloads("pkg/cpu/rekindle_web_training.wasm"), [false; 2]);
         assert_eq!(downloads("app.js"), [true, true]);
         assert_eq!(downloads("rekindle.d.ts"), [false, false]);
         assert_eq!(downloads("pkg/cpu/rekindle_web.d.ts"), [false, false]);

@@ -99,8 +99,15 @@ impl Wasm {
         self.choose(&mut command);
         command.args([subcommand, "--package", "rekindle-web"]);
         command.args(["--target", TARGET, "--profile", build.profile()]);
-        if build == Build::Gpu {
-            command.args(["--features", "gpu"]);
+        match build {
+            Build::Gpu => _ = command.args(["--features", "gpu"]),
+            // Names that tell what generic functions are made for: by them the module is divided.
+            Build::Cpu => {
+                let named = format!(r#"target.{TARGET}.rustflags=["-Csymbol-mangling-version=v0"]"#);
+                command.args(["--config", &named]);
+                // What the linker sees whole cannot be compiled in pieces.
+                command.env("CARGO_INCREMENTAL", "0");
+            }
         }
         command
     }
