@@ -10,7 +10,8 @@ use std::time::Instant;
 use rekindle_core::backbone::find;
 use rekindle_core::graph::Options;
 use rekindle_core::tune::{
-    Descent, Draws, Engine as _, Footprint, Given, Goal, Learning, Loss, Optimizer, Place, Planned, Rate,
+    Descent, Draws, Engine as _, Footprint, Given, Goal, Learning, Loss, Optimizer, Place, Planned,
+    Rate,
 };
 use rekindle_core::weights::{Generated, state_dict, take};
 

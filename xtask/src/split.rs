@@ -10,16 +10,16 @@ use anyhow::{Context, Result, bail};
 use walrus::ir::{Visitor, dfs_in_order};
 use walrus::{
     ConstExpr, ElementItems, ElementKind, ExportItem, FunctionBuilder, FunctionId, FunctionKind,
-    GlobalKind, ImportKind, ImportedFunction, LocalFunction, Module, ModuleConfig, RefType, TableId,
+    GlobalKind, ImportKind, ImportedFunction, LocalFunction, Module, ModuleConfig, TableId,
     ir::Value,
 };
 
 /// The name under which the second module takes what the first one has.
 const FIRST: &str = "first";
 
-/// Bytes of a function in a table below which it stays in the first module. The compiler may use one function for two
+/// Instructions of a function in a table below which it stays in the first module. The compiler may use one function for two
 /// that are alike, which small ones may be: then its name says only half of whom it serves.
-const LARGE: u64 = 512;
+const LARGE: u64 = 200;
 
 /// Which part of a module is to be fetched later.
 pub struct Later<'a> {
@@ -113,7 +113,8 @@ impl Plan {
         let own = |function: FunctionId| {
             let function = module.funcs.get(function);
             let name = function.name.as_deref().unwrap_or_default();
-            let is_large = matches!(&function.kind, FunctionKind::Local(own) if own.size() >= LARGE);
+            let is_large =
+                matches!(&function.kind, FunctionKind::Local(own) if own.size() >= LARGE);
             is_large && (later.is_own)(name)
         };
         let mut doors = Vec::new();
@@ -145,7 +146,11 @@ impl Plan {
         doors.retain(|door| !stays.contains(door));
         doors.sort_unstable();
         doors.dedup();
-        let later: BTreeSet<usize> = all.keys().copied().filter(|id| !stays.contains(id)).collect();
+        let later: BTreeSet<usize> = all
+            .keys()
+            .copied()
+            .filter(|id| !stays.contains(id))
+            .collect();
         if doors.is_empty() {
             bail!("nothing of the module could be fetched later");
         }
@@ -172,7 +177,10 @@ impl Plan {
     /// The functions of the second module with their places in the table.
     fn filled(&self) -> impl Iterator<Item = (u32, usize)> {
         let doors = (self.free..).zip(self.doors.iter().copied());
-        let in_table = self.in_table.iter().map(|(&place, &function)| (place, function));
+        let in_table = self
+            .in_table
+            .iter()
+            .map(|(&place, &function)| (place, function));
         in_table.chain(doors)
     }
 }
@@ -224,7 +232,10 @@ fn first(mut module: Module, plan: &Plan) -> Vec<u8> {
     for function in &plan.functions {
         module.exports.add(&name("f", *function), ids[function]);
     }
-    for global in globals.into_iter().filter(|id| plan.globals.contains(&id.index())) {
+    for global in globals
+        .into_iter()
+        .filter(|id| plan.globals.contains(&id.index()))
+    {
         module.exports.add(&name("g", global.index()), global);
     }
     for table in tables {
@@ -249,23 +260,31 @@ fn second(mut module: Module, plan: &Plan) -> Vec<u8> {
         unreachable!("the plan knows the table");
     };
     let elements: Vec<_> = module.elements.iter().map(|element| element.id()).collect();
-    elements.into_iter().for_each(|id| module.elements.delete(id));
+    elements
+        .into_iter()
+        .for_each(|id| module.elements.delete(id));
     // What the first module imports it has from there, too.
     let imports: Vec<_> = module.imports.iter().map(|import| import.id()).collect();
     imports.into_iter().for_each(|id| module.imports.delete(id));
     for (&place, &id) in ids.iter().filter(|(place, _)| !plan.later.contains(place)) {
         let ty = module.funcs.get(id).ty();
-        let import = module.imports.add(FIRST, &name("f", place), ImportKind::Function(id));
+        let import = module
+            .imports
+            .add(FIRST, &name("f", place), ImportKind::Function(id));
         module.funcs.get_mut(id).kind = FunctionKind::Import(ImportedFunction { import, ty });
     }
     let globals: Vec<_> = module.globals.iter().map(|global| global.id()).collect();
     for id in globals {
-        let import = module.imports.add(FIRST, &name("g", id.index()), ImportKind::Global(id));
+        let import = module
+            .imports
+            .add(FIRST, &name("g", id.index()), ImportKind::Global(id));
         module.globals.get_mut(id).kind = GlobalKind::Import(import);
     }
     let tables: Vec<_> = module.tables.iter().map(|table| table.id()).collect();
     for id in tables {
-        let import = module.imports.add(FIRST, &name("t", id.index()), ImportKind::Table(id));
+        let import = module
+            .imports
+            .add(FIRST, &name("t", id.index()), ImportKind::Table(id));
         let held = module.tables.get_mut(id);
         held.import = Some(import);
         held.elem_segments.clear();
@@ -276,7 +295,9 @@ fn second(mut module: Module, plan: &Plan) -> Vec<u8> {
     }
     let memories: Vec<_> = module.memories.iter().map(|memory| memory.id()).collect();
     for id in memories {
-        let import = module.imports.add(FIRST, &name("m", id.index()), ImportKind::Memory(id));
+        let import = module
+            .imports
+            .add(FIRST, &name("m", id.index()), ImportKind::Memory(id));
         let held = module.memories.get_mut(id);
         held.import = Some(import);
         held.data_segments.clear();
@@ -294,10 +315,92 @@ fn second(mut module: Module, plan: &Plan) -> Vec<u8> {
 
 fn ids(module: &Module) -> BTreeMap<usize, FunctionId> {
     let functions = module.funcs.iter();
-    functions.map(|function| (function.id().index(), function.id())).collect()
+    functions
+        .map(|function| (function.id().index(), function.id()))
+        .collect()
 }
 
 /// What the second module calls something of the first.
 fn name(kind: &str, index: usize) -> String {
     format!("{kind}{index}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use walrus::{RefType, ValType};
+
+    /// `answer` and `train` both call `shared`; only `train` calls `backward`, and `poll` stands in the table.
+    fn module() -> Vec<u8> {
+        let mut module = Module::default();
+        let constant = |module: &mut Module, name: &str, calls: &[FunctionId], pads: usize| {
+            let mut builder = FunctionBuilder::new(&mut module.types, &[], &[ValType::I32]);
+            builder.name(name.to_owned());
+            let mut body = builder.func_body();
+            for _ in 0..pads {
+                body.i32_const(7).drop();
+            }
+            for &call in calls {
+                body.call(call).drop();
+            }
+            body.i32_const(1);
+            builder.finish(Vec::new(), &mut module.funcs)
+        };
+        let shared = constant(&mut module, "shared", &[], 0);
+        let backward = constant(&mut module, "backward", &[shared], 0);
+        let poll = constant(&mut module, "web::train::poll", &[backward], LARGE as usize);
+        let small = constant(&mut module, "web::train::small", &[], 0);
+        let answer = constant(&mut module, "answer", &[shared], 0);
+        let train = constant(&mut module, "train", &[backward, shared], 0);
+        module.exports.add("answer", answer);
+        module.exports.add("train", train);
+        let table = module.tables.add_local(false, 3, Some(3), RefType::FUNCREF);
+        let offset = ConstExpr::Value(Value::I32(1));
+        let kind = ElementKind::Active { table, offset };
+        let items = ElementItems::Functions(vec![poll, small]);
+        let element = module.elements.add(kind, items);
+        module.tables.get_mut(table).elem_segments.insert(element);
+        module.emit_wasm()
+    }
+
+    #[test]
+    fn what_trains_alone_uses_is_in_the_second_module_and_nothing_is_in_both() {
+        let later = Later {
+            is_door: &|export| export == "train",
+            is_own: &|function| function.contains("web::train"),
+        };
+        let [first, second] = split(&module(), &later).expect("it can be divided");
+        let [first, second] = [first, second].map(|bytes| parsed(&bytes).expect("it is a module"));
+        // answer, shared, small, the door, and what stands where poll will.
+        assert_eq!(first.funcs.iter_local().count(), 5);
+        // train, backward, poll; shared is the first one's.
+        assert_eq!(second.funcs.iter_local().count(), 3);
+        let imported = second.imports.iter().map(|import| &import.name[..1]);
+        assert_eq!(imported.filter(|name| *name == "f").count(), 1);
+        for import in second.imports.iter() {
+            assert_eq!(import.module, FIRST);
+            assert!(
+                first
+                    .exports
+                    .iter()
+                    .any(|export| export.name == import.name)
+            );
+        }
+        // A door behind the three places that there were.
+        assert_eq!(
+            first.tables.iter().next().map(|table| table.initial),
+            Some(4)
+        );
+        let (_, places) = table(&second).expect("it fills places");
+        assert_eq!(places.keys().copied().collect::<Vec<_>>(), [1, 3]);
+    }
+
+    #[test]
+    fn a_module_in_which_nothing_is_for_later_is_not_divided() {
+        let later = Later {
+            is_door: &|_| false,
+            is_own: &|_| false,
+        };
+        assert!(split(&module(), &later).is_err());
+    }
 }

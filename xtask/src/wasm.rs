@@ -103,7 +103,8 @@ impl Wasm {
             Build::Gpu => _ = command.args(["--features", "gpu"]),
             // Names that tell what generic functions are made for: by them the module is divided.
             Build::Cpu => {
-                let named = format!(r#"target.{TARGET}.rustflags=["-Csymbol-mangling-version=v0"]"#);
+                let named =
+                    format!(r#"target.{TARGET}.rustflags=["-Csymbol-mangling-version=v0"]"#);
                 command.args(["--config", &named]);
                 // What the linker sees whole cannot be compiled in pieces.
                 command.env("CARGO_INCREMENTAL", "0");

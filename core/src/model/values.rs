@@ -110,7 +110,8 @@ impl Model {
                 let write = |some: Range<usize>, into: &mut [f32]| {
                     let images = images.chunks_exact(shape.numbers()).skip(some.start);
                     let into = into.chunks_exact_mut(shape.numbers());
-                    into.zip(images).for_each(|(into, image)| turn_back(image, shape, into));
+                    into.zip(images)
+                        .for_each(|(into, image)| turn_back(image, shape, into));
                 };
                 numbers(processor.run(count, write).remove(0), count)
             }
@@ -256,7 +257,8 @@ mod tests {
                 let found = pollster::block_on(model.read_value(&crops, value)).unwrap();
                 let of_batch = model.read_value_of(model.batch(&crops), value);
                 let of_batch = pollster::block_on(of_batch).unwrap();
-                let of_rows = model.read_value_of_rows(read(model.batch(&crops).flatten(0, 3)), value);
+                let of_rows =
+                    model.read_value_of_rows(read(model.batch(&crops).flatten(0, 3)), value);
                 let of_rows = pollster::block_on(of_rows).unwrap();
                 assert_eq!(found.len(), truth.len(), "{family} {name}");
                 let largest = truth.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
