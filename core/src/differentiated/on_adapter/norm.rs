@@ -31,7 +31,11 @@ pub(super) fn batch_norm(
     };
     let made = match function(ending.activation) {
         Activation::None => made,
-        ending => activated(pass, index, ending, made),
+        ending if pass.carries(job.output) && !ending.keeps_output() => {
+            activated(pass, index, ending, made)
+        }
+        // Nothing goes back by what it was given.
+        ending => way_back::activated(made, ending),
     };
     pass.put(job.output, made);
 }

@@ -8,7 +8,6 @@ use super::super::job::{BatchNorm, Job, Product};
 use super::norm::{self, through_ending};
 use super::pass::{Pass, function, window};
 use crate::kernels::choice::Sizes;
-use crate::kernels::gate;
 use crate::kernels::way_back::{
     channel_products, column_sums, convolved, frozen_norm, input_gradient, weight_gradient,
 };
@@ -68,7 +67,7 @@ fn frozen(pass: &Pass<'_>, product: &Product) -> Option<(BatchNorm, Frozen)> {
 fn scaled(weight: Tensor<1>, scale: &Tensor<1>) -> Tensor<1> {
     let ([count], [filters]) = (weight.dims(), scale.dims());
     let rows = weight.reshape([1, 1, count / filters, filters]);
-    gate(rows, scale.clone().reshape([1, 1, 1, filters])).reshape([count])
+    norm::scaled(rows, scale.clone()).reshape([count])
 }
 
 pub(super) fn forward(pass: &mut Pass<'_>, index: usize, job: &Job, product: &Product) {
