@@ -248,6 +248,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
                 rows: line.number("rows", 1),
                 channels,
                 epsilon: 1e-5,
+                share: None,
                 residual: false,
                 activation: Activation::None,
             };
@@ -257,6 +258,7 @@ fn kernels(operation: &str, line: &Line) -> (u32, Vec<Kernel>) {
             let norm = BatchNormGradient {
                 rows: line.number("rows", 1),
                 channels,
+                activation: Activation::None,
             };
             (norm.scratch(tier), norm.kernels(tier))
         }

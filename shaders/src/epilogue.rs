@@ -84,6 +84,20 @@ impl Activation {
             .piece(include_str!("derivative.wgsl"));
     }
 
+    /// Adds `fn slope_at(v: Lane) -> Lane`, the derivative by what the function is given; the lane must have been said.
+    pub(crate) fn write_slope(self, text: &mut Text) {
+        self.write_lane(text);
+        self.write_derivative(text);
+        let kept = if self.keeps_output() {
+            "activated(v)"
+        } else {
+            "v"
+        };
+        text.piece(&format!(
+            "fn slope_at(v: Lane) -> Lane {{\n    return derived({kept});\n}}"
+        ));
+    }
+
     /// Adds `fn activated(v: Lane) -> Lane`; the lane must have been said.
     pub(crate) fn write_lane(self, text: &mut Text) {
         self.write(text);

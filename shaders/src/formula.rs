@@ -54,9 +54,8 @@ impl Term {
         first.into_iter().chain(second)
     }
 
-    /// As WGSL.
-    fn text(self) -> String {
-        let number = |place: u32| format!("bitcast<f32>(NUMBER{place})");
+    /// As WGSL, with words for the numbers of a launch.
+    fn text(self, number: impl Fn(u32) -> String) -> String {
         match self {
             Self::Each(buffer) => format!("Lane(buffer{buffer}[place])"),
             Self::One(buffer) => format!("Lane(buffer{buffer}[0])"),
@@ -95,9 +94,33 @@ pub struct Formula {
 impl Formula {
     const WORKGROUP: u32 = 64;
 
+    /// Numbers of a block: what has numbers of its own begins with one, and lies where adapters can bind it.
+    pub const BLOCK: u32 = 64;
+
     /// The kernel for buffers whose numbers come in fours, or one by one. It lacks what a launch brings along:
     /// see [`dispatch`](Self::dispatch).
     pub fn kernel(&self, by_four: bool) -> Kernel {
+        let mut text = self.text(by_four);
+        for number in 0..self.numbers {
+            text.size(&format!("NUMBER{number}"), 0);
+        }
+        let number = |place: u32| format!("bitcast<f32>(NUMBER{place})");
+        self.finish(text, "formula", "", number)
+    }
+
+    /// The kernel for buffers in which many things lie, each from a [block](Self::BLOCK) on, with numbers of its own: after the
+    /// formula's it binds whose each block is, and the numbers `[things, numbers]`.
+    pub fn kernel_by_block(&self) -> Kernel {
+        let mut text = self.text(true);
+        text.bind("owners", "f32").bind("numbers", "f32");
+        text.set("BLOCK_LANES", Self::BLOCK / 4)
+            .set("NUMBERS", self.numbers);
+        let first = "    let first = u32(owners[place / BLOCK_LANES]) * NUMBERS;\n";
+        let number = |place: u32| format!("numbers[first + {place}u]");
+        self.finish(text, "formula_by_block", first, number)
+    }
+
+    fn text(&self, by_four: bool) -> Text {
         let mut text = Text::of_any_size();
         text.lanes(if by_four { 4 } else { 1 });
         for buffer in 0..self.buffers {
@@ -105,19 +128,26 @@ impl Formula {
             let element = if is_one { "Stored" } else { "StoredLane" };
             text.bind(&format!("buffer{buffer}"), element);
         }
-        for number in 0..self.numbers {
-            text.size(&format!("NUMBER{number}"), 0);
-        }
-        let mut body = "fn compute(place: u32) {\n".to_owned();
+        text
+    }
+
+    fn finish(
+        &self,
+        mut text: Text,
+        name: &str,
+        before: &str,
+        number: impl Fn(u32) -> String,
+    ) -> Kernel {
+        let mut body = format!("fn compute(place: u32) {{\n{before}");
         for (place, term) in self.terms.iter().enumerate() {
-            let _ = writeln!(body, "    let term{place} = {};", term.text());
+            let _ = writeln!(body, "    let term{place} = {};", term.text(&number));
         }
         for (buffer, term) in &self.results {
             let _ = writeln!(body, "    buffer{buffer}[place] = StoredLane(term{term});");
         }
         body.push('}');
         text.piece(&body).piece(include_str!("formula.wgsl"));
-        let name = format!("formula_of_{}", self.terms.len());
+        let name = format!("{name}_of_{}", self.terms.len());
         text.kernel(&name, Self::WORKGROUP, 1)
     }
 

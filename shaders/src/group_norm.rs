@@ -1,7 +1,7 @@
 //! Group normalisation and its gradient.
 
 use crate::epilogue::Activation;
-use crate::norm::{APPLY, Normed, PARTS};
+use crate::norm::{Normed, PARTS};
 use crate::text::Text;
 use crate::{Kernel, Storage, Tier};
 
@@ -65,7 +65,7 @@ impl GroupNorm {
             normed.kernel(parts.piece(PARTS), "group_norm_parts", normed.parts(tier)),
             normed.join(&mut join, "group_norm_join", tier),
             normed.finish(groups.piece(GROUPS), "group_norm_groups", each),
-            normed.kernel(apply.piece(APPLY), "group_norm_apply", self.rows),
+            normed.apply(&mut apply, "group_norm_apply", tier),
         ]
     }
 
@@ -137,7 +137,7 @@ impl GroupNormGradient {
             ),
             normed.join(&mut join, "group_norm_gradient_join", tier),
             normed.finish(groups.piece(GROUPS), "group_norm_gradient_groups", each),
-            normed.kernel(apply.piece(APPLY), "group_norm_gradient_apply", self.rows),
+            normed.apply(&mut apply, "group_norm_gradient_apply", tier),
         ]
     }
 

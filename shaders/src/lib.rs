@@ -39,7 +39,7 @@ mod winograd;
 
 pub use attention::Attention;
 pub use augment::{Painting, Pictures};
-pub use batch_norm::{BatchNormGradient, BatchNormTrain};
+pub use batch_norm::{BatchNormGradient, BatchNormTrain, ChannelProducts};
 pub use conv::{Conv, ConvDataGradient};
 pub use depthwise::{Depthwise, DepthwiseDataGradient};
 pub use depthwise_weight_gradient::DepthwiseWeightGradient;

@@ -6,9 +6,12 @@ use crate::{Kernel, Storage, Tier};
 
 pub(crate) const PARTS: &str = include_str!("norm_parts.wgsl");
 const JOIN: &str = include_str!("norm_join.wgsl");
-pub(crate) const APPLY: &str = include_str!("norm_apply.wgsl");
+const APPLY: &str = include_str!("norm_apply.wgsl");
 
 const WORKGROUP: u32 = 64;
+
+/// Invocations that keep all cores of a software adapter busy: whole workgroups are handed out to them.
+const ENOUGH: u32 = 1024;
 
 /// What is normalised: `[images, rows, channels]`, each channel of each image by sums of its own.
 #[derive(Clone, Copy)]
@@ -23,9 +26,24 @@ impl Normed {
     /// Into how many parts the rows of an image are divided.
     pub(crate) fn parts(&self, tier: Tier) -> u32 {
         // On GPUs parts are joined by many at once, so there may be many.
-        let enough = if tier == Tier::Software { 64 } else { 131_072 };
+        let enough = if tier == Tier::Software {
+            ENOUGH
+        } else {
+            131_072
+        };
         let width = self.images * self.channels.div_ceil(4);
         split(self.rows, width, enough, 32)
+    }
+
+    /// Into how many blocks the rows of an image are divided where each number becomes another.
+    fn blocks(&self, tier: Tier) -> u32 {
+        let enough = if tier == Tier::Software {
+            ENOUGH
+        } else {
+            524_288
+        };
+        let width = self.images * self.channels.div_ceil(4);
+        split(self.rows, width, enough, 1)
     }
 
     /// Numbers (f32) that the parts' sums take.
@@ -58,6 +76,13 @@ impl Normed {
         };
         let lanes = self.images * work * (self.channels / lane);
         self.finish(text, name, lanes)
+    }
+
+    /// The kernel that makes of each number another.
+    pub(crate) fn apply(&self, text: &mut Text, name: &str, tier: Tier) -> Kernel {
+        let blocks = self.blocks(tier);
+        text.size("BLOCKS", blocks);
+        self.kernel(text.piece(APPLY), name, blocks)
     }
 
     /// The kernel that joins the parts' sums: an invocation for each lane of each image on software adapters, a workgroup

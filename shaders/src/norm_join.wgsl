@@ -1,7 +1,8 @@
 // The parts' sums of each channel of each image, joined; see norm_parts.wgsl.
 //
-// Forward:  In: parts     Out: mean [image, channel], and inverse_std, or squares: Σ(x − mean)²
-// Gradient: In: parts     Out: dgamma, dbeta [image, channel]
+// Forward:  In: parts     Out: mean [image, channel], and inverse_std, or squares: Σ(x − mean)²; running statistics that
+//           follow, running_mean and running_variance [channel], are moved by a SHARE of the way, the variance to the unbiased one
+// Gradient: In: parts     Out: dgamma, dbeta [image, channel]; where they are used further, once more in sums [2, channel]
 //
 // Tiling: on software adapters one invocation a Lane, which takes the parts in their order; on GPUs a workgroup, whose
 // invocations take parts WORKGROUP apart and are joined in the order of a tree. The same on every run.
@@ -92,12 +93,21 @@ fn main(
     //: if gradient
     dgamma[number] = one;
     dbeta[number] = two;
+    //: if summed
+    sums[number] = one;
+    sums[LANES + number] = two;
+    //: end
     //: else
     mean[number] = one;
     //: if grouped
     squares[number] = two;
     //: else
     inverse_std[number] = inverseSqrt(two / f32(ROWS) + EPSILON);
+    //: if follows
+    running_mean[number] = fma(one, Lane(SHARE), running_mean[number] * (1.0 - SHARE));
+    let unbiased = two / max(f32(ROWS) - 1.0, 1.0);
+    running_variance[number] = fma(unbiased, Lane(SHARE), running_variance[number] * (1.0 - SHARE));
+    //: end
     //: end
     //: end
 }

@@ -3,7 +3,9 @@
 //
 // Forward:  In: x [image, row, channel]                        Out: result [image, part, 2, channel]: mean, Σ(x − mean)²
 // Gradient: In: x, dy, mean, inverse_std [image, channel]      Out: result [image, part, 2, channel]:
-//           Σ dy · (x − mean) · inverse_std, Σ dy; of layer normalisation mean and inverse_std are each row's, stats [row, 2]
+//           Σ dy · (x − mean) · inverse_std, Σ dy; of layer normalisation mean and inverse_std are each row's, stats [row, 2];
+//           where a function ends it, dy is the gradient of what that made, and gamma and beta [channel] come in, too;
+//           of what is plain Σ dy · x, and neither mean nor inverse_std come in
 //
 // Tiling: one invocation takes one Lane (four channels, or one where they do not divide by four) of
 // PART_ROWS rows; neighbours take neighbouring channels. Squares are taken of distances to the
@@ -37,11 +39,25 @@ fn main(
         two += slope;
     }
     //: else
+    //: if plain
+    let centre = Lane();
+    let scale = Lane(1.0);
+    //: else
     let centre = mean[image * LANES + channel];
     let scale = inverse_std[image * LANES + channel];
+    //: end
+    //: if ending
+    let factor = Lane(gamma[channel]);
+    let summand = Lane(beta[channel]);
+    //: end
     for (var row = first; row < end; row++) {
+        let unit = (Lane(x[row * LANES + channel]) - centre) * scale;
+        //: if ending
+        let slope = Lane(dy[row * LANES + channel]) * slope_at(fma(unit, factor, summand));
+        //: else
         let slope = Lane(dy[row * LANES + channel]);
-        one = fma(slope, (Lane(x[row * LANES + channel]) - centre) * scale, one);
+        //: end
+        one = fma(slope, unit, one);
         two += slope;
     }
     //: end

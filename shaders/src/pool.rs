@@ -139,9 +139,9 @@ impl PoolGradient {
         for (side, axis) in [(rows, "Y"), (columns, "X")] {
             text.size(&format!("SOURCE_{axis}"), side.input);
             text.size(&format!("TARGET_{axis}"), side.output);
-            text.set(&format!("KERNEL_{axis}"), side.kernel);
-            text.set(&format!("STRIDE_{axis}"), side.stride);
-            text.set(&format!("PADDING_{axis}"), side.padding);
+            text.size(&format!("KERNEL_{axis}"), side.kernel);
+            text.size(&format!("STRIDE_{axis}"), side.stride);
+            text.size(&format!("PADDING_{axis}"), side.padding);
         }
         text.piece(include_str!("pool_slope.wgsl"));
         let name = if self.largest { "max" } else { "avg" };

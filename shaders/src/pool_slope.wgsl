@@ -28,25 +28,23 @@ fn main(
     //: if largest
     let own = x_[number];
     //: end
+    // The windows that hold the pixel.
+    let down = row + PADDING_Y;
+    let across = column + PADDING_X;
+    let first_y = (max(down + 1u, KERNEL_Y) - KERNEL_Y + STRIDE_Y - 1u) / STRIDE_Y;
+    let first_x = (max(across + 1u, KERNEL_X) - KERNEL_X + STRIDE_X - 1u) / STRIDE_X;
+    let end_y = min(down / STRIDE_Y + 1u, TARGET_Y);
+    let end_x = min(across / STRIDE_X + 1u, TARGET_X);
     var sum = Lane();
-    for (var tap_y = 0u; tap_y < KERNEL_Y; tap_y++) {
-        // Numbers wrap around: what lies before the first window is far behind the last.
-        let down = row + PADDING_Y - tap_y;
-        let window_y = down / STRIDE_Y;
-        if down % STRIDE_Y != 0u || window_y >= TARGET_Y {
-            continue;
-        }
-        for (var tap_x = 0u; tap_x < KERNEL_X; tap_x++) {
-            let across = column + PADDING_X - tap_x;
-            let window_x = across / STRIDE_X;
-            if across % STRIDE_X != 0u || window_x >= TARGET_X {
-                continue;
-            }
+    for (var window_y = first_y; window_y < end_y; window_y++) {
+        for (var window_x = first_x; window_x < end_x; window_x++) {
             let window = ((image * TARGET_Y + window_y) * TARGET_X + window_x) * LANES + channel;
             //: if largest
             var takes = own == y_[window];
             if any(takes) {
-                for (var before = 0u; before < tap_y * KERNEL_X + tap_x; before++) {
+                let tap = (down - window_y * STRIDE_Y) * KERNEL_X + across - window_x * STRIDE_X;
+                // Numbers wrap around: what lies before the map is far behind its end.
+                for (var before = 0u; before < tap; before++) {
                     let y = window_y * STRIDE_Y + before / KERNEL_X - PADDING_Y;
                     let x = window_x * STRIDE_X + before % KERNEL_X - PADDING_X;
                     if y < SOURCE_Y && x < SOURCE_X {

@@ -79,17 +79,37 @@ impl ConvWeightGradient {
         (self.channels / self.groups, self.out_channels / self.groups)
     }
 
+    /// Whether software adapters take a whole line of the window as one tap: its numbers are neighbours, and there are few
+    /// channels, so that the other factor is read once for all of them.
+    fn by_line(&self) -> bool {
+        let columns = self.window.columns;
+        self.groups == 1 && self.channels < 8 && columns.kernel > 1 && columns.dilation == 1
+    }
+
+    /// On software adapters: taps, and the channels of each.
+    fn lane_taps(&self) -> (u32, u32) {
+        let (channels, _) = self.group();
+        match self.by_line() {
+            true => (
+                self.window.rows.kernel,
+                self.window.columns.kernel * channels,
+            ),
+            false => (self.taps(), channels),
+        }
+    }
+
     fn lane_tile(&self) -> (u32, u32) {
-        let (channels, columns) = self.group();
-        lane_tile(channels, columns, self.groups * self.taps(), self.pixels())
+        let ((taps, channels), (_, columns)) = (self.lane_taps(), self.group());
+        lane_tile(channels, columns, self.groups * taps, self.pixels())
     }
 
     fn parts(&self, tier: Tier) -> u32 {
         let (channels, columns) = self.group();
         if tier == Tier::Software {
             let (rows, fours) = self.lane_tile();
+            let (taps, channels) = self.lane_taps();
             let tiles = channels.div_ceil(rows) * columns.div_ceil(4 * fours);
-            split(self.lines(), tiles * self.taps() * self.groups, 96, 4)
+            split(self.lines(), tiles * taps * self.groups, 96, 4)
         } else {
             let tiles = (self.taps() * channels).div_ceil(64) * columns.div_ceil(64) * self.groups;
             // Memory for parts, and the time to add them, must stay small beside the sums.
@@ -99,23 +119,23 @@ impl ConvWeightGradient {
         }
     }
 
-    fn address(&self, text: &mut Text) {
+    fn address(&self, text: &mut Text, (taps, channels): (u32, u32)) {
         text.size_all([
             ("CHANNEL_GROUPS", self.groups),
-            ("TAP_CHANNELS", self.channels / self.groups),
+            ("TAP_CHANNELS", channels),
             ("SOURCE_CHANNELS", self.channels),
             ("TARGET_CHANNELS", self.out_channels),
         ]);
-        text.set("WINDOW_TAPS", self.taps());
+        text.set("WINDOW_TAPS", taps);
         self.window.forward().write(text);
     }
 
     fn lanes(&self, parts: u32) -> Kernel {
         const WORKGROUP: u32 = 16;
-        let (channels, columns) = self.group();
+        let ((taps, channels), (_, columns)) = (self.lane_taps(), self.group());
         let (rows, fours) = self.lane_tile();
         let (row_tiles, column_tiles) = (channels.div_ceil(rows), columns.div_ceil(4 * fours));
-        let tiles = row_tiles * column_tiles * self.taps() * self.groups * parts;
+        let tiles = row_tiles * column_tiles * taps * self.groups * parts;
         let by_four = columns.is_multiple_of(4);
         let mut text = Text::new(Storage::F32, Tier::Software);
         text.bind_numbers("left", false)
@@ -131,7 +151,8 @@ impl ConvWeightGradient {
             ("TILES", tiles),
         ]);
         Epilogue::default().write(&mut text, by_four);
-        self.address(&mut text);
+        text.flag("by_line", self.by_line());
+        self.address(&mut text, (taps, channels));
         text.range('p', rows).range('q', fours).range(
             'u',
             self.window
@@ -164,7 +185,7 @@ impl ConvWeightGradient {
         };
         product.kernel(tier, |text| {
             text.size("PIXELS", self.pixels());
-            self.address(text);
+            self.address(text, (self.taps(), channels));
             text.flag("same", self.window.same());
             text.piece(include_str!("weight_gradient_at.wgsl"));
         })

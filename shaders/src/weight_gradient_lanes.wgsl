@@ -4,7 +4,8 @@
 //
 // Tiling: an invocation sums, over the lines of its part, $#p channels of one tap against $#q fours
 // of output channels in plain variables, $#u pixels at a time; see product_lanes.wgsl for why. The
-// pixels whose tap lies in the padding are left out rather than multiplied by zero.
+// pixels whose tap lies in the padding are left out rather than multiplied by zero. Where there are few channels, a tap is a
+// whole line of the window (`by_line`), whose numbers are neighbours: those in the padding are zeros then.
 // Limits: none beyond 2^31 numbers a buffer.
 // Cost per pixel: $#p + 4 * $#q loads, 8 * $#p * $#q operations.
 
@@ -26,6 +27,12 @@ fn main(
     let row$p = group * TAP_CHANNELS + min(row + $pu, TAP_CHANNELS - 1u);
     var sum$p_$q = vec4<f32>();
 
+    //: if by_line
+    let first = first_tap(0u, 0u) + vec2<u32>(tap * TAP_STEP_Y, 0u);
+    let begin = 0u;
+    let end = VISITED_X;
+    let across$p = first.y + row$p / SOURCE_CHANNELS;
+    //: else
     let first = first_tap(0u, 0u) + vec2<u32>(tap / TAPS_X * TAP_STEP_Y, tap % TAPS_X * TAP_STEP_X);
     // Columns of the output from which this tap meets the map: none before, none after.
     let before = select(0u, 0u - first.y, first.y >= SOURCE_X);
@@ -33,6 +40,7 @@ fn main(
     // Negative as a signed number if the tap lies wholly beyond the map.
     let beyond = i32(SOURCE_X + STEP_X - 1u) - i32(first.y);
     let end = min(u32(max(beyond, 0)) / STEP_X, VISITED_X);
+    //: end
     let last_line = min((part + 1u) * PART_LINES, LINES);
 
     for (var line = part * PART_LINES; line < last_line; line++) {
@@ -48,7 +56,12 @@ fn main(
             let pixel$u = (map_line + x$u * STEP_X) * SOURCE_CHANNELS;
             //: end
             //: each p
+            //: if by_line
+            let inside$p_$u = x + $uu < end && across$p + x$u * STEP_X < SOURCE_X;
+            let left$p_$u = select(0.0, f32(left[select(0u, pixel$u + row$p, inside$p_$u)]), inside$p_$u);
+            //: else
             let left$p_$u = select(0.0, f32(left[pixel$u + row$p]), x + $uu < end);
+            //: end
             //: each q
             let chain$p_$q_0 = sum$p_$q;
             let chain$p_$q_$>u = fma(vec4<f32>(left$p_$u), right$u_$q, chain$p_$q_$u);

@@ -250,6 +250,7 @@ impl BatchNormOps for Cube {
             rows: (batch * height * width) as u32,
             channels: channels as u32,
             epsilon: epsilon as f32,
+            share: None,
             residual: false,
             activation: Activation::None,
         };
@@ -290,17 +291,19 @@ impl BatchNormOps for Cube {
         let norm = BatchNormGradient {
             rows: (batch * height * width) as u32,
             channels: channels as u32,
+            activation: Activation::None,
         };
         let tier = tier(&x);
         let (dgamma, dbeta) = (output(&x, [channels]), output(&x, [channels]));
+        let sums = output(&x, [2 * channels]);
         let scratch = output(&x, [norm.scratch(tier) as usize]);
         let dx = output(&x, [batch, height, width, channels]);
         let x = laid_out(x, CHANNELS_LAST);
         let dy = laid_out(gradient, CHANNELS_LAST);
         let buffers: [&[&CubeTensor]; 3] = [
             &[&x, &dy, &mean, &inverse_std, &scratch],
-            &[&scratch, &dgamma, &dbeta],
-            &[&x, &dy, &mean, &inverse_std, &gamma, &dgamma, &dbeta, &dx],
+            &[&scratch, &dgamma, &dbeta, &sums],
+            &[&x, &dy, &mean, &inverse_std, &gamma, &sums, &dx],
         ];
         let kernels = made(&norm, tier, BatchNormGradient::kernels);
         for (kernel, buffers) in kernels.iter().zip(buffers) {

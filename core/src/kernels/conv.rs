@@ -314,7 +314,19 @@ pub(super) fn gradient_of_weight(x: CubeTensor, gradient: CubeTensor, sizes: &Si
     let each = sizes.channels / sizes.groups;
     let taps = [rows, columns].map(|side| side.kernel as usize);
     let result = output(&x, [taps[0], taps[1], each, sizes.filters]);
-    let tier = tier(&x);
+    let maps = [x, gradient].map(|maps| laid_out(maps, CHANNELS_LAST));
+    weight_gradient_into(&result, [&maps[0], &maps[1]], sizes);
+    // [rows, columns, C / groups, filters] → [filters, C / groups, rows, columns]
+    turned(result, [3, 2, 0, 1])
+}
+
+/// The gradient of a convolution's weight, `[rows, columns, C / groups, filters]`, of maps that lie channels last.
+pub(super) fn weight_gradient_into(
+    result: &CubeTensor,
+    [x, gradient]: [&CubeTensor; 2],
+    sizes: &Sizes,
+) {
+    let tier = tier(x);
     let (kernels, scratch) = match sizes.is_depthwise() {
         true => {
             let sum = DepthwiseWeightGradient {
@@ -337,17 +349,13 @@ pub(super) fn gradient_of_weight(x: CubeTensor, gradient: CubeTensor, sizes: &Si
             (kernels, sum.scratch(tier))
         }
     };
-    let x = laid_out(x, CHANNELS_LAST);
-    let gradient = laid_out(gradient, CHANNELS_LAST);
     match &kernels[..] {
-        [all] => launch(all, &[&x, &gradient, &result]),
+        [all] => launch(all, &[x, gradient, result]),
         [parts, sum] => {
-            let scratch = output(&x, [scratch as usize]);
-            launch(parts, &[&x, &gradient, &scratch]);
-            launch(sum, &[&scratch, &result]);
+            let scratch = output(x, [scratch as usize]);
+            launch(parts, &[x, gradient, &scratch]);
+            launch(sum, &[&scratch, result]);
         }
         _ => unreachable!("one pass or two"),
     }
-    // [rows, columns, C / groups, filters] → [filters, C / groups, rows, columns]
-    turned(result, [3, 2, 0, 1])
 }

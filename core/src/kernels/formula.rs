@@ -18,7 +18,7 @@ use super::launch::{launch, launch_on, made_one};
 ///
 /// # Shapes
 ///
-/// - tensors: `[n]`; those of which the formula takes one number, `[1]`; one to six of them
+/// - tensors: `[n]`; those of which the formula takes one number, `[1]`; one to eight of them
 pub(crate) fn compute(
     formula: &Formula,
     numbers: &[f32],
@@ -26,7 +26,7 @@ pub(crate) fn compute(
 ) -> Vec<Tensor<1>> {
     let tensors = tensors.into_iter().map(Tensor::into_dispatch);
     let Some(tensors) = Several::of(tensors.collect()) else {
-        unreachable!("formulas take one to six tensors: {formula:?}")
+        unreachable!("formulas take one to eight tensors: {formula:?}")
     };
     let made = Dispatch::computed(tensors, formula.clone(), numbers.to_vec());
     made.into_iter().map(Tensor::from_dispatch).collect()
@@ -80,6 +80,25 @@ pub(crate) enum Several<B: Backend> {
         FloatTensor<B>,
         FloatTensor<B>,
     ),
+    Seven(
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+    ),
+    Eight(
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+        FloatTensor<B>,
+    ),
 }
 
 impl<B: Backend> Several<B> {
@@ -95,6 +114,25 @@ impl<B: Backend> Several<B> {
             4 => Self::Four(next()?, next()?, next()?, next()?),
             5 => Self::Five(next()?, next()?, next()?, next()?, next()?),
             6 => Self::Six(next()?, next()?, next()?, next()?, next()?, next()?),
+            7 => Self::Seven(
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+            ),
+            8 => Self::Eight(
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+                next()?,
+            ),
             _ => return None,
         })
     }
@@ -108,6 +146,8 @@ impl<B: Backend> Several<B> {
             Self::Four(a, b, c, d) => vec![a, b, c, d],
             Self::Five(a, b, c, d, e) => vec![a, b, c, d, e],
             Self::Six(a, b, c, d, e, f) => vec![a, b, c, d, e, f],
+            Self::Seven(a, b, c, d, e, f, g) => vec![a, b, c, d, e, f, g],
+            Self::Eight(a, b, c, d, e, f, g, h) => vec![a, b, c, d, e, f, g, h],
         }
     }
 }
@@ -205,7 +245,7 @@ fn squares_in_steps<B: Backend>(sums: FloatTensor<B>, numbers: FloatTensor<B>) -
 }
 
 /// A tensor that may be written to: itself where nobody else holds it.
-fn own(tensor: CubeTensor) -> CubeTensor {
+pub(super) fn own(tensor: CubeTensor) -> CubeTensor {
     match tensor.can_mut() {
         true => tensor,
         false => tensor.copy(),

@@ -25,6 +25,7 @@ mod moves;
 mod peak;
 mod pixels;
 mod resize;
+mod slices;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -50,6 +51,7 @@ pub use peak::multiply_adds;
 pub use pixels::of_frame;
 pub use pixels::{normalise, views};
 pub use resize::resize;
+pub(crate) use slices::{compute_by_block, part_of, put, put_more};
 pub use tokens::{attention, layer_norm};
 pub use watch::{Launched, Watch};
 

@@ -10,15 +10,15 @@ use burn_cubecl::Cube;
 use burn_cubecl::kernel::into_contiguous;
 use burn_cubecl::tensor::CubeTensor;
 use rekindle_shaders::{
-    Activation, ActivationGradient, AvgPool, BatchNormGradient, BatchNormTrain, Change, ColumnSums,
-    Elementwise, Epilogue, FrozenNorm, LayerNormGradient, MatMul, MaxPool, PoolGradient, Softmax,
-    SoftmaxGradient, Storage, Tier, Window, Winograd,
+    Activation, ActivationGradient, AvgPool, BatchNormGradient, BatchNormTrain, Change,
+    ChannelProducts, ColumnSums, Elementwise, Epilogue, FrozenNorm, LayerNormGradient, MatMul,
+    MaxPool, PoolGradient, Softmax, SoftmaxGradient, Storage, Tier, Window, Winograd,
 };
 
-use super::adapter::{output, tier, turned};
+use super::adapter::{output, tier};
 use super::choice::{Forward, Sizes};
-use super::conv::{CHANNELS_FIRST, gathered, gradient_of_weight, turned_back};
-use super::formula::Several;
+use super::conv::{gathered, weight_gradient_into};
+use super::formula::{Several, own};
 use super::launch::{launch, made, made_one};
 use crate::binding::LARGEST_BINDING;
 
@@ -73,12 +73,17 @@ pub(crate) fn input_gradient(
 ///
 /// - x: `[N, H, W, C]`
 /// - slope: `[N, H out, W out, filters]`
-/// - returns: `[rows · columns · C / groups · filters]`, as [`convolved`] takes the weight
-pub(crate) fn weight_gradient(x: Tensor<4>, slope: Tensor<4>, sizes: Sizes) -> Tensor<1> {
-    one(
-        vec![x.into_dispatch(), slope.into_dispatch()],
-        Work::WeightGradient(sizes),
-    )
+/// - place, where it is put if there is one, and what is returned: `[rows · columns · C / groups · filters]`, as [`convolved`]
+///   takes the weight
+pub(crate) fn weight_gradient(
+    x: Tensor<4>,
+    slope: Tensor<4>,
+    place: Option<Tensor<1>>,
+    sizes: Sizes,
+) -> Tensor<1> {
+    let mut tensors = vec![x.into_dispatch(), slope.into_dispatch()];
+    tensors.extend(place.map(Tensor::into_dispatch));
+    one(tensors, Work::WeightGradient(sizes))
 }
 
 /// The sums of columns.
@@ -86,42 +91,91 @@ pub(crate) fn weight_gradient(x: Tensor<4>, slope: Tensor<4>, sizes: Sizes) -> T
 /// # Shapes
 ///
 /// - rows: `[…, columns]`
-/// - returns: `[columns]`
-pub(crate) fn column_sums(rows: Tensor<4>) -> Tensor<1> {
-    one(vec![rows.into_dispatch()], Work::ColumnSums)
+/// - place, where they are put if there is one, and what is returned: `[columns]`
+pub(crate) fn column_sums(rows: Tensor<4>, place: Option<Tensor<1>>) -> Tensor<1> {
+    let mut tensors = vec![rows.into_dispatch()];
+    tensors.extend(place.map(Tensor::into_dispatch));
+    one(tensors, Work::ColumnSums)
 }
 
-/// Maps normalised by the batch's statistics, and what ends them: `activation(norm(x) + residual)`; the mean of each channel, and
-/// the inverse of its (biased) deviation.
+/// What [`normalised`] makes.
+pub(crate) struct Normalised {
+    /// `activation(norm(x) + residual)`, `[N, H, W, C]`
+    pub maps: Tensor<4>,
+    /// The mean of each channel, and the inverse of its (biased) deviation, `[C]`
+    pub moments: [Tensor<1>; 2],
+    /// Running mean and variance as the batch leaves them, if there are any, `[C]`
+    pub running: Option<[Tensor<1>; 2]>,
+}
+
+/// What a batch norm by the batch's statistics does besides normalising.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ByBatch {
+    /// ε.
+    pub epsilon: f32,
+    /// The share of the way to the batch's statistics that running ones go.
+    pub share: f32,
+    /// What is applied last.
+    pub activation: Activation,
+}
+
+/// Maps normalised by the batch's statistics, and what ends them: `activation(norm(x) + residual)`. Running statistics follow as
+/// PyTorch has it, the variance to the unbiased one; they are changed in place where nobody else holds them.
 ///
 /// # Shapes
 ///
-/// - x, residual and the first that is returned: `[N, H, W, C]`
+/// - x, residual: `[N, H, W, C]`
 /// - all others: `[C]`
 pub(crate) fn normalised(
     x: Tensor<4>,
-    gamma: Tensor<1>,
-    beta: Tensor<1>,
+    [gamma, beta]: [Tensor<1>; 2],
+    running: Option<[Tensor<1>; 2]>,
     residual: Option<Tensor<4>>,
-    epsilon: f64,
-    activation: Activation,
-) -> (Tensor<4>, [Tensor<1>; 2]) {
+    norm: ByBatch,
+) -> Normalised {
     let work = Work::Normalised {
-        epsilon: epsilon as f32,
-        residual: residual.is_some(),
-        activation,
+        norm,
+        follows: running.is_some(),
     };
     let mut tensors = vec![
         x.into_dispatch(),
         gamma.into_dispatch(),
         beta.into_dispatch(),
     ];
+    tensors.extend(running.into_iter().flatten().map(Tensor::into_dispatch));
     tensors.extend(residual.map(Tensor::into_dispatch));
-    let [maps, mean, inverse] = several(tensors, work);
-    (
-        Tensor::from_dispatch(maps),
-        [mean, inverse].map(Tensor::from_dispatch),
-    )
+    let mut made = all(tensors, work).into_iter();
+    let mut next = || match made.next() {
+        Some(made) => made,
+        None => unreachable!("a norm makes maps and moments"),
+    };
+    let maps = Tensor::from_dispatch(next());
+    let moments = [(); 2].map(|()| Tensor::from_dispatch(next()));
+    let rest: Vec<Tensor<1>> = made.map(Tensor::from_dispatch).collect();
+    Normalised {
+        maps,
+        moments,
+        running: rest.try_into().ok(),
+    }
+}
+
+/// What [`normalised`] made, once more: no residual, and the statistics are known.
+///
+/// # Shapes
+///
+/// - x, and what is returned: `[N, H, W, C]`
+/// - all others: `[C]`
+pub(crate) fn normalised_again(
+    x: Tensor<4>,
+    moments: [Tensor<1>; 2],
+    weights: [Tensor<1>; 2],
+    activation: Activation,
+) -> Tensor<4> {
+    let rest = moments.into_iter().chain(weights);
+    let tensors = [x.into_dispatch()]
+        .into_iter()
+        .chain(rest.map(Tensor::into_dispatch));
+    one(tensors.collect(), Work::NormalisedAgain(activation))
 }
 
 /// A batch norm that keeps its statistics, behind a product whose bias (if it has one) is not added: `1 / √(variance + ε)`,
@@ -143,33 +197,34 @@ pub(crate) fn frozen_norm(
     several(tensors, Work::FrozenNorm { epsilon }).map(Tensor::from_dispatch)
 }
 
-/// The gradients of what [`normalised`] was given, and of gamma and beta, from the gradient of what comes before its ending.
+/// The gradients of what [`normalised`] was given without a residual, and of gamma and beta, from the gradient of what the
+/// function behind it made.
 ///
 /// # Shapes
 ///
 /// - x, slope and the first that is returned: `[N, H, W, C]`
-/// - all others: `[C]`
+/// - all others, among them places for the gradients of gamma and beta: `[C]`
 pub(crate) fn normalised_gradients(
     x: Tensor<4>,
     slope: Tensor<4>,
-    gamma: Tensor<1>,
-    [mean, inverse]: [Tensor<1>; 2],
+    moments: [Tensor<1>; 2],
+    weights: [Tensor<1>; 2],
+    places: Option<[Tensor<1>; 2]>,
+    activation: Activation,
 ) -> (Tensor<4>, [Tensor<1>; 2]) {
-    let tensors = vec![
-        x.into_dispatch(),
-        slope.into_dispatch(),
-        mean.into_dispatch(),
-        inverse.into_dispatch(),
-        gamma.into_dispatch(),
-    ];
-    let [of_x, of_gamma, of_beta] = several(tensors, Work::NormalisedGradients);
+    let maps = [x, slope].map(Tensor::into_dispatch);
+    let rest = moments.into_iter().chain(weights);
+    let rest = rest.chain(places.into_iter().flatten());
+    let tensors = maps.into_iter().chain(rest.map(Tensor::into_dispatch));
+    let work = Work::NormalisedGradients(activation);
+    let [of_x, of_gamma, of_beta] = several(tensors.collect(), work);
     (
         Tensor::from_dispatch(of_x),
         [of_gamma, of_beta].map(Tensor::from_dispatch),
     )
 }
 
-/// For each channel `Σ slope · (x − centre) · scale` and `Σ slope`.
+/// For each channel `Σ slope · (x − centre) · scale`, or `Σ slope · x`, and `Σ slope`.
 ///
 /// # Shapes
 ///
@@ -178,16 +233,26 @@ pub(crate) fn normalised_gradients(
 pub(crate) fn channel_products(
     x: Tensor<4>,
     slope: Tensor<4>,
-    centre: Tensor<1>,
-    scale: Tensor<1>,
+    centre_and_scale: Option<[Tensor<1>; 2]>,
 ) -> [Tensor<1>; 2] {
-    let tensors = vec![
-        x.into_dispatch(),
-        slope.into_dispatch(),
-        centre.into_dispatch(),
-        scale.into_dispatch(),
-    ];
-    several(tensors, Work::ChannelProducts).map(Tensor::from_dispatch)
+    let centred = centre_and_scale.into_iter().flatten();
+    let tensors = [x, slope].map(Tensor::into_dispatch).into_iter();
+    let tensors = tensors.chain(centred.map(Tensor::into_dispatch));
+    let work = Work::ChannelProducts { by_image: false };
+    several(tensors.collect(), work).map(Tensor::from_dispatch)
+}
+
+/// For each channel of each image `Σ slope · x`.
+///
+/// # Shapes
+///
+/// - x, slope: `[N, H, W, C]`
+/// - returns: `[N, 1, 1, C]`
+pub(crate) fn image_products(x: Tensor<4>, slope: Tensor<4>) -> Tensor<4> {
+    let [images, _, _, channels] = x.dims();
+    let tensors = [x, slope].map(Tensor::into_dispatch).into();
+    let [products, _] = several(tensors, Work::ChannelProducts { by_image: true });
+    Tensor::<1>::from_dispatch(products).reshape([images, 1, 1, channels])
 }
 
 /// The way back through an activation: the gradient times the derivative, by what is kept (see
@@ -263,18 +328,20 @@ pub(crate) fn avg_pool_gradient(slope: Tensor<4>, window: Window) -> Tensor<4> {
 /// # Shapes
 ///
 /// - x, slope, and the first that is returned: `[N, H, W, C]`
-/// - all others: `[C]`
+/// - all others, among them places for the gradients of gamma and beta: `[C]`
 pub(crate) fn layer_norm_gradients(
     x: Tensor<4>,
     slope: Tensor<4>,
     gamma: Tensor<1>,
+    places: Option<[Tensor<1>; 2]>,
     epsilon: f32,
 ) -> (Tensor<4>, [Tensor<1>; 2]) {
-    let tensors = vec![
+    let mut tensors = vec![
         x.into_dispatch(),
         slope.into_dispatch(),
         gamma.into_dispatch(),
     ];
+    tensors.extend(places.into_iter().flatten().map(Tensor::into_dispatch));
     let [of_x, of_gamma, of_beta] = several(tensors, Work::LayerNormGradients { epsilon });
     (
         Tensor::from_dispatch(of_x),
@@ -318,12 +385,16 @@ fn several<const N: usize>(
     tensors: Vec<FloatTensor<Dispatch>>,
     work: Work,
 ) -> [FloatTensor<Dispatch>; N] {
-    let Some(tensors) = Several::of(tensors) else {
-        unreachable!("one to six tensors are given: {work:?}")
-    };
-    match Dispatch::worked(tensors, work).try_into() {
+    match all(tensors, work).try_into() {
         Ok(made) => made,
         Err(_) => unreachable!("each kind of work makes what it is asked for: {work:?}"),
+    }
+}
+
+fn all(tensors: Vec<FloatTensor<Dispatch>>, work: Work) -> Vec<FloatTensor<Dispatch>> {
+    match Several::of(tensors) {
+        Some(tensors) => Dispatch::worked(tensors, work),
+        None => unreachable!("one to eight tensors are given: {work:?}"),
     }
 }
 
@@ -338,15 +409,17 @@ pub(crate) enum Work {
     WeightGradient(Sizes),
     ColumnSums,
     Normalised {
-        epsilon: f32,
-        residual: bool,
-        activation: Activation,
+        norm: ByBatch,
+        follows: bool,
     },
+    NormalisedAgain(Activation),
     FrozenNorm {
         epsilon: f32,
     },
-    NormalisedGradients,
-    ChannelProducts,
+    NormalisedGradients(Activation),
+    ChannelProducts {
+        by_image: bool,
+    },
     Through(Activation),
     /// One tensor, or the sum of two.
     Changed(Activation),
@@ -376,7 +449,16 @@ impl WayBackOps for Flex {}
 
 impl WayBackOps for Cube {
     fn worked(tensors: Several<Self>, work: Work) -> Vec<FloatTensor<Self>> {
-        let given: Vec<CubeTensor> = tensors.all().into_iter().map(into_contiguous).collect();
+        let changes = |place: usize| match work {
+            Work::Normalised { follows, .. } => follows && (3..5).contains(&place),
+            _ => false,
+        };
+        let given = tensors.all().into_iter().map(into_contiguous).enumerate();
+        let given = given.map(|(place, tensor)| match changes(place) {
+            true => own(tensor),
+            false => tensor,
+        });
+        let given: Vec<CubeTensor> = given.collect();
         let tier = tier(&given[0]);
         let all: Vec<&CubeTensor> = given.iter().collect();
         match (work, &all[..]) {
@@ -398,20 +480,31 @@ impl WayBackOps for Cube {
                 };
                 vec![of_input(&sizes, epilogue, [slope, weight], so_far, tier)]
             }
-            (Work::WeightGradient(sizes), &[x, slope]) => {
-                let taken = [x, slope].map(|maps| as_maps_first(maps.clone()));
-                let [x, slope] = taken;
-                vec![flat(gradient_of_weight(x, slope, &sizes))]
+            (Work::WeightGradient(sizes), &[x, slope, ref place @ ..]) => {
+                let Window { rows, columns } = sizes.window;
+                let taps = (rows.kernel * columns.kernel) as usize;
+                let count = taps * sizes.channels / sizes.groups * sizes.filters;
+                let result = placed(place, x, count);
+                weight_gradient_into(&result, [x, slope], &sizes);
+                vec![result]
             }
-            (Work::ColumnSums, &[rows]) => vec![summed(rows, tier)],
-            (
-                Work::Normalised {
-                    epsilon,
-                    residual,
+            (Work::ColumnSums, &[rows, ref place @ ..]) => vec![summed(rows, place, tier)],
+            (Work::Normalised { norm, follows }, all) => by_batch(all, norm, follows, tier),
+            (Work::NormalisedAgain(activation), &[x, mean, inverse, gamma, beta]) => {
+                let norm = ByBatch {
+                    epsilon: 0.0,
+                    share: 0.0,
                     activation,
-                },
-                all,
-            ) => by_batch(all, epsilon, residual, activation, tier),
+                };
+                let kernels = made(
+                    &in_training(x, norm, false, false),
+                    tier,
+                    BatchNormTrain::kernels,
+                );
+                let maps = output(x, maps_of(x));
+                launch(&kernels[2], &[x, mean, inverse, gamma, beta, &maps]);
+                vec![maps]
+            }
             (Work::FrozenNorm { epsilon }, all) => {
                 let [channels] = all[0].shape().dims();
                 let norm = FrozenNorm {
@@ -425,17 +518,17 @@ impl WayBackOps for Cube {
                 launch(&kernel, &[all, &[inverse, scale, shift]].concat());
                 results.into()
             }
-            (Work::NormalisedGradients, &[x, slope, mean, inverse, gamma]) => {
-                let [of_gamma, of_beta] = products([x, slope, mean, inverse], tier);
-                let of_x = output(x, maps_of(x));
-                let norm = gradient_of(x);
-                let kernels = made(&norm, tier, BatchNormGradient::kernels);
-                let last = [x, slope, mean, inverse, gamma, &of_gamma, &of_beta, &of_x];
-                launch(&kernels[2], &last);
-                vec![of_x, of_gamma, of_beta]
-            }
-            (Work::ChannelProducts, &[x, slope, centre, scale]) => {
-                products([x, slope, centre, scale], tier).into()
+            (
+                Work::NormalisedGradients(activation),
+                &[x, slope, mean, inverse, gamma, beta, ref places @ ..],
+            ) => of_norm(
+                [x, slope, mean, inverse, gamma, beta],
+                places,
+                activation,
+                tier,
+            ),
+            (Work::ChannelProducts { by_image }, &[x, slope, ref centred @ ..]) => {
+                products([x, slope], centred, by_image, tier).into()
             }
             (Work::Through(activation), &[slope, kept]) => {
                 let operation = ActivationGradient {
@@ -501,8 +594,8 @@ impl WayBackOps for Cube {
                 launch(&kernel, &[slope, &result.1]);
                 vec![result.1]
             }
-            (Work::LayerNormGradients { epsilon }, &[x, slope, gamma]) => {
-                of_layer_norm([x, slope, gamma], epsilon, tier)
+            (Work::LayerNormGradients { epsilon }, &[x, slope, gamma, ref places @ ..]) => {
+                of_layer_norm([x, slope, gamma], places, epsilon, tier)
             }
             (Work::Product { turned }, &[a, b]) => vec![multiplied(a, b, turned, tier)],
             (Work::Softmax, &[x]) => {
@@ -537,17 +630,18 @@ fn maps_of(x: &CubeTensor) -> [usize; 4] {
     x.shape().dims()
 }
 
-/// Maps that lie channels last, as those who know them channels first see them.
-fn as_maps_first(x: CubeTensor) -> CubeTensor {
-    turned(x, CHANNELS_FIRST)
+/// The place for a result, or room for it.
+fn placed(places: &[&CubeTensor], like: &CubeTensor, count: usize) -> CubeTensor {
+    match places {
+        [] => output(like, [count]),
+        [place, ..] => (*place).clone(),
+    }
 }
 
-/// All numbers in the order in which they lie.
-fn flat(mut tensor: CubeTensor) -> CubeTensor {
-    let count = tensor.shape().num_elements();
-    tensor.meta.shape = Shape::new([count]);
-    tensor.meta.strides = [1].into();
-    tensor
+/// Places for two results, or room for them.
+fn both_placed(places: &[&CubeTensor], like: &CubeTensor, count: usize) -> [CubeTensor; 2] {
+    let (first, second) = places.split_at(places.len() / 2);
+    [first, second].map(|place| placed(place, like, count))
 }
 
 /// How a convolution is done whose batch is not cut: by Winograd's method where its scratch memory fits into a binding.
@@ -618,23 +712,23 @@ fn of_input(
             true,
         );
     }
-    let Window { rows, columns } = sizes.window;
-    let [down, across] = [rows, columns].map(|side| side.kernel as usize);
-    let each = sizes.channels / sizes.groups;
-    let mut weight = weight.clone();
-    let shape = [down, across, each, sizes.filters];
-    weight.meta.shape = Shape::new(shape);
-    weight.meta.strides = [
-        across * each * sizes.filters,
-        each * sizes.filters,
-        sizes.filters,
-        1,
-    ]
-    .into();
-    // As PyTorch has it, which is what is turned.
-    let weight = turned(weight, [3, 2, 0, 1]);
-    let weight = turned_back(weight, sizes.groups);
+    let weight = taken_back(weight, sizes);
     gathered(&weight, slope, sizes, epilogue, so_far)
+}
+
+/// Weights `[rows, columns, C / groups, filters]` as [`gathered`] reads them, `[rows, columns, filters / groups, C]`.
+fn taken_back(weight: &CubeTensor, sizes: &Sizes) -> CubeTensor {
+    let Window { rows, columns } = sizes.window;
+    let taps = (rows.kernel * columns.kernel) as usize;
+    let (each, per) = (sizes.channels / sizes.groups, sizes.filters / sizes.groups);
+    let mut weight = weight.clone();
+    if each == 1 && per == 1 {
+        return weight;
+    }
+    let groups = sizes.groups;
+    weight.meta.shape = Shape::new([taps, per, groups, each]);
+    weight.meta.strides = [each * sizes.filters, 1, per, sizes.filters].into();
+    into_contiguous(weight)
 }
 
 /// Winograd's method for the gradient of a convolution's input, where it is possible and known to win.
@@ -652,34 +746,66 @@ fn turned_winograd(sizes: &Sizes, epilogue: Epilogue, tier: Tier) -> Option<Wino
     }
 }
 
-fn gradient_of(x: &CubeTensor) -> BatchNormGradient {
+/// The gradients of what a norm was given, of gamma and of beta.
+fn of_norm(
+    [x, slope, mean, inverse, gamma, beta]: [&CubeTensor; 6],
+    places: &[&CubeTensor],
+    activation: Activation,
+    tier: Tier,
+) -> Vec<CubeTensor> {
     let [batch, rows, columns, channels] = maps_of(x);
-    BatchNormGradient {
+    let norm = BatchNormGradient {
         rows: (batch * rows * columns) as u32,
         channels: channels as u32,
-    }
-}
-
-/// `Σ slope · (x − centre) · scale` and `Σ slope` of each channel.
-fn products([x, slope, centre, scale]: [&CubeTensor; 4], tier: Tier) -> [CubeTensor; 2] {
-    let norm = gradient_of(x);
-    let channels = norm.channels as usize;
+        activation,
+    };
     let kernels = made(&norm, tier, BatchNormGradient::kernels);
-    let sums = [output(x, [channels]), output(x, [channels])];
+    let [of_gamma, of_beta] = both_placed(places, x, channels);
+    let sums = output(x, [2 * channels]);
     let scratch = output(x, [norm.scratch(tier) as usize]);
-    launch(&kernels[0], &[x, slope, centre, scale, &scratch]);
-    launch(&kernels[1], &[&scratch, &sums[0], &sums[1]]);
-    sums
+    let of_x = output(x, maps_of(x));
+    let first = [x, slope, mean, inverse];
+    let weights = [gamma, beta];
+    let ends = activation != Activation::None;
+    let parts: &[&CubeTensor] = if ends { &weights } else { &[] };
+    launch(&kernels[0], &[&first, parts, &[&scratch]].concat());
+    launch(&kernels[1], &[&scratch, &of_gamma, &of_beta, &sums]);
+    let last = if ends { &weights[..] } else { &weights[..1] };
+    launch(&kernels[2], &[&first, last, &[&sums, &of_x]].concat());
+    vec![of_x, of_gamma, of_beta]
 }
 
-fn summed(rows: &CubeTensor, tier: Tier) -> CubeTensor {
+/// `Σ slope · (x − centre) · scale` and `Σ slope` of each channel, of all images or of each.
+fn products(
+    [x, slope]: [&CubeTensor; 2],
+    centred: &[&CubeTensor],
+    by_image: bool,
+    tier: Tier,
+) -> [CubeTensor; 2] {
+    let [batch, rows, columns, channels] = maps_of(x);
+    let images = if by_image { batch } else { 1 };
+    let sums = ChannelProducts {
+        images: images as u32,
+        rows: (batch / images * rows * columns) as u32,
+        channels: channels as u32,
+        centred: !centred.is_empty(),
+    };
+    let kernels = made(&sums, tier, ChannelProducts::kernels);
+    let made = [(); 2].map(|()| output(x, [images * channels]));
+    let scratch = output(x, [sums.scratch(tier) as usize]);
+    launch(&kernels[0], &[&[x, slope], centred, &[&scratch]].concat());
+    launch(&kernels[1], &[&scratch, &made[0], &made[1]]);
+    made
+}
+
+fn summed(rows: &CubeTensor, place: &[&CubeTensor], tier: Tier) -> CubeTensor {
     let shape = rows.shape();
     let columns = shape[shape.num_dims() - 1];
     let sums = ColumnSums {
         rows: (shape.num_elements() / columns) as u32,
         columns: columns as u32,
     };
-    let result = output(rows, [columns]);
+    let result = placed(place, rows, columns);
     let kernels = made(&sums, tier, ColumnSums::kernels);
     match &kernels[..] {
         [parts, join] => {
@@ -692,33 +818,38 @@ fn summed(rows: &CubeTensor, tier: Tier) -> CubeTensor {
     result
 }
 
-fn by_batch(
-    all: &[&CubeTensor],
-    epsilon: f32,
-    residual: bool,
-    activation: Activation,
-    tier: Tier,
-) -> Vec<CubeTensor> {
-    let &[x, gamma, beta, ref ending @ ..] = all else {
-        unreachable!("a norm takes maps, gamma and beta")
-    };
+fn in_training(x: &CubeTensor, norm: ByBatch, residual: bool, follows: bool) -> BatchNormTrain {
     let [batch, rows, columns, channels] = maps_of(x);
-    let norm = BatchNormTrain {
+    BatchNormTrain {
         rows: (batch * rows * columns) as u32,
         channels: channels as u32,
-        epsilon,
+        epsilon: norm.epsilon,
+        share: follows.then_some(norm.share),
         residual,
-        activation,
+        activation: norm.activation,
+    }
+}
+
+fn by_batch(all: &[&CubeTensor], norm: ByBatch, follows: bool, tier: Tier) -> Vec<CubeTensor> {
+    let &[x, gamma, beta, ref rest @ ..] = all else {
+        unreachable!("a norm takes maps, gamma and beta")
     };
+    let (running, residual) = rest.split_at(if follows { 2 } else { 0 });
+    let norm = in_training(x, norm, !residual.is_empty(), follows);
+    let channels = norm.channels as usize;
     let [mean, inverse] = [output(x, [channels]), output(x, [channels])];
     let scratch = output(x, [norm.scratch(tier) as usize]);
     let maps = output(x, maps_of(x));
     let kernels = made(&norm, tier, BatchNormTrain::kernels);
     launch(&kernels[0], &[x, &scratch]);
-    launch(&kernels[1], &[&scratch, &mean, &inverse]);
+    launch(
+        &kernels[1],
+        &[&[&scratch, &mean, &inverse], running].concat(),
+    );
     let first = [x, &mean, &inverse, gamma, beta];
-    launch(&kernels[2], &[&first[..], ending, &[&maps]].concat());
-    vec![maps, mean, inverse]
+    launch(&kernels[2], &[&first[..], residual, &[&maps]].concat());
+    let running = running.iter().map(|&running| running.clone());
+    [maps, mean, inverse].into_iter().chain(running).collect()
 }
 
 /// How many images and channels there are, and room for what a window makes of them.
@@ -747,7 +878,12 @@ fn pooled_back(slope: &CubeTensor, window: Window, largest: bool) -> (PoolGradie
     (operation, output(slope, shape))
 }
 
-fn of_layer_norm([x, slope, gamma]: [&CubeTensor; 3], epsilon: f32, tier: Tier) -> Vec<CubeTensor> {
+fn of_layer_norm(
+    [x, slope, gamma]: [&CubeTensor; 3],
+    places: &[&CubeTensor],
+    epsilon: f32,
+    tier: Tier,
+) -> Vec<CubeTensor> {
     let [batch, rows, columns, channels] = maps_of(x);
     let norm = LayerNormGradient {
         rows: (batch * rows * columns) as u32,
@@ -756,7 +892,7 @@ fn of_layer_norm([x, slope, gamma]: [&CubeTensor; 3], epsilon: f32, tier: Tier) 
     };
     let stats = output(x, [2 * norm.rows as usize]);
     let of_x = output(x, maps_of(x));
-    let [of_gamma, of_beta] = [output(x, [channels]), output(x, [channels])];
+    let [of_gamma, of_beta] = both_placed(places, x, channels);
     let scratch = output(x, [norm.scratch(tier) as usize]);
     let kernel = made_one(&("of input", norm), tier, |(_, norm), tier| {
         norm.of_input(tier)

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use super::mixing::Mix;
-use super::optimizer::Optimizer;
+use super::optimizer::{Optimizer, Pace};
 use super::rates::Rate;
 use crate::device::DeviceError;
 use crate::weights::Tensors;
@@ -83,6 +83,21 @@ pub struct Descent<'a> {
     pub momentum: Option<f64>,
     /// The greatest norm of all gradients together; longer ones are shortened to it.
     pub clip: Option<f64>,
+}
+
+impl Descent<'_> {
+    /// How a parameter of this rate moves in its step of this number, from 1.
+    pub(super) fn pace(&self, rate: &Rate, step: u64) -> Pace {
+        Pace {
+            rate: rate.rate * self.factor,
+            decay: match rate.decays {
+                true => self.optimizer.weight_decay(),
+                false => 0.0,
+            },
+            step,
+            momentum: self.momentum,
+        }
+    }
 }
 
 /// Why a saved state could not be taken up.

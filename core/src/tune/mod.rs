@@ -9,6 +9,8 @@ mod engine;
 mod finder;
 #[cfg(test)]
 mod fixture;
+#[cfg(feature = "burn")]
+mod flat;
 mod kept;
 mod labels;
 #[cfg(feature = "burn")]

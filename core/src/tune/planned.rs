@@ -403,15 +403,7 @@ impl Engine for Planned {
             };
             let step = self.steps.entry(tensor).or_default();
             *step += 1;
-            let pace = Pace {
-                rate: rate.rate * descent.factor,
-                decay: match rate.decays {
-                    true => by.weight_decay(),
-                    false => 0.0,
-                },
-                step: *step,
-                momentum: descent.momentum,
-            };
+            let pace = descent.pace(rate, *step);
             self.step(tensor, gradient, scale, pace, by);
         }
         self.losses.extend(self.loss.take());

@@ -77,18 +77,23 @@ fn way(graph: &Graph, value: usize, learns: &[bool]) -> Option<Way> {
     Some(Way { course, plan })
 }
 
-/// A network's numbers as programs take them.
+/// A network's numbers as programs take them, and where the gradients of some are to lie.
 pub(super) fn numbers<'a>(
     network: &Network,
     of: impl Fn(&str) -> Option<&'a Vec<Tensor<1>>>,
+    place: impl Fn(&str) -> Option<Tensor<1>>,
     device: &burn::tensor::Device,
 ) -> Numbers {
+    let places = network
+        .parameters()
+        .map(|parameter| place(parameter.name()));
     let tensors = network.parameters().map(|parameter| {
         let parts = of(parameter.name()).map_or(parameter.parts(), Vec::as_slice);
         parts[0].clone().without_autodiff()
     });
     Numbers {
         tensors: tensors.collect(),
+        places: places.collect(),
         device: device.clone(),
     }
 }

@@ -8,13 +8,14 @@ use std::mem;
 use burn::tensor::{Device, Tensor, TensorData, Transaction};
 
 use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
+use super::flat::{Flat, Moved};
 use super::loss;
 use super::mixing::Mix;
-use super::optimizer::{Optimizer, Pace, written_average, written_clip};
+use super::optimizer::{Optimizer, Pace, Written, written_average, written_clip};
 use super::programs::{Programs, lying, numbers};
 use crate::device::{DeviceError, is_processor, ran_out, recover};
 use crate::differentiated::on_adapter::{answered, there_and_back};
-use crate::kernels::{self, square_sum};
+use crate::kernels::{self, put_more, square_sum};
 use crate::network::{Batch, Chance, Network, Parameter};
 use crate::weights::{Numbers, Tensors};
 
@@ -45,7 +46,7 @@ impl Given {
 type Parts = Vec<Tensor<1>>;
 
 /// A network in training on Burn.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Stepwise {
     network: Network,
     device: Device,
@@ -58,6 +59,8 @@ pub struct Stepwise {
     averages: BTreeMap<String, Parts>,
     /// The gradients of the step that is being made.
     gradients: BTreeMap<String, Parts>,
+    /// Where the parameters that move lie side by side, from their first step on: all that is above of them is seen there.
+    flat: Option<Flat>,
     /// The loss of the step that is being made.
     loss: Option<Tensor<1>>,
     /// Those of finished steps that nobody has read.
@@ -80,6 +83,7 @@ impl Stepwise {
             steps: BTreeMap::new(),
             averages: BTreeMap::new(),
             gradients: BTreeMap::new(),
+            flat: None,
             loss: None,
             losses: Vec::new(),
             nothing: Tensor::from_data(TensorData::new(vec![0.0_f32], [1]), device),
@@ -169,7 +173,10 @@ impl Stepwise {
         chance: Chance,
     ) -> Option<Tensor<1>> {
         let way = self.programs.as_mut()?.way_from(value)?;
-        let mut numbers = numbers(&self.network, |_| None, &self.device);
+        // Only what is first found of a step goes where gradients lie; what follows is added to it.
+        let flat = self.flat.as_ref().filter(|_| self.gradients.is_empty());
+        let place = |name: &str| Some(flat?.place(name)?.gradient.clone());
+        let mut numbers = numbers(&self.network, |_| None, place, &self.device);
         // What follows the batch is changed in place: the network lets go of it meanwhile.
         for parameter in self.network.parameters_mut() {
             if parameter.is_statistic() && parameter.trains {
@@ -241,7 +248,10 @@ impl Stepwise {
             match self.gradients.get_mut(&name) {
                 Some(sums) => {
                     for (sum, more) in sums.iter_mut().zip(found) {
-                        *sum = mem::replace(sum, self.nothing.clone()) + more;
+                        match &self.flat {
+                            Some(_) => put_more(sum, more),
+                            None => *sum = mem::replace(sum, self.nothing.clone()) + more,
+                        }
                     }
                 }
                 None => _ = self.gradients.insert(name, found),
@@ -256,9 +266,68 @@ impl Stepwise {
         logits(made)
     }
 
+    /// Moves all parameters that have gradients side by side, in as few launches as there are kinds of paces. False where that
+    /// cannot be: nothing has changed then.
+    fn descend_side_by_side(&mut self, descent: &Descent<'_>) -> bool {
+        let optimizer = descent.optimizer;
+        let mut all: Vec<(String, Moved, Written)> = Vec::with_capacity(self.gradients.len());
+        for parameter in self.network.parameters() {
+            let name = parameter.name();
+            let (Some(found), Some(rate)) = (self.gradients.get(name), descent.rates.get(name))
+            else {
+                continue;
+            };
+            let [gradient] = &found[..] else { return false };
+            let step = self.steps.get(name).copied().unwrap_or_default() + 1;
+            let kept = self.slots.get(name);
+            let slot = |slot: &&'static str| match kept.and_then(|kept| kept.get(slot)?.first()) {
+                Some(numbers) => numbers.clone(),
+                None => gradient.zeros_like(),
+            };
+            let moved = Moved {
+                value: parameter.parts()[0].clone().without_autodiff(),
+                gradient: gradient.clone(),
+                slots: optimizer.slots().iter().map(slot).collect(),
+            };
+            let pace = descent.pace(rate, step);
+            let written = optimizer.written(pace, descent.clip.is_some());
+            all.push((name.to_owned(), moved, written));
+        }
+        if !self.flat.as_ref().is_some_and(|flat| flat.holds(&all)) {
+            let Some(flat) = Flat::lay(&all, &self.device) else {
+                return false;
+            };
+            for parameter in self.network.parameters_mut() {
+                let Some(place) = flat.place(parameter.name()) else {
+                    continue;
+                };
+                parameter.parts = vec![place.value.clone().autodiff().require_grad()];
+                let slots = optimizer.slots().iter().zip(&place.slots);
+                let slots = slots.map(|(&slot, numbers)| (slot, vec![numbers.clone()]));
+                self.slots
+                    .insert(parameter.name().to_owned(), slots.collect());
+            }
+            // Those without a rate do not move, and are not there.
+            self.gradients.retain(|name, _| flat.place(name).is_some());
+            self.flat = Some(flat);
+        }
+        let scale = descent.clip.and_then(|longest| self.clip(longest));
+        for (name, ..) in &all {
+            *self.steps.entry(name.clone()).or_default() += 1;
+        }
+        if let Some(flat) = &self.flat {
+            flat.step(&all, scale.as_ref(), &self.device);
+        }
+        self.gradients.clear();
+        true
+    }
+
     /// What all gradients are to be multiplied by so that they are no longer than this together.
     fn clip(&self, longest: f64) -> Option<Tensor<1>> {
-        let square = square_sum(self.gradients.values().flatten(), &self.device);
+        let square = match &self.flat {
+            Some(flat) => square_sum(flat.gradients(), &self.device),
+            None => square_sum(self.gradients.values().flatten(), &self.device),
+        };
         written_clip(longest).apply(vec![square]).pop()
     }
 }
@@ -430,6 +499,7 @@ impl Engine for Stepwise {
         self.slots.retain(|name, _| parameters.contains(name));
         self.steps.retain(|name, _| parameters.contains(name));
         self.gradients.clear();
+        self.flat = None;
     }
 
     fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
@@ -450,6 +520,14 @@ impl Engine for Stepwise {
     }
 
     fn descend(&mut self, descent: &Descent<'_>) {
+        if self.programs.is_some()
+            && !descent.optimizer.measures_parameters()
+            && self.descend_side_by_side(descent)
+        {
+            self.losses.extend(self.loss.take());
+            return;
+        }
+        self.flat = None;
         let scale = descent.clip.and_then(|longest| self.clip(longest));
         let optimizer = descent.optimizer;
         let on_processor = is_processor(&self.device);
@@ -462,15 +540,7 @@ impl Engine for Stepwise {
             };
             let step = self.steps.entry(name.clone()).or_default();
             *step += 1;
-            let pace = Pace {
-                rate: rate.rate * descent.factor,
-                decay: match rate.decays {
-                    true => optimizer.weight_decay(),
-                    false => 0.0,
-                },
-                step: *step,
-                momentum: descent.momentum,
-            };
+            let pace = descent.pace(rate, *step);
             let kept = self.slots.entry(name).or_default();
             for slot in optimizer.slots() {
                 let empty = || found.iter().map(Tensor::zeros_like).collect();
@@ -518,6 +588,11 @@ impl Engine for Stepwise {
         for parameter in self.network.parameters() {
             let parts = parameter.parts().iter();
             let now: Vec<_> = parts.map(|part| part.clone().without_autodiff()).collect();
+            // What lies side by side changes in place, whoever else sees it.
+            let lies = self
+                .flat
+                .as_ref()
+                .and_then(|flat| flat.place(parameter.name()));
             match self.averages.get_mut(parameter.name()) {
                 Some(averages) => {
                     for (average, now) in averages.iter_mut().zip(now) {
@@ -527,7 +602,11 @@ impl Engine for Stepwise {
                         }
                     }
                 }
-                None => _ = self.averages.insert(parameter.name().to_owned(), now),
+                None => {
+                    let own = |now: Tensor<1>| if lies.is_some() { now * 1.0 } else { now };
+                    let now = now.into_iter().map(own).collect();
+                    self.averages.insert(parameter.name().to_owned(), now);
+                }
             }
         }
     }
@@ -555,7 +634,7 @@ impl Engine for Stepwise {
             .and_then(|programs| programs.course(input.value))
         {
             let averages = |name: &str| self.averages.get(name).filter(|_| averaged);
-            let mut numbers = numbers(&self.network, averages, &self.device);
+            let mut numbers = numbers(&self.network, averages, |_| None, &self.device);
             let answers = answered(&course, &mut numbers, lying(input.batch));
             return host(answers).await;
         }
@@ -605,6 +684,7 @@ impl Engine for Stepwise {
         self.averages.clear();
         self.slots.clear();
         self.gradients.clear();
+        self.flat = None;
         self.loss = None;
         self.losses.clear();
         recover(&self.device);
@@ -638,6 +718,7 @@ impl Engine for Stepwise {
         self.slots = slots;
         self.steps = state.steps.clone();
         self.gradients.clear();
+        self.flat = None;
         self.loss = None;
         self.losses.clear();
         Ok(())

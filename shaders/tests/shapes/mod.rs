@@ -443,12 +443,29 @@ fn maps(tier: Tier, add: &mut impl FnMut(bool, Vec<Kernel>)) {
                 rows,
                 channels,
                 epsilon,
+                share: residual.then_some(0.1),
                 residual,
                 activation,
             };
             add(false, norm.kernels(tier));
         }
-        add(false, BatchNormGradient { rows, channels }.kernels(tier));
+        for activation in Activation::ALL {
+            let gradient = BatchNormGradient {
+                rows,
+                channels,
+                activation,
+            };
+            add(false, gradient.kernels(tier));
+        }
+        for (images, centred) in [(1, true), (2, false)] {
+            let products = ChannelProducts {
+                images,
+                rows,
+                channels,
+                centred,
+            };
+            add(false, products.kernels(tier));
+        }
     }
     for (images, rows, channels, groups) in [(1, 6, 3, 1), (2, 10_000, 256, 32), (3, 49, 12, 2)] {
         let gradient = GroupNormGradient {

@@ -1,15 +1,16 @@
 //! Norms, and what ends a job: a sum and a function, there and back.
 
 use burn::tensor::Tensor;
-use rekindle_shaders::{Activation, Term};
+use rekindle_shaders::Activation;
 
 use super::super::job::{BatchNorm, Ending, Job, LayerNorm};
+use super::super::plan::keeps_before;
 use super::pass::{Pass, function};
 use crate::kernels::way_back::{
-    channel_products, column_sums, frozen_norm, layer_norm_gradients, normalised,
-    normalised_gradients, through,
+    ByBatch, channel_products, column_sums, frozen_norm, layer_norm_gradients, normalised,
+    normalised_again, normalised_gradients, through,
 };
-use crate::kernels::{self, compute, way_back};
+use crate::kernels::{self, way_back};
 
 /// Batch norm of what no product made.
 pub(super) fn batch_norm(
@@ -31,11 +32,11 @@ pub(super) fn batch_norm(
     };
     let made = match function(ending.activation) {
         Activation::None => made,
-        ending if pass.carries(job.output) && !ending.keeps_output() => {
-            activated(pass, index, ending, made)
+        function if pass.carries(job.output) && keeps_before(ending, false) => {
+            activated(pass, index, function, made)
         }
         // Nothing goes back by what it was given.
-        ending => way_back::activated(made, ending),
+        function => way_back::activated(made, function),
     };
     pass.put(job.output, made);
 }
@@ -61,62 +62,56 @@ pub(super) fn by_batch(
     is_made: bool,
 ) {
     let residual = ending.residual.then(|| pass.value(job.inputs[1]));
-    let ending = function(ending.activation);
-    let is_kept = pass.carries(job.output) && !ending.keeps_output();
-    let first = if is_kept { Activation::None } else { ending };
-    let (gamma, beta) = (pass.tensor(norm.gamma), pass.tensor(norm.beta));
-    let (made, moments) = normalised(x.clone(), gamma, beta, residual, norm.epsilon, first);
-    follow(pass, norm, &moments, made.shape().num_elements());
+    let is_kept = pass.carries(job.output) && keeps_before(ending, true);
+    let function = function(ending.activation);
+    let by = ByBatch {
+        epsilon: norm.epsilon as f32,
+        share: norm.momentum as f32,
+        activation: if is_kept { Activation::None } else { function },
+    };
+    let weights = [norm.gamma, norm.beta].map(|tensor| pass.tensor(tensor));
+    let running = [norm.mean, norm.variance].map(|tensor| pass.take_tensor(tensor, &weights[0]));
+    let made = normalised(x.clone(), weights, Some(running), residual, by);
+    let running = made.running.into_iter().flatten();
+    for (tensor, numbers) in [norm.mean, norm.variance].into_iter().zip(running) {
+        pass.moved(tensor, numbers);
+    }
     if pass.carries(job.output) {
         let kept = pass.keep(index);
         kept.raw = is_made.then_some(x);
-        kept.moments = Some(moments);
+        kept.moments = Some(made.moments);
     }
     let made = match is_kept {
-        true => activated(pass, index, ending, made),
-        false => made,
+        true => activated(pass, index, function, made.maps),
+        false => made.maps,
     };
     pass.put(job.output, made);
 }
 
-/// Takes the batch's statistics into the running ones, as PyTorch does: of the variance the unbiased one.
-fn follow(pass: &mut Pass<'_>, norm: &BatchNorm, [mean, inverse]: &[Tensor<1>; 2], numbers: usize) {
-    let [channels] = mean.dims();
-    let count = (numbers / channels) as f64;
-    let share = norm.momentum;
-    let unbiased = count / (count - 1.0).max(1.0);
-    let written = rekindle_shaders::Formula {
-        terms: vec![
-            Term::Each(0),
-            Term::Each(1),
-            Term::Each(2),
-            Term::Each(3),
-            // The mean.
-            Term::Times(0, 0),
-            Term::Times(2, 1),
-            Term::Sum(4, 5),
-            // The variance: 1 / inverse² − ε, unbiased.
-            Term::Product(3, 3),
-            Term::Under(7, 2),
-            Term::Plus(8, 3),
-            Term::Times(9, 4),
-            Term::Times(1, 0),
-            Term::Sum(10, 11),
-        ],
-        buffers: 4,
-        numbers: 5,
-        results: vec![(0, 6), (1, 12)],
-    };
-    let numbers = [1.0 - share, share, 1.0, -norm.epsilon, share * unbiased];
-    let tensors = vec![
-        pass.take_tensor(norm.mean, mean),
-        pass.take_tensor(norm.variance, inverse),
-        mean.clone(),
-        inverse.clone(),
-    ];
-    let moved = compute(&written, &numbers.map(|number| number as f32), tensors);
-    for (tensor, numbers) in [norm.mean, norm.variance].into_iter().zip(moved) {
-        pass.moved(tensor, numbers);
+/// What a batch norm by the batch's statistics made, once more, of what is kept of it.
+pub(super) fn by_batch_again(
+    pass: &mut Pass<'_>,
+    index: usize,
+    job: &Job,
+    norm: &BatchNorm,
+    ending: Ending,
+) -> Tensor<4> {
+    let function = function(ending.activation);
+    if let Some(before) = pass.keep(index).before.clone() {
+        return way_back::activated(before, function);
+    }
+    let kept = pass.keep(index);
+    let (raw, moments) = (kept.raw.clone(), kept.moments.clone());
+    let x = raw.unwrap_or_else(|| pass.value(job.inputs[0]));
+    let weights = [norm.gamma, norm.beta].map(|tensor| pass.tensor(tensor));
+    normalised_again(x, known(moments), weights, function)
+}
+
+/// The moments that a norm kept.
+fn known(moments: Option<[Tensor<1>; 2]>) -> [Tensor<1>; 2] {
+    match moments {
+        Some(moments) => moments,
+        None => unreachable!("a norm that is gone back through kept its statistics"),
     }
 }
 
@@ -167,17 +162,23 @@ pub(super) fn by_batch_back(
     ending: Ending,
     slope: Tensor<4>,
 ) -> Tensor<4> {
-    let slope = through_ending(pass, index, job, ending, slope);
+    // Without a residual the function's derivative follows from what the norm was given.
+    let (slope, activation) = match ending.residual {
+        true => (
+            through_ending(pass, index, job, ending, slope),
+            Activation::None,
+        ),
+        false => (slope, function(ending.activation)),
+    };
     let kept = pass.take_kept(index);
     let x = match kept.raw {
         Some(raw) => raw,
         None => pass.value(job.inputs[0]),
     };
-    let Some(moments) = kept.moments else {
-        unreachable!("a norm that is gone back through kept its statistics")
-    };
-    let gamma = pass.tensor(norm.gamma);
-    let (of_x, [of_gamma, of_beta]) = normalised_gradients(x, slope, gamma, moments);
+    let weights = [norm.gamma, norm.beta].map(|tensor| pass.tensor(tensor));
+    let places = pass.places([norm.gamma, norm.beta]);
+    let (of_x, [of_gamma, of_beta]) =
+        normalised_gradients(x, slope, known(kept.moments), weights, places, activation);
     pass.gradient(norm.gamma, of_gamma);
     pass.gradient(norm.beta, of_beta);
     of_x
@@ -204,11 +205,12 @@ pub(super) fn batch_norm_back(
     let [inverse, scale, _] = by_running(pass, norm);
     if pass.learns(norm.gamma) {
         let (x, mean) = (pass.value(input), pass.tensor(norm.mean));
-        let [of_gamma, of_beta] = channel_products(x, slope.clone(), mean, inverse);
+        let [of_gamma, of_beta] = channel_products(x, slope.clone(), Some([mean, inverse]));
         pass.gradient(norm.gamma, of_gamma);
         pass.gradient(norm.beta, of_beta);
     } else if pass.learns(norm.beta) {
-        pass.gradient(norm.beta, column_sums(slope.clone()));
+        let place = pass.place(norm.beta);
+        pass.gradient(norm.beta, column_sums(slope.clone(), place));
     }
     if pass.carries(input) {
         pass.add_slope(input, scaled(slope, scale));
@@ -233,7 +235,8 @@ pub(super) fn layer_norm(pass: &mut Pass<'_>, job: &Job, norm: &LayerNorm) {
 pub(super) fn layer_norm_back(pass: &mut Pass<'_>, job: &Job, norm: &LayerNorm, slope: Tensor<4>) {
     let input = job.inputs[0];
     let (x, gamma) = (pass.value(input), pass.tensor(norm.gamma));
-    let (of_x, [of_gamma, of_beta]) = layer_norm_gradients(x, slope, gamma, norm.epsilon);
+    let places = pass.places([norm.gamma, norm.beta]);
+    let (of_x, [of_gamma, of_beta]) = layer_norm_gradients(x, slope, gamma, places, norm.epsilon);
     pass.gradient(norm.gamma, of_gamma);
     pass.gradient(norm.beta, of_beta);
     if pass.carries(input) {

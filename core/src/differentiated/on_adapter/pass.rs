@@ -7,7 +7,7 @@ use rekindle_shaders::{Activation, Side, Window};
 use super::super::course::Course;
 use super::super::parameters::TensorId;
 use super::super::plan::Plan;
-use crate::kernels::add;
+use crate::kernels::{add, put};
 use crate::operations::Chance;
 use crate::program::{Shape, ValueId};
 
@@ -17,6 +17,8 @@ use crate::program::{Shape, ValueId};
 pub struct Numbers {
     /// All of them.
     pub tensors: Vec<Tensor<1>>,
+    /// Where the gradients of some are to lie.
+    pub places: Vec<Option<Tensor<1>>>,
     /// Where they lie.
     pub device: Device,
 }
@@ -61,6 +63,8 @@ pub struct Pass<'a> {
     slopes: Vec<Option<Tensor<4>>>,
     kept: Vec<Kept>,
     gradients: Vec<Option<Tensor<1>>>,
+    /// Of each tensor, whether its gradient was made where it is to lie.
+    placed: Vec<bool>,
     moved: Vec<(TensorId, Tensor<1>)>,
 }
 
@@ -80,6 +84,7 @@ impl<'a> Pass<'a> {
             slopes: vec![None; course.shapes.len()],
             kept: course.jobs.iter().map(|_| Kept::default()).collect(),
             gradients: vec![None; numbers.tensors.len()],
+            placed: vec![false; numbers.tensors.len()],
             moved: Vec::new(),
             course,
             numbers,
@@ -90,8 +95,15 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Lets go of everything but gradients and moved statistics.
-    pub fn finish(self) -> (Vec<Option<Tensor<1>>>, Vec<(TensorId, Tensor<1>)>) {
+    /// Lets go of everything but gradients, which lie where they are to, and moved statistics.
+    pub fn finish(mut self) -> (Vec<Option<Tensor<1>>>, Vec<(TensorId, Tensor<1>)>) {
+        let places = self.numbers.places.iter().zip(&self.placed);
+        for (gradient, (place, is_placed)) in self.gradients.iter_mut().zip(places) {
+            if let (Some(made), Some(place), false) = (&gradient, place, is_placed) {
+                put(place, made.clone());
+                *gradient = Some(place.clone());
+            }
+        }
         (self.gradients, self.moved)
     }
 
@@ -124,11 +136,6 @@ impl<'a> Pass<'a> {
     /// A running statistic that is about to be [moved](Self::moved): nobody else holds it then, so it is changed in place.
     pub(super) fn take_tensor(&mut self, tensor: TensorId, in_its_place: &Tensor<1>) -> Tensor<1> {
         std::mem::replace(&mut self.numbers.tensors[tensor], in_its_place.clone())
-    }
-
-    /// So many equal numbers.
-    pub(super) fn filled(&self, count: usize, number: f32) -> Tensor<1> {
-        Tensor::full([count], number, &self.numbers.device)
     }
 
     /// Numbers of the host on the device.
@@ -168,13 +175,43 @@ impl<'a> Pass<'a> {
         self.moved.push((tensor, numbers));
     }
 
+    /// Where the gradients of tensors are to lie, for who makes all of them there: none unless all have places, and are about
+    /// to have their first gradients.
+    pub(super) fn places<const N: usize>(
+        &mut self,
+        tensors: [TensorId; N],
+    ) -> Option<[Tensor<1>; N]> {
+        let is_free = |&tensor: &TensorId| self.learns(tensor) && self.gradients[tensor].is_none();
+        if !tensors.iter().all(is_free) {
+            return None;
+        }
+        let found = tensors
+            .iter()
+            .map(|&tensor| self.numbers.places[tensor].clone());
+        let found = found.collect::<Option<Vec<_>>>()?.try_into().ok();
+        if found.is_some() {
+            for tensor in tensors {
+                self.placed[tensor] = true;
+            }
+        }
+        found
+    }
+
+    /// The same for one tensor.
+    pub(super) fn place(&mut self, tensor: TensorId) -> Option<Tensor<1>> {
+        self.places([tensor]).map(|[place]| place)
+    }
+
     /// Adds to the gradient of a tensor, if it learns.
     pub(super) fn gradient(&mut self, tensor: TensorId, more: Tensor<1>) {
         if !self.learns(tensor) {
             return;
         }
         let sum = match self.gradients[tensor].take() {
-            Some(sum) => sum + more,
+            Some(sum) => {
+                self.placed[tensor] = false;
+                sum + more
+            }
             None => more,
         };
         self.gradients[tensor] = Some(sum);

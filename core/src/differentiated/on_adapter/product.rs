@@ -5,6 +5,7 @@ use burn::tensor::Tensor;
 use rekindle_shaders::Activation;
 
 use super::super::job::{BatchNorm, Job, Product};
+use super::super::plan::keeps_before;
 use super::norm::{self, through_ending};
 use super::pass::{Pass, function, window};
 use crate::kernels::choice::Sizes;
@@ -40,7 +41,7 @@ fn sizes(pass: &Pass<'_>, job: &Job, product: &Product) -> Sizes {
 }
 
 /// The batch norm behind a product, if it takes the batch's statistics.
-fn follows(pass: &Pass<'_>, product: &Product) -> Option<BatchNorm> {
+pub(super) fn follows(pass: &Pass<'_>, product: &Product) -> Option<BatchNorm> {
     product.norm.filter(|norm| pass.learns(norm.mean))
 }
 
@@ -85,7 +86,7 @@ pub(super) fn forward(pass: &mut Pass<'_>, index: usize, job: &Job, product: &Pr
     };
     let residual = product.ending.residual.then(|| pass.value(job.inputs[1]));
     let ending = function(product.ending.activation);
-    let is_kept = pass.carries(job.output) && !ending.keeps_output();
+    let is_kept = pass.carries(job.output) && keeps_before(product.ending, false);
     let first = if is_kept { Activation::None } else { ending };
     let made = convolved(x, weight, bias, residual, sizes, first);
     let made = made.reshape(pass.dims(job.output));
@@ -128,11 +129,13 @@ pub(super) fn backward(
 
 fn of_plain(pass: &mut Pass<'_>, job: &Job, product: &Product, sizes: Sizes, slope: &Tensor<4>) {
     if pass.learns(product.weight) {
-        let made = weight_gradient(pass.value(job.inputs[0]), slope.clone(), sizes);
+        let place = pass.place(product.weight);
+        let made = weight_gradient(pass.value(job.inputs[0]), slope.clone(), place, sizes);
         pass.gradient(product.weight, made);
     }
     if let Some(bias) = product.bias.filter(|&bias| pass.learns(bias)) {
-        pass.gradient(bias, column_sums(slope.clone()));
+        let place = pass.place(bias);
+        pass.gradient(bias, column_sums(slope.clone(), place));
     }
 }
 
@@ -149,21 +152,17 @@ fn of_scaled(
         [product.weight, norm.gamma, norm.beta].map(|tensor| pass.learns(tensor));
     let of_bias = product.bias.filter(|&bias| pass.learns(bias));
     let has_sums = of_gamma || of_beta || of_bias.is_some();
-    let sums = has_sums.then(|| column_sums(slope.clone()));
+    let sums = has_sums.then(|| column_sums(slope.clone(), None));
     if of_weight || of_gamma {
-        let whole = weight_gradient(pass.value(job.inputs[0]), slope.clone(), sizes);
+        let whole = weight_gradient(pass.value(job.inputs[0]), slope.clone(), None, sizes);
         if let Some(sums) = sums.clone().filter(|_| of_gamma) {
             let filters = sizes.filters;
             let rows = |flat: Tensor<1>| {
                 let [count] = flat.dims();
                 flat.reshape([1, 1, count / filters, filters])
             };
-            let [products, _] = channel_products(
-                rows(pass.tensor(product.weight)),
-                rows(whole.clone()),
-                pass.filled(filters, 0.0),
-                pass.filled(filters, 1.0),
-            );
+            let [products, _] =
+                channel_products(rows(pass.tensor(product.weight)), rows(whole.clone()), None);
             let mean = pass.tensor(norm.mean);
             let off = match product.bias {
                 Some(bias) => pass.tensor(bias) - mean,

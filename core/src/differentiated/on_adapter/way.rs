@@ -9,8 +9,8 @@ use super::super::plan::Act;
 use super::pass::{Pass, function, window};
 use super::{attention, norm, product, recorded};
 use crate::kernels::way_back::{
-    activated, added, avg_pool_gradient, avg_pooled, channel_products, max_pool_gradient,
-    max_pooled, through,
+    activated, added, avg_pool_gradient, avg_pooled, channel_products, image_products,
+    max_pool_gradient, max_pooled, through,
 };
 use crate::kernels::{self, gate, global_average};
 
@@ -74,10 +74,20 @@ impl Pass<'_> {
         }
     }
 
-    /// Makes a job's output once more, of what its function was given.
+    /// Makes a job's output once more, of what is kept of it.
     fn remake(&mut self, index: usize, job: &Job) {
         let (before, of) = match &job.kind {
-            Kind::Product(product) => (self.keep(index).before.clone(), product.ending.activation),
+            Kind::Product(product) => {
+                if let Some(norm) = product::follows(self, product) {
+                    let made = norm::by_batch_again(self, index, job, &norm, product.ending);
+                    return self.put(job.output, made);
+                }
+                (self.keep(index).before.clone(), product.ending.activation)
+            }
+            Kind::BatchNorm(norm, ending) if self.learns(norm.mean) => {
+                let made = norm::by_batch_again(self, index, job, norm, *ending);
+                return self.put(job.output, made);
+            }
             Kind::BatchNorm(_, ending) => (self.keep(index).before.clone(), ending.activation),
             Kind::Activate(of) => (Some(self.value(job.inputs[0])), *of),
             _ => (None, Activation::None),
@@ -140,10 +150,7 @@ impl Pass<'_> {
             Kind::Scale(factors) => {
                 let scale = self.tensor(*factors);
                 if self.learns(*factors) {
-                    let [count] = scale.dims();
-                    let (none, one) = (self.filled(count, 0.0), self.filled(count, 1.0));
-                    let x = self.value(input);
-                    let [products, _] = channel_products(x, slope.clone(), none, one);
+                    let [products, _] = channel_products(self.value(input), slope.clone(), None);
                     self.gradient(*factors, products);
                 }
                 norm::scaled(slope, scale)
@@ -163,9 +170,7 @@ impl Pass<'_> {
             }
             Kind::AvgPool(pool) => avg_pool_gradient(slope, self.pooling(job, pool)),
             Kind::AdaptiveAvgPool if self.shape(job.output).positions() == 1 => {
-                let positions = self.shape(input).positions();
-                let share = slope / positions as f64;
-                share.expand(self.dims(input))
+                avg_pool_gradient(slope, self.whole(job))
             }
             Kind::Add(of) => {
                 let slope = match of {
@@ -208,21 +213,24 @@ impl Pass<'_> {
         window(sides, self.shape(job.inputs[0]), self.shape(job.output))
     }
 
+    /// A window as large as the map.
+    fn whole(&self, job: &Job) -> Window {
+        let from = self.shape(job.inputs[0]);
+        let sides = [[from.rows, from.columns], [1, 1], [1, 1], [0, 0]];
+        window(sides, from, self.shape(job.output))
+    }
+
     /// Each of the two is a factor of the other's gradient.
     fn gate_back(&mut self, job: &Job, slope: Tensor<4>) {
         let [input, of_gate] = [job.inputs[0], job.inputs[1]];
         let (x, factors) = (self.value(input), self.value(of_gate));
         if self.carries(of_gate) {
-            let products = x * slope.clone();
             let [_, rows, columns, channels] = self.dims(of_gate);
-            let mut sum = products;
-            if (rows, columns) == (1, 1) {
-                let positions = self.shape(input).positions();
-                sum = global_average(sum) * positions as f64;
-            }
-            if channels == 1 {
-                sum = sum.sum_dim(3);
-            }
+            let sum = match (rows, columns) {
+                (1, 1) => image_products(x, slope.clone()),
+                _ => x * slope.clone(),
+            };
+            let sum = if channels == 1 { sum.sum_dim(3) } else { sum };
             self.add_slope(of_gate, sum);
         }
         if self.carries(input) {

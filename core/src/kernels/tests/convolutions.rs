@@ -243,7 +243,7 @@ fn check(case: &Case, random: &mut Random, device: &Device) -> f64 {
         &read(made),
         &truth,
     ));
-    let made = way_back::weight_gradient(x_maps, slope, sizes);
+    let made = way_back::weight_gradient(x_maps, slope, None, sizes);
     let [filters, channels, down, across] = w_shape;
     let made = made
         .reshape([down, across, channels, filters])

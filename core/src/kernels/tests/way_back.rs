@@ -177,18 +177,49 @@ fn what_ends_a_batch_norm_is_done_with_it() {
             })
             .collect();
         let vector = |values: &[f32]| tensor(values, [channels], device);
-        let (made, found) = normalised(
+        let (running_mean, running_variance) =
+            (numbers(random, channels), numbers(random, channels));
+        let share = 0.1;
+        let made = normalised(
             tensor(&x, shape, device),
-            vector(&gamma),
-            vector(&beta),
+            [vector(&gamma), vector(&beta)],
+            Some([vector(&running_mean), vector(&running_variance)]),
             has_residual.then(|| tensor(&residual, shape, device)),
-            epsilon,
-            named(function),
+            ByBatch {
+                epsilon: epsilon as f32,
+                share: share as f32,
+                activation: named(function),
+            },
         );
-        compare(&format!("{function:?} on {shape:?}"), &read(made), &truth);
-        let [mean, deviation] = found.map(read);
+        let what = format!("{function:?} on {shape:?}");
+        compare(&what, &read(made.maps), &truth);
+        let [mean, deviation] = made.moments.clone().map(read);
         compare("mean", &mean, &means);
         compare("inverse deviation", &deviation, &inverse);
+        let toward = |from: &[f32], to: &dyn Fn(usize) -> f64| -> Vec<f64> {
+            let each = from.iter().enumerate();
+            each.map(|(c, &from)| f64::from(from) * (1.0 - share) + share * to(c))
+                .collect()
+        };
+        let unbiased =
+            |c: usize| (1.0 / inverse[c].powi(2) - epsilon) * rows as f64 / (rows as f64 - 1.0);
+        let [now_mean, now_variance] = made.running.expect("running statistics").map(read);
+        compare(
+            "running mean",
+            &now_mean,
+            &toward(&running_mean, &|c| means[c]),
+        );
+        let truth_variance = toward(&running_variance, &unbiased);
+        compare("running variance", &now_variance, &truth_variance);
+        if !has_residual {
+            let again = normalised_again(
+                tensor(&x, shape, device),
+                made.moments,
+                [vector(&gamma), vector(&beta)],
+                named(function),
+            );
+            compare(&format!("{what}, again"), &read(again), &truth);
+        }
 
         // The same kept: a factor and a summand.
         let bias = (random.below(2) == 1).then(|| numbers(random, channels));
@@ -232,17 +263,109 @@ fn sums_over_channels_are_right() {
             sums[c] += f64::from(slope[at]);
         }
         let vector = |values: &[f32]| tensor(values, [channels], device);
-        let slope = tensor(&slope, shape, device);
+        let slopes = slope;
+        let slope = tensor(&slopes, shape, device);
         let found = channel_products(
             tensor(&x, shape, device),
             slope.clone(),
-            vector(&centre),
-            vector(&scale),
+            Some([vector(&centre), vector(&scale)]),
         );
         let [first, second] = found.map(read);
         compare("products", &first, &products);
         compare("sums", &second, &sums);
-        compare("column sums", &read(column_sums(slope)), &sums);
+        let each = count / shape[0];
+        let mut by_image = vec![0.0; shape[0] * channels];
+        for (at, (x, slope)) in wide(&x).iter().zip(wide(&slopes)).enumerate() {
+            by_image[at / each * channels + at % channels] += x * slope;
+        }
+        let found = image_products(tensor(&x, shape, device), slope.clone());
+        compare("products of each image", &read(found), &by_image);
+        let mut plain = vec![0.0; channels];
+        for (at, sum) in by_image.iter().enumerate() {
+            plain[at % channels] += sum;
+        }
+        let [found, _] = channel_products(tensor(&x, shape, device), slope.clone(), None);
+        compare("plain products", &read(found), &plain);
+        compare("column sums", &read(column_sums(slope, None)), &sums);
+    });
+}
+
+#[test]
+fn batch_norms_go_back_through_their_functions() {
+    on_adapters(67, |random, device| {
+        let channels = pick(random, &CHANNELS);
+        let shape = [2, pick(random, &[1, 4]), 5, channels];
+        let count: usize = shape.iter().product();
+        let rows = count / channels;
+        let (x, slope) = (numbers(random, count), numbers(random, count));
+        let (gamma, beta) = (numbers(random, channels), numbers(random, channels));
+        let function = pick(random, &ACTIVATIONS);
+        let epsilon = 1e-3;
+        let of = |x: &[f64]| -> Vec<f64> {
+            let mut made = vec![0.0; count];
+            for c in 0..channels {
+                let places: Vec<usize> = (0..rows).map(|row| row * channels + c).collect();
+                let mean = places.iter().map(|&at| x[at]).sum::<f64>() / rows as f64;
+                let squares = places.iter().map(|&at| (x[at] - mean).powi(2)).sum::<f64>();
+                let inverse = 1.0 / (squares / rows as f64 + epsilon).sqrt();
+                for at in places {
+                    let unit = (x[at] - mean) * inverse;
+                    made[at] = unit * f64::from(gamma[c]) + f64::from(beta[c]);
+                }
+            }
+            made
+        };
+        // The derivative of the function by differences, where no kink is near.
+        let before = of(&wide(&x));
+        let kinks = [-3.0, 0.0, 3.0, 6.0];
+        let step = 1e-5;
+        let near = |value: f64| kinks.iter().any(|kink| (value - kink).abs() < 1e-3);
+        if before.iter().any(|&value| near(value)) {
+            return;
+        }
+        let through: Vec<f64> = (before.iter().zip(&slope))
+            .map(|(&at, &slope)| {
+                let by = applied(function, at + step) - applied(function, at - step);
+                f64::from(slope) * by / (2.0 * step)
+            })
+            .collect();
+        let (mut of_gamma, mut of_beta) = (vec![0.0; channels], vec![0.0; channels]);
+        let mut of_x = vec![0.0; count];
+        let (mut means, mut inverses) = (vec![0.0_f32; channels], vec![0.0_f32; channels]);
+        for c in 0..channels {
+            let places: Vec<usize> = (0..rows).map(|row| row * channels + c).collect();
+            let mean = places.iter().map(|&at| f64::from(x[at])).sum::<f64>() / rows as f64;
+            let distances = places.iter().map(|&at| (f64::from(x[at]) - mean).powi(2));
+            let inverse = 1.0 / (distances.sum::<f64>() / rows as f64 + epsilon).sqrt();
+            (means[c], inverses[c]) = (mean as f32, inverse as f32);
+            let unit = |at: usize| (f64::from(x[at]) - mean) * inverse;
+            for &at in &places {
+                of_gamma[c] += through[at] * unit(at);
+                of_beta[c] += through[at];
+            }
+            for &at in &places {
+                let share = (of_beta[c] + unit(at) * of_gamma[c]) / rows as f64;
+                of_x[at] = f64::from(gamma[c]) * inverse * (through[at] - share);
+            }
+        }
+        let vector = |values: &[f32]| tensor(values, [channels], device);
+        let (found, [found_gamma, found_beta]) = normalised_gradients(
+            tensor(&x, shape, device),
+            tensor(&slope, shape, device),
+            [vector(&means), vector(&inverses)],
+            [vector(&gamma), vector(&beta)],
+            None,
+            named(function),
+        );
+        let what = format!("{function:?} on {shape:?}");
+        compare_within(1e-3, &format!("x, {what}"), &read(found), &of_x);
+        compare_within(
+            1e-3,
+            &format!("gamma, {what}"),
+            &read(found_gamma),
+            &of_gamma,
+        );
+        compare_within(1e-3, &format!("beta, {what}"), &read(found_beta), &of_beta);
     });
 }
 
@@ -291,6 +414,7 @@ fn layer_norms_go_back() {
             tensor(&x, shape, device),
             tensor(&slope, shape, device),
             tensor(&gamma, [columns], device),
+            None,
             epsilon,
         );
         let what = format!("{rows}×{columns}");

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use sgd::Sgd;
 use sweep::Sweep;
 #[cfg(feature = "burn")]
-use traced::Written;
+pub(super) use traced::Written;
 
 pub use number::Number;
 pub use rule::Pace;

@@ -124,8 +124,17 @@ impl Written {
         compute(&self.formula, &self.numbers, tensors)
     }
 
+    /// What is done.
+    pub(crate) fn formula(&self) -> &Formula {
+        &self.formula
+    }
+
+    /// The numbers that it takes.
+    pub(crate) fn numbers(&self) -> &[f32] {
+        &self.numbers
+    }
+
     /// Whether a device would compile both once.
-    #[cfg(test)]
     pub(crate) fn is_one_kernel_with(&self, other: &Self) -> bool {
         self.formula == other.formula
     }
