@@ -72,14 +72,6 @@ impl Product {
             rows_by_four || !software && !self.left_turned && self.channels.is_multiple_of(4);
         let result_by_four = self.columns.is_multiple_of(4);
         let right_by_four = result_by_four && self.right_column_step == 1;
-        let halves = !software
-            && !rows_by_four
-            && left_by_four
-            && self.right_column_step == 1
-            && tile.rows == 8
-            && tile.fours == 2
-            && tile.across * tile.down == 256
-            && std::env::var("REKINDLE_HALVES").is_ok();
         text.bind_numbers("left", left_by_four)
             .bind_numbers("right", right_by_four)
             .flag("left_by_four", left_by_four)
@@ -87,8 +79,6 @@ impl Product {
             .flag("right_turned", self.right_column_step != 1)
             .flag("left_turned", self.left_turned)
             .flag("rows_by_four", rows_by_four)
-            .flag("halves", halves)
-            .flag("by_rows", rows_by_four || halves)
             .flag("inside", self.inside);
         self.epilogue.write(&mut text, result_by_four);
         addressing(&mut text);
@@ -186,11 +176,6 @@ impl Product {
             make(2, 1, 8, 8),
         ];
         let narrow = [make(8, 1, 4, 16), make(4, 1, 4, 16), make(2, 1, 4, 8)];
-        let wide = match std::env::var("REKINDLE_TILE").as_deref() {
-            Ok("2") => [make(8, 1, 16, 16), make(8, 1, 16, 16)],
-            Ok("4") => [make(4, 2, 16, 16), make(4, 2, 16, 16)],
-            _ => wide,
-        };
         let candidates: Vec<Tile> = match tier {
             _ if self.columns <= 16 => narrow.to_vec(),
             Tier::Roomy | Tier::Full => wide.into_iter().chain(common).collect(),

@@ -84,23 +84,6 @@ fn main(
     let down = lane / ACROSS;
 
     // What this invocation stages: neighbours take neighbouring addresses.
-    //: if halves
-    // Half of the invocations take four rows at four depths of the left matrix each, and turn them; the others take fours of the
-    // right one.
-    let stages_left = lane < WORKGROUP / 2u;
-    let member = lane % (WORKGROUP / 2u);
-    let left_four_of_rows = member / SLICE_FOURS;
-    let left_depth = member % SLICE_FOURS;
-    let right_column = member % TILE_FOURS;
-    let right_depth$r = member / TILE_FOURS + $ru * (WORKGROUP / 2u / TILE_FOURS);
-    let place$r = place(min(first_row + 4u * left_four_of_rows + $ru, ROWS - 1u), group);
-    var next$r = vec4<f32>();
-    if stages_left {
-        next$r = left_four(place$r, 4u * left_depth);
-    } else {
-        next$r = right_inside(right_depth$r, first_column + 4u * right_column, group);
-    }
-    //: else
     //: each i
     let left_unit$i = lane + $iu * WORKGROUP;
     //: if rows_by_four
@@ -131,8 +114,7 @@ fn main(
     //: end
     var next_right$j = right_inside(right_depth$j, first_column + 4u * right_column$j, group);
     //: end
-    //: end
-    //: if by_rows
+    //: if rows_by_four
     //: each m
     //: each r
     var sum$m_$r_$q = vec4<f32>();
@@ -145,17 +127,6 @@ fn main(
     //: end
 
     for (var slice = 0u; slice < SLICES; slice++) {
-        //: if halves
-        if stages_left {
-            let at = 4u * left_depth * (TILE_ROWS / 4u) + left_four_of_rows;
-            left_slice[at] = vec4<f32>(next0.x, next1.x, next2.x, next3.x);
-            left_slice[at + TILE_ROWS / 4u] = vec4<f32>(next0.y, next1.y, next2.y, next3.y);
-            left_slice[at + TILE_ROWS / 2u] = vec4<f32>(next0.z, next1.z, next2.z, next3.z);
-            left_slice[at + 3u * TILE_ROWS / 4u] = vec4<f32>(next0.w, next1.w, next2.w, next3.w);
-        } else {
-            right_slice[right_depth$r * TILE_FOURS + right_column] = next$r;
-        }
-        //: else
         //: each i
         //: if rows_by_four
         let left_place$i = left_depth$i * (TILE_ROWS / 4u) + left_row$i;
@@ -179,26 +150,17 @@ fn main(
         right_slice[right_depth$j * TILE_FOURS + right_column$j] = next_right$j;
         //: end
         //: end
-        //: end
         workgroupBarrier();
 
         let after = (slice + 1u) * (4u * SLICE_FOURS);
-        //: if halves
-        if stages_left {
-            next$r = left_four(place$r, after + 4u * left_depth);
-        } else {
-            next$r = right_inside(after + right_depth$r, first_column + 4u * right_column, group);
-        }
-        //: else
         //: if rows_by_four
         next_left$i = left_rows(place$i, after + left_depth$i);
         //: else
         next_left$i = left_four(place$i, after + 4u * left_depth$i);
         //: end
         next_right$j = right_inside(after + right_depth$j, first_column + 4u * right_column$j, group);
-        //: end
 
-        //: if by_rows
+        //: if rows_by_four
         for (var depth = 0u; depth < 4u * SLICE_FOURS; depth++) {
             let right_$q = right_slice[depth * TILE_FOURS + $qu * ACROSS + across];
             //: each m
@@ -228,7 +190,7 @@ fn main(
         workgroupBarrier();
     }
 
-    //: if by_rows
+    //: if rows_by_four
     //: each m
     //: each r
     let row$m_$r = first_row + 4u * ($mu * DOWN + down) + $ru;
