@@ -331,8 +331,9 @@ fn a_network_and_the_training_behind_it_are_to_the_bit_what_they_were_without_a_
         engine.average(0.0);
         engine
     };
-    for engine in [fresh(), used()] {
-        let mut tested = engine.clone();
+    let engines: [&dyn Fn() -> Stepwise; 2] = [&fresh, &used];
+    for engine in engines {
+        let mut tested = engine();
         let before = block_on(tested.state()).unwrap();
         let begun = Finder::begin(&mut tested, &plan, 0, aims(9), 5, range(12));
         let mut finder = block_on(begun).unwrap();
@@ -345,6 +346,6 @@ fn a_network_and_the_training_behind_it_are_to_the_bit_what_they_were_without_a_
         let curve = block_on(finder.finish()).unwrap();
         assert!(curve.losses.len() >= 5 && curve.losses[0].is_finite());
         assert_eq!(block_on(tested.state()).unwrap(), before);
-        assert_eq!(trained(tested), trained(engine));
+        assert_eq!(trained(tested), trained(engine()));
     }
 }
