@@ -224,10 +224,7 @@ impl Training {
     fn given(&self, values: Vec<f32>) -> Given {
         let value = self.phase().cut;
         let shape = self.base.graph().shape_of(value);
-        Given {
-            value,
-            batch: Batch::of_rows(values, shape, self.base.device()),
-        }
+        Given::on_device(value, Batch::of_rows(values, shape, self.base.device()))
     }
 
     /// The mean loss of the steps since it was last asked for, if there were any.
