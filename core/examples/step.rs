@@ -10,8 +10,8 @@ use std::time::Instant;
 use rekindle_core::backbone::find;
 use rekindle_core::graph::Options;
 use rekindle_core::tune::{
-    Descent, Draws, Engine as _, Footprint, Goal, Learning, Loss, Optimizer, Place, Planned, Rate,
-    Rows,
+    Descent, Draws, Engine as _, Footprint, Given, Goal, Learning, Loss, Optimizer, Place, Planned,
+    Rate,
 };
 use rekindle_core::weights::{Generated, state_dict, take};
 
@@ -92,10 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             first: 0,
             mix: None,
         };
-        let input = Rows {
-            value: 0,
-            numbers: numbers.clone(),
-        };
+        let input = Given::rows(0, numbers.clone());
         let started = Instant::now();
         engine.accumulate(input, &goal, &draws);
         let halfway = started.elapsed().as_secs_f64();
@@ -109,15 +106,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         seconds.push((started.elapsed().as_secs_f64(), halfway));
     }
     if text(4, "") == "jobs" {
-        let input = Rows {
-            value: 0,
-            numbers: numbers.clone(),
-        };
+        let input = || Given::rows(0, numbers.clone());
         let started = Instant::now();
         let clock = move || started.elapsed().as_secs_f64();
-        let mut best: Vec<(String, [f64; 2])> = engine.profile(&input, &goal, &clock);
+        let mut best: Vec<(String, [f64; 2])> = engine.profile(input(), &goal, &clock);
         for _ in 0..runs {
-            for (best, now) in best.iter_mut().zip(engine.profile(&input, &goal, &clock)) {
+            for (best, now) in best.iter_mut().zip(engine.profile(input(), &goal, &clock)) {
                 best.1 = [0, 1].map(|way| best.1[way].min(now.1[way]));
             }
         }

@@ -15,8 +15,8 @@
 //! async. The same code runs natively and in a browser.
 //!
 //! The feature `burn` (on by default) brings [Burn](https://burn.dev): graphics adapters, networks run step by
-//! step and trained, two-layer heads. What is left without it is small and compiles in seconds: frozen
-//! networks on the processor, and linear heads.
+//! step and trained so, two-layer heads. What is left without it is small and compiles in seconds: frozen
+//! networks and networks in training on the processor, and linear heads.
 
 #[cfg(feature = "burn")]
 mod binding;

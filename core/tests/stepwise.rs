@@ -4,12 +4,11 @@
 #![cfg(feature = "burn")]
 #![allow(clippy::unwrap_used)] // helpers of tests, where a panic is the report
 
-use burn::tensor::{Tensor, TensorData};
 use pollster::block_on;
 use rekindle_core::device::{Device, Preference, open};
 use rekindle_core::graph::{Graph, Options, sketch};
 use rekindle_core::head::{HeadKind, HeadSlot, MlpConfig};
-use rekindle_core::network::{Batch, Network};
+use rekindle_core::network::Network;
 use rekindle_core::random::Random;
 use rekindle_core::tune::{
     Descent, Draws, Engine as _, EngineState, Given, Goal, Loss, Optimizer, Rate, Stepwise,
@@ -48,7 +47,6 @@ fn trained(optimizer: &Optimizer, device: &Device) -> EngineState {
     for step in 0..4_u32 {
         for batch in 0..2 {
             let features = (0..IMAGES * FEATURES).map(|_| 3.0 * random.uniform() - 1.0);
-            let features = TensorData::new(features.collect(), [IMAGES, FEATURES]);
             let wanted = (0..IMAGES * CLASSES).map(|place| {
                 let class = (place / CLASSES + step as usize) % CLASSES;
                 if place % CLASSES == class { 1.0 } else { 0.0 }
@@ -66,10 +64,7 @@ fn trained(optimizer: &Optimizer, device: &Device) -> EngineState {
                 first: batch * IMAGES,
                 mix: None,
             };
-            let given = Given {
-                value: 0,
-                batch: Batch::Features(Tensor::from_data(features, device)),
-            };
+            let given = Given::rows(0, features.collect());
             engine.accumulate(given, &goal, &draws);
         }
         engine.descend(&Descent {

@@ -52,25 +52,23 @@ export async function sortMail(image: HTMLImageElement, camera: HTMLVideoElement
     if (error instanceof RekindleError) console.warn(error.kind, error.help ?? "");
   }
 
-  if (device.trains) {
-    const tuned: TuneReport | TunePause = await rekindle.tune({
-      mode: "last:3",
-      epochs: 4,
-      augment: "light",
-      recipe: { label_smoothing: 0.1, ema: { decay: 0.99 } },
-      pause: stop.signal,
-      onProgress: (progress) => console.log(progress.stage === "photos" ? progress.done : progress.loss),
-    });
-    if (tuned.paused) await rekindle.tune({ epochs: 4, state: tuned.state });
-    else console.log(tuned.kept, tuned.accuracy - tuned.accuracyHead, tuned.epochs.map(({ loss }) => loss));
-    const training = await rekindle.training({ labels: [0, 1], recipe: { tune: "full", batch: 2 } });
-    const rows = await training.values(new Float32Array(2 * 3 * 224 * 224));
-    for (let next = await training.wanted(); next.kind !== "nothing"; next = await training.wanted()) {
-      if (next.kind === "step") await training.step(next.batches.map(() => rows));
-      else console.log((await training.judged({ score: 1 })).isBest);
-    }
-    await training.finish();
+  const tuned: TuneReport | TunePause = await rekindle.tune({
+    mode: "last:3",
+    epochs: 4,
+    augment: "light",
+    recipe: { label_smoothing: 0.1, ema: { decay: 0.99 } },
+    pause: stop.signal,
+    onProgress: (progress) => console.log(progress.stage === "photos" ? progress.done : progress.loss),
+  });
+  if (tuned.paused) await rekindle.tune({ epochs: 4, state: tuned.state });
+  else console.log(tuned.kept, tuned.accuracy - tuned.accuracyHead, tuned.epochs.map(({ loss }) => loss));
+  const training = await rekindle.training({ labels: [0, 1], recipe: { tune: "full", batch: 2 } });
+  const rows = await training.values(new Float32Array(2 * 3 * 224 * 224));
+  for (let next = await training.wanted(); next.kind !== "nothing"; next = await training.wanted()) {
+    if (next.kind === "step") await training.step(next.batches.map(() => rows));
+    else console.log((await training.judged({ score: 1 })).isBest);
   }
+  await training.finish();
   // @ts-expect-error: the head is fitted by fit().
   await rekindle.tune({ mode: "head" });
 

@@ -13,7 +13,7 @@ use rekindle_core::graph::Options;
 use rekindle_core::network::{Batch, Chance, Network};
 use rekindle_core::random::{Random, hash};
 use rekindle_core::tune::{
-    Descent, Draws, Engine as _, Goal, Learning, Loss, Optimizer, Planned, Rows,
+    Descent, Draws, Engine as _, Given, Goal, Learning, Loss, Optimizer, Planned,
 };
 use rekindle_core::weights::{Generated, state_dict, take};
 use rekindle_tests::Golden;
@@ -156,10 +156,7 @@ fn planned(
         first: 0,
         mix: None,
     };
-    let input = Rows {
-        value: 0,
-        numbers: numbers.collect(),
-    };
+    let input = Given::rows(0, numbers.collect());
     engine.accumulate(input, &goal, &draws);
     let gradients = engine.gradients().into_iter();
     let gradients = gradients.map(|(name, (_, values))| (name, values.to_vec()));

@@ -28,7 +28,8 @@ impl Failure {
         }
     }
 
-    /// What this engine or device cannot do.
+    /// What this engine cannot do.
+    #[cfg(all(feature = "training", not(feature = "gpu")))]
     pub fn unsupported(message: impl Into<String>, help: &'static str) -> Self {
         Self {
             kind: "unsupported",

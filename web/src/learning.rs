@@ -1,5 +1,7 @@
 //! Fitting a head and measuring it, a piece at a time: the worker lets answers through in between.
 
+#[cfg(feature = "training")]
+use rekindle_core::model::Contents;
 use rekindle_core::model::Model;
 use rekindle_core::postprocess::{Prediction, top_k};
 use rekindle_core::train::logistic::LinearSolution;
@@ -7,6 +9,8 @@ use rekindle_core::train::{
     ClassWeights, Fitted, FoldFits, GroupSearch, Groups, HeadFit, HeadRecipe, LinearRecipe, judge,
     stratified_folds,
 };
+#[cfg(feature = "training")]
+use rekindle_core::weights::{Numbers, Tensors};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -57,7 +61,7 @@ impl From<FitOptions> for Plan {
 
 impl Plan {
     /// How the head is solved.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "training")]
     pub fn recipe(&self) -> &LinearRecipe {
         &self.recipe
     }
@@ -137,7 +141,7 @@ impl Answer {
 
 impl Head {
     /// A network that was trained from a head that was fitted by this plan.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "training")]
     pub fn trained(model: Model, classes: Vec<u32>, plan: Plan) -> Self {
         Self {
             model,
@@ -145,6 +149,36 @@ impl Head {
             plan,
             solution: None,
         }
+    }
+
+    /// A head that was fitted by this plan and saved: what answers from features stands in its file.
+    ///
+    /// # Errors
+    ///
+    /// When the file has no linear head.
+    #[cfg(feature = "training")]
+    pub fn restored(
+        base: &Model,
+        file: &Contents,
+        classes: Vec<u32>,
+        plan: Plan,
+    ) -> Result<Self, Failure> {
+        // Numbers of their own: those in the file would keep all of it in memory.
+        let own = |(name, (shape, numbers)): (&String, &(Vec<usize>, Numbers))| {
+            (name.clone(), (shape.clone(), numbers.to_vec().into()))
+        };
+        let head: Tensors = file.head_tensors().iter().map(own).collect();
+        let solution = Fitted::linear_solution(&head, file.card.lift(), base.slot());
+        let solution =
+            solution.ok_or_else(|| Failure::unexpected("what was saved has no linear head"))?;
+        let mut model = base.with_head(file.card.head.clone(), head, file.card.classes.clone());
+        model.card = file.card.clone();
+        Ok(Self {
+            model,
+            classes,
+            plan,
+            solution: Some(solution),
+        })
     }
 
     /// Whether it answers from the features that the network had when it was loaded.

@@ -6,15 +6,17 @@
 //! The page has two builds of this crate: one that drives graphics adapters and the processor, and a
 //! small one without the feature `gpu` for visitors who would use the processor anyway.
 
+#[cfg(feature = "training")]
+mod engine;
 mod error;
 #[cfg(feature = "gpu")]
 mod frame;
 mod learning;
 mod project;
 mod session;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "training")]
 mod training;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "training")]
 mod tuning;
 
 pub use session::Session;

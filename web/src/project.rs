@@ -58,6 +58,18 @@ impl Project {
         }
     }
 
+    /// The ids that the next class and the next example will have.
+    pub fn next_ids(&self) -> [u32; 2] {
+        [self.next_class, self.next_example]
+    }
+
+    /// Goes on with ids from these on, if they are not behind already.
+    #[cfg(feature = "training")]
+    pub fn go_on_from(&mut self, [class, example]: [u32; 2]) {
+        self.next_class = self.next_class.max(class);
+        self.next_example = self.next_example.max(example);
+    }
+
     /// The photos' features, under the ids of their classes.
     pub fn photos(&self) -> &PhotoSpace {
         &self.photos
@@ -74,13 +86,13 @@ impl Project {
     }
 
     /// The ids of the examples, in the photos' order.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "training")]
     pub fn ids(&self) -> &[u32] {
         &self.ids
     }
 
     /// What tells the photos' contents, in their order: as natively a file's hash, or else its features.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "training")]
     pub fn keys(&self) -> Vec<u64> {
         let of_features = |photo: usize| {
             let bits = self

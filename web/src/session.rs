@@ -15,12 +15,10 @@ use wasm_bindgen::prelude::wasm_bindgen;
 use crate::error::Failure;
 use crate::learning::{Answer as ClassAnswer, FitOptions, Fitting, Head, Measuring};
 use crate::project::Project;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "training")]
 use crate::tuning::Values;
 
-#[cfg(not(feature = "gpu"))]
-mod head_only;
-#[cfg(feature = "gpu")]
+#[cfg(feature = "training")]
 mod trained;
 
 type Answer<T> = Result<T, JsValue>;
@@ -43,7 +41,7 @@ pub struct Session {
     fitting: Option<Fitting>,
     measuring: Option<Measuring>,
     /// What a training that was left computed.
-    #[cfg(feature = "gpu")]
+    #[cfg(feature = "training")]
     values: Values,
 }
 
@@ -52,8 +50,6 @@ struct DeviceDescription<'a> {
     kind: &'static str,
     name: &'a str,
     reason: &'a str,
-    /// Whether more of a network than its head can be trained.
-    trains: bool,
 }
 
 #[derive(Serialize)]
@@ -122,7 +118,7 @@ impl Session {
             project: Project::new(0),
             fitting: None,
             measuring: None,
-            #[cfg(feature = "gpu")]
+            #[cfg(feature = "training")]
             values: Values::default(),
         })
     }
@@ -141,7 +137,6 @@ impl Session {
             kind,
             name: &self.open.info.name,
             reason: &self.reason,
-            trains: self.trains(),
         })
     }
 
@@ -406,10 +401,7 @@ impl Session {
     /// When fewer than two classes have examples, or the options make no sense.
     #[wasm_bindgen(js_name = startFit)]
     pub fn start_fit(&mut self, options: JsValue) -> Answer<()> {
-        let options: FitOptions = match options.is_undefined() || options.is_null() {
-            true => FitOptions::default(),
-            false => serde_wasm_bindgen::from_value(options).map_err(failed)?,
-        };
+        let options = fit_options(options)?;
         self.base()?;
         self.outdated();
         let fitting = Fitting::new(&self.project, options.into()).map_err(failed)?;
@@ -521,6 +513,21 @@ impl Session {
         self.answer_by(None);
     }
 
+    /// The ids that the next class and the next example will have, and how many heads have answered: for a session that
+    /// stands in for this one.
+    pub fn counters(&self) -> Vec<u32> {
+        let [class, example] = self.project.next_ids();
+        vec![class, example, self.revision]
+    }
+
+    /// Forgets what a training that was left computed.
+    fn forget_values(&mut self) {
+        #[cfg(feature = "training")]
+        {
+            self.values = Values::default();
+        }
+    }
+
     /// Another head answers from now on.
     fn answer_by(&mut self, head: Option<Head>) {
         self.outdated();
@@ -562,6 +569,13 @@ impl Session {
             Some(head) => Ok(&head.model),
             None => self.base(),
         }
+    }
+}
+
+fn fit_options(options: JsValue) -> Answer<FitOptions> {
+    match options.is_undefined() || options.is_null() {
+        true => Ok(FitOptions::default()),
+        false => serde_wasm_bindgen::from_value(options).map_err(failed),
     }
 }
 

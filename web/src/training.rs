@@ -1,15 +1,15 @@
-//! A training in the page, step by step: core's trainer over the network on the graphics adapter.
+//! A training in the page, step by step: core's trainer over the network on its device.
 
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
-use rekindle_core::network::{Batch, Network};
 use rekindle_core::tune::{
-    Aims, Engine as _, EpochEnd, Given, Judgement, Labels, Phase, Plan, Recipe, Stepwise, Trainer,
-    TrainerState, Tune, TuneError, Wanted,
+    Aims, Engine as _, EpochEnd, Given, Judgement, Labels, Phase, Plan, Recipe, Trainer,
+    TrainerState, Tune, TuneError, Wanted, differences,
 };
 use rekindle_core::weights::Tensors;
 use serde_json::Value;
 
+use crate::engine::{Engine, in_training};
 use crate::error::Failure;
 
 /// A network in training. What it sees are values at the *cut*: what stands before it does not change, and is run by
@@ -19,7 +19,7 @@ pub struct Training {
     base: Model,
     /// What stands before the cut of a later phase is what earlier ones left: that phase, and the network then.
     front: Option<(usize, Model)>,
-    trainer: Trainer<Stepwise>,
+    trainer: Trainer<Engine>,
 }
 
 /// What a page says of a training: fields of a recipe as `recipe.toml` has them under `tuning`, over what is usual for
@@ -88,14 +88,8 @@ impl Training {
         let graph = model
             .graph()
             .with_chance(recipe.dropout, recipe.stochastic_depth);
-        let network = Network::new(graph, &model.state_dict(), model.device());
-        let engine = Stepwise::new(network.map_err(Failure::unexpected)?, model.device());
-        let aims = Aims {
-            labels: Labels::Classes(labels),
-            answers,
-            weights,
-            smoothing: recipe.label_smoothing,
-        };
+        let engine = in_training(graph, model)?;
+        let aims = Aims::new(Labels::Classes(labels), weights, recipe.label_smoothing);
         Ok(Self {
             base: model.clone(),
             front: None,
@@ -121,7 +115,7 @@ impl Training {
     }
 
     /// The trainer.
-    pub fn trainer(&self) -> &Trainer<Stepwise> {
+    pub fn trainer(&self) -> &Trainer<Engine> {
         &self.trainer
     }
 
@@ -146,11 +140,7 @@ impl Training {
         let shape = self.base.graph().input();
         whole(images.len(), shape.iter().product(), "an image")?;
         let cut = self.phase().cut;
-        let batch = match Batch::of_rows(images, shape, self.base.device()) {
-            Batch::Maps(batch) => batch,
-            _ => unreachable!("images have three axes"),
-        };
-        Ok(self.front().await?.read_value_of(batch, cut).await?)
+        Ok(self.front().await?.read_value_of_rows(images, cut).await?)
     }
 
     /// The network whose front makes values at the cut.
@@ -169,13 +159,14 @@ impl Training {
         }
     }
 
-    /// Takes the step that is wanted, with the values of its batches. Nothing is read back.
+    /// Begins the step that is wanted, with the values of its batches. Nothing is read back.
     ///
     /// # Errors
     ///
-    /// When no step is wanted, or the values are not those of its batches.
-    pub fn step(&mut self, batches: Vec<Vec<f32>>) -> Result<(), Failure> {
-        let Wanted::Step(wanted) = self.trainer.wanted() else {
+    /// When no step is wanted or one is being made, or the values are not those of its batches.
+    pub fn begin(&mut self, batches: Vec<Vec<f32>>) -> Result<(), Failure> {
+        let (Wanted::Step(wanted), false) = (self.trainer.wanted(), self.trainer.is_making())
+        else {
             return Err(Failure::usage(
                 "no step is wanted",
                 "Ask what is, and do that.",
@@ -201,8 +192,14 @@ impl Training {
             .into_iter()
             .map(|values| self.given(values))
             .collect();
-        self.trainer.step(batches, size);
+        self.trainer.begin(batches, size);
         Ok(())
+    }
+
+    /// Goes on with the step that was begun until the browser's clock shows these milliseconds, or to its end. Says
+    /// whether it is over.
+    pub fn go_on(&mut self, until: f64) -> bool {
+        self.trainer.go_on(&mut || js_sys::Date::now() >= until)
     }
 
     /// What the network answers for values at the cut: logits, the head's lift taken off.
@@ -222,12 +219,7 @@ impl Training {
     }
 
     fn given(&self, values: Vec<f32>) -> Given {
-        let value = self.phase().cut;
-        let shape = self.base.graph().shape_of(value);
-        Given {
-            value,
-            batch: Batch::of_rows(values, shape, self.base.device()),
-        }
+        Given::rows(self.phase().cut, values)
     }
 
     /// The mean loss of the steps since it was last asked for, if there were any.
@@ -339,20 +331,11 @@ fn whole(numbers: usize, width: usize, what: &str) -> Result<usize, Failure> {
 ///
 /// When it is not: with the names of what differs.
 pub fn is_same(said: &Value, own: &Value) -> Result<(), Failure> {
-    let Value::Object(fields) = own else {
-        return Ok(());
-    };
-    let differs = fields
-        .iter()
-        .filter(|(name, value)| said[name.as_str()] != **value);
-    let names: Vec<&str> = differs.map(|(name, _)| name.as_str()).collect();
-    match names.is_empty() {
+    let differs = differences(said, own).join(", ");
+    match differs.is_empty() {
         true => Ok(()),
         false => Err(Failure::usage(
-            format!(
-                "this training cannot go on: it differs in {}",
-                names.join(", ")
-            ),
+            format!("this training cannot go on: it differs in {differs}"),
             "Put back what changed, or begin it anew.",
         )),
     }

@@ -12,7 +12,8 @@ use rekindle_core::preprocess::AugmentRecipe;
 use rekindle_core::random::hash;
 use rekindle_core::rows::Encoding;
 use rekindle_core::train::{
-    FeatureCache, Fitted, GroupSearch, HeadRecipe, PhotoSpace, Split, judge, stratified_split,
+    FeatureCache, Fitted, GroupSearch, HeadFit, HeadRecipe, LinearRecipe, PhotoSpace, Split, judge,
+    stratified_split,
 };
 use rekindle_core::tune::{
     Judgement, Keep, Plan, Recipe, Shown, Tune, TuneError, Wanted, views_within,
@@ -25,8 +26,8 @@ use crate::learning::{self, Head};
 use crate::project::Project;
 use crate::training::{self, Training};
 
-/// Pictures that are answered together when an epoch is judged.
-const ANSWERED: usize = 32;
+/// Pictures that are answered or taken in together: few, because an answer for somebody waits for them.
+const ANSWERED: usize = 8;
 
 /// What a page says about a tuning.
 pub struct TuneOptions {
@@ -90,25 +91,37 @@ pub struct TuneReport {
     stopped: Option<String>,
 }
 
-/// What a tuning is made of, before it is known which photos belong together.
+/// What a tuning is made of.
 struct Asked {
     base: Model,
     recipe: Recipe,
-    head: HeadRecipe,
+    head: LinearRecipe,
     cache: FeatureCache,
-    search: GroupSearch<'static>,
     names: Vec<String>,
     memory: u64,
     held_out: f64,
 }
 
-/// A tuning that knows its photos.
+/// A tuning that knows its photos, and seeks the head to go on from: its optimum on the photos that train. What that is
+/// worth shows on those that neither saw.
+struct Solving {
+    asked: Asked,
+    split: Split,
+    /// The photos that train, as far as they have been taken in,
+    space: PhotoSpace,
+    /// and the fit, once they all have.
+    fit: Option<HeadFit>,
+}
+
+/// A tuning in training.
 struct Going {
     training: Training,
     split: Split,
     /// Random views of each photo that trains.
     views: usize,
     head: Judgement,
+    /// Logits of the photos held back, as far as the network that is judged has been asked.
+    said: Vec<f32>,
     epochs: Vec<Epoch>,
     /// Why it ended early.
     stopped: Option<String>,
@@ -117,7 +130,8 @@ struct Going {
 }
 
 enum Stage {
-    Dividing(Box<Asked>),
+    Searching(Box<(Asked, GroupSearch<'static>)>),
+    Solving(Box<Solving>),
     Going(Box<Going>),
     /// Something failed.
     Ended,
@@ -153,17 +167,20 @@ impl Tuning {
         let photos = project.photos();
         let labels = learning::positions(photos.labels(), &classes);
         let cache = photos.cache().clone();
+        let search = GroupSearch::new(&cache, None);
         Ok(Self {
-            stage: Stage::Dividing(Box::new(Asked {
-                base: base.clone(),
-                recipe: options.recipe,
-                head: HeadRecipe::Linear(head.plan.recipe().clone()),
-                search: GroupSearch::new(&cache, None),
-                cache,
-                names: project.names(&classes),
-                memory: options.memory,
-                held_out: options.held_out,
-            })),
+            stage: Stage::Searching(Box::new((
+                Asked {
+                    base: base.clone(),
+                    recipe: options.recipe,
+                    head: head.plan.recipe().clone(),
+                    cache,
+                    names: project.names(&classes),
+                    memory: options.memory,
+                    held_out: options.held_out,
+                },
+                search,
+            ))),
             seed: u64::from(options.seed),
             ids: project.ids().to_vec(),
             keys: project.keys(),
@@ -185,57 +202,73 @@ impl Tuning {
     ///
     /// When no photo can be held back, the head cannot be solved, or the recipe does not fit the network.
     pub fn divide(&mut self) -> Result<bool, Failure> {
-        if let Stage::Dividing(asked) = &mut self.stage
-            && !asked.search.step()
-        {
+        let is_done = match &mut self.stage {
+            Stage::Searching(found) => found.1.step(),
+            Stage::Solving(solving) => solving.step(&self.labels)?,
+            Stage::Going(_) | Stage::Ended => true,
+        };
+        if !is_done {
             return Ok(false);
         }
         self.stage = match std::mem::replace(&mut self.stage, Stage::Ended) {
-            Stage::Dividing(asked) => Stage::Going(Box::new(self.begin(*asked)?)),
+            Stage::Searching(found) => {
+                let (asked, search) = *found;
+                let split = self.held_back(&asked, search)?;
+                Stage::Solving(Box::new(Solving {
+                    space: PhotoSpace::new(asked.cache.width()),
+                    fit: None,
+                    asked,
+                    split,
+                }))
+            }
+            Stage::Solving(solving) => Stage::Going(Box::new(self.begin(*solving)?)),
             other => other,
         };
-        Ok(true)
+        Ok(matches!(self.stage, Stage::Going(_)))
     }
 
-    fn begin(&mut self, asked: Asked) -> Result<Going, Failure> {
-        let Asked {
-            base,
-            mut recipe,
-            head,
-            cache,
-            search,
-            names,
-            memory,
-            held_out,
-        } = asked;
+    /// Which photos train and which are held back, once it is known which belong together.
+    fn held_back(&self, asked: &Asked, search: GroupSearch<'_>) -> Result<Split, Failure> {
         let (labels, keys) = (&self.labels, &self.keys);
         let groups = search.finish();
         let split = stratified_split(
             labels,
             groups.of(),
             Some(keys),
-            names.len(),
-            held_out,
+            asked.names.len(),
+            asked.held_out,
             self.seed,
         )?
         .by_content(keys, labels);
-        if split.valid.is_empty() {
-            return Err(Failure::usage(
+        match split.valid.is_empty() {
+            false => Ok(split),
+            true => Err(Failure::usage(
                 "no photo can be held back: no class has two that do not belong together",
                 "Add photos taken at another time.",
-            ));
+            )),
         }
-        // The head's optimum on the photos that train: what it is worth shows on those that neither saw.
-        let mut space = PhotoSpace::new(cache.width());
-        for &photo in &split.train {
-            space.push(labels[photo], cache.row(photo))?;
-        }
-        let HeadRecipe::Linear(linear) = &head else {
-            unreachable!("a page fits linear heads")
+    }
+
+    fn begin(&mut self, solved: Solving) -> Result<Going, Failure> {
+        let Solving {
+            asked,
+            split,
+            fit: Some(fit),
+            ..
+        } = solved
+        else {
+            return Err(not_divided());
         };
-        let places: Vec<usize> = (0..names.len()).collect();
-        let mut fit = space.fit(linear, &places)?;
-        while !fit.step()?.done() {}
+        let Asked {
+            base,
+            mut recipe,
+            head,
+            cache,
+            names,
+            memory,
+            held_out,
+        } = asked;
+        let (labels, keys) = (&self.labels, &self.keys);
         let solution = fit.solution();
         let held = cache.plain(&split.valid);
         let wanted: Vec<usize> = split.valid.iter().map(|&photo| labels[photo]).collect();
@@ -265,7 +298,7 @@ impl Tuning {
             "input": start.card.preset.side(),
             "seed": self.seed,
             "split": held_out,
-            "head": head,
+            "head": HeadRecipe::Linear(head),
             "tuning": recipe,
         }));
         let side = |photos: &[usize]| {
@@ -288,6 +321,7 @@ impl Tuning {
             split,
             views,
             head: head_is,
+            said: Vec::new(),
             epochs: Vec::new(),
             stopped: None,
             identity,
@@ -358,34 +392,22 @@ impl Tuning {
     /// When values are missing, or the device fails. A loss that is no number ends it, and is no error.
     pub async fn advance(&mut self, until: f64) -> Result<Told, Failure> {
         let mut loss = None;
-        loop {
-            let going = self.going()?;
-            if going.stopped.is_some() {
-                break;
-            }
-            match going.training.trainer().wanted() {
+        while self.going()?.stopped.is_none() {
+            let is_over = match self.going()?.training.trainer().wanted() {
                 Wanted::Nothing => break,
                 Wanted::Step(batches) => {
-                    if js_sys::Date::now() >= until {
-                        match self.losses().await? {
-                            Some(mean) => loss = Some(mean),
-                            None if self.going()?.stopped.is_some() => break,
-                            None => {}
-                        }
-                        break;
+                    if !self.going()?.training.trainer().is_making() {
+                        let batches = batches.iter().map(|batch| self.rows(batch));
+                        let batches = batches.collect::<Result<_, _>>()?;
+                        self.going_mut()?.training.begin(batches)?;
                     }
-                    let batches = batches.iter().map(|batch| self.rows(batch));
-                    let batches = batches.collect::<Result<_, _>>()?;
-                    self.going_mut()?.training.step(batches)?;
+                    self.going_mut()?.training.go_on(until)
                 }
-                Wanted::Judgement => {
-                    if let Some(mean) = self.losses().await? {
-                        loss = Some(mean);
-                    }
-                    if self.going()?.stopped.is_none() {
-                        self.judge().await?;
-                    }
-                }
+                Wanted::Judgement => self.judge(until, &mut loss).await?,
+            };
+            if !is_over || js_sys::Date::now() >= until {
+                self.losses(&mut loss).await?;
+                break;
             }
         }
         let going = self.going()?;
@@ -404,36 +426,48 @@ impl Tuning {
         })
     }
 
-    /// The mean loss since it was last asked for. One that is no number ends the tuning: what was best is left.
-    async fn losses(&mut self) -> Result<Option<f64>, Failure> {
+    /// Reads the mean loss since it was last read, if there is one. One that is no number ends the tuning: what was best
+    /// is left.
+    async fn losses(&mut self, loss: &mut Option<f64>) -> Result<(), Failure> {
         let going = self.going_mut()?;
         match going.training.losses().await {
-            Ok(mean) => Ok(mean),
-            Err(error @ TuneError::Diverged { .. }) => {
-                going.stopped = Some(error.to_string());
-                Ok(None)
-            }
-            Err(error) => Err(error.into()),
+            Ok(mean) => *loss = mean.or(*loss),
+            Err(error @ TuneError::Diverged { .. }) => going.stopped = Some(error.to_string()),
+            Err(error) => return Err(error.into()),
         }
+        Ok(())
     }
 
-    /// Ends an epoch: asks about the photos held back.
-    async fn judge(&mut self) -> Result<(), Failure> {
+    /// Asks about the photos held back until the time is up, and ends the epoch when all have been answered for. Says
+    /// whether it came so far.
+    async fn judge(&mut self, until: f64, loss: &mut Option<f64>) -> Result<bool, Failure> {
+        self.losses(loss).await?;
+        if self.going()?.stopped.is_some() {
+            return Ok(true);
+        }
         let held: Vec<usize> = self.going()?.split.valid.clone();
-        let mut logits = Vec::new();
-        for some in held.chunks(ANSWERED) {
+        let classes = self.classes.len();
+        loop {
+            let done = self.going()?.said.len() / classes;
+            let Some(some) = held[done..].chunks(ANSWERED).next() else {
+                break;
+            };
             let mut values = Vec::new();
             for &photo in some {
                 self.read(photo, PLAIN, &mut values)?;
             }
-            logits.extend(self.going()?.training.answers(values).await?);
+            let said = self.going()?.training.answers(values).await?;
+            self.going_mut()?.said.extend(said);
+            if done + some.len() < held.len() && js_sys::Date::now() >= until {
+                return Ok(false);
+            }
         }
         let wanted: Vec<usize> = held.iter().map(|&photo| self.labels[photo]).collect();
-        let classes = self.classes.len();
         let going = self.going_mut()?;
+        let logits = std::mem::take(&mut going.said);
         if !logits.iter().all(|logit| logit.is_finite()) {
             going.stopped = Some("the network's answers are no numbers any more".to_owned());
-            return Ok(());
+            return Ok(true);
         }
         let found = judged(&logits, &wanted, classes)?;
         let end = going.training.judged(Some(found)).await?;
@@ -442,7 +476,7 @@ impl Tuning {
             accuracy: found.score,
             held_out_loss: found.loss,
         });
-        Ok(())
+        Ok(true)
     }
 
     /// The values of a batch.
@@ -500,6 +534,7 @@ impl Tuning {
             Ok(())
         })?;
         going.epochs = epochs;
+        going.said.clear();
         Ok(())
     }
 
@@ -559,6 +594,25 @@ impl Tuning {
 
 /// The view that shows a photo as at prediction; the random ones are counted from 1.
 const PLAIN: u64 = 0;
+
+impl Solving {
+    /// Takes some photos in, or does a piece of the fit; says whether it is solved.
+    fn step(&mut self, labels: &[usize]) -> Result<bool, Failure> {
+        if let Some(fit) = &mut self.fit {
+            return Ok(fit.step()?.done());
+        }
+        let left = &self.split.train[self.space.len()..];
+        for &photo in left.iter().take(ANSWERED) {
+            let row = self.asked.cache.row(photo);
+            self.space.push(labels[photo], row)?;
+        }
+        if self.space.len() == self.split.train.len() {
+            let places: Vec<usize> = (0..self.asked.names.len()).collect();
+            self.fit = Some(self.space.fit(&self.asked.head, &places)?);
+        }
+        Ok(false)
+    }
+}
 
 impl Going {
     /// Whether every view of a photo is the same.

@@ -23,8 +23,6 @@ export interface Device {
   readonly name: string;
   /** Why this device was taken, as part of a sentence. */
   readonly reason: string;
-  /** Whether {@link Rekindle.tune} and {@link Rekindle.training} work: on graphics adapters. */
-  readonly trains: boolean;
 }
 
 export interface StartOptions {
@@ -410,7 +408,7 @@ export class Rekindle extends EventTarget {
 
   /**
    * Shows the network a photo of a class. Its features are kept, not its pixels: of a file the file itself, and of
-   * any other picture, where the device trains, a small WebP for {@link tune}.
+   * any other picture a small WebP for {@link tune}.
    */
   addExample(classId: ClassId, source: Picture, options?: ExampleOptions): Promise<Example>;
   removeExample(id: ExampleId): Promise<void>;
@@ -431,15 +429,17 @@ export class Rekindle extends EventTarget {
   /**
    * Trains the last stages of the network from the head's optimum on, as `rekindle train --tune last` does, and keeps
    * the better of the two by photos that neither saw: the head as it was, if the training does not beat it. A head must
-   * have been fitted. The photos' views go through the frozen part once; answers go on between steps. Any change of the
-   * examples calls it off (kind `"cancelled"`), and so does a fit.
+   * have been fitted. The photos' views go through the frozen part once; answers go on between steps, and on the processor
+   * in the midst of them. Any change of the examples calls it off (kind `"cancelled"`), and so does a fit.
    *
-   * On a device that does not train ({@link Device.trains}) it is refused (kind `"unsupported"`). The next fit starts
-   * from the network as it was loaded.
+   * It works on graphics adapters and on the processor, which is one thread here: a step of the last stages of a small
+   * network with 32 photos takes it a second or less. The engine for the processor refuses networks with steps that
+   * have no way back there: transposed convolutions, group norms, resizing, cosine attention (kind `"unsupported"`). The
+   * next fit starts from the network as it was loaded.
    */
   tune(options?: TuneOptions): Promise<TuneReport | TunePause>;
 
-  /** Begins a training of the network that answers, by examples and a loop of your own. Refused as {@link tune} is. */
+  /** Begins a training of the network that answers, by examples and a loop of your own. Refused where {@link tune} is. */
   training(options: TrainingOptions): Promise<Training>;
 
   /** The network with its current head as one `.safetensors` file, for the command line and PyTorch too. */

@@ -66,7 +66,7 @@ export class Rekindle extends EventTarget {
       const bytes = await bytesOf(source, onProgress);
       return { bytes, file: new Blob([bytes]) };
     }, false);
-    const info = await this.#call("load", [bytes], { transfer: [bytes.buffer] });
+    const info = await this.#call("load", [bytes, file], { transfer: [bytes.buffer] });
     this.#file = file;
     this.#record.clear();
     this.#taught("all");
@@ -222,7 +222,7 @@ export class Rekindle extends EventTarget {
     await this.#open();
     if (!this.#file) return null;
     const bytes = await bytesOf(this.#file);
-    await this.#call("load", [bytes], { transfer: [bytes.buffer] });
+    await this.#call("load", [bytes, this.#file], { transfer: [bytes.buffer] });
     const info = await this.#call("restore", [this.#record.snapshot()]);
     this.#taught("all");
     return this.#show(info);

@@ -10,8 +10,11 @@ import { ANSWER, CHANGE, LATER, LONG, Tasks } from "./rekindle/tasks.js";
 
 /** How long a fit or a fold runs before other work has its turn, in milliseconds: less than one answer takes. */
 const SLICE = 12;
-/** How long a training runs before other work has its turn, in milliseconds; one step at least. */
-const TRAINING_SLICE = 100;
+/**
+ * How long a training runs before other work has its turn, in milliseconds. On an adapter that is a step at least; the
+ * processor stops in the midst of one.
+ */
+const trainingSlice = () => (usesAdapter ? 100 : 50);
 
 /** The smallest module that uses a SIMD instruction; validating it tells whether SIMD works here. */
 const SIMD_MODULE = new Uint8Array([
@@ -42,8 +45,16 @@ const OUTDATED = {
 
 let session = null;
 let usesAdapter = false;
-/** The examples' photos by their ids, for who trains more than the head: `{ classId, photo }`. */
-const photos = new Map();
+/** What the session was opened with. */
+let opened = [];
+/** Whether the engine trains more than heads; if not, a larger one does, which is fetched then. */
+let trains = false;
+/** That larger engine, once it has been asked for. */
+let larger = null;
+/** What a session does not tell of itself: the model's file, and what its head was fitted by. */
+let [file, fitted] = [null, undefined];
+/** The same of the examples, by their ids: `{ classId, hash, photo }`. Photos are for who trains more than the head. */
+const examples = new Map();
 /** Trainings of a page's own, by numbers. */
 const trainings = new Map();
 let nextTraining = 1;
@@ -99,9 +110,10 @@ const operations = {
   load: {
     lane: CHANGE,
     outdates: true,
-    run: async (bytes) => {
+    run: async (bytes, kept) => {
       const info = await session.load(bytes);
-      photos.clear();
+      file = kept;
+      examples.clear();
       return info;
     },
   },
@@ -110,7 +122,7 @@ const operations = {
     outdates: true,
     run: () => {
       session.reset();
-      photos.clear();
+      examples.clear();
       return session.info();
     },
   },
@@ -133,7 +145,7 @@ const operations = {
     outdates: true,
     run: (id) => {
       session.removeClass(id);
-      for (const [example, { classId }] of photos) if (classId === id) photos.delete(example);
+      for (const [example, { classId }] of examples) if (classId === id) examples.delete(example);
       return session.info();
     },
   },
@@ -144,7 +156,7 @@ const operations = {
     outdates: true,
     run: (id) => {
       session.removeExample(id);
-      photos.delete(id);
+      examples.delete(id);
     },
   },
 
@@ -155,6 +167,7 @@ const operations = {
   tune: { lane: LATER, pausable: true, run: tune },
   training: { lane: LONG, run: beginTraining },
   trainingDo: { lane: LONG, run: (number, method, ...args) => training(number)[method](...args) },
+  trainingStep: { lane: LONG, run: stepTraining },
   trainingFinish: { lane: LONG, outdates: true, run: finishTraining },
   trainingClose: { lane: CHANGE, run: closeTraining },
 };
@@ -175,11 +188,13 @@ async function open(device) {
       "The processor does it too, only slower. Chrome, Edge and Safari have WebGPU where the system lets them.",
     );
   }
-  const engine = await startEngine(device === "webgpu" || adapter.usable ? "gpu" : "cpu");
-  session = await engine.Session.open(device, adapter.usable, adapter.reason);
-  const opened = session.device();
-  usesAdapter = opened.kind === "webgpu";
-  return { device: opened, warnings: canvasAddsNoise() ? [CANVAS_NOISE] : [] };
+  trains = device === "webgpu" || adapter.usable;
+  opened = [device, adapter.usable, adapter.reason];
+  const engine = await startEngine(trains ? "gpu" : "cpu");
+  session = await engine.Session.open(...opened);
+  const on = session.device();
+  usesAdapter = on.kind === "webgpu";
+  return { device: on, warnings: canvasAddsNoise() ? [CANVAS_NOISE] : [] };
 }
 
 async function classify(source, topK) {
@@ -205,10 +220,9 @@ async function addExample(classId, source, thumbnailSide) {
       id = await session.addExample(classId, bytesOf(data), width, height);
     }
     if (hash) session.setFile(id, hash);
-    // A file is a handle, and costs nothing. What was none is kept small, where there is a use for it.
-    const keeps = source instanceof Blob || session.device().trains;
-    const photo = source instanceof Blob ? source : keeps ? await keepsakeOf(picture, 2 * session.info().inputSize) : null;
-    if (photo) photos.set(id, { classId, photo });
+    // A file is a handle, and costs nothing. What was none is kept small.
+    const photo = source instanceof Blob ? source : await keepsakeOf(picture, 2 * session.info().inputSize);
+    examples.set(id, { classId, hash, photo });
     return { id, thumbnail, features: session.features(id), hash, photo };
   } finally {
     picture.close?.();
@@ -216,14 +230,18 @@ async function addExample(classId, source, thumbnailSide) {
 }
 
 /** Teaches a fresh session what another one had been taught. */
-function restore({ classes, examples }) {
-  for (const { id, name } of classes) session.restoreClass(id, name);
-  for (const { id, classId, features, hash, photo } of examples) {
-    session.restoreExample(id, classId, features);
-    if (hash) session.setFile(id, hash);
-    if (photo) photos.set(id, { classId, photo });
-  }
+function restore(taught) {
+  teach(session, taught);
+  for (const { id, classId, hash, photo } of taught.examples) examples.set(id, { classId, hash, photo });
   return session.info();
+}
+
+function teach(fresh, { classes, examples }) {
+  for (const { id, name } of classes) fresh.restoreClass(id, name);
+  for (const { id, classId, features, hash } of examples) {
+    fresh.restoreExample(id, classId, features);
+    if (hash) fresh.setFile(id, hash);
+  }
 }
 
 async function* fit(recipe) {
@@ -234,20 +252,22 @@ async function* fit(recipe) {
       yield { iterations: progress.iterations };
     }
     yield {};
-    return { report: session.finishFit(), info: session.info() };
+    const report = session.finishFit();
+    fitted = recipe;
+    return { report, info: session.info() };
   } finally {
     session.dropFit();
   }
 }
 
 async function* crossValidate() {
-  session.startFolds();
   try {
-    for (let progress = { done: false }; !progress.done; progress = slice(() => session.stepFolds())) {
+    for (let [progress, measured] = [{ done: false }, null]; !progress.done; progress = slice(() => session.stepFolds())) {
+      // Another session, to which this one handed over meanwhile, begins again.
+      if (measured !== session) (measured = session).startFolds();
       const { folds: done, of: total } = progress;
       yield { done, total };
     }
-    yield {};
     return session.finishFolds();
   } finally {
     session.dropFolds();
@@ -256,6 +276,7 @@ async function* crossValidate() {
 
 /** Trains the last stages of the network: computes what stands before them once, then goes on from the head. */
 async function* tune({ recipe, seed, heldOut, memory, state }, isPaused) {
+  yield* whenItTrains({ stage: "photos", done: 0, total: 0 });
   let tuning = session.tuning(JSON.stringify(recipe), seed, heldOut, memory);
   try {
     while (!tuning.divide()) yield { stage: "photos", done: 0, total: 0 };
@@ -268,7 +289,7 @@ async function* tune({ recipe, seed, heldOut, memory, state }, isPaused) {
         yield { stage: "photos", done, total: missing.length };
         continue;
       }
-      const told = await tuning.advance(TRAINING_SLICE);
+      const told = await tuning.advance(trainingSlice());
       if (told.done) {
         const [ended] = [tuning, (tuning = null)];
         return { report: session.finishTuning(ended), info: session.info() };
@@ -286,15 +307,15 @@ async function* tune({ recipe, seed, heldOut, memory, state }, isPaused) {
 
 /** Shows a training an example's photo. */
 async function take(tuning, id) {
-  const kept = photos.get(id);
-  if (!kept) {
+  const { photo } = examples.get(id) ?? {};
+  if (!photo) {
     throw failure(
       "file",
       "A photo is no longer at hand: it came from a camera or a canvas, and nothing but its features was kept.",
       "Remove it and take it again.",
     );
   }
-  const picture = await pictureOf(kept.photo);
+  const picture = await pictureOf(photo);
   try {
     const { data, width, height } = pixelsOf(picture);
     await tuning.take(id, bytesOf(data), width, height);
@@ -303,7 +324,8 @@ async function take(tuning, id) {
   }
 }
 
-function beginTraining({ recipe, labels, seed }) {
+async function* beginTraining({ recipe, labels, seed }) {
+  yield* whenItTrains();
   const begun = session.training(JSON.stringify(recipe), labels, seed);
   const number = nextTraining++;
   trainings.set(number, begun);
@@ -314,6 +336,12 @@ function training(number) {
   const found = trainings.get(number);
   if (!found) throw failure("closed", "This training is over.", "Begin another one.");
   return found;
+}
+
+async function* stepTraining(number, batches) {
+  const under = training(number);
+  under.begin(batches);
+  while (!under.goOn(trainingSlice())) yield;
 }
 
 async function finishTraining(number) {
@@ -328,6 +356,59 @@ function closeTraining(number) {
   trainings.delete(number);
 }
 
+/** Waits for an engine that trains, while other work has its turn, and hands over to it. */
+async function* whenItTrains(told) {
+  if (trains) return;
+  larger ??= startEngine("training");
+  let waits = true;
+  const settled = larger.then(
+    () => (waits = false),
+    () => (waits = false),
+  );
+  while (waits) {
+    await Promise.race([settled, new Promise((resolve) => setTimeout(resolve, 20))]);
+    if (waits) yield told;
+  }
+  let engine;
+  try {
+    engine = await larger;
+  } catch (error) {
+    larger = null;
+    throw failure(
+      "network",
+      `What trains a network could not be fetched. ${error.message}`,
+      "Check the connection, then begin the training again.",
+    );
+  }
+  // Two may have waited for it. From here on nobody else has a turn.
+  if (!trains) await handOver(engine);
+}
+
+/**
+ * Puts a session of another engine in the place of this one: it knows all that was taught, and answers alike. What the
+ * first one took of the worker's memory stays with it, since a module's memory never shrinks.
+ */
+async function handOver(engine) {
+  const next = await engine.Session.open(...opened);
+  try {
+    const info = session.info();
+    if (info) {
+      await next.load(new Uint8Array(await file.arrayBuffer()));
+      const taught = [...examples].map(([id, { classId, hash }]) => {
+        return { id, classId, hash, features: session.features(id) };
+      });
+      teach(next, { classes: session.classes(), examples: taught });
+      if (info.classIds) next.restoreHead(await session.saveModel(), info.classIds, fitted);
+    }
+    next.restoreCounters(session.counters());
+  } catch (error) {
+    next.free();
+    throw error;
+  }
+  session.free();
+  [session, trains] = [next, true];
+}
+
 /** Steps until other work has its turn, or until the end. */
 function slice(step) {
   const until = performance.now() + SLICE;
@@ -338,8 +419,8 @@ function slice(step) {
 }
 
 /**
- * Starts one of the two builds of the engine: "gpu" drives graphics adapters and the CPU, "cpu" only the
- * CPU and is a twentieth of its size.
+ * Starts one of the builds of the engine: "gpu" drives graphics adapters and the CPU, "cpu" only the CPU and is a ninth of
+ * its size, "training" the same, and trains more than heads there.
  */
 async function startEngine(build) {
   const folder = new URL(`./pkg/${build}/`, import.meta.url);
@@ -348,6 +429,8 @@ async function startEngine(build) {
   module.catch(() => {}); // whoever awaits it says so; if the glue fails, nobody does
   let engine;
   try {
+    // A script that once could not be fetched is not fetched again: it waits until the larger part is there.
+    if (session) await module;
     engine = await import(new URL("rekindle_web.js", folder));
     await engine.default({ module_or_path: module });
   } catch (error) {

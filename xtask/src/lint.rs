@@ -19,7 +19,9 @@ pub fn check(workspace: &Workspace) -> Result<()> {
         run(cargo(workspace).arg("clippy").args(packages).args(STRICT))?;
     }
     let wasm = Wasm::find_or_install(workspace)?;
-    run(wasm.cargo(workspace, "clippy", Build::Cpu).args(STRICT))?;
+    for build in [Build::Cpu, Build::Training] {
+        run(wasm.cargo(workspace, "clippy", build).args(STRICT))?;
+    }
     // `cargo clippy` would have all of Burn checked for wasm32 beside building it for the page. Clippy's driver
     // is a compiler, too: as the one of the workspace's own crates it finds Burn as the page's build needs it.
     let mut build = wasm.cargo(workspace, "build", Build::Gpu);

@@ -5,12 +5,13 @@
 //! ```text
 //! index.html, app.js, …  web/www as it is
 //! pkg/gpu/               the engine and its glue, for graphics adapters and the processor
-//! pkg/cpu/               without what drives graphics adapters, and without Burn: a twentieth of that
+//! pkg/cpu/               without what drives graphics adapters, without Burn, and without training: a ninth of that
+//! pkg/training/          the same with training of more than heads
 //! models.json, models/   the bundled networks
 //! samples.json, samples/ photos to try
 //! ```
 //!
-//! The page's worker loads one of the two engines.
+//! The page's worker loads one of the first two engines, and the third in the place of the second when somebody trains.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,12 +27,14 @@ use crate::tools;
 use crate::wasm::{Build, Wasm};
 use crate::workspace::Workspace;
 
-/// What a visitor downloads before the first network, compressed with brotli. For the processor nothing of Burn
-/// may be reached from the page: one call into it brings most of it along, and this would show.
+/// What a visitor downloads before the first network, compressed with brotli, and of what trains without an adapter, what
+/// he downloads when he does. For the processor nothing of Burn may be reached from the page: one call into it brings most
+/// of it along, and this would show.
 fn budget(build: Build) -> u64 {
     match build {
         Build::Gpu => 4_000_000,
         Build::Cpu => 400_000,
+        Build::Training => 620_000,
     }
 }
 
@@ -74,10 +77,10 @@ pub fn build(workspace: &Workspace) -> Result<String> {
             "--remove-name-section",
             "--remove-producers-section",
         ]);
-        run(command
-            .arg("--out-dir")
-            .arg(page.join("pkg").join(build.name()))
-            .arg(wasm.artifact(workspace, build)))?;
+        let folder = page.join("pkg").join(build.name());
+        command.arg("--out-dir").arg(&folder);
+        run(command.arg(wasm.artifact(workspace, build)))?;
+        leave_comments_out(&folder.join("rekindle_web.js"))?;
     }
 
     let size = size_report(&page)?;
@@ -137,7 +140,7 @@ fn write_json(path: &Path, list: Vec<Value>) -> Result<()> {
 }
 
 /// Prints each file's size, raw and compressed, and checks what a visitor downloads against the budget:
-/// one of the engines and all the rest.
+/// one of the engines and all the rest, and another engine when he trains.
 fn size_report(page: &Path) -> Result<String> {
     let mut files = Vec::new();
     list_files(page, &mut files)?;
@@ -167,7 +170,8 @@ fn size_report(page: &Path) -> Result<String> {
         return Ok("size not measured".into());
     }
     let each = sums.map(|(build, sum)| format!("{:.2} MB ({})", sum as f64 / 1e6, build.name()));
-    let report = format!("{} as brotli", each.join(" or "));
+    let [gpu, cpu, training] = each;
+    let report = format!("{gpu} or {cpu}, and {training} later, as brotli");
     for (build, sum) in sums {
         if sum > budget(build) {
             bail!(
@@ -181,12 +185,14 @@ fn size_report(page: &Path) -> Result<String> {
     Ok(report)
 }
 
-/// Whether visitors whose engine is this build download the file. TypeScript's declarations lie beside the modules
+/// Whether visitors download the file for an engine of this build. TypeScript's declarations lie beside the modules
 /// for who writes a page of his own; no browser asks for them.
 fn serves(build: Build, file: &Path) -> bool {
     let belongs_to = |build: &Build| file.starts_with(Path::new("pkg").join(build.name()));
     let is_declarations = file.to_string_lossy().ends_with(".d.ts");
-    !is_declarations && (belongs_to(&build) || !Build::ALL.iter().any(belongs_to))
+    // Who trains later has the page already.
+    let is_of_all = build != Build::Training && !Build::ALL.iter().any(belongs_to);
+    !is_declarations && (belongs_to(&build) || is_of_all)
 }
 
 /// The size a server would send at brotli's best quality.
@@ -246,10 +252,15 @@ fn copy_folder(from: &Path, to: &Path) -> Result<()> {
             .extension()
             .is_some_and(|ending| ending == "js" || ending == "css")
         {
-            fs::write(&to, without_comments(&fs::read_to_string(&file)?))?;
+            leave_comments_out(&to)?;
         }
     }
     Ok(())
+}
+
+fn leave_comments_out(file: &Path) -> Result<()> {
+    let text = fs::read_to_string(file).with_context(|| format!("reading {file:?}"))?;
+    fs::write(file, without_comments(&text)).with_context(|| format!("writing {file:?}"))
 }
 
 /// A script or a style sheet without its comments that have lines of their own.
@@ -304,13 +315,17 @@ mod tests {
     }
 
     #[test]
-    fn a_visitor_downloads_one_engine_and_all_the_rest() {
+    fn a_visitor_downloads_one_engine_and_all_the_rest_and_another_engine_to_train() {
         let downloads = |file: &str| Build::ALL.map(|build| serves(build, Path::new(file)));
-        assert_eq!(downloads("pkg/gpu/rekindle_web.js"), [true, false]);
-        assert_eq!(downloads("pkg/cpu/rekindle_web.js"), [false, true]);
-        assert_eq!(downloads("app.js"), [true, true]);
-        assert_eq!(downloads("rekindle.d.ts"), [false, false]);
-        assert_eq!(downloads("pkg/cpu/rekindle_web.d.ts"), [false, false]);
+        assert_eq!(downloads("pkg/gpu/rekindle_web.js"), [true, false, false]);
+        assert_eq!(downloads("pkg/cpu/rekindle_web.js"), [false, true, false]);
+        assert_eq!(downloads("app.js"), [true, true, false]);
+        assert_eq!(
+            downloads("pkg/training/rekindle_web.js"),
+            [false, false, true]
+        );
+        assert_eq!(downloads("rekindle.d.ts"), [false; 3]);
+        assert_eq!(downloads("pkg/cpu/rekindle_web.d.ts"), [false; 3]);
     }
 
     #[test]

@@ -16,24 +16,27 @@ const TARGET: &str = "wasm32-unknown-unknown";
 /// The name under which rustup knows Debian's Rust, once we have linked it.
 const DEBIAN_TOOLCHAIN: &str = "rekindle-wasm";
 
-/// A build of the web crate. A visitor downloads one of them.
+/// A build of the web crate. A visitor downloads one of the first two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Build {
     /// Graphics adapters, and the processor for when they fail.
     Gpu,
-    /// The processor alone.
+    /// The processor alone, and no training of more than heads.
     Cpu,
+    /// The processor alone: what a visitor who has the second one downloads when he trains more than a head.
+    Training,
 }
 
 impl Build {
-    /// Both, the larger one first.
-    pub const ALL: [Self; 2] = [Self::Gpu, Self::Cpu];
+    /// All, the largest one first.
+    pub const ALL: [Self; 3] = [Self::Gpu, Self::Cpu, Self::Training];
 
     /// What the page calls it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Gpu => "gpu",
             Self::Cpu => "cpu",
+            Self::Training => "training",
         }
     }
 
@@ -43,6 +46,7 @@ impl Build {
         match self {
             Self::Gpu => "web",
             Self::Cpu => "web-cpu",
+            Self::Training => "web-training",
         }
     }
 }
@@ -99,8 +103,9 @@ impl Wasm {
         self.choose(&mut command);
         command.args([subcommand, "--package", "rekindle-web"]);
         command.args(["--target", TARGET, "--profile", build.profile()]);
-        if build == Build::Gpu {
-            command.args(["--features", "gpu"]);
+        match build {
+            Build::Cpu => {}
+            Build::Gpu | Build::Training => _ = command.args(["--features", build.name()]),
         }
         command
     }

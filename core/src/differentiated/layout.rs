@@ -171,10 +171,23 @@ impl<'a> Store<'a> {
             ground.arena = Arena::new(0);
             ground.arena = Arena::new(layout.numbers);
         }
+        Self::back_on(ground, layout, 0)
+    }
+
+    /// The same where so many buffers were taken before.
+    pub(super) fn back_on(ground: &'a Ground, layout: &'a Layout, taken: usize) -> Self {
         Self::Ground {
             arena: &ground.arena,
             layout,
-            next: 0,
+            next: taken,
+        }
+    }
+
+    /// How many buffers were taken.
+    pub(super) fn taken(&self) -> usize {
+        match self {
+            Self::Rehearsal { counts, .. } => counts.len(),
+            Self::Ground { next, .. } => *next,
         }
     }
 

@@ -32,7 +32,7 @@ pub use course::{Course, NoWayBack};
 pub use layout::{Ground, Layout};
 pub use memory::pass_bytes;
 pub use parameters::Parameters;
-pub use pass::{Gradient, Gradients, Pass, Watch};
+pub use pass::{Gradient, Gradients, Pass, Waiting, Watch};
 pub use plan::Plan;
 
 #[cfg(test)]

@@ -112,8 +112,6 @@ pub(super) struct Kept {
 /// How a job is done on the way there.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Doing {
-    /// The place among the acts.
-    pub act: usize,
     /// Whether what its way back takes is kept.
     pub keeps: bool,
     /// Whether it was done before: statistics of the batch are known, and running ones have followed them.
@@ -152,11 +150,73 @@ pub struct Pass<'a> {
     kept: Vec<Kept>,
     moved: Vec<Moved>,
     pub(super) doing: Doing,
+    /// How many of the plan's acts are done.
+    pub(super) at: usize,
+    /// Whether no gradients were there when it turned round.
+    pub(super) is_first: bool,
     /// What takes the time, where somebody asks.
     pub(super) watch: Option<Watch<'a>>,
 }
 
+/// A batch that waits between two jobs, so that others have the processor and the network meanwhile.
+#[derive(Debug)]
+pub struct Waiting {
+    chance: Option<Chance>,
+    values: Vec<Option<Buffer>>,
+    slopes: Vec<Option<Buffer>>,
+    kept: Vec<Kept>,
+    moved: Vec<Moved>,
+    doing: Doing,
+    at: usize,
+    is_first: bool,
+    /// Buffers that were taken so far.
+    taken: usize,
+}
+
 impl<'a> Pass<'a> {
+    /// Lets a batch wait. Its buffers stay lent.
+    pub fn wait(self) -> Waiting {
+        Waiting {
+            taken: self.store.taken(),
+            chance: self.chance,
+            values: self.values,
+            slopes: self.slopes,
+            kept: self.kept,
+            moved: self.moved,
+            doing: self.doing,
+            at: self.at,
+            is_first: self.is_first,
+        }
+    }
+
+    /// Goes on with a batch that waited. It knows its way by places alone: course, plan, layout and ground must be those
+    /// that it began with.
+    pub fn go_on(
+        course: &'a Course,
+        parameters: &'a Parameters,
+        plan: &'a Plan,
+        layout: &'a Layout,
+        ground: &'a Ground,
+        waiting: Waiting,
+    ) -> Self {
+        Self {
+            store: Store::back_on(ground, layout, waiting.taken),
+            values: waiting.values,
+            slopes: waiting.slopes,
+            kept: waiting.kept,
+            moved: waiting.moved,
+            doing: waiting.doing,
+            at: waiting.at,
+            is_first: waiting.is_first,
+            watch: None,
+            course,
+            parameters,
+            plan,
+            chance: waiting.chance,
+            batch: layout.batch,
+        }
+    }
+
     /// A batch before its first job, of as many images as the layout is for; it must be that of this plan. Nothing is left
     /// out on a way without `chance`.
     pub fn new(
@@ -188,11 +248,12 @@ impl<'a> Pass<'a> {
             moved: Vec::new(),
             watch: None,
             doing: Doing {
-                act: 0,
                 keeps: false,
                 again: false,
                 makes: true,
             },
+            at: 0,
+            is_first: true,
             course,
             parameters,
             plan,
@@ -374,7 +435,7 @@ impl<'a> Pass<'a> {
     /// A value's numbers, if nobody needs them any more: what a job can change in place.
     pub(super) fn take_last(&mut self, value: ValueId) -> Option<Buffer> {
         let root = self.course.roots[value];
-        match self.plan.done[self.doing.act].contains(&root) {
+        match self.plan.done[self.at].contains(&root) {
             true => self.values[root].take(),
             false => None,
         }

@@ -9,48 +9,60 @@ use super::{attention, moves, norm, product};
 impl Pass<'_> {
     /// Goes forward, and returns the answers, `[N, answers]`.
     pub fn forward(&mut self) -> Vec<f32> {
-        let (course, plan) = (self.course, self.plan);
-        let mut answers = Vec::new();
-        for (at, &act) in plan.acts.iter().enumerate() {
-            let is_turn = act == Act::Turn;
-            match act {
-                Act::There { job, keeps } => {
-                    let doing = Doing {
-                        act: at,
-                        keeps,
-                        again: false,
-                        makes: true,
-                    };
-                    self.job(job, doing, 0);
-                }
-                _ => {
-                    let made = self.values[course.roots[course.output]].as_deref();
-                    answers = made.unwrap_or_default().to_vec();
-                }
-            }
-            self.done(at);
-            if is_turn {
+        self.there(&mut || false);
+        self.answers()
+    }
+
+    /// Goes forward until it is enough, asked after each job; says whether it has come to the answers.
+    pub fn there(&mut self, enough: &mut dyn FnMut() -> bool) -> bool {
+        let plan = self.plan;
+        while let Act::There { job, keeps } = plan.acts[self.at] {
+            let doing = Doing {
+                keeps,
+                again: false,
+                makes: true,
+            };
+            self.job(job, doing, 0);
+            self.done();
+            if enough() {
                 break;
             }
         }
+        plan.acts[self.at] == Act::Turn
+    }
+
+    /// Reads the answers, `[N, answers]`, where the way turns round.
+    pub fn answers(&mut self) -> Vec<f32> {
+        let course = self.course;
+        let made = self.values[course.roots[course.output]].as_deref();
+        let answers = made.unwrap_or_default().to_vec();
+        self.done();
         answers
     }
 
     /// Goes back from the gradient of the answers, `[N, answers]`, and adds up what it finds of the tensors that learn.
     pub fn backward(&mut self, slope: &[f32], gradients: &mut Gradients) {
-        let (course, plan) = (self.course, self.plan);
-        let acts = plan.acts.iter().enumerate();
-        let mut acts = acts.skip_while(|(_, act)| **act != Act::Turn).skip(1);
-        let is_first = gradients.is_empty();
+        self.turn(slope, gradients);
+        self.back(gradients, &mut || false);
+    }
+
+    /// Turns round with the gradient of the answers, `[N, answers]`, to add to these.
+    pub fn turn(&mut self, slope: &[f32], gradients: &Gradients) {
+        let course = self.course;
+        self.is_first = gradients.is_empty();
         let mut of_answers = self.room(course.output);
         of_answers.copy_from_slice(slope);
         self.slopes[course.roots[course.output]] = Some(of_answers);
-        for (at, &act) in &mut acts {
+    }
+
+    /// Goes back until it is enough, asked after each job; says whether all are done.
+    pub fn back(&mut self, gradients: &mut Gradients, enough: &mut dyn FnMut() -> bool) -> bool {
+        let (course, plan) = (self.course, self.plan);
+        while let Some(&act) = plan.acts.get(self.at) {
             match act {
                 Act::There { .. } | Act::Turn => {}
                 Act::Again { job, makes } => {
                     let doing = Doing {
-                        act: at,
                         keeps: true,
                         again: true,
                         makes,
@@ -66,22 +78,27 @@ impl Pass<'_> {
                     let output = course.roots[course.jobs[job].output];
                     if let Some(slope) = self.slopes[output].take() {
                         let began = self.now();
-                        self.open(&course.jobs[job], gradients, is_first);
+                        self.open(&course.jobs[job], gradients, self.is_first);
                         self.job_back(job, &course.jobs[job], slope, gradients);
                         self.spent(job, 1, began);
                     }
                 }
             }
-            self.done(at);
+            self.done();
+            if enough() {
+                break;
+            }
         }
+        self.at == plan.acts.len()
     }
 
-    /// Lets go of what nobody needs behind an act.
-    fn done(&mut self, act: usize) {
+    /// Ends an act: lets go of what nobody needs behind it.
+    fn done(&mut self) {
         let plan = self.plan;
-        for &value in &plan.done[act] {
+        for &value in &plan.done[self.at] {
             self.drop_value(value);
         }
+        self.at += 1;
     }
 
     fn now(&self) -> f64 {

@@ -1,15 +1,18 @@
 //! Inner values of a compiled network, for whoever computes a frozen part once and keeps what it puts out.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 #[cfg(feature = "burn")]
 use burn::tensor::Tensor;
 
 use super::on_device::Model;
-use super::ready::Compiled;
+use super::ready::{Compiled, numbers};
 use crate::device::DeviceError;
 use crate::graph::{Graph, Op, Unreachable};
 use crate::image::RgbImage;
+#[cfg(feature = "burn")]
+use crate::network::Batch;
 use crate::program::Shape;
 
 impl Model {
@@ -68,6 +71,61 @@ impl Model {
         Ok(as_in_graph(graph, value, values))
     }
 
+    /// The same for normalised images from main memory.
+    ///
+    /// # Shapes
+    ///
+    /// - images: `[N, C, H, W]`, row-major, in the network's own size
+    ///
+    /// # Errors
+    ///
+    /// As [`read_value`](Self::read_value).
+    pub async fn read_value_of_rows(
+        &self,
+        images: Vec<f32>,
+        value: usize,
+    ) -> Result<Vec<f32>, DeviceError> {
+        let graph = self.graph();
+        if value > graph.nodes().len() {
+            return Err(DeviceError::execution(Unreachable { value }));
+        }
+        if graph.value("features") == Some(value) {
+            return self.ask_rows(self.to_features()?, images).await;
+        }
+        let compiled = self.to_value(value)?;
+        let values = self.ask_rows(&compiled, images).await?;
+        Ok(as_in_graph(graph, value, values))
+    }
+
+    /// What a compiled network says of normalised images, channels first.
+    async fn ask_rows(
+        &self,
+        compiled: &Compiled,
+        images: Vec<f32>,
+    ) -> Result<Vec<f32>, DeviceError> {
+        let shape = Shape::of(self.graph().input());
+        let count = images.len() / shape.numbers();
+        match compiled {
+            Compiled::Processor(processor) => {
+                let write = |some: Range<usize>, into: &mut [f32]| {
+                    let images = images.chunks_exact(shape.numbers()).skip(some.start);
+                    let into = into.chunks_exact_mut(shape.numbers());
+                    into.zip(images)
+                        .for_each(|(into, image)| turn_back(image, shape, into));
+                };
+                numbers(processor.run(count, write).remove(0), count)
+            }
+            #[cfg(feature = "burn")]
+            Compiled::Adapter(_) => {
+                let batch = Batch::of_rows(images, self.graph().input(), &self.device);
+                match batch {
+                    Batch::Maps(maps) => self.ask_of(compiled, maps).await,
+                    _ => unreachable!("images have three axes"),
+                }
+            }
+        }
+    }
+
     /// The network compiled to a value.
     fn to_value(&self, value: usize) -> Result<Arc<Compiled>, DeviceError> {
         let make = || self.compile_like(self.graph(), value, None);
@@ -115,13 +173,20 @@ fn turn(values: &mut [f32], shape: Shape) {
     }
 }
 
+/// A map `[C, H, W]` to `[H, W, C]`.
+fn turn_back(map: &[f32], shape: Shape, into: &mut [f32]) {
+    for (channel, plane) in map.chunks_exact(shape.positions()).enumerate() {
+        let column = into[channel..].iter_mut().step_by(shape.channels);
+        column.zip(plane).for_each(|(to, &from)| *to = from);
+    }
+}
+
 #[cfg(test)]
 #[cfg(feature = "burn")]
 mod tests {
     use super::*;
     use crate::backbone::{Architecture, architectures, find};
     use crate::model::{Contents, ModelCard};
-    use crate::network::Batch;
     use crate::random::Random;
     use crate::task::Task;
     use crate::weights::Generated;
@@ -192,6 +257,9 @@ mod tests {
                 let found = pollster::block_on(model.read_value(&crops, value)).unwrap();
                 let of_batch = model.read_value_of(model.batch(&crops), value);
                 let of_batch = pollster::block_on(of_batch).unwrap();
+                let of_rows =
+                    model.read_value_of_rows(read(model.batch(&crops).flatten(0, 3)), value);
+                let of_rows = pollster::block_on(of_rows).unwrap();
                 assert_eq!(found.len(), truth.len(), "{family} {name}");
                 let largest = truth.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
                 let apart = |found: &[f32]| {
@@ -199,7 +267,7 @@ mod tests {
                     apart.fold(0.0, f32::max)
                 };
                 assert_eq!(of_batch.len(), found.len(), "{family} {name}");
-                let apart = apart(&found).max(apart(&of_batch));
+                let apart = apart(&found).max(apart(&of_batch)).max(apart(&of_rows));
                 assert!(
                     apart <= 1e-4 * largest,
                     "{family} {name}: {apart} of {largest}"

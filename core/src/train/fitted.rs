@@ -50,4 +50,50 @@ impl Fitted {
             solution: Some(solution),
         }
     }
+
+    /// The other way: the linear solution that a network's last layer holds, for whoever has nothing but the layer. How it
+    /// was reached is not known. Nothing where the layer is another one.
+    pub fn linear_solution(head: &Tensors, lift: f32, slot: HeadSlot) -> Option<LinearSolution> {
+        let numbers = |leaf: &str| head.get(&format!("{}.{leaf}", slot.name));
+        let ((_, weight), (_, bias)) = (numbers("weight")?, numbers("bias")?);
+        Some(LinearSolution {
+            weight: weight.to_vec(),
+            bias: bias.iter().map(|bias| bias - lift).collect(),
+            objective: f64::NAN,
+            iterations: 0,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::find;
+    use crate::graph::Options;
+
+    #[test]
+    fn a_layer_tells_the_solution_it_was_made_of() {
+        for (network, lifted) in [("resnet18", false), ("squeezenet1_1", true)] {
+            let slot = find(network).unwrap().head.for_options(&Options::default());
+            let all = [[1.0, 0.5], [0.25, 2.0]];
+            let solution = LinearSolution {
+                weight: vec![0.5, -3.0, 0.125, 0.75, 1.0, -1.0],
+                bias: vec![0.5, -0.25, 0.0],
+                objective: 0.1,
+                iterations: 3,
+            };
+            let rows = all.concat();
+            let rows = Rows::all(2, &rows);
+            let fitted = Fitted::linear(solution.clone(), rows, slot);
+            let HeadKind::Linear { lift } = fitted.kind else {
+                unreachable!("it is linear")
+            };
+            assert_eq!(lift != 0.0, lifted, "{network}");
+            let found = Fitted::linear_solution(&fitted.head, lift, slot).unwrap();
+            assert_eq!(found.weight, solution.weight);
+            for (found, bias) in found.bias.iter().zip(&solution.bias) {
+                assert!((found - bias).abs() <= 1e-6 * lift.abs(), "{network}");
+            }
+        }
+    }
 }

@@ -3,16 +3,14 @@
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
 
-use burn::tensor::{Device, Tensor, TensorData};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::features::Examples;
 use super::recipe::MlpRecipe;
-use crate::device::DeviceError;
+use crate::device::{Device, DeviceError};
 use crate::graph::{Graph, LayerKind, Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
-use crate::network::Batch;
 use crate::random::Random;
 use crate::tune::{
     Descent, Draws, Engine as _, EngineState, Given, Goal, Loss, Optimizer, Rate, Trainee,
@@ -78,7 +76,6 @@ pub struct MlpTrainer<'a> {
     class_weights: Vec<f32>,
     seed: u64,
     step: usize,
-    device: Device,
     /// Those of this epoch that have been read.
     losses: Vec<f32>,
 }
@@ -125,7 +122,6 @@ impl<'a> MlpTrainer<'a> {
             class_weights,
             seed,
             step: 0,
-            device: device.clone(),
             losses: Vec::new(),
         })
     }
@@ -219,15 +215,11 @@ impl<'a> MlpTrainer<'a> {
         order[start..end].to_vec()
     }
 
-    /// The features of some rows, on the device.
+    /// The features of some rows.
     fn given(&self, rows: &[usize]) -> Given {
-        let (width, all) = (self.examples.width(), self.examples.rows());
+        let all = self.examples.rows();
         let features = rows.iter().flat_map(|&row| all.row(row));
-        let features = TensorData::new(features.copied().collect(), [rows.len(), width]);
-        Given {
-            value: 0,
-            batch: Batch::Features(Tensor::from_data(features, &self.device)),
-        }
+        Given::rows(0, features.copied().collect())
     }
 
     /// What they are: the loss is a mean, weighted as their classes are.

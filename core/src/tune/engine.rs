@@ -100,6 +100,9 @@ impl Descent<'_> {
     }
 }
 
+/// Whether it is enough for now, asked between pieces of work.
+pub type Enough<'a> = &'a mut dyn FnMut() -> bool;
+
 /// Why a saved state could not be taken up.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("this state belongs to another training: {0}")]
@@ -116,6 +119,19 @@ pub trait Engine {
 
     /// Runs a batch forward and back, and adds its gradients to those of the step. The loss is kept on the device.
     fn accumulate(&mut self, input: Self::Input, goal: &Goal, draws: &Draws);
+
+    /// Begins what [`accumulate`](Self::accumulate) does, for [`go_on`](Self::go_on) to end. An engine that only tells a
+    /// device what to do does all of it at once.
+    fn begin(&mut self, input: Self::Input, goal: &Goal, draws: &Draws) {
+        self.accumulate(input, goal, draws);
+    }
+
+    /// Goes on with the batch that was begun until it is enough; says whether it has been there and back. Gradients and
+    /// losses are the same in however many pieces.
+    fn go_on(&mut self, enough: Enough<'_>) -> bool {
+        let _ = enough;
+        true
+    }
 
     /// Moves the parameters along the gradients that were added up, and forgets these.
     fn descend(&mut self, descent: &Descent<'_>);

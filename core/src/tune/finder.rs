@@ -338,7 +338,10 @@ impl<'a, E: Engine> Finder<'a, E> {
             step: self.taken as u64,
             first: self.batches,
         };
-        self.batches = made.accumulate(self.engine, &step, inputs, size);
+        for (input, goal, draws) in made.batches(&step, inputs, size) {
+            self.engine.accumulate(input, &goal, &draws);
+            self.batches += 1;
+        }
         self.engine.descend(&Descent {
             optimizer: &recipe.optimizer,
             rates: &self.phase.rates,

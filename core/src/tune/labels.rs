@@ -29,6 +29,20 @@ pub struct Aims {
 }
 
 impl Aims {
+    /// Examples that count as these weights say, their certainty smoothed by a share: of classes and values a weight for
+    /// each answer, of several labels two.
+    pub fn new(labels: Labels, weights: Vec<f64>, smoothing: f64) -> Self {
+        Self {
+            answers: match labels {
+                Labels::Several(_) => weights.len() / 2,
+                Labels::Classes(_) | Labels::Values(..) => weights.len(),
+            },
+            labels,
+            weights,
+            smoothing,
+        }
+    }
+
     /// How many examples there are.
     pub fn len(&self) -> usize {
         match &self.labels {

@@ -11,6 +11,8 @@ mod finder;
 mod fixture;
 #[cfg(feature = "burn")]
 mod flat;
+mod given;
+mod identity;
 mod kept;
 mod labels;
 #[cfg(feature = "burn")]
@@ -37,8 +39,10 @@ mod views;
 mod watch;
 
 pub use blocks::{TooFew, gradual, holding_blocks, last};
-pub use engine::{Descent, Draws, Engine, EngineState, Goal, Learning, Loss, WrongState};
+pub use engine::{Descent, Draws, Engine, EngineState, Enough, Goal, Learning, Loss, WrongState};
 pub use finder::{Ended, Finder, RateCurve, RateRange, Suggestion};
+pub use given::{Given, Held};
+pub use identity::differences;
 pub use kept::Place;
 pub use labels::{Aims, Labels};
 pub use memory::{Footprint, halved};
@@ -46,7 +50,7 @@ pub use mixing::{Mix, Mixing};
 pub use optimizer::{Number, Optimizer, Pace};
 pub use order::Sampler;
 pub use plan::{Phase, Plan, PlanError};
-pub use planned::{Planned, Rows};
+pub use planned::Planned;
 pub use rates::{Rate, Rates, RatesError};
 pub use recipe::{Average, Keep, NormMode, PhaseRecipe, Recipe, RecipeError, Tune, UnknownTune};
 pub use schedule::{
@@ -54,7 +58,7 @@ pub use schedule::{
 };
 pub use state::StateError;
 #[cfg(feature = "burn")]
-pub use stepwise::{Given, Stepwise};
+pub use stepwise::Stepwise;
 #[cfg(feature = "burn")]
 pub use trainee::{KeepsAll, Trainee};
 pub use trainer::{

@@ -4,27 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
+use super::engine::{Descent, Draws, Engine, EngineState, Enough, Goal, Learning, WrongState};
+use super::given::Given;
 use super::mixing::Mix;
 use super::optimizer::{Number as _, Optimizer, Pace};
 use super::slope::loss;
 use crate::device::DeviceError;
 use crate::differentiated::{
-    Course, Gradient, Gradients, Ground, Layout, NoWayBack, Parameters, Pass, Plan, Watch,
+    Course, Gradient, Gradients, Ground, Layout, NoWayBack, Parameters, Pass, Plan, Waiting, Watch,
 };
 use crate::graph::Graph;
 use crate::operations::Chance;
 use crate::program::Shape;
 use crate::weights::{StateDict, Tensors};
-
-/// A batch for [`Planned`]: what a value of the network is for some images.
-#[derive(Debug, Clone)]
-pub struct Rows {
-    /// Which value: 0 is the image, a stage's output where what lies before it is frozen.
-    pub value: usize,
-    /// What it is, row-major: `[N, C, H, W]`, `[N, T, C]` or `[N, F]`.
-    pub numbers: Vec<f32>,
-}
 
 /// A network in training on the processor.
 #[derive(Debug)]
@@ -51,6 +43,21 @@ pub struct Planned {
     loss: Option<f32>,
     /// Those of finished steps that nobody has read.
     losses: Vec<f32>,
+    /// The batch that is on its way.
+    on_its_way: Option<OnItsWay>,
+}
+
+/// A batch that was begun.
+#[derive(Debug)]
+struct OnItsWay {
+    /// The value that it was given.
+    value: usize,
+    /// Its images, and whether it is the first of a step: its layout.
+    laid_out: (usize, bool),
+    goal: Goal,
+    waiting: Waiting,
+    /// Its loss, once it goes back.
+    loss: Option<f32>,
 }
 
 /// A way through the network, and what is done on it for what learns now.
@@ -115,6 +122,7 @@ impl Planned {
             averages: None,
             loss: None,
             losses: Vec::new(),
+            on_its_way: None,
             parameters,
         })
     }
@@ -123,18 +131,20 @@ impl Planned {
     /// back. Gradients of a step that was being made are forgotten.
     pub fn profile(
         &mut self,
-        input: &Rows,
+        input: Given,
         goal: &Goal,
         clock: &(dyn Fn() -> f64 + Sync),
     ) -> Vec<(String, [f64; 2])> {
-        let shape = self.graph.shape_of(input.value);
-        let batch = input.numbers.len() / shape.iter().product::<usize>().max(1);
-        self.gradients = Gradients::new(self.parameters.count());
-        self.plan_way(input.value, batch);
-        let Some(way) = self.ways.get(&input.value) else {
+        let Given { value, numbers } = input;
+        let numbers = numbers.host();
+        let shape = self.graph.shape_of(value);
+        let batch = numbers.len() / shape.iter().product::<usize>().max(1);
+        self.forget_step();
+        self.plan_way(value, batch);
+        let Some(way) = self.ways.get(&value) else {
             unreachable!("the way was planned");
         };
-        let shape = self.graph.shape_of(input.value);
+        let shape = self.graph.shape_of(value);
         let ground = self.ground.get_mut();
         let ground = ground.unwrap_or_else(PoisonError::into_inner);
         let watch = Watch {
@@ -146,7 +156,7 @@ impl Planned {
         let spent = {
             let pass = Pass::new(&way.course, parameters, &way.plan, layout, chance, ground);
             let mut pass = pass.watched(watch);
-            pass.give(|into| put_in(&input.numbers, shape, None, batch, into));
+            pass.give(|into| put_in(&numbers, shape, None, batch, into));
             let answers = pass.forward();
             let (_, slope) = loss(&answers, goal);
             pass.backward(&slope, &mut Gradients::new(parameters.count()));
@@ -205,8 +215,16 @@ impl Planned {
         }
     }
 
-    /// Plans anew, with memory of its own.
+    /// Leaves the step that is being made.
+    fn forget_step(&mut self) {
+        self.on_its_way = None;
+        self.gradients = Gradients::new(self.parameters.count());
+        self.loss = None;
+    }
+
+    /// Plans anew, with memory of its own. A step that was being made is forgotten.
     fn plan_all(&mut self) {
+        self.forget_step();
         let ways = mem::take(&mut self.ways);
         let planned = ways.into_iter().map(|(value, way)| {
             let plan = self.plan(&way.course);
@@ -332,7 +350,7 @@ fn put_in(numbers: &[f32], shape: &[usize], mix: Option<&Mix>, batch: usize, int
 }
 
 impl Engine for Planned {
-    type Input = Rows;
+    type Input = Given;
 
     fn learns(&mut self, learning: &Learning) {
         let Learning {
@@ -350,11 +368,16 @@ impl Engine for Planned {
         self.slots.retain(|tensor, _| self.moves[*tensor]);
         self.steps.retain(|tensor, _| self.moves[*tensor]);
         self.plan_all();
-        self.gradients = Gradients::new(self.parameters.count());
     }
 
-    fn accumulate(&mut self, input: Rows, goal: &Goal, draws: &Draws) {
-        let Rows { value, numbers } = input;
+    fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
+        self.begin(input, goal, draws);
+        self.go_on(&mut || false);
+    }
+
+    fn begin(&mut self, input: Given, goal: &Goal, draws: &Draws) {
+        let Given { value, numbers } = input;
+        let numbers = numbers.host();
         let shape = self.graph.shape_of(value);
         let batch = numbers.len() / shape.iter().product::<usize>().max(1);
         // What a batch before this one left lies among its maps.
@@ -364,31 +387,58 @@ impl Engine for Planned {
             unreachable!("the way was planned");
         };
         let shape = self.graph.shape_of(value);
-        let chance = Chance::at(draws.seed, draws.batch).behind(draws.first);
+        let chance = Some(Chance::at(draws.seed, draws.batch).behind(draws.first));
         let ground = self.ground.get_mut();
         let ground = ground.unwrap_or_else(PoisonError::into_inner);
-        let (parameters, gradients) = (&self.parameters, &mut self.gradients);
-        let layout = &way.layouts[&(batch, gradients.is_empty())];
-        let (sum, moved) = {
-            let mut pass = Pass::new(
-                &way.course,
-                parameters,
-                &way.plan,
-                layout,
-                Some(chance),
-                ground,
-            );
-            pass.give(|into| put_in(&numbers, shape, draws.mix.as_ref(), batch, into));
-            drop(numbers);
-            let answers = pass.forward();
-            let (loss, slope) = loss(&answers, goal);
-            pass.backward(&slope, gradients);
-            (loss, pass.finish())
+        let laid_out = (batch, self.gradients.is_empty());
+        let (parameters, layout) = (&self.parameters, &way.layouts[&laid_out]);
+        let mut pass = Pass::new(&way.course, parameters, &way.plan, layout, chance, ground);
+        pass.give(|into| put_in(&numbers, shape, draws.mix.as_ref(), batch, into));
+        self.on_its_way = Some(OnItsWay {
+            value,
+            laid_out,
+            goal: goal.clone(),
+            waiting: pass.wait(),
+            loss: None,
+        });
+    }
+
+    fn go_on(&mut self, enough: Enough<'_>) -> bool {
+        let Some(batch) = self.on_its_way.take() else {
+            return true;
         };
-        for (tensor, values) in moved {
+        let Some(way) = self.ways.get(&batch.value) else {
+            unreachable!("the way was planned");
+        };
+        let ground = self.ground.get_mut();
+        let ground = ground.unwrap_or_else(PoisonError::into_inner);
+        let mut pass = Pass::go_on(
+            &way.course,
+            &self.parameters,
+            &way.plan,
+            &way.layouts[&batch.laid_out],
+            ground,
+            batch.waiting,
+        );
+        let mut of_batch = batch.loss;
+        if of_batch.is_none() && pass.there(enough) {
+            let (loss, slope) = loss(&pass.answers(), &batch.goal);
+            of_batch = Some(loss);
+            pass.turn(&slope, &self.gradients);
+        }
+        let Some(loss) = of_batch.filter(|_| pass.back(&mut self.gradients, enough)) else {
+            self.on_its_way = Some(OnItsWay {
+                waiting: pass.wait(),
+                loss: of_batch,
+                ..batch
+            });
+            return false;
+        };
+        for (tensor, values) in pass.finish() {
             *self.parameters.values_mut(tensor) = values;
         }
-        self.loss = Some(self.loss.unwrap_or_default() + sum);
+        self.loss = Some(self.loss.unwrap_or_default() + loss);
+        true
     }
 
     fn descend(&mut self, descent: &Descent<'_>) {
@@ -426,8 +476,9 @@ impl Engine for Planned {
         Ok(mem::take(&mut self.losses))
     }
 
-    async fn answers(&self, input: Rows, averaged: bool) -> Result<Vec<f32>, DeviceError> {
-        let Rows { value, numbers } = input;
+    async fn answers(&self, input: Given, averaged: bool) -> Result<Vec<f32>, DeviceError> {
+        let Given { value, numbers } = input;
+        let numbers = numbers.host();
         let parameters = match &self.averages {
             Some(averages) if averaged => averages,
             _ => &self.parameters,
@@ -498,9 +549,8 @@ impl Engine for Planned {
         }
         self.averages = None;
         self.slots.clear();
+        self.forget_step();
         self.ground = Mutex::default();
-        self.gradients = Gradients::new(self.parameters.count());
-        self.loss = None;
         self.losses.clear();
     }
 
@@ -528,9 +578,11 @@ impl Engine for Planned {
         self.averages = averages;
         self.slots = slots;
         self.steps = steps;
-        self.gradients = Gradients::new(self.parameters.count());
-        self.loss = None;
+        self.forget_step();
         self.losses.clear();
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

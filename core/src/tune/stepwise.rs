@@ -9,6 +9,7 @@ use burn::tensor::{Device, Tensor, TensorData, Transaction};
 
 use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
 use super::flat::{Flat, Moved};
+use super::given::Given;
 use super::loss;
 use super::mixing::Mix;
 use super::optimizer::{Optimizer, Pace, Written, written_average, written_clip};
@@ -18,29 +19,6 @@ use crate::differentiated::on_adapter::{answered, there_and_back};
 use crate::kernels::{self, put_more, square_sum};
 use crate::network::{Batch, Chance, Network, Parameter};
 use crate::weights::{Numbers, Tensors};
-
-/// A batch for [`Stepwise`]: a value of the network, and what it is for some images.
-#[derive(Debug, Clone)]
-pub struct Given {
-    /// Which value: 0 is the image, a stage's output where what lies before it is frozen.
-    pub value: usize,
-    /// What it is, on the device.
-    pub batch: Batch,
-}
-
-impl Given {
-    /// Images, normalised.
-    ///
-    /// # Shapes
-    ///
-    /// - images: `[N, C, H, W]`
-    pub fn images(images: Tensor<4>) -> Self {
-        Self {
-            value: 0,
-            batch: Batch::Maps(images),
-        }
-    }
-}
 
 /// The numbers of a parameter, flat, in as many parts as the parameter has.
 type Parts = Vec<Tensor<1>>;
@@ -260,10 +238,15 @@ impl Stepwise {
     }
 
     /// What the network makes of a batch: its answers, `[N, answers]`.
-    fn forward(network: &Network, given: Given) -> Tensor<2> {
+    fn forward(network: &Network, given: (usize, Batch)) -> Tensor<2> {
         let wanted = [network.graph().output()];
-        let made = network.run([(given.value, given.batch)], &wanted);
-        logits(made)
+        logits(network.run([given], &wanted))
+    }
+
+    /// A batch on the device, and which value it is.
+    fn batch(&self, given: Given) -> (usize, Batch) {
+        let shape = self.network.graph().shape_of(given.value);
+        (given.value, given.numbers.on(&self.device, shape))
     }
 
     /// Moves all parameters that have gradients side by side, in as few launches as there are kinds of paces. False where that
@@ -503,7 +486,7 @@ impl Engine for Stepwise {
     }
 
     fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
-        let Given { value, batch } = input;
+        let (value, batch) = self.batch(input);
         let batch = match &draws.mix {
             Some(mix) => mixed(batch, mix),
             None => batch,
@@ -628,14 +611,15 @@ impl Engine for Stepwise {
     }
 
     async fn answers(&self, input: Given, averaged: bool) -> Result<Vec<f32>, DeviceError> {
+        let (value, batch) = self.batch(input);
         if let Some(course) = self
             .programs
             .as_ref()
-            .and_then(|programs| programs.course(input.value))
+            .and_then(|programs| programs.course(value))
         {
             let averages = |name: &str| self.averages.get(name).filter(|_| averaged);
             let mut numbers = numbers(&self.network, averages, |_| None, &self.device);
-            let answers = answered(&course, &mut numbers, lying(input.batch));
+            let answers = answered(&course, &mut numbers, lying(batch));
             return host(answers).await;
         }
         let mut network = self.network.clone().answering();
@@ -646,7 +630,7 @@ impl Engine for Stepwise {
                 }
             }
         }
-        host(Self::forward(&network, input)).await
+        host(Self::forward(&network, (value, batch))).await
     }
 
     async fn tensors(&self, averaged: bool) -> Result<Tensors, DeviceError> {

@@ -7,9 +7,10 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use thiserror::Error;
 
-use super::engine::{Descent, Draws, Engine, EngineState, Goal, Learning, WrongState};
-use super::planned::{Planned, Rows};
-use super::stepwise::{Given, Stepwise};
+use super::engine::{Descent, Draws, Engine, EngineState, Enough, Goal, Learning, WrongState};
+use super::given::Given;
+use super::planned::Planned;
+use super::stepwise::Stepwise;
 use crate::device::{DeviceError, is_processor};
 use crate::graph::Graph;
 use crate::network::{MissingTensor, Network};
@@ -84,7 +85,7 @@ impl Trainee {
         clock: &(dyn Fn() -> f64 + Sync),
     ) -> Option<Vec<(String, [f64; 2])>> {
         match self {
-            Self::Planned(engine) => Some(engine.profile(&rows(input), goal, clock)),
+            Self::Planned(engine) => Some(engine.profile(input, goal, clock)),
             Self::Stepwise(_) => None,
         }
     }
@@ -102,16 +103,6 @@ impl Trainee {
     }
 }
 
-/// A batch on the host.
-fn rows(given: Given) -> Rows {
-    let Given { value, batch } = given;
-    let numbers = match batch.flatten().into_data().try_into_vec() {
-        Ok(numbers) => numbers,
-        Err(error) => unreachable!("a batch on the processor is f32: {error:?}"),
-    };
-    Rows { value, numbers }
-}
-
 impl Engine for Trainee {
     type Input = Given;
 
@@ -124,8 +115,22 @@ impl Engine for Trainee {
 
     fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
         match self {
-            Self::Planned(engine) => engine.accumulate(rows(input), goal, draws),
+            Self::Planned(engine) => engine.accumulate(input, goal, draws),
             Self::Stepwise(engine) => engine.accumulate(input, goal, draws),
+        }
+    }
+
+    fn begin(&mut self, input: Given, goal: &Goal, draws: &Draws) {
+        match self {
+            Self::Planned(engine) => engine.begin(input, goal, draws),
+            Self::Stepwise(engine) => engine.begin(input, goal, draws),
+        }
+    }
+
+    fn go_on(&mut self, enough: Enough<'_>) -> bool {
+        match self {
+            Self::Planned(engine) => engine.go_on(enough),
+            Self::Stepwise(engine) => engine.go_on(enough),
         }
     }
 
@@ -152,7 +157,7 @@ impl Engine for Trainee {
 
     async fn answers(&self, input: Given, averaged: bool) -> Result<Vec<f32>, DeviceError> {
         match self {
-            Self::Planned(engine) => engine.answers(rows(input), averaged).await,
+            Self::Planned(engine) => engine.answers(input, averaged).await,
             Self::Stepwise(engine) => engine.answers(input, averaged).await,
         }
     }

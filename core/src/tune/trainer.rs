@@ -3,12 +3,12 @@
 //! It has no clock, no files and no hidden state. Which examples make up a step, in which of their views, how they are
 //! mixed and what dropout leaves out follow from the seed and the position; everything else is in [`TrainerState`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::engine::{Descent, Draws, Engine, EngineState, WrongState};
+use super::engine::{Descent, Draws, Engine, EngineState, Enough, Goal, WrongState};
 use super::labels::Aims;
 use super::mixing::Mix;
 use super::order;
@@ -133,7 +133,7 @@ pub struct TrainerState {
 }
 
 /// Tunes a network.
-pub struct Trainer<E> {
+pub struct Trainer<E: Engine> {
     engine: E,
     plan: Plan,
     aims: Aims,
@@ -143,6 +143,8 @@ pub struct Trainer<E> {
     epoch: Vec<Vec<Shown>>,
     /// The networks of the best epochs, in the order of [`Watch::best`].
     best: Vec<Tensors>,
+    /// The batches that are left of the step that is being made.
+    making: Option<VecDeque<(E::Input, Goal, Draws)>>,
 }
 
 /// The streams of a seed, apart from those of [`crate::network::Chance`] and of the epochs' orders.
@@ -178,22 +180,21 @@ pub(super) struct Made<'a> {
 }
 
 impl Made<'_> {
-    /// Runs the batches of a step forward and back. Returns the number of the batch behind them.
-    pub fn accumulate<E: Engine>(
+    /// The batches of a step, with what they should come to and what is drawn for them.
+    pub fn batches<I>(
         &self,
-        engine: &mut E,
         step: &[Vec<Shown>],
-        inputs: Vec<E::Input>,
+        inputs: Vec<I>,
         size: Option<[usize; 2]>,
-    ) -> u64 {
+    ) -> VecDeque<(I, Goal, Draws)> {
         let examples: Vec<Vec<usize>> = step
             .iter()
             .map(|batch| batch.iter().map(|shown| shown.example).collect())
             .collect();
         let whole: Vec<&[usize]> = examples.iter().map(Vec::as_slice).collect();
-        let mut number = self.first;
         let mut before = 0;
-        for (batch, input) in examples.iter().zip(inputs) {
+        let each = (self.first..).zip(&examples).zip(inputs);
+        each.map(|((number, batch), input)| {
             let mix = self.mix(number, size);
             let goal = self.aims.goal(batch, &whole, mix.as_ref());
             let draws = Draws {
@@ -202,11 +203,10 @@ impl Made<'_> {
                 first: before,
                 mix,
             };
-            engine.accumulate(input, &goal, &draws);
-            number += 1;
             before += batch.len();
-        }
-        number
+            (input, goal, draws)
+        })
+        .collect()
     }
 
     /// How a batch's images are mixed, if they are.
@@ -234,6 +234,7 @@ impl<E: Engine> Trainer<E> {
             standing: Standing::default(),
             epoch: Vec::new(),
             best: Vec::new(),
+            making: None,
         };
         trainer.begin_phase();
         trainer
@@ -351,14 +352,22 @@ impl<E: Engine> Trainer<E> {
     ///
     /// # Panics
     ///
-    /// When no step is wanted.
+    /// When no step is wanted, or one is being made.
     pub fn step(&mut self, inputs: Vec<E::Input>, size: Option<[usize; 2]>) {
+        self.begin(inputs, size);
+        self.go_on(&mut || false);
+    }
+
+    /// Begins what [`step`](Self::step) does, for [`go_on`](Self::go_on) to end. Until then the network is as it was.
+    ///
+    /// # Panics
+    ///
+    /// As there.
+    pub fn begin(&mut self, inputs: Vec<E::Input>, size: Option<[usize; 2]>) {
         let Wanted::Step(batches) = self.wanted() else {
             panic!("a step is taken where none is wanted");
         };
-        let Some(phase) = self.plan.phases.get(self.standing.position.phase) else {
-            return;
-        };
+        assert!(self.making.is_none(), "a step is being made already");
         let made = Made {
             recipe: &self.plan.recipe,
             aims: &self.aims,
@@ -366,8 +375,37 @@ impl<E: Engine> Trainer<E> {
             step: self.standing.position.steps,
             first: self.standing.position.batches,
         };
-        let batches = made.accumulate(&mut self.engine, &batches, inputs, size);
-        self.standing.position.batches = batches;
+        self.making = Some(made.batches(&batches, inputs, size));
+    }
+
+    /// Whether a step was begun and is not over.
+    pub fn is_making(&self) -> bool {
+        self.making.is_some()
+    }
+
+    /// Goes on with the step that was begun until it is enough, as far as the engine knows pieces; says whether the step
+    /// is over. In however many pieces, the numbers are the same.
+    pub fn go_on(&mut self, enough: Enough<'_>) -> bool {
+        let Some(making) = &mut self.making else {
+            return true;
+        };
+        while self.engine.go_on(enough) {
+            let Some((input, goal, draws)) = making.pop_front() else {
+                self.making = None;
+                self.descend();
+                return true;
+            };
+            self.engine.begin(input, &goal, &draws);
+            self.standing.position.batches += 1;
+        }
+        false
+    }
+
+    /// Moves the network along the gradients of a step.
+    fn descend(&mut self) {
+        let Some(phase) = self.plan.phases.get(self.standing.position.phase) else {
+            return;
+        };
         let recipe = &self.plan.recipe;
         let setting = recipe
             .schedule
@@ -522,6 +560,8 @@ impl<E: Engine> Trainer<E> {
     ///
     /// When the device fails, or a loss is no number.
     pub async fn state(&mut self) -> Result<TrainerState, TuneError> {
+        // Between steps alone there is nothing but numbers by name.
+        self.go_on(&mut || false);
         self.losses().await?;
         let engine = self.engine.state().await?;
         let mut standing = self.standing.clone();
@@ -556,6 +596,7 @@ impl<E: Engine> Trainer<E> {
             return Err(WrongState("it stands where this training has no step".to_owned()).into());
         }
         engine.steps.clone_from(&standing.steps);
+        self.making = None;
         if let Some(phase) = self.plan.phases.get(phase) {
             self.engine.learns(&phase.learning);
         }

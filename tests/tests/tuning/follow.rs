@@ -228,10 +228,7 @@ pub fn follows(name: &str, device: &Device, allowed: Allowed) {
                 None => Given::images(images),
                 Some(front) => {
                     let made = front.run([(0, Batch::Maps(images))], &[phase.cut]);
-                    Given {
-                        value: phase.cut,
-                        batch: made.unwrap().pop().unwrap(),
-                    }
+                    Given::on_device(phase.cut, made.unwrap().pop().unwrap())
                 }
             };
             let mix = case.mix(step);

@@ -9,8 +9,9 @@ use rekindle_core::graph::Options;
 use rekindle_core::network::Network;
 use rekindle_core::random::{Random, hash};
 use rekindle_core::tune::{
-    Aims, Descent, Draws, Engine, EngineState, Given, Goal, Labels, Learning, Optimizer, Parting,
-    Plan, Recipe, Shown, Trainee, Trainer, TrainerState, Tune, TuneError, Wanted, WrongState,
+    Aims, Descent, Draws, Engine, EngineState, Given, Goal, Held, Labels, Learning, Optimizer,
+    Parting, Plan, Recipe, Shown, Trainee, Trainer, TrainerState, Tune, TuneError, Wanted,
+    WrongState,
 };
 use rekindle_core::weights::{Generated, Tensors, state_dict, take};
 
@@ -32,7 +33,10 @@ impl Engine for Narrow {
     }
 
     fn accumulate(&mut self, input: Given, goal: &Goal, draws: &Draws) {
-        self.is_full |= input.batch.dims()[0] > self.most;
+        let Held::Device(batch) = &input.numbers else {
+            unreachable!("images lie on the device");
+        };
+        self.is_full |= batch.dims()[0] > self.most;
         let wrong = Goal {
             share: -7.0 * goal.share,
             ..goal.clone()

@@ -1,19 +1,19 @@
-//! Training more than the head, on a graphics adapter: the last stages of the network on what was taught, and a training
+//! Training more than the head: the last stages of the network on what was taught, and a training
 //! whose examples and steps are the page's own.
 
 use js_sys::{Array, Date, Float32Array, Uint8Array};
-use rekindle_core::device::DeviceClass;
+use rekindle_core::model::Contents;
 use rekindle_core::tune::{Judgement, Wanted};
 use serde::Serialize;
 use serde_json::{Value, json};
 use wasm_bindgen::prelude::wasm_bindgen;
 use wasm_bindgen::{JsCast, JsValue};
 
-use super::{Answer, RgbImage, Session, failed, to_js};
+use super::{Answer, RgbImage, Session, failed, fit_options, to_js};
 use crate::error::Failure;
 use crate::learning::{self, Head};
 use crate::training::{self, Training};
-use crate::tuning::{TuneOptions, Tuning, Values};
+use crate::tuning::{TuneOptions, Tuning};
 
 /// The last stages of a network in training on what was taught.
 #[wasm_bindgen(js_name = Tuning)]
@@ -55,7 +55,7 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When no head was fitted, the recipe cannot be followed here, or the device is the processor.
+    /// When no head was fitted, or the recipe cannot be followed here.
     pub fn tuning(
         &mut self,
         recipe: &str,
@@ -63,7 +63,6 @@ impl Session {
         held_out: f64,
         memory: f64,
     ) -> Answer<LastStages> {
-        self.must_train()?;
         let base = self.base()?;
         let head = self.head.as_ref().filter(|head| !head.classes.is_empty());
         let head = head.ok_or_else(|| {
@@ -126,9 +125,8 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// When the recipe does not fit the network, a label is no class, or the device is the processor.
+    /// When the recipe does not fit the network, or a label is no class.
     pub fn training(&self, recipe: &str, labels: Vec<u32>, seed: u32) -> Answer<OwnTraining> {
-        self.must_train()?;
         let model = self.model()?;
         let recipe = training::recipe(recipe).map_err(failed)?;
         let identity = json!({
@@ -164,23 +162,41 @@ impl Session {
     }
 }
 
+#[wasm_bindgen]
 impl Session {
-    pub(super) fn trains(&self) -> bool {
-        self.open.info.kind != DeviceClass::Cpu
+    /// Puts a head in place that another session had fitted: `file` is the model file that it saved, `classes` the ids
+    /// of the head's classes, `options` what it was fitted by.
+    ///
+    /// # Errors
+    ///
+    /// When the file is none, or the options make no sense.
+    #[wasm_bindgen(js_name = restoreHead)]
+    pub fn restore_head(
+        &mut self,
+        file: Vec<u8>,
+        classes: Vec<u32>,
+        options: JsValue,
+    ) -> Answer<()> {
+        let plan = fit_options(options)?.into();
+        let file = Contents::open(file).map_err(failed)?;
+        let head = Head::restored(self.base()?, &file, classes, plan).map_err(failed)?;
+        self.answer_by(Some(head));
+        Ok(())
     }
 
-    pub(super) fn forget_values(&mut self) {
-        self.values = Values::default();
-    }
-
-    fn must_train(&self) -> Answer<()> {
-        match self.trains() {
-            true => Ok(()),
-            false => Err(failed(Failure::unsupported(
-                "training more than the head takes a graphics adapter, and this page runs on the processor",
-                "Use a browser with WebGPU, or `rekindle train --tune last` on the command line.",
-            ))),
-        }
+    /// Goes on with the ids and the number of heads of another session, as its `counters` say.
+    ///
+    /// # Errors
+    ///
+    /// When there are not three.
+    #[wasm_bindgen(js_name = restoreCounters)]
+    pub fn restore_counters(&mut self, counters: &[u32]) -> Answer<()> {
+        let &[class, example, revision] = counters else {
+            return Err(failed(Failure::unexpected("there are three counters")));
+        };
+        self.project.go_on_from([class, example]);
+        self.revision = revision;
+        Ok(())
     }
 }
 
@@ -292,17 +308,23 @@ impl OwnTraining {
         Ok(Float32Array::from(&values[..]))
     }
 
-    /// Takes the step that is wanted: a `Float32Array` for each of its batches.
+    /// Begins the step that is wanted: a `Float32Array` for each of its batches.
     ///
     /// # Errors
     ///
     /// When no step is wanted, or the values are not those of its batches.
-    pub fn step(&mut self, batches: &Array) -> Answer<()> {
+    pub fn begin(&mut self, batches: &Array) -> Answer<()> {
         let batches = batches.iter().map(|batch| {
             let batch = batch.dyn_into::<Float32Array>();
             batch.map_or_else(|_| Vec::new(), |values| values.to_vec())
         });
-        self.training.step(batches.collect()).map_err(failed)
+        self.training.begin(batches.collect()).map_err(failed)
+    }
+
+    /// Goes on with the step for some milliseconds, or to its end. Says whether it is over.
+    #[wasm_bindgen(js_name = goOn)]
+    pub fn go_on(&mut self, milliseconds: f64) -> bool {
+        self.training.go_on(Date::now() + milliseconds)
     }
 
     /// The mean loss of the steps since it was last asked for, if there were any.

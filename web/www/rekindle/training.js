@@ -21,7 +21,7 @@ export class Training {
 
   async step(batches) {
     if (!Array.isArray(batches)) throw usage("A step takes a list of batches.", "Give a Float32Array for each batch.");
-    return this.#do("step", batches.map((batch) => floats(batch, "The values of a batch")));
+    return this.#ask("trainingStep", [batches.map((batch) => floats(batch, "The values of a batch"))]);
   }
 
   async losses() {

@@ -275,7 +275,8 @@ fn an_engine_is_what_it_was_when_a_test_fails_or_is_left() {
 fn a_network_and_the_training_behind_it_are_to_the_bit_what_they_were_without_a_test() {
     use burn::tensor::{Tensor, TensorData};
 
-    use super::super::stepwise::{Given, Stepwise};
+    use super::super::given::Given;
+    use super::super::stepwise::Stepwise;
     use crate::backbone::find;
     use crate::graph::Options;
     use crate::network::Network;

@@ -164,14 +164,5 @@ pub fn aims(work: &Work<'_>, recipe: &Recipe) -> anyhow::Result<Aims> {
             (labels, vec![1.0; rows.width()])
         }
     };
-    let answers = match &labels {
-        Labels::Several(_) => weights.len() / 2,
-        Labels::Classes(_) | Labels::Values(..) => weights.len(),
-    };
-    Ok(Aims {
-        labels,
-        answers,
-        weights,
-        smoothing: recipe.label_smoothing,
-    })
+    Ok(Aims::new(labels, weights, recipe.label_smoothing))
 }

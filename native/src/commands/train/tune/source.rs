@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use rekindle_core::image::RgbImage;
 use rekindle_core::model::Model;
-use rekindle_core::network::Batch;
 use rekindle_core::preprocess::{AugmentRecipe, Drawn, Preset, View};
 use rekindle_core::random::hash;
 use rekindle_core::rows::Encoding;
@@ -175,7 +174,6 @@ impl Views for Kept<'_> {
 /// Values at a cut, of all photos.
 pub struct AtCut<'a> {
     activations: Activations<'a>,
-    model: &'a Model,
     value: usize,
     views: &'a Kept<'a>,
 }
@@ -203,7 +201,6 @@ impl<'a> AtCut<'a> {
         }
         Ok(Self {
             activations,
-            model,
             value,
             views,
         })
@@ -238,12 +235,7 @@ impl<'a> AtCut<'a> {
     /// The values of photos of which some are known.
     pub fn completed(&self, shown: &[Shown], known: Known) -> anyhow::Result<Given> {
         let values = self.activations.completed(&self.wanted(shown), known)?;
-        let shape = self.model.graph().shape_of(self.value);
-        let batch = Batch::of_rows(values, shape, self.model.device());
-        Ok(Given {
-            value: self.value,
-            batch,
-        })
+        Ok(Given::rows(self.value, values))
     }
 
     /// Photos and their views.
