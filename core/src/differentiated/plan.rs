@@ -73,27 +73,6 @@ impl Course {
         self.roots.iter().map(|&root| carries[root]).collect()
     }
 
-    /// Of each value, the job that makes it.
-    pub(super) fn makers(&self) -> Vec<Option<usize>> {
-        let mut makers = vec![None; self.shapes.len()];
-        for (index, job) in self.jobs.iter().enumerate() {
-            makers[self.roots[job.output]] = Some(index);
-        }
-        makers
-    }
-
-    /// Of each value, the last job that takes it; of the answers, one behind all.
-    pub(super) fn takers(&self) -> Vec<Option<usize>> {
-        let mut takers = vec![None; self.shapes.len()];
-        for (index, job) in self.jobs.iter().enumerate() {
-            for &value in &job.inputs {
-                takers[self.roots[value]] = Some(index);
-            }
-        }
-        takers[self.roots[self.output]] = Some(self.jobs.len());
-        takers
-    }
-
     /// Of each act, the values that are there no longer than that.
     fn done(&self, acts: &[Act], learns: &[bool]) -> Vec<Vec<ValueId>> {
         let mut done = vec![Vec::new(); acts.len()];
