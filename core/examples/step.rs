@@ -1,6 +1,6 @@
 //! Times a training step on the processor, without Burn and so built in seconds.
 //!
-//! `cargo run --release -p rekindle-core --no-default-features --example step -- NETWORK [BATCH] [train|frozen] [RUNS] [jobs|recompute]`
+//! `cargo run --release -p rekindle-core --no-default-features --example step -- NETWORK [BATCH] [train|frozen] [RUNS] [jobs] [recompute]`
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -55,7 +55,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     }
     engine.learns(&learning);
-    let recomputes = text(4, "") == "recompute";
+    let asks = |word: &str| arguments.iter().any(|argument| argument == word);
+    let recomputes = asks("recompute");
     engine.recompute(recomputes);
     let rate = Rate {
         rate: 0.0,
@@ -105,7 +106,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         });
         seconds.push((started.elapsed().as_secs_f64(), halfway));
     }
-    if text(4, "") == "jobs" {
+    if asks("jobs") {
         let input = || Given::rows(0, numbers.clone());
         let started = Instant::now();
         let clock = move || started.elapsed().as_secs_f64();

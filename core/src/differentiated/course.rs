@@ -63,6 +63,27 @@ impl Course {
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.jobs.iter().map(|job| job.name.as_str())
     }
+
+    /// Of each value, the job that makes it.
+    pub(super) fn makers(&self) -> Vec<Option<usize>> {
+        let mut makers = vec![None; self.shapes.len()];
+        for (index, job) in self.jobs.iter().enumerate() {
+            makers[self.roots[job.output]] = Some(index);
+        }
+        makers
+    }
+
+    /// Of each value, the last job that takes it; of the answers, one behind all.
+    pub(super) fn takers(&self) -> Vec<Option<usize>> {
+        let mut takers = vec![None; self.shapes.len()];
+        for (index, job) in self.jobs.iter().enumerate() {
+            for &value in &job.inputs {
+                takers[self.roots[value]] = Some(index);
+            }
+        }
+        takers[self.roots[self.output]] = Some(self.jobs.len());
+        takers
+    }
 }
 
 /// A course being written.

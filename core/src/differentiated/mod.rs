@@ -18,12 +18,15 @@ mod join;
 mod layout;
 mod memory;
 mod moves;
+mod needs;
 mod norm;
 #[cfg(feature = "burn")]
 pub(crate) mod on_adapter;
 mod parameters;
+mod parting;
 mod pass;
 mod plan;
+mod price;
 mod product;
 mod segments;
 mod way;

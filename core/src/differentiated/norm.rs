@@ -4,8 +4,8 @@ use rekindle_cpu::{self as cpu, Activation, AffineSlopes, View};
 
 use super::job::{BatchNorm, Ending, Job, LayerNorm};
 use super::layout::Buffer;
+use super::needs::keeps_before;
 use super::pass::{Gradients, Pass};
-use super::plan::keeps_before;
 
 /// Batch norm of what no product made.
 pub(super) fn batch_norm(

@@ -9,9 +9,9 @@ use rekindle_cpu::{self as cpu, Activation, ConvGeometry, Weights};
 
 use super::job::{BatchNorm, Job, Product};
 use super::layout::Buffer;
+use super::needs::keeps_before;
 use super::norm;
 use super::pass::{Gradients, Pass};
-use super::plan::keeps_before;
 
 /// Factor and summand of each filter that a batch norm is by its running statistics.
 struct Frozen {

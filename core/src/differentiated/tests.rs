@@ -1,5 +1,6 @@
 //! Whole small networks: what goes back is the slope of what went forward.
 
+use super::parting::{Part, Parting};
 use super::*;
 use crate::graph::{
     AttentionParts, Conv, Graph, Neighbourhood, Nonlinearity, Norm, Options, Packing,
@@ -126,10 +127,23 @@ impl Case {
             };
             let whole = run(&course.plan(learns.clone()));
             for length in 1..=jobs {
-                let ends = (0..jobs).step_by(length);
-                let segments: Vec<_> = ends.map(|at| at..jobs.min(at + length)).collect();
-                let plan = course.plan_parted(learns.clone(), &segments);
-                assert!(run(&plan) == whole, "{what}: parts of {length} jobs");
+                // All but the last part again, and every other one; what is held, too.
+                for (every, held) in [(1, jobs), (1, 2), (2, 3)] {
+                    for (remakes, twice) in [(false, true), (true, true), (true, false)] {
+                        let parts = (0..jobs).step_by(length).map(|at| Part {
+                            jobs: at..jobs.min(at + length),
+                            again: (at / length).is_multiple_of(every) && at + length < jobs,
+                        });
+                        let parting = Parting {
+                            parts: parts.collect(),
+                            holds: (0..jobs).map(|job| job % held == 1).collect(),
+                            remakes,
+                            twice,
+                        };
+                        let plan = course.plan_parted(learns.clone(), &parting);
+                        assert!(run(&plan) == whole, "{what}: {parting:?}");
+                    }
+                }
             }
             let plan = course.recomputing(learns, &self.parameters);
             assert!(run(&plan) == whole, "{what}: the parts that are chosen");

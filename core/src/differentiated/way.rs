@@ -138,6 +138,7 @@ impl Pass<'_> {
             Kind::BatchNorm(norm, ending) => {
                 norm::remake(self, index, job, Some(norm), *ending);
             }
+            Kind::LayerNorm(norm) => norm::layer_norm(self, job, norm),
             _ => moves::forward(self, index, job),
         }
     }
