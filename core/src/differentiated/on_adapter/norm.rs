@@ -4,7 +4,7 @@ use burn::tensor::Tensor;
 use rekindle_shaders::Activation;
 
 use super::super::job::{BatchNorm, Ending, Job, LayerNorm};
-use super::super::plan::keeps_before;
+use super::super::needs::keeps_before;
 use super::pass::{Pass, function};
 use crate::kernels::way_back::{
     ByBatch, channel_products, column_sums, frozen_norm, layer_norm_gradients, normalised,

@@ -5,7 +5,7 @@ use burn::tensor::Tensor;
 use rekindle_shaders::Activation;
 
 use super::super::job::{BatchNorm, Job, Product};
-use super::super::plan::keeps_before;
+use super::super::needs::keeps_before;
 use super::norm::{self, through_ending};
 use super::pass::{Pass, function, window};
 use crate::kernels::choice::Sizes;
