@@ -68,7 +68,6 @@ fn trainer(golden: &Golden, dropout: f64) -> MlpTrainer<'static> {
         examples(golden),
         weights,
         golden.seed,
-        &Device::flex(),
     )
     .unwrap()
 }

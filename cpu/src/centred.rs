@@ -1,24 +1,33 @@
-//! Products of centred features with weights in f32: what a solver finds its steps by.
+//! Centred features' products with weights and, with what becomes of these, the features' own sums, in one pass over
+//! them: what a solver finds its steps by.
 //!
-//! Rows are centred in registers as they are read, so that there is no second copy of them: features of very many photos
-//! take most of the memory there is, and reading them most of the time. The mean is taken off in two steps, what f32
-//! holds of it and the rest, which is as exact as in f64.
+//! Features of very many photos take most of the memory there is, and reading them much of the time. So there is no
+//! second copy of them: a few rows at a time are centred into a buffer that stays in the nearest caches, multiplied
+//! there, and multiplied again with what their products turned into. The mean is taken off in two steps, what f32 holds
+//! of it and the rest, which is as exact as in f64.
 
 #![allow(unsafe_code)] // Vectors are read and written through pointers.
 
 use std::ops::Range;
+use std::sync::Mutex;
 
 use macerator::{Simd, WithSimd};
 
-use crate::inner::TOGETHER;
+use crate::inner::{Inner, together};
 use crate::rows::Rows;
-use crate::simd::{Floats, Level, can_prefetch, load, prefetch, splat, store};
-use crate::threads::{Output, chunk, chunks, parallel, threads};
+use crate::simd::{Floats, Level, MOST_LANES, can_prefetch, load, prefetch, splat, store};
+use crate::threads::{Output, chunk, parallel, with_scratch};
 
-/// Rows that share what is loaded.
-const ROWS: usize = 4;
-/// Columns whose sums are formed by one core at least: whole vectors on any processor.
-const STRETCH: usize = 64;
+/// Numbers of the rows that are centred together: half of a second-level cache, in which the weights lie, too.
+const TOGETHER_NUMBERS: usize = 48 << 10;
+/// How many rows that may be.
+const TOGETHER_ROWS: Range<usize> = 8..64;
+/// Rows of a part, whose sums are in f32. Parts' sums are added up in f64.
+const PART: usize = 256;
+/// Parts at most, and how many rows there are for each class and part at least: parts' sums take a quarter of the
+/// features' memory at most.
+const MOST_PARTS: usize = 64;
+const ROWS_OF_CLASS: usize = 4;
 
 /// What rows are less, and what each column is then multiplied by.
 #[derive(Clone, Debug)]
@@ -50,8 +59,8 @@ impl Centre {
             centre.high.push(high);
             centre.low.push((mean - f64::from(high)) as f32);
             centre.step.push(*step as f32);
-            // Steps are near one over how far a column's numbers lie from their mean: neither these nor weights times
-            // steps leave the range then.
+            // Steps are near one over how far a column's numbers lie from their mean: numbers times steps do not leave
+            // the range then.
             is_usual &= (1e-15..1e15).contains(step);
         }
         centre.wide = (!is_usual).then(|| [mean.to_vec(), step.to_vec()]);
@@ -69,329 +78,285 @@ pub struct Centred<'a> {
 }
 
 impl Centred<'_> {
-    /// `logits[k, n] = weights[k] · centred[n]`, on all cores, summed in f32 in an order that depends on nothing but
-    /// the shape and the processor's instructions.
+    /// Products there and back, on all cores: of some rows at a time, `logits[k, n] = weights[k] · centred[n]`, which
+    /// `turn` overwrites by factors, and `sums[k] += Σ_n factors[k, n] · centred[n]`. All is summed in an order that
+    /// depends on nothing but the shape and the processor's instructions: a few hundred rows in f32, these in f64.
+    ///
+    /// `turn` is told which rows they are, and what became of those before them in the same part; what became of each
+    /// part is handed back, part after part.
     ///
     /// # Shapes
-    /// `weights` is `[K, F]` and `logits` `[K, N]`, both row-major.
+    /// `weights` and `sums` are `[K, F]`, logits and factors `[K, rows]`, all row-major.
     ///
     /// # Panics
     /// If the lengths do not fit.
-    pub fn logits(&self, weights: &[f32], logits: &mut [f32]) {
-        let (count, width) = (self.rows.len(), self.width());
+    pub fn there_and_back<T: Default + Send>(
+        &self,
+        weights: &[f32],
+        sums: &mut [f64],
+        turn: impl Fn(Range<usize>, &mut [f32], &mut T) + Sync,
+    ) -> Vec<T> {
+        let (count, width) = (self.rows.len(), self.rows.width());
+        assert_eq!(self.centre.step.len(), width, "a step of each column");
         let classes = weights.len() / width.max(1);
         assert_eq!(weights.len(), classes * width, "elements of whole weights");
-        assert_eq!(logits.len(), classes * count, "elements of the logits");
-        if let Some(copy) = self.copy() {
-            return copy.of(width).logits(weights, logits);
+        assert_eq!(sums.len(), weights.len(), "sums for all weights");
+        if classes == 0 || count == 0 {
+            return Vec::new();
         }
-        // A step for each column of a row is a step for each column of the weights.
-        let step = self.centre.step.iter().cycle();
-        let weights: Vec<f32> = weights.iter().zip(step).map(|(w, step)| w * step).collect();
+        // Whole lines, an odd number of them, so that columns of neighbouring rows do not share a place in the cache.
+        let pitch = (width.div_ceil(MOST_LANES) | 1) * MOST_LANES;
+        let mut padded = vec![0.0; classes * pitch];
+        for (to, from) in padded
+            .chunks_exact_mut(pitch)
+            .zip(weights.chunks_exact(width))
+        {
+            to[..width].copy_from_slice(from);
+        }
+        let most = (count / (ROWS_OF_CLASS * classes)).clamp(1, MOST_PARTS);
+        let parts = count.div_ceil(PART).min(most);
         let level = Level::best();
-        let output = Output::new(logits);
-        let parts = chunks(count.div_ceil(ROWS), count * width * classes);
-        parallel(parts, |part| {
-            level.run(Logits {
-                centred: self,
-                mine: chunk(count, ROWS, part, parts),
-                weights: &weights,
-                output,
+        let height =
+            (TOGETHER_NUMBERS / pitch / 2 * 2).clamp(TOGETHER_ROWS.start, TOGETHER_ROWS.end);
+        let told: Vec<Mutex<T>> = (0..parts).map(|_| Mutex::default()).collect();
+        with_scratch(parts * classes * pitch, |of_parts| {
+            let output = Output::new(of_parts);
+            parallel(parts, |part| {
+                let mut mine = T::default();
+                with_scratch(height * (pitch + classes), |scratch| {
+                    let (values, logits) = scratch.split_at_mut(height * pitch);
+                    level.run(Part {
+                        centred: self,
+                        rows: chunk(count, 1, part, parts),
+                        weights: &padded,
+                        classes,
+                        pitch,
+                        height,
+                        values,
+                        logits,
+                        sums: output.at(part * classes * pitch),
+                        turn: &turn,
+                        told: &mut mine,
+                    });
+                });
+                if let Ok(mut told) = told[part].lock() {
+                    *told = mine;
+                }
             });
+            for of_part in of_parts.chunks_exact(classes * pitch) {
+                let rows = sums
+                    .chunks_exact_mut(width)
+                    .zip(of_part.chunks_exact(pitch));
+                for (sums, of_part) in rows {
+                    for (sum, of_part) in sums.iter_mut().zip(of_part) {
+                        *sum += f64::from(*of_part);
+                    }
+                }
+            }
         });
+        let told = told.into_iter().map(|told| told.into_inner());
+        told.map(|told| told.unwrap_or_else(|poisoned| poisoned.into_inner()))
+            .collect()
     }
 
-    /// `sums[k] += Σ_n factors[k, n] · centred[n]`, likewise.
-    ///
-    /// # Shapes
-    /// `factors` is `[K, N]` and `sums` `[K, F]`, both row-major.
-    ///
-    /// # Panics
-    /// If the lengths do not fit.
-    pub fn sums(&self, factors: &[f32], sums: &mut [f32]) {
-        let (count, width) = (self.rows.len(), self.width());
-        let classes = sums.len() / width.max(1);
-        assert_eq!(factors.len(), classes * count, "elements of the factors");
-        assert_eq!(sums.len(), classes * width, "elements of whole sums");
-        if let Some(copy) = self.copy() {
-            return copy.of(width).sums(factors, sums);
-        }
-        let level = Level::best();
-        let mut unscaled = vec![0.0; sums.len()];
-        let output = Output::new(&mut unscaled);
-        // Each core reads as much of a row at a time as it can.
-        let parts = chunks(width.div_ceil(STRETCH), count * width * classes).min(threads());
-        parallel(parts, |part| {
-            level.run(Sums {
-                centred: self,
-                mine: chunk(width, STRETCH, part, parts),
-                factors,
-                classes,
-                output,
-            });
-        });
-        let step = self.centre.step.iter().cycle();
-        for ((sum, unscaled), step) in sums.iter_mut().zip(unscaled).zip(step) {
-            *sum += unscaled * step;
-        }
-    }
-
-    fn width(&self) -> usize {
-        let width = self.rows.width();
-        assert_eq!(self.centre.step.len(), width, "a step of each column");
-        width
-    }
-
-    /// The rows that come after some, if they are to be asked for while these are read: memory's own foresight ends with
-    /// a page, and a row is not much longer.
+    /// Centres some rows, `[rows, pitch]`; what is behind their columns becomes zero.
     #[inline(always)]
-    fn next(&self, row: usize, height: usize, class: usize) -> Option<[&[f32]; ROWS]> {
-        let after = row + height;
-        let is_asked =
-            can_prefetch() && class == 0 && height == ROWS && after + ROWS <= self.rows.len();
-        is_asked.then(|| std::array::from_fn(|r| self.rows.row(after + r)))
-    }
-
-    /// The rows as they are meant, where f32 might not do on the way.
-    fn copy(&self) -> Option<Copied> {
-        let [mean, step] = self.centre.wide.as_ref()?;
-        let mut rows = Vec::with_capacity(self.rows.len() * mean.len());
-        for row in self.rows.iter() {
-            for ((x, mean), step) in row.iter().zip(mean).zip(step) {
-                rows.push(((f64::from(*x) - mean) * step) as f32);
+    fn copy<S: Simd>(&self, rows: Range<usize>, pitch: usize, to: &mut [f32]) {
+        let Centre {
+            high,
+            low,
+            step,
+            wide,
+        } = self.centre;
+        let (lanes, width) = (S::lanes32(), high.len());
+        for (to, number) in to.chunks_exact_mut(pitch).zip(rows) {
+            let row = self.rows.row(number);
+            let mut at = 0;
+            match wide {
+                Some([mean, step]) => {
+                    for (f, to) in to[..width].iter_mut().enumerate() {
+                        *to = ((f64::from(row[f]) - mean[f]) * step[f]) as f32;
+                    }
+                    at = width;
+                }
+                None => {
+                    while at + lanes <= width {
+                        // SAFETY: a vector ends within the columns.
+                        unsafe {
+                            let [row, high, low, step] =
+                                [row, high, low, step].map(|of| load::<S>(of.as_ptr().add(at)));
+                            store::<S>(to.as_mut_ptr().add(at), (row - high - low) * step);
+                        }
+                        at += lanes;
+                    }
+                }
+            }
+            for (f, to) in to.iter_mut().enumerate().skip(at) {
+                *to = match f < width {
+                    true => (row[f] - high[f] - low[f]) * step[f],
+                    false => 0.0,
+                };
             }
         }
-        Some(Copied {
-            rows,
-            centre: Centre::new(&vec![0.0; mean.len()], &vec![1.0; mean.len()]),
-        })
     }
 }
 
-/// Rows that are centred and scaled.
-struct Copied {
-    rows: Vec<f32>,
-    centre: Centre,
+/// The work on some rows.
+struct Part<'a, T, F> {
+    centred: &'a Centred<'a>,
+    rows: Range<usize>,
+    /// `[K, pitch]`
+    weights: &'a [f32],
+    classes: usize,
+    pitch: usize,
+    /// Rows that are centred together,
+    height: usize,
+    /// `[height, pitch]`,
+    values: &'a mut [f32],
+    /// and their logits, `[K, height]`.
+    logits: &'a mut [f32],
+    /// `[K, pitch]`, of this part alone.
+    sums: *mut f32,
+    turn: &'a F,
+    told: &'a mut T,
 }
 
-impl Copied {
-    fn of(&self, width: usize) -> Centred<'_> {
-        Centred {
-            rows: Rows::all(width, &self.rows),
-            centre: &self.centre,
+impl<T, F: Fn(Range<usize>, &mut [f32], &mut T)> WithSimd for Part<'_, T, F> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self) {
+        let (classes, pitch) = (self.classes, self.pitch);
+        let mut from = self.rows.start;
+        while from < self.rows.end {
+            let rows = from..self.rows.end.min(from + self.height);
+            let count = rows.len();
+            let values = &mut self.values[..count * pitch];
+            let logits = &mut self.logits[..count * classes];
+            self.centred.copy::<S>(rows.clone(), pitch, values);
+            let inner = Inner {
+                rows: values.as_ptr(),
+                weights: self.weights.as_ptr(),
+                width: pitch,
+                output: logits.as_mut_ptr(),
+                pitch: count,
+            };
+            // SAFETY: there are so many rows and weights, and so many products.
+            unsafe { inner.products::<S, 2>(count, classes) };
+            (self.turn)(rows.clone(), logits, self.told);
+            let sums = Sums {
+                values: values.as_ptr(),
+                factors: logits.as_ptr(),
+                count,
+                classes,
+                pitch,
+                sums: self.sums,
+                is_first: from == self.rows.start,
+            };
+            let after = self.rows.end.min(rows.end + self.height);
+            // SAFETY: parts keep to their own sums.
+            unsafe { sums.add_all::<S>(self.centred.rows, rows.end..after) };
+            from = rows.end;
         }
     }
 }
 
-/// What is done with a few rows and the weights or sums of a few classes at a time.
-trait Tiles {
-    /// How many classes there are.
-    fn classes(&self) -> usize;
+/// `sums[k] += Σ_n factors[k, n] · values[n]`.
+struct Sums {
+    /// `[count, pitch]`
+    values: *const f32,
+    /// `[K, count]`
+    factors: *const f32,
+    count: usize,
+    classes: usize,
+    pitch: usize,
+    /// `[K, pitch]`
+    sums: *mut f32,
+    /// Whether there are no sums yet to add to.
+    is_first: bool,
+}
 
-    /// The work of `R` rows and `C` classes; returns `C`.
+impl Sums {
+    /// All of them; meanwhile rows that come next are asked for: memory's own foresight ends with a page, and a row is
+    /// not much longer.
     ///
     /// # Safety
-    /// The rows and classes must be there, and nobody else write what comes of them.
-    unsafe fn tile<S: Simd, const R: usize, const C: usize>(
-        &self,
-        row: usize,
-        class: usize,
-    ) -> usize;
+    /// Everything must be there, and nobody else write to the sums.
+    #[inline(always)]
+    unsafe fn add_all<S: Simd>(&self, rows: Rows<'_>, after: Range<usize>) {
+        for at in (0..self.pitch).step_by(2 * S::lanes32()) {
+            if can_prefetch() {
+                for row in after.clone() {
+                    prefetch(rows.row(row).as_ptr().wrapping_add(at));
+                }
+            }
+            let mut class = 0;
+            while class < self.classes {
+                let count = together(self.classes - class);
+                // SAFETY: the caller's.
+                unsafe {
+                    match count {
+                        1 => self.columns::<S, 1>(at, class),
+                        2 => self.columns::<S, 2>(at, class),
+                        3 => self.columns::<S, 3>(at, class),
+                        4 => self.columns::<S, 4>(at, class),
+                        _ => self.columns::<S, 5>(at, class),
+                    }
+                }
+                class += count;
+            }
+        }
+    }
 
-    /// The work of `R` rows and all classes.
+    /// Those of two vectors, or of the last one, and `C` classes.
     ///
     /// # Safety
     /// As above.
     #[inline(always)]
-    unsafe fn rows<S: Simd, const R: usize>(&self, row: usize) {
-        let classes = self.classes();
-        // The few rows that are left over are not worth code of their own for several classes.
-        if R == 1 {
-            for class in 0..classes {
-                // SAFETY: the caller's.
-                unsafe { self.tile::<S, 1, 1>(row, class) };
+    unsafe fn columns<S: Simd, const C: usize>(&self, at: usize, class: usize) {
+        let is_last = at + S::lanes32() == self.pitch;
+        // SAFETY: the caller's.
+        unsafe {
+            match is_last {
+                true => self.tile::<S, C, 1>(at, class),
+                false => self.tile::<S, C, 2>(at, class),
             }
-            return;
-        }
-        let mut class = 0;
-        while class < classes {
-            // SAFETY: the caller's.
-            class += unsafe {
-                match classes - class {
-                    1 => self.tile::<S, R, 1>(row, class),
-                    2 | 3 => self.tile::<S, R, 2>(row, class),
-                    _ => self.tile::<S, R, TOGETHER>(row, class),
-                }
-            };
         }
     }
-}
 
-struct Logits<'a> {
-    centred: &'a Centred<'a>,
-    /// Rows of this part.
-    mine: Range<usize>,
-    /// Times the steps.
-    weights: &'a [f32],
-    output: Output,
-}
-
-impl Tiles for Logits<'_> {
-    fn classes(&self) -> usize {
-        self.weights.len() / self.centred.rows.width().max(1)
-    }
-
-    /// The products of `R` rows with `C` classes' weights; returns `C`.
+    /// Those of `V` vectors and `C` classes.
     ///
     /// # Safety
-    /// The rows and classes must be there, and nobody else write to their products.
+    /// As above.
     #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const C: usize>(
-        &self,
-        row: usize,
-        class: usize,
-    ) -> usize {
-        let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
-        let (high, low) = (&self.centred.centre.high, &self.centred.centre.low);
+    unsafe fn tile<S: Simd, const C: usize, const V: usize>(&self, at: usize, class: usize) {
         let lanes = S::lanes32();
-        let whole = width / lanes * lanes;
-        let rows: [&[f32]; R] = std::array::from_fn(|r| self.centred.rows.row(row + r));
-        let next = self.centred.next(row, R, class);
-        let weights: [&[f32]; C] =
-            std::array::from_fn(|c| &self.weights[(class + c) * width..][..width]);
-        let mut sums: [[Floats<S>; C]; R] = [[splat::<S>(0.0); C]; R];
-        // SAFETY: rows and weights have `width` elements, and vectors end at `whole`.
+        let mut sums = [[splat::<S>(0.0); V]; C];
+        // SAFETY: the caller's.
         unsafe {
-            for at in (0..whole).step_by(lanes) {
-                let [high, low] = [high, low].map(|of| load::<S>(of.as_ptr().add(at)));
-                let weights: [Floats<S>; C] =
-                    std::array::from_fn(|c| load::<S>(weights[c].as_ptr().add(at)));
-                for next in next.into_iter().flatten() {
-                    prefetch(next.as_ptr().wrapping_add(at));
-                }
-                for (sums, row) in sums.iter_mut().zip(&rows) {
-                    let value = load::<S>(row.as_ptr().add(at)) - high - low;
-                    for (sum, weights) in sums.iter_mut().zip(weights) {
-                        *sum = value.mul_add(weights, *sum);
+            let mut values = self.values.add(at);
+            let factors = self.factors.add(class * self.count);
+            for row in 0..self.count {
+                let value: [Floats<S>; V] =
+                    std::array::from_fn(|v| load::<S>(values.add(v * lanes)));
+                for (c, sums) in sums.iter_mut().enumerate() {
+                    let factor: Floats<S> = splat(*factors.add(c * self.count + row));
+                    for (sum, value) in sums.iter_mut().zip(value) {
+                        *sum = factor.mul_add(value, *sum);
                     }
                 }
+                values = values.add(self.pitch);
             }
-            for (r, sums) in sums.into_iter().enumerate() {
-                for (c, sum) in sums.into_iter().enumerate() {
-                    let mut sum = sum.reduce_add();
-                    for at in whole..width {
-                        sum += (rows[r][at] - high[at] - low[at]) * weights[c][at];
-                    }
-                    *self.output.at((class + c) * count + row + r) = sum;
+            for (c, sums) in sums.into_iter().enumerate() {
+                for (v, sum) in sums.into_iter().enumerate() {
+                    let to = self.sums.add((class + c) * self.pitch + at + v * lanes);
+                    let sum = if self.is_first {
+                        sum
+                    } else {
+                        load::<S>(to) + sum
+                    };
+                    store::<S>(to, sum);
                 }
-            }
-        }
-        C
-    }
-}
-
-impl WithSimd for Logits<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self) {
-        let mut row = self.mine.start;
-        while row < self.mine.end {
-            // SAFETY: parts keep to their own rows.
-            unsafe {
-                if self.mine.end - row >= ROWS {
-                    self.rows::<S, ROWS>(row);
-                    row += ROWS;
-                } else {
-                    self.rows::<S, 1>(row);
-                    row += 1;
-                }
-            }
-        }
-    }
-}
-
-struct Sums<'a> {
-    centred: &'a Centred<'a>,
-    /// Columns of this part.
-    mine: Range<usize>,
-    factors: &'a [f32],
-    classes: usize,
-    output: Output,
-}
-
-impl Tiles for Sums<'_> {
-    fn classes(&self) -> usize {
-        self.classes
-    }
-
-    /// Adds `R` rows to `C` classes' sums; returns `C`.
-    ///
-    /// # Safety
-    /// The rows and classes must be there, and nobody else write to these columns of them.
-    #[inline(always)]
-    unsafe fn tile<S: Simd, const R: usize, const C: usize>(
-        &self,
-        row: usize,
-        class: usize,
-    ) -> usize {
-        let (count, width) = (self.centred.rows.len(), self.centred.rows.width());
-        let (high, low) = (&self.centred.centre.high, &self.centred.centre.low);
-        let (lanes, mine) = (S::lanes32(), &self.mine);
-        let whole = mine.start + mine.len() / lanes * lanes;
-        let rows: [&[f32]; R] = std::array::from_fn(|r| self.centred.rows.row(row + r));
-        let next = self.centred.next(row, R, class);
-        let factor = |c: usize, r: usize| self.factors[(class + c) * count + row + r];
-        let factors: [[Floats<S>; R]; C] =
-            std::array::from_fn(|c| std::array::from_fn(|r| splat::<S>(factor(c, r))));
-        // SAFETY: rows have `width` elements, sums too, and vectors end at `whole`.
-        unsafe {
-            let output: [*mut f32; C] =
-                std::array::from_fn(|c| self.output.at((class + c) * width));
-            for at in (mine.start..whole).step_by(lanes) {
-                let [high, low] = [high, low].map(|of| load::<S>(of.as_ptr().add(at)));
-                for next in next.into_iter().flatten() {
-                    prefetch(next.as_ptr().wrapping_add(at));
-                }
-                let values: [Floats<S>; R] =
-                    std::array::from_fn(|r| load::<S>(rows[r].as_ptr().add(at)) - high - low);
-                for (output, factors) in output.iter().zip(&factors) {
-                    // A few rows' sum at a time: rounding grows less than if each were added to all before it.
-                    let mut sum = splat::<S>(0.0);
-                    for (value, factor) in values.iter().zip(factors) {
-                        sum = value.mul_add(*factor, sum);
-                    }
-                    store::<S>(output.add(at), load::<S>(output.add(at)) + sum);
-                }
-            }
-            for at in whole..mine.end {
-                for (c, output) in output.iter().enumerate() {
-                    let each = rows.iter().enumerate();
-                    let sum: f32 = each
-                        .map(|(r, row)| factor(c, r) * (row[at] - high[at] - low[at]))
-                        .sum();
-                    *output.add(at) += sum;
-                }
-            }
-        }
-        C
-    }
-}
-
-impl WithSimd for Sums<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self) {
-        let count = self.centred.rows.len();
-        let whole = count / ROWS * ROWS;
-        // SAFETY: parts keep to their own columns.
-        unsafe {
-            for row in (0..whole).step_by(ROWS) {
-                self.rows::<S, ROWS>(row);
-            }
-            for row in whole..count {
-                self.rows::<S, 1>(row);
             }
         }
     }

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use macerator::{Simd, Vector, WithSimd};
 
-use crate::inner::{Inner, TOGETHER};
+use crate::inner::{Inner, together};
 use crate::rows::Rows;
 use crate::simd::Level;
 use crate::threads::{chunk, parallel, threads};
@@ -235,16 +235,20 @@ impl WithSimd for Sums<'_> {
                     *wide = f64::from(narrow);
                 }
             }
-            for class in (0..self.classes).step_by(TOGETHER) {
+            let mut class = 0;
+            while class < self.classes {
+                let count = together(self.classes - class);
                 // SAFETY: parts keep to their own stretches.
                 unsafe {
-                    match self.classes - class {
+                    match count {
                         1 => self.add::<S, 1>(class, first, height),
                         2 => self.add::<S, 2>(class, first, height),
                         3 => self.add::<S, 3>(class, first, height),
-                        _ => self.add::<S, TOGETHER>(class, first, height),
+                        4 => self.add::<S, 4>(class, first, height),
+                        _ => self.add::<S, 5>(class, first, height),
                     }
                 }
+                class += count;
             }
         }
     }

@@ -5,8 +5,15 @@
 
 use macerator::{ReduceAdd, Simd, VMulAdd, Vector};
 
-/// Weights that share what is loaded.
-pub(crate) const TOGETHER: usize = 4;
+/// Weights that share what is loaded at most: two rows of so many fill the registers of AVX2.
+const MOST_TOGETHER: usize = 5;
+
+/// How many of the weights that are left share what is loaded: all groups of about the same size, since small ones would
+/// wait for their sums.
+#[inline(always)]
+pub(crate) fn together(left: usize) -> usize {
+    left.div_ceil(left.div_ceil(MOST_TOGETHER).max(1))
+}
 
 /// Rows, weights, and where their products go.
 pub(crate) struct Inner<T> {
@@ -27,24 +34,30 @@ impl<T: ReduceAdd + VMulAdd> Inner<T> {
     /// The rows and weights must be there, and room for the products, which nobody else writes to.
     #[inline(always)]
     pub(crate) unsafe fn products<S: Simd, const R: usize>(&self, rows: usize, weights: usize) {
-        for weight in (0..weights).step_by(TOGETHER) {
+        let mut weight = 0;
+        while weight < weights {
+            let count = together(weights - weight);
             let mut row = 0;
-            while row < rows {
-                // SAFETY: the caller's.
-                unsafe {
-                    match (rows - row >= R, weights - weight) {
-                        (true, 1) => self.tile::<S, R, 1>(row, weight),
-                        (true, 2) => self.tile::<S, R, 2>(row, weight),
-                        (true, 3) => self.tile::<S, R, 3>(row, weight),
-                        (true, _) => self.tile::<S, R, TOGETHER>(row, weight),
-                        (false, 1) => self.tile::<S, 1, 1>(row, weight),
-                        (false, 2) => self.tile::<S, 1, 2>(row, weight),
-                        (false, 3) => self.tile::<S, 1, 3>(row, weight),
-                        (false, _) => self.tile::<S, 1, TOGETHER>(row, weight),
+            // SAFETY: the caller's.
+            unsafe {
+                while rows - row >= R {
+                    match count {
+                        1 => self.tile::<S, R, 1>(row, weight),
+                        2 => self.tile::<S, R, 2>(row, weight),
+                        3 => self.tile::<S, R, 3>(row, weight),
+                        4 => self.tile::<S, R, 4>(row, weight),
+                        _ => self.tile::<S, R, MOST_TOGETHER>(row, weight),
+                    }
+                    row += R;
+                }
+                // The few rows that are left over are not worth code of their own for several weights.
+                for row in row..rows {
+                    for weight in weight..weight + count {
+                        self.tile::<S, 1, 1>(row, weight);
                     }
                 }
-                row += if rows - row >= R { R } else { 1 };
             }
+            weight += count;
         }
     }
 

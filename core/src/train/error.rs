@@ -3,7 +3,6 @@
 use thiserror::Error;
 
 use super::logistic::LogisticError;
-#[cfg(feature = "burn")]
 use super::mlp::MlpError;
 use super::ridge::RidgeError;
 use super::split::SplitError;
@@ -16,7 +15,6 @@ pub enum TrainError {
     #[error(transparent)]
     Linear(#[from] LogisticError),
     /// The two-layer trainer's trouble.
-    #[cfg(feature = "burn")]
     #[error(transparent)]
     Mlp(#[from] MlpError),
     /// The trouble of regressing values.

@@ -8,13 +8,14 @@ use super::features::Examples;
 use super::fitted::Fitted;
 use super::linear::LinearTrainer;
 use super::logistic::{LinearSolution, LogisticError, LogisticState};
-use super::mlp::{MlpState, MlpTrainer};
+use super::mlp::{Give, MlpError, MlpState, MlpTrainer};
 use super::recipe::HeadRecipe;
 use crate::device::DeviceError;
-use crate::graph::{Options, sketch};
+use crate::graph::{Graph, Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
 use crate::network::{Batch, Network};
-use crate::weights::state_dict;
+use crate::tune::{Given, Rows, Trainee};
+use crate::weights::{StateDict, state_dict};
 
 /// Examples that a two-layer head answers together.
 const TOGETHER: usize = 1024;
@@ -44,7 +45,7 @@ pub enum TrainState {
 
 enum Inner<'a> {
     Linear(Box<LinearTrainer<'a>>),
-    Mlp(Box<MlpTrainer<'a>>, MlpConfig),
+    Mlp(Box<MlpTrainer<'a, Trainee>>, MlpConfig),
 }
 
 /// Trains a head on examples, a step at a time.
@@ -95,8 +96,8 @@ impl<'a> HeadTrainer<'a> {
                     hidden: hidden.unwrap_or(MlpConfig::WIDENING * examples.width()),
                     dropout: *dropout,
                 };
-                let trainer =
-                    MlpTrainer::new(config, slot, *training, examples, weights, seed, device)?;
+                let by = on(device, examples.width());
+                let trainer = MlpTrainer::by(by, config, slot, *training, examples, weights, seed)?;
                 Inner::Mlp(Box::new(trainer), config)
             }
         };
@@ -189,6 +190,30 @@ impl<'a> HeadTrainer<'a> {
             },
         })
     }
+}
+
+/// What trains a head of features of this width on a device, and gives it batches.
+fn on(
+    device: &Device,
+    width: usize,
+) -> (
+    impl FnOnce(Graph, &StateDict<'_>) -> Result<Trainee, MlpError>,
+    Give<Trainee>,
+) {
+    let (of_engine, of_batches) = (device.clone(), device.clone());
+    let engine = move |graph, tensors: &StateDict<'_>| {
+        let engine = Trainee::new(graph, tensors, &of_engine);
+        engine.map_err(|error| MlpError::Head(error.to_string()))
+    };
+    let give = move |Rows { value, numbers }: Rows| {
+        let shape = [numbers.len() / width, width];
+        let features = Tensor::from_data(TensorData::new(numbers, shape), &of_batches);
+        Given {
+            value,
+            batch: Batch::Features(features),
+        }
+    };
+    (engine, Box::new(give))
 }
 
 /// Steps a training to its end.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::f64::consts::PI;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -13,10 +14,9 @@ use crate::graph::{Graph, LayerKind, Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
 use crate::random::Random;
 use crate::tune::{
-    Descent, Draws, Engine as _, EngineState, Given, Goal, Loss, Optimizer, Rate, Trainee,
-    WrongState,
+    Descent, Draws, Engine, EngineState, Goal, Loss, Optimizer, Planned, Rate, Rows, WrongState,
 };
-use crate::weights::{Tensors, state_dict};
+use crate::weights::{StateDict, Tensors, state_dict};
 
 /// What one step brought.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -68,20 +68,27 @@ pub struct MlpState {
 ///
 /// The order in which images are taken, of those in the examples' order, and what dropout drops follow from the
 /// seed and the step alone, so a training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
-pub struct MlpTrainer<'a> {
-    engine: Trainee,
+pub struct MlpTrainer<'a, E: Engine = Planned> {
+    engine: E,
+    /// Makes a batch as the engine takes it.
+    give: Give<E>,
     rates: BTreeMap<String, Rate>,
     recipe: MlpRecipe,
     examples: Examples<'a>,
     class_weights: Vec<f32>,
     seed: u64,
     step: usize,
+    /// An epoch, and the order in which it takes the images.
+    order: (usize, Vec<usize>),
     /// Those of this epoch that have been read.
     losses: Vec<f32>,
 }
 
+/// What makes a batch as an engine takes it.
+pub type Give<E> = Box<dyn Fn(Rows) -> <E as Engine>::Input>;
+
 impl<'a> MlpTrainer<'a> {
-    /// Sets up the training of a head for this place in a network.
+    /// Sets up the training of a head for this place in a network, on the processor.
     ///
     /// # Errors
     ///
@@ -93,7 +100,33 @@ impl<'a> MlpTrainer<'a> {
         examples: Examples<'a>,
         class_weights: Vec<f32>,
         seed: u64,
-        device: &Device,
+    ) -> Result<Self, MlpError> {
+        let engine = |graph, tensors: &StateDict<'_>| {
+            Planned::new(Arc::new(graph), tensors)
+                .map_err(|error| MlpError::Head(error.to_string()))
+        };
+        let by = (engine, Box::new(|rows| rows) as Give<Planned>);
+        Self::by(by, config, slot, recipe, examples, class_weights, seed)
+    }
+}
+
+impl<'a, E: Engine> MlpTrainer<'a, E> {
+    /// The same by another engine, which is made of the head's graph and tensors, with what makes batches for it.
+    ///
+    /// # Errors
+    ///
+    /// When there are no images or no epochs, and those of `engine`.
+    pub fn by(
+        (engine, give): (
+            impl FnOnce(Graph, &StateDict<'_>) -> Result<E, MlpError>,
+            Give<E>,
+        ),
+        config: MlpConfig,
+        slot: HeadSlot,
+        recipe: MlpRecipe,
+        examples: Examples<'a>,
+        class_weights: Vec<f32>,
+        seed: u64,
     ) -> Result<Self, MlpError> {
         if examples.is_empty() {
             return Err(MlpError::Empty("no images"));
@@ -113,15 +146,16 @@ impl<'a> MlpTrainer<'a> {
             decays: true,
         };
         let rates = start.keys().map(|name| (name.clone(), rate)).collect();
-        let engine = Trainee::new(graph, &state_dict([&start]), device);
         Ok(Self {
-            engine: engine.map_err(|error| MlpError::Head(error.to_string()))?,
+            engine: engine(graph, &state_dict([&start]))?,
+            give,
             rates,
             recipe,
             examples,
             class_weights,
             seed,
             step: 0,
+            order: (usize::MAX, Vec::new()),
             losses: Vec::new(),
         })
     }
@@ -164,8 +198,8 @@ impl<'a> MlpTrainer<'a> {
                 batch: self.step as u64,
                 mix: None,
             };
-            self.engine
-                .accumulate(self.given(&rows), &self.goal(&rows), &draws);
+            let given = (self.give)(self.given(&rows));
+            self.engine.accumulate(given, &self.goal(&rows), &draws);
             let progress = self.step as f64 / self.steps() as f64;
             let optimizer = Optimizer::ADAMW.with_weight_decay(self.recipe.weight_decay);
             self.engine.descend(&Descent {
@@ -201,11 +235,15 @@ impl<'a> MlpTrainer<'a> {
         }
     }
 
-    fn batch_rows(&self, epoch: usize, index: usize, per_epoch: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.examples.len()).collect();
-        Random::new(self.seed)
-            .fork(1 + epoch as u64)
-            .shuffle(&mut order);
+    fn batch_rows(&mut self, epoch: usize, index: usize, per_epoch: usize) -> Vec<usize> {
+        if self.order.0 != epoch {
+            let mut order: Vec<usize> = (0..self.examples.len()).collect();
+            Random::new(self.seed)
+                .fork(1 + epoch as u64)
+                .shuffle(&mut order);
+            self.order = (epoch, order);
+        }
+        let order = &self.order.1;
         let start = index * self.recipe.batch;
         let end = if index + 1 == per_epoch {
             order.len()
@@ -218,8 +256,10 @@ impl<'a> MlpTrainer<'a> {
     /// The features of some rows.
     fn given(&self, rows: &[usize]) -> Given {
         let all = self.examples.rows();
-        let features = rows.iter().flat_map(|&row| all.row(row));
-        Given::rows(0, features.copied().collect())
+        let mut numbers = Vec::with_capacity(rows.len() * self.examples.width());
+        rows.iter()
+            .for_each(|&row| numbers.extend_from_slice(all.row(row)));
+        Given::rows(0, numbers)
     }
 
     /// What they are: the loss is a mean, weighted as their classes are.

@@ -15,7 +15,6 @@ mod head_trainer;
 mod label_head;
 mod linear;
 pub mod logistic;
-#[cfg(feature = "burn")]
 pub mod mlp;
 mod photo_space;
 mod recipe;

@@ -1,7 +1,6 @@
 //! The softmax loss of all photos at their logits, and its first and second derivatives by them.
 //!
-//! Photos are handled in blocks, each of which holds its values class by class: `[K, block]`.
-//! Everything is worked out from the classes that are *not* the photo's own, so that photos which
+//! Values of photos are held class by class, `[K, N]`. Everything is worked out from the classes that are *not* the photo's own, so that photos which
 //! are all but certain keep the leading digits of what little loss is left to them.
 
 use std::ops::Range;
@@ -15,8 +14,6 @@ pub(super) struct Targets {
     pub(super) class: Vec<usize>,
     /// Each photo's share of the total weight.
     pub(super) share: Vec<f64>,
-    /// Photos of a block.
-    pub(super) block: usize,
 }
 
 /// What is known of the loss at some logits.
@@ -24,10 +21,12 @@ pub(super) struct Targets {
 pub(super) struct Loss {
     /// The mean loss, weighted.
     pub(super) value: f64,
-    /// Each class's probability for each photo, in blocks; zero for the photo's own class.
+    /// Each class's probability for each photo, `[K, N]`; zero for the photo's own class.
     pub(super) others: Vec<f32>,
     /// `Σ share · p (1 - p)` of each class.
     pub(super) curvature: Vec<f64>,
+    /// The largest `share · p` of each class over the photos of others, and `share · (1 - p)` over its own.
+    pub(super) most: Vec<f64>,
 }
 
 /// The loss along a line.
@@ -40,9 +39,9 @@ pub(super) struct Along {
 
 /// What the softmax of a photo's logits comes to.
 struct Photo<'a> {
-    /// Its place in its block, which is so wide.
-    at: usize,
-    width: usize,
+    /// Its number among the photos, and how many there are.
+    number: usize,
+    photos: usize,
     /// Its class, and its share of the total weight.
     own: usize,
     share: f64,
@@ -53,9 +52,9 @@ struct Photo<'a> {
 }
 
 impl Photo<'_> {
-    /// Where its value of a class lies in its block, `[K, block]`.
+    /// Where its value of a class lies, `[K, N]`.
     fn index(&self, class: usize) -> usize {
-        class * self.width + self.at
+        class * self.photos + self.number
     }
 }
 
@@ -64,43 +63,37 @@ impl Targets {
         self.class.len()
     }
 
-    /// The photos of each block.
-    pub(super) fn blocks(&self) -> impl Iterator<Item = Range<usize>> + use<> {
-        let (block, photos) = (self.block.max(1), self.photos());
-        (0..photos)
-            .step_by(block)
-            .map(move |start| start..photos.min(start + block))
-    }
-
-    /// The loss at some logits, `[blocks, K, block]`.
+    /// The loss at some logits, `[K, N]`.
     pub(super) fn loss(&self, logits: &[f64]) -> Loss {
         let mut loss = Loss {
             value: 0.0,
             others: vec![0.0; logits.len()],
             curvature: vec![0.0; self.classes],
+            most: vec![0.0; self.classes],
         };
-        for photos in self.blocks() {
-            let base = photos.start * self.classes;
-            self.each(photos, &logits[base..], |photo| {
-                loss.value += photo.share * photo.loss;
-                loss.curvature[photo.own] += photo.share * photo.rest * (1.0 - photo.rest);
-                for (class, &other) in photo.others.iter().enumerate() {
-                    loss.others[base + photo.index(class)] = other as f32;
-                    loss.curvature[class] += photo.share * other * (1.0 - other);
-                }
-            });
-        }
+        self.each(logits, |photo| {
+            loss.value += photo.share * photo.loss;
+            loss.curvature[photo.own] += photo.share * photo.rest * (1.0 - photo.rest);
+            loss.most[photo.own] = loss.most[photo.own].max(photo.share * photo.rest);
+            for (class, &other) in photo.others.iter().enumerate() {
+                loss.others[photo.index(class)] = other as f32;
+                loss.curvature[class] += photo.share * other * (1.0 - other);
+                loss.most[class] = loss.most[class].max(photo.share * other);
+            }
+        });
         loss
     }
 
-    /// The loss's derivative by the logits of one block, written to `residual`.
-    pub(super) fn residual(&self, photos: Range<usize>, logits: &[f64], residual: &mut [f64]) {
-        self.each(photos, logits, |photo| {
+    /// The loss's derivative by the logits, both `[K, N]`.
+    pub(super) fn residual(&self, logits: &[f64]) -> Vec<f64> {
+        let mut residual = vec![0.0; logits.len()];
+        self.each(logits, |photo| {
             for (class, &other) in photo.others.iter().enumerate() {
                 residual[photo.index(class)] = photo.share * other;
             }
             residual[photo.index(photo.own)] = -photo.share * photo.rest;
         });
+        residual
     }
 
     /// The loss at `logits + t · change`, and its derivatives by `t`.
@@ -110,42 +103,35 @@ impl Targets {
             slope: 0.0,
             curvature: 0.0,
         };
-        let mut moved = Vec::new();
-        for photos in self.blocks() {
-            let base = photos.start * self.classes;
-            let change = &change[base..photos.end * self.classes];
-            moved.clear();
-            let logits = logits[base..].iter().zip(change);
-            moved.extend(logits.map(|(logit, change)| logit + t * change));
-            self.each(photos, &moved, |photo| {
-                let own_change = change[photo.index(photo.own)];
-                let (mut mean, mut square) = (0.0, 0.0);
-                for (class, &other) in photo.others.iter().enumerate() {
-                    let change = change[photo.index(class)] - own_change;
-                    mean += other * change;
-                    square += other * change * change;
-                }
-                along.value += photo.share * photo.loss;
-                along.slope += photo.share * mean;
-                along.curvature += photo.share * (square - mean * mean).max(0.0);
-            });
-        }
+        let moved = logits.iter().zip(change);
+        let moved: Vec<f64> = moved.map(|(logit, change)| logit + t * change).collect();
+        self.each(&moved, |photo| {
+            let own_change = change[photo.index(photo.own)];
+            let (mut mean, mut square) = (0.0, 0.0);
+            for (class, &other) in photo.others.iter().enumerate() {
+                let change = change[photo.index(class)] - own_change;
+                mean += other * change;
+                square += other * change * change;
+            }
+            along.value += photo.share * photo.loss;
+            along.slope += photo.share * mean;
+            along.curvature += photo.share * (square - mean * mean).max(0.0);
+        });
         along
     }
 
-    /// Visits the photos of a block with what the softmax of their logits, `[K, block]`, comes to.
-    fn each(&self, photos: Range<usize>, logits: &[f64], mut visit: impl FnMut(Photo<'_>)) {
-        let width = photos.len();
+    /// Visits the photos with what the softmax of their logits, `[K, N]`, comes to.
+    fn each(&self, logits: &[f64], mut visit: impl FnMut(Photo<'_>)) {
+        let photos = self.photos();
         let mut row = vec![0.0; self.classes];
-        for (at, number) in photos.enumerate() {
-            let own = self.class[number];
+        for (number, &own) in self.class.iter().enumerate() {
             for (class, value) in row.iter_mut().enumerate() {
-                *value = logits[class * width + at];
+                *value = logits[class * photos + number];
             }
             let (loss, rest) = softmax(&mut row, own);
             visit(Photo {
-                at,
-                width,
+                number,
+                photos,
                 own,
                 share: self.share[number],
                 loss,
@@ -155,23 +141,23 @@ impl Targets {
         }
     }
 
-    /// Overwrites a block's changes of the logits by those of the loss's derivative: the Hessian's
-    /// product, `share · (diag(p) - p pᵀ) · change`. Returns `change · product`; `others` is the
-    /// block's part of [`Loss::others`].
-    pub(super) fn bend(&self, photos: Range<usize>, others: &[f32], change: &mut [f64]) -> f64 {
+    /// Overwrites changes of some photos' logits, `[K, photos]`, by those of the loss's derivative: the Hessian's
+    /// product, `share · (diag(p) - p pᵀ) · change`. Returns `change · product`.
+    pub(super) fn bend(&self, photos: Range<usize>, loss: &Loss, change: &mut [f64]) -> f64 {
         let width = photos.len();
         let class = &self.class[photos.clone()];
-        let share = &self.share[photos];
+        let share = &self.share[photos.clone()];
+        let others = || {
+            let all = loss.others.chunks_exact(self.photos());
+            all.map(|row| &row[photos.clone()])
+        };
         let own: Vec<f64> = class
             .iter()
             .enumerate()
             .map(|(at, own)| change[own * width + at])
             .collect();
         let mut mean = vec![0.0; width];
-        let rows = change
-            .chunks_exact_mut(width)
-            .zip(others.chunks_exact(width));
-        for (change, others) in rows {
+        for (change, others) in change.chunks_exact_mut(width).zip(others()) {
             for (((mean, change), own), &other) in mean.iter_mut().zip(change).zip(&own).zip(others)
             {
                 *change -= own;
@@ -179,10 +165,7 @@ impl Targets {
             }
         }
         let (mut total, mut product) = (vec![0.0; width], 0.0);
-        let rows = change
-            .chunks_exact_mut(width)
-            .zip(others.chunks_exact(width));
-        for (change, others) in rows {
+        for (change, others) in change.chunks_exact_mut(width).zip(others()) {
             for at in 0..width {
                 let bent = share[at] * f64::from(others[at]) * (change[at] - mean[at]);
                 product += bent * change[at];
@@ -194,6 +177,14 @@ impl Targets {
             change[own * width + at] -= total[at];
         }
         product
+    }
+}
+
+/// Adds biases to logits, `[K, N]`.
+pub(super) fn spread(logits: &mut [f64], bias: &[f64]) {
+    let photos = logits.len() / bias.len().max(1);
+    for (row, bias) in logits.chunks_exact_mut(photos.max(1)).zip(bias) {
+        row.iter_mut().for_each(|logit| *logit += bias);
     }
 }
 

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::LogisticError;
 use super::exact;
-use super::loss::{Along, Loss, Targets};
+use super::loss::{Along, Loss, Targets, spread};
 use super::options::StopOptions;
 use super::space::{Rows, Space, add, dot};
 
@@ -74,7 +74,7 @@ pub(super) struct Standing {
     /// `[K]`, of centred photos.
     #[serde(with = "exact")]
     pub(super) bias: Vec<f64>,
-    /// The photos' logits there, in blocks; empty before the first piece.
+    /// The photos' logits there, `[K, N]`; empty before the first piece.
     #[serde(with = "exact")]
     pub(super) logits: Vec<f64>,
     /// The objective there.
@@ -189,7 +189,7 @@ impl Newton {
         let penalty = 0.5
             * at.space
                 .penalty(at.rows, &standing.point, &standing.point, &logits);
-        spread(at.targets, &mut logits, &standing.bias);
+        spread(&mut logits, &standing.bias);
         let value = penalty + at.targets.loss(&logits).value;
         let level = (at.targets.classes as f64).ln();
         if value <= level {
@@ -218,19 +218,9 @@ impl Newton {
         let standing = &mut self.standing;
         let classes = targets.classes;
         let loss = targets.loss(&standing.logits);
-        let mut residual = vec![0.0; standing.logits.len()];
-        let mut residual_bias = vec![0.0; classes];
-        for photos in targets.blocks() {
-            let (width, block) = (photos.len(), photos.start * classes..photos.end * classes);
-            let block_residual = &mut residual[block.clone()];
-            targets.residual(photos, &standing.logits[block], block_residual);
-            for (sum, row) in residual_bias
-                .iter_mut()
-                .zip(block_residual.chunks_exact(width))
-            {
-                *sum -= row.iter().sum::<f64>();
-            }
-        }
+        let residual = targets.residual(&standing.logits);
+        let of_class = residual.chunks_exact(targets.photos());
+        let residual_bias: Vec<f64> = of_class.map(|row| -row.iter().sum::<f64>()).collect();
         let mut residual = space.gradient(rows, targets, &standing.point, residual);
         residual.iter_mut().for_each(|value| *value = -*value);
         if residual.iter().any(|value| !value.is_finite()) {
@@ -288,7 +278,7 @@ impl Newton {
         let mut change = space.exact(rows, targets, &found.step);
         let bent = space.penalty(rows, &found.step, &found.step, &change);
         let slope = space.penalty(rows, &standing.point, &found.step, &change);
-        spread(targets, &mut change, &found.step_bias);
+        spread(&mut change, &found.step_bias);
         let from = standing.value;
         let here = targets.along(&standing.logits, &change, 0.0);
         let penalty = from - here.value;
@@ -368,7 +358,7 @@ impl Conjugate {
             &self.direction_bias[..],
         );
         let (product, product_bias, curved) =
-            space.hessian(rows, targets, &self.loss.others, along, precise);
+            space.hessian(rows, targets, &self.loss, along, precise);
         let length = self.square / curved;
         let gain = 0.5 * length * self.square;
         if !(curved > 0.0 && gain.is_finite()) {
@@ -415,17 +405,6 @@ impl Conjugate {
         follow(&mut self.direction, &next);
         follow(&mut self.direction_logits, &logits);
         follow(&mut self.direction_bias, &next_bias);
-    }
-}
-
-/// Adds biases to logits in blocks.
-pub(super) fn spread(targets: &Targets, logits: &mut [f64], bias: &[f64]) {
-    for photos in targets.blocks() {
-        let width = photos.len();
-        let block = &mut logits[photos.start * bias.len()..photos.end * bias.len()];
-        for (row, bias) in block.chunks_exact_mut(width).zip(bias) {
-            row.iter_mut().for_each(|logit| *logit += bias);
-        }
     }
 }
 

@@ -5,8 +5,7 @@ use std::borrow::Cow;
 use rekindle_cpu::{self as cpu, exact_moments};
 
 use super::error::LogisticError;
-use super::loss::Targets;
-use super::newton::spread;
+use super::loss::{Targets, spread};
 use super::options::{LogisticOptions, Scaling};
 use super::solution::LinearSolution;
 use super::space::{Rows, Space, dot};
@@ -15,8 +14,6 @@ use crate::train::features::Table;
 /// How far below the others' mean the logit of a class without images is put. Its probability is
 /// then below `exp(-30) ≈ 1e-13` whatever the photo, since the largest logit is never below the mean.
 const ABSENT_LOGIT: f64 = -30.0;
-/// Photos of a block at most, where weights are sought among the features.
-const BLOCK: usize = 2048;
 
 /// A regression, checked and measured, ready to be solved.
 #[derive(Clone, Debug)]
@@ -103,7 +100,7 @@ impl<'a> LogisticProblem<'a> {
         let (mean, variance) = exact_moments(features.rows(), &share);
         let scale = squared_scales(features.rows(), options.scaling, (&share, &variance));
         let penalty = scale.iter().map(|scale| scale / unit).collect();
-        let mut problem = Self {
+        Ok(Self {
             rows: Rows {
                 features,
                 width: dim,
@@ -115,22 +112,13 @@ impl<'a> LogisticProblem<'a> {
                 classes: present.len(),
                 class,
                 share,
-                block: images,
             },
             classes,
             present,
             unit,
             total,
             options,
-        };
-        problem.divide();
-        Ok(problem)
-    }
-
-    /// Divides the images into blocks as they are best where weights are sought among the features.
-    pub(super) fn divide(&mut self) {
-        let images = self.targets.photos();
-        self.targets.block = images.div_ceil(images.div_ceil(BLOCK).max(1));
+        })
     }
 
     /// The images' features.
@@ -163,7 +151,7 @@ impl<'a> LogisticProblem<'a> {
             is_small: true,
         };
         let mut logits = space.exact(&self.rows, &self.targets, &weight);
-        spread(&self.targets, &mut logits, &bias);
+        spread(&mut logits, &bias);
         Ok(self.unit * (value + self.targets.loss(&logits).value))
     }
 

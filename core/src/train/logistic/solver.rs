@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::error::LogisticError;
-use super::loss::Targets;
-use super::newton::{self, Newton, Setting, Standing, Status};
+use super::loss::{Targets, spread};
+use super::newton::{Newton, Setting, Standing, Status};
 use super::problem::LogisticProblem;
 use super::solution::LinearSolution;
 use super::space::{Rows, Space};
@@ -56,7 +56,7 @@ impl<'a> LogisticSolver<'a> {
     }
 
     pub(super) fn cold(problem: LogisticProblem<'a>, among_images: bool) -> Self {
-        let (problem, space) = Self::space(problem, among_images);
+        let space = Self::space(&problem, among_images);
         Self::within(problem, space)
     }
 
@@ -70,17 +70,11 @@ impl<'a> LogisticSolver<'a> {
         }
     }
 
-    pub(super) fn space(
-        mut problem: LogisticProblem<'a>,
-        images: bool,
-    ) -> (LogisticProblem<'a>, Space) {
-        let space = if images {
-            problem.targets.block = problem.targets.photos();
-            Space::photos(&problem.rows, problem.targets.photos())
-        } else {
-            Space::features(&problem.rows, &problem.targets)
-        };
-        (problem, space)
+    pub(super) fn space(problem: &LogisticProblem<'a>, images: bool) -> Space {
+        match images {
+            true => Space::photos(&problem.rows, problem.targets.photos()),
+            false => Space::features(&problem.rows, &problem.targets),
+        }
     }
 
     /// Starts from zero weights, among the images, whose inner products are known: those of their
@@ -89,13 +83,8 @@ impl<'a> LogisticSolver<'a> {
     ///
     /// # Shapes
     /// `products` is `[N, N]`; only what lies on and below the diagonal is read.
-    pub(in crate::train) fn of_products(
-        mut problem: LogisticProblem<'a>,
-        products: Vec<f32>,
-    ) -> Self {
-        problem.targets.block = problem.targets.photos();
+    pub(in crate::train) fn of_products(problem: LogisticProblem<'a>, products: Vec<f32>) -> Self {
         let Some(space) = Space::of_products(&problem.rows, &problem.targets, products) else {
-            problem.divide();
             return Self::of_features(problem);
         };
         Self::within(problem, space)
@@ -267,7 +256,6 @@ impl<'a> LogisticSolver<'a> {
         if self.newton.standing.precise && self.is_among_images() {
             // Among the images, many mixtures are nearly the same weights: f64 would not help.
             let (weight, _) = self.centred();
-            self.problem.divide();
             self.space = Arc::new(Space::features(&self.problem.rows, &self.problem.targets));
             if let Some(point) = self.space.point(&weight) {
                 self.newton.go_on_at(point);
@@ -319,6 +307,6 @@ impl<'a> LogisticSolver<'a> {
 pub(super) fn objective(rows: &Rows<'_>, targets: &Targets, space: &Space, at: &Standing) -> f64 {
     let mut logits = space.exact(rows, targets, &at.point);
     let penalty = space.penalty(rows, &at.point, &at.point, &logits);
-    newton::spread(targets, &mut logits, &at.bias);
+    spread(&mut logits, &at.bias);
     0.5 * penalty + targets.loss(&logits).value
 }

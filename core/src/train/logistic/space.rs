@@ -7,9 +7,9 @@
 
 use std::ops::Range;
 
-use rekindle_cpu::{self as cpu, Centre, Centred, Matrix, exact_logits, exact_sums};
+use rekindle_cpu::{Centre, Centred, Matrix, exact_logits, exact_sums};
 
-use super::loss::Targets;
+use super::loss::{Loss, Targets, spread};
 use crate::train::features::Table;
 
 /// Multiply-adds of one product below which f64 costs nothing worth saving.
@@ -34,42 +34,26 @@ pub(super) struct Rows<'a> {
 }
 
 impl Rows<'_> {
-    fn of(&self, photos: Range<usize>) -> cpu::Rows<'_> {
-        self.features.rows().part(photos)
-    }
-
-    /// The logits of centred photos under weights, `[blocks, K, block]`.
+    /// The logits of centred photos under weights, `[K, N]`.
     fn logits(&self, targets: &Targets, weight: &[f64]) -> Vec<f64> {
-        let classes = targets.classes;
-        let mut logits = vec![0.0; targets.photos() * classes];
-        let middle: Vec<f64> = weight
-            .chunks_exact(self.width)
-            .map(|weight| dot(weight, &self.mean))
-            .collect();
-        for photos in targets.blocks() {
-            let block = &mut logits[photos.start * classes..photos.end * classes];
-            let width = photos.len();
-            exact_logits(self.of(photos), weight, block);
-            for (row, middle) in block.chunks_exact_mut(width).zip(&middle) {
-                row.iter_mut().for_each(|logit| *logit -= middle);
-            }
+        let photos = targets.photos();
+        let mut logits = vec![0.0; photos * targets.classes];
+        exact_logits(self.features.rows(), weight, &mut logits);
+        let weights = weight.chunks_exact(self.width);
+        for (row, weight) in logits.chunks_exact_mut(photos).zip(weights) {
+            let middle = dot(weight, &self.mean);
+            row.iter_mut().for_each(|logit| *logit -= middle);
         }
         logits
     }
 
-    /// `Σ_n factors[k, n] · (rows[n] - mean)`; `factors` in blocks.
+    /// `Σ_n factors[k, n] · (rows[n] - mean)`.
     fn sums(&self, targets: &Targets, factors: &[f64]) -> Vec<f64> {
-        let classes = targets.classes;
-        let mut sums = vec![0.0; classes * self.width];
-        let mut total = vec![0.0; classes];
-        for photos in targets.blocks() {
-            let block = &factors[photos.start * classes..photos.end * classes];
-            for (total, row) in total.iter_mut().zip(block.chunks_exact(photos.len())) {
-                *total += row.iter().sum::<f64>();
-            }
-            exact_sums(self.of(photos), block, &mut sums);
-        }
-        for (sums, total) in sums.chunks_exact_mut(self.width).zip(total) {
+        let mut sums = vec![0.0; targets.classes * self.width];
+        exact_sums(self.features.rows(), factors, &mut sums);
+        let factors = factors.chunks_exact(targets.photos());
+        for (sums, factors) in sums.chunks_exact_mut(self.width).zip(factors) {
+            let total = factors.iter().sum::<f64>();
             for (sum, mean) in sums.iter_mut().zip(&self.mean) {
                 *sum -= total * mean;
             }
@@ -129,7 +113,7 @@ impl Space {
             .map(|penalty| (penalty * size).sqrt().recip())
             .collect();
         let mut scaled = Vec::with_capacity(photos * rows.width);
-        for row in rows.of(0..photos).iter() {
+        for row in rows.features.rows().iter() {
             let row = row.iter().zip(&rows.mean).zip(&scale);
             scaled.extend(row.map(|((&x, mean), scale)| ((f64::from(x) - mean) * scale) as f32));
         }
@@ -301,30 +285,18 @@ impl Space {
         &self,
         rows: &Rows<'_>,
         targets: &Targets,
-        others: &[f32],
+        loss: &Loss,
         (point, logits, bias): (&[f64], &[f64], &[f64]),
         precise: bool,
     ) -> (Vec<f64>, Vec<f64>, f64) {
-        let classes = targets.classes;
+        let photos = targets.photos();
         let mut product = point.to_vec();
-        let mut of_bias = vec![0.0; classes];
-        let mut curved = self.penalty(rows, point, point, logits);
-        let add_up = |block: &[f64], width: usize, of_bias: &mut [f64]| {
-            for (sum, row) in of_bias.iter_mut().zip(block.chunks_exact(width)) {
-                *sum += row.iter().sum::<f64>();
-            }
-        };
+        let mut bent = Bent::default();
+        let penalty = self.penalty(rows, point, point, logits);
         match self {
             Self::Photos { .. } => {
-                let photos = 0..targets.photos();
-                let width = photos.len();
-                let mut change = logits.to_vec();
-                for (row, bias) in change.chunks_exact_mut(width).zip(bias) {
-                    row.iter_mut().for_each(|change| *change += bias);
-                }
-                curved += targets.bend(photos, others, &mut change);
-                add_up(&change, width, &mut of_bias);
-                add(&mut product, 1.0, &change);
+                let change = bent.turn(targets, loss, 0..photos, logits.iter().copied(), bias);
+                add(&mut product, 1.0, change);
                 balance(targets, &mut product);
             }
             Self::Features { step, is_small } => {
@@ -333,55 +305,28 @@ impl Space {
                         product[feature] *= rows.penalty[feature] * step[feature] * step[feature];
                     }
                 }
-                let exact = precise || *is_small;
-                let mut change = if exact {
-                    self.exact(rows, targets, point)
-                } else {
-                    vec![0.0; classes * targets.photos()]
-                };
-                let narrowed = narrow(point, rows.width);
-                let centre = Centre::new(&rows.mean, step);
-                for photos in targets.blocks() {
-                    let (width, block) =
-                        (photos.len(), photos.start * classes..photos.end * classes);
-                    let change = &mut change[block.clone()];
-                    let centred = Centred {
-                        rows: rows.of(photos.clone()),
-                        centre: &centre,
-                    };
-                    if !exact {
-                        widened(&narrowed, change, |weights, logits| {
-                            centred.logits(weights, logits)
-                        });
-                    }
-                    for (row, bias) in change.chunks_exact_mut(width).zip(bias) {
-                        row.iter_mut().for_each(|change| *change += bias);
-                    }
-                    curved += targets.bend(photos, &others[block], change);
-                    add_up(change, width, &mut of_bias);
-                    if !exact {
-                        let mut sums = vec![0.0; classes * rows.width];
-                        let factors = narrow(change, width);
-                        widened(&factors, &mut sums, |factors, sums| {
-                            centred.sums(factors, sums)
-                        });
-                        add(&mut product, 1.0, &sums);
-                    }
-                }
-                if exact {
-                    let sums = rows.sums(targets, &change);
-                    for (product, sums) in product
+                if precise || *is_small {
+                    let logits = self.exact(rows, targets, point);
+                    let change = bent.turn(targets, loss, 0..photos, logits.into_iter(), bias);
+                    let sums = rows.sums(targets, change);
+                    let pairs = product
                         .chunks_exact_mut(rows.width)
-                        .zip(sums.chunks_exact(rows.width))
-                    {
+                        .zip(sums.chunks_exact(rows.width));
+                    for (product, sums) in pairs {
                         for feature in 0..rows.width {
                             product[feature] += step[feature] * sums[feature];
                         }
                     }
+                } else {
+                    let centred = Centred {
+                        rows: rows.features.rows(),
+                        centre: &Centre::new(&rows.mean, step),
+                    };
+                    bent = quick(&centred, targets, loss, (point, bias), &mut product);
                 }
             }
         }
-        (product, of_bias, curved)
+        (product, bent.of_bias, penalty + bent.curved)
     }
 
     /// Multiply-adds of one [`hessian`](Self::hessian) and [`precondition`](Self::precondition).
@@ -405,6 +350,85 @@ impl Space {
         };
         2 * passes * targets.photos() * targets.classes * rows.width
     }
+}
+
+/// What became of changes of photos' logits.
+#[derive(Debug, Default)]
+struct Bent {
+    /// Of the last photos: how the loss's derivative changes, `[K, photos]`.
+    change: Vec<f64>,
+    /// That, summed over the photos.
+    of_bias: Vec<f64>,
+    /// How much the loss curves.
+    curved: f64,
+}
+
+impl Bent {
+    /// Adds some photos, given how their logits change but for the biases, `[K, photos]`. Returns how the loss's
+    /// derivative changes.
+    fn turn(
+        &mut self,
+        targets: &Targets,
+        loss: &Loss,
+        photos: Range<usize>,
+        logits: impl Iterator<Item = f64>,
+        bias: &[f64],
+    ) -> &[f64] {
+        let width = photos.len();
+        self.change.clear();
+        self.change.extend(logits);
+        spread(&mut self.change, bias);
+        self.curved += targets.bend(photos, loss, &mut self.change);
+        self.of_bias.resize(targets.classes, 0.0);
+        let rows = self.change.chunks_exact(width);
+        for (sum, row) in self.of_bias.iter_mut().zip(rows) {
+            *sum += row.iter().sum::<f64>();
+        }
+        &self.change
+    }
+}
+
+/// Adds to `product` what the loss's part of the Hessian makes of a direction (a point and biases) among the features,
+/// with products in f32.
+fn quick(
+    centred: &Centred<'_>,
+    targets: &Targets,
+    loss: &Loss,
+    (point, bias): (&[f64], &[f64]),
+    product: &mut [f64],
+) -> Bent {
+    let width = centred.rows.width();
+    let (weights, sizes) = narrow(point, width);
+    // What factors are divided by, so that none is lost to f32's range: numbers about as large as they become.
+    let largest = |sizes: &[f64]| sizes.iter().fold(0.0f64, |most, size| most.max(size.abs()));
+    let size = largest(&sizes).max(largest(bias));
+    let usual = |size: f64| if size > 0.0 { size } else { 1.0 };
+    let scales: Vec<f64> = loss.most.iter().map(|most| usual(most * size)).collect();
+    let mut sums = vec![0.0; product.len()];
+    let parts = centred.there_and_back(&weights, &mut sums, |photos, values, bent: &mut Bent| {
+        let count = photos.len();
+        let classes = values.chunks_exact(count).zip(&sizes);
+        let logits = classes.flat_map(|(row, size)| row.iter().map(move |x| f64::from(*x) * size));
+        let change = bent.turn(targets, loss, photos, logits, bias);
+        let rows = change.chunks_exact(count).zip(&scales);
+        for (values, (change, scale)) in values.chunks_exact_mut(count).zip(rows) {
+            for (value, change) in values.iter_mut().zip(change) {
+                *value = (change / scale) as f32;
+            }
+        }
+    });
+    let rows = product
+        .chunks_exact_mut(width)
+        .zip(sums.chunks_exact(width));
+    for ((product, sums), scale) in rows.zip(&scales) {
+        add(product, *scale, sums);
+    }
+    parts.into_iter().fold(Bent::default(), |mut all, part| {
+        all.curved += part.curved;
+        all.of_bias.resize(targets.classes, 0.0);
+        add(&mut all.of_bias, 1.0, &part.of_bias);
+        all
+    })
 }
 
 /// Makes the photos' coefficients add up to zero in each class, as they do at the optimum. What is

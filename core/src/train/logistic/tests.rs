@@ -1,5 +1,6 @@
 mod extremes;
 
+use super::loss::spread;
 use super::newton::Newton;
 use super::solver::objective;
 use super::space::Space;
@@ -48,7 +49,7 @@ fn the_gradient_is_the_objectives_finite_difference() {
             };
             let problem = LogisticProblem::new(&features, dim, &labels, classes, options).unwrap();
             for among_images in [false, true] {
-                let (problem, space) = LogisticSolver::space(problem.clone(), among_images);
+                let space = LogisticSolver::space(&problem, among_images);
                 let (rows, targets) = (&problem.rows, &problem.targets);
                 let size = classes * space.dimensions(rows);
                 let mut random = Random::new(2);
@@ -64,9 +65,8 @@ fn the_gradient_is_the_objectives_finite_difference() {
                 };
                 let at = standing(&point, &bias);
                 let mut logits = space.exact(rows, targets, &at.point);
-                newton::spread(targets, &mut logits, &at.bias);
-                let mut residual = vec![0.0; logits.len()];
-                targets.residual(0..images, &logits, &mut residual);
+                spread(&mut logits, &at.bias);
+                let residual = targets.residual(&logits);
                 let gradient = space.gradient(rows, targets, &point, residual.clone());
                 // Among the images the gradient is a mixture of them: its slope along a direction
                 // is the direction's logits' product with its coefficients.

@@ -8,21 +8,19 @@ use super::*;
 /// none; theirs must vanish).
 fn gap(problem: &LogisticProblem<'_>, head: &LinearSolution) -> f64 {
     let (weight, bias) = problem.weight_of(head).unwrap();
-    let (rows, mut targets) = (&problem.rows, problem.targets.clone());
-    targets.block = targets.photos();
+    let (rows, targets) = (&problem.rows, &problem.targets);
     let space = Space::Features {
         step: vec![1.0; rows.width],
         is_small: true,
     };
-    let mut logits = space.exact(rows, &targets, &weight);
-    newton::spread(&targets, &mut logits, &bias);
-    let mut residual = vec![0.0; logits.len()];
-    targets.residual(0..targets.photos(), &logits, &mut residual);
+    let mut logits = space.exact(rows, targets, &weight);
+    spread(&mut logits, &bias);
+    let residual = targets.residual(&logits);
     let of_bias = residual
         .chunks(targets.photos())
         .map(|row| row.iter().sum::<f64>().abs());
     assert!(of_bias.fold(0.0, f64::max) < 1e-4);
-    let gradient = space.gradient(rows, &targets, &weight, residual);
+    let gradient = space.gradient(rows, targets, &weight, residual);
     let pairs = gradient.iter().zip(rows.penalty.iter().cycle());
     let square: f64 = pairs.map(|(slope, penalty)| slope * slope / penalty).sum();
     0.5 * square * problem.unit / problem.objective(head).unwrap()
