@@ -171,7 +171,7 @@ impl Head {
         let solution = Fitted::linear_solution(&head, file.card.lift(), base.slot());
         let solution =
             solution.ok_or_else(|| Failure::unexpected("what was saved has no linear head"))?;
-        let mut model = base.with_head(file.card.head.clone(), head, file.card.classes.clone());
+        let mut model = base.with_head(file.card.head, head, file.card.classes.clone());
         model.card = file.card.clone();
         Ok(Self {
             model,

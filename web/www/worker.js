@@ -261,10 +261,14 @@ async function* fit(recipe) {
 }
 
 async function* crossValidate() {
+  let measured = null;
+  const step = () => {
+    // Another session, to which this one handed over meanwhile, begins again.
+    if (measured !== session) (measured = session).startFolds();
+    return session.stepFolds();
+  };
   try {
-    for (let [progress, measured] = [{ done: false }, null]; !progress.done; progress = slice(() => session.stepFolds())) {
-      // Another session, to which this one handed over meanwhile, begins again.
-      if (measured !== session) (measured = session).startFolds();
+    for (let progress = { done: false }; !progress.done; progress = slice(step)) {
       const { folds: done, of: total } = progress;
       yield { done, total };
     }

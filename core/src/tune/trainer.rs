@@ -358,7 +358,8 @@ impl<E: Engine> Trainer<E> {
         self.go_on(&mut || false);
     }
 
-    /// Begins what [`step`](Self::step) does, for [`go_on`](Self::go_on) to end. Until then the network is as it was.
+    /// Begins what [`step`](Self::step) does, for [`go_on`](Self::go_on) to end. Until then the network is as it was, but
+    /// that running statistics follow each batch.
     ///
     /// # Panics
     ///

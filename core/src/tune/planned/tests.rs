@@ -87,9 +87,9 @@ fn a_step_in_pieces_comes_to_the_same_bytes() {
             let mut pieces = 0;
             while !trainer.go_on(&mut || true) {
                 assert!(trainer.is_making());
-                // Until its end a step changes nothing that anybody sees.
+                // Until its end a step changes nothing, but that running statistics follow each of its batches.
                 let within = block_on(trainer.engine().answers(images(0..2), false)).unwrap();
-                assert_eq!(within, before);
+                assert!(within == before || bn == NormMode::Train, "{bn:?}");
                 pieces += 1;
             }
             assert!(!trainer.is_making());
