@@ -8,13 +8,13 @@ use super::features::Examples;
 use super::fitted::Fitted;
 use super::linear::LinearTrainer;
 use super::logistic::{LinearSolution, LogisticError, LogisticState};
-use super::mlp::{Give, MlpError, MlpState, MlpTrainer};
+use super::mlp::{MlpError, MlpState, MlpTrainer};
 use super::recipe::HeadRecipe;
 use crate::device::DeviceError;
-use crate::graph::{Graph, Options, sketch};
+use crate::graph::{Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
 use crate::network::{Batch, Network};
-use crate::tune::{Given, Rows, Trainee};
+use crate::tune::Trainee;
 use crate::weights::{StateDict, state_dict};
 
 /// Examples that a two-layer head answers together.
@@ -96,7 +96,10 @@ impl<'a> HeadTrainer<'a> {
                     hidden: hidden.unwrap_or(MlpConfig::WIDENING * examples.width()),
                     dropout: *dropout,
                 };
-                let by = on(device, examples.width());
+                let by = |graph, tensors: &StateDict<'_>| {
+                    let engine = Trainee::new(graph, tensors, device);
+                    engine.map_err(|error| MlpError::Head(error.to_string()))
+                };
                 let trainer = MlpTrainer::by(by, config, slot, *training, examples, weights, seed)?;
                 Inner::Mlp(Box::new(trainer), config)
             }
@@ -190,30 +193,6 @@ impl<'a> HeadTrainer<'a> {
             },
         })
     }
-}
-
-/// What trains a head of features of this width on a device, and gives it batches.
-fn on(
-    device: &Device,
-    width: usize,
-) -> (
-    impl FnOnce(Graph, &StateDict<'_>) -> Result<Trainee, MlpError>,
-    Give<Trainee>,
-) {
-    let (of_engine, of_batches) = (device.clone(), device.clone());
-    let engine = move |graph, tensors: &StateDict<'_>| {
-        let engine = Trainee::new(graph, tensors, &of_engine);
-        engine.map_err(|error| MlpError::Head(error.to_string()))
-    };
-    let give = move |Rows { value, numbers }: Rows| {
-        let shape = [numbers.len() / width, width];
-        let features = Tensor::from_data(TensorData::new(numbers, shape), &of_batches);
-        Given {
-            value,
-            batch: Batch::Features(features),
-        }
-    };
-    (engine, Box::new(give))
 }
 
 /// Steps a training to its end.

@@ -9,12 +9,12 @@ use thiserror::Error;
 
 use super::features::Examples;
 use super::recipe::MlpRecipe;
-use crate::device::{Device, DeviceError};
+use crate::device::DeviceError;
 use crate::graph::{Graph, LayerKind, Options, sketch};
 use crate::head::{HeadKind, HeadSlot, MlpConfig};
 use crate::random::Random;
 use crate::tune::{
-    Descent, Draws, Engine, EngineState, Goal, Loss, Optimizer, Planned, Rate, Rows, WrongState,
+    Descent, Draws, Engine, EngineState, Given, Goal, Loss, Optimizer, Planned, Rate, WrongState,
 };
 use crate::weights::{StateDict, Tensors, state_dict};
 
@@ -68,10 +68,8 @@ pub struct MlpState {
 ///
 /// The order in which images are taken, of those in the examples' order, and what dropout drops follow from the
 /// seed and the step alone, so a training that is interrupted and [restored](Self::restore) goes the same way as one that is not.
-pub struct MlpTrainer<'a, E: Engine = Planned> {
+pub struct MlpTrainer<'a, E: Engine<Input = Given> = Planned> {
     engine: E,
-    /// Makes a batch as the engine takes it.
-    give: Give<E>,
     rates: BTreeMap<String, Rate>,
     recipe: MlpRecipe,
     examples: Examples<'a>,
@@ -83,9 +81,6 @@ pub struct MlpTrainer<'a, E: Engine = Planned> {
     /// Those of this epoch that have been read.
     losses: Vec<f32>,
 }
-
-/// What makes a batch as an engine takes it.
-pub type Give<E> = Box<dyn Fn(Rows) -> <E as Engine>::Input>;
 
 impl<'a> MlpTrainer<'a> {
     /// Sets up the training of a head for this place in a network, on the processor.
@@ -105,22 +100,18 @@ impl<'a> MlpTrainer<'a> {
             Planned::new(Arc::new(graph), tensors)
                 .map_err(|error| MlpError::Head(error.to_string()))
         };
-        let by = (engine, Box::new(|rows| rows) as Give<Planned>);
-        Self::by(by, config, slot, recipe, examples, class_weights, seed)
+        Self::by(engine, config, slot, recipe, examples, class_weights, seed)
     }
 }
 
-impl<'a, E: Engine> MlpTrainer<'a, E> {
-    /// The same by another engine, which is made of the head's graph and tensors, with what makes batches for it.
+impl<'a, E: Engine<Input = Given>> MlpTrainer<'a, E> {
+    /// The same by another engine, which is made of the head's graph and tensors.
     ///
     /// # Errors
     ///
     /// When there are no images or no epochs, and those of `engine`.
     pub fn by(
-        (engine, give): (
-            impl FnOnce(Graph, &StateDict<'_>) -> Result<E, MlpError>,
-            Give<E>,
-        ),
+        engine: impl FnOnce(Graph, &StateDict<'_>) -> Result<E, MlpError>,
         config: MlpConfig,
         slot: HeadSlot,
         recipe: MlpRecipe,
@@ -148,7 +139,6 @@ impl<'a, E: Engine> MlpTrainer<'a, E> {
         let rates = start.keys().map(|name| (name.clone(), rate)).collect();
         Ok(Self {
             engine: engine(graph, &state_dict([&start]))?,
-            give,
             rates,
             recipe,
             examples,
@@ -198,7 +188,7 @@ impl<'a, E: Engine> MlpTrainer<'a, E> {
                 batch: self.step as u64,
                 mix: None,
             };
-            let given = (self.give)(self.given(&rows));
+            let given = self.given(&rows);
             self.engine.accumulate(given, &self.goal(&rows), &draws);
             let progress = self.step as f64 / self.steps() as f64;
             let optimizer = Optimizer::ADAMW.with_weight_decay(self.recipe.weight_decay);
