@@ -68,13 +68,13 @@ def onnx_session(model, batch, folder):
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def forward(program, runs, folder):
+def forward(program, runs, folder, networks, batches):
     print(f"\nforward, {CORES} cores, ms an image (median of {runs} passes, three rounds, best round)")
     print(f"{'network':20} {'batch':>5} {'rekindle':>9} {'PyTorch':>9} {'ONNX RT':>9}   rekindle/PyTorch  rekindle/ORT")
     ratios = []
-    for name in NETWORKS:
+    for name in networks:
         model = network(name).eval()
-        for batch in (1, 8):
+        for batch in batches:
             images = torch.randn(batch, 3, 224, 224)
             session = onnx_session(model, batch, folder)
             feed = {session.get_inputs()[0].name: images.numpy()}
@@ -180,6 +180,8 @@ def main():
     parser.add_argument("--program", default=str(target / "release/rekindle"))
     parser.add_argument("--runs", type=int, default=10)
     parser.add_argument("--forward", action="store_true", help="leave the training comparison out")
+    parser.add_argument("--networks", default=",".join(NETWORKS), help="those whose forward passes are measured")
+    parser.add_argument("--batches", default="1,8", help="and with how many images")
     args = parser.parse_args()
     if not pathlib.Path(args.program).is_file():
         sys.exit(f"{args.program} is not there: run `cargo build --release` first")
@@ -188,7 +190,8 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         if not args.forward:
             training(args.program, folder)
-        forward(args.program, args.runs, folder)
+        batches = [int(batch) for batch in args.batches.split(",")]
+        forward(args.program, args.runs, folder, args.networks.split(","), batches)
 
 
 if __name__ == "__main__":

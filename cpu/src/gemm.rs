@@ -13,10 +13,13 @@ use crate::threads::{Output, chunk, chunks, parallel};
 use crate::tile::{MOST_ROWS, Tiles, Tiling};
 
 /// Elements of a row multiplied at a time: so many rows of a panel of weights stay in the first-level
-/// cache while tile after tile passes over them.
-const DEPTH: usize = 384;
+/// cache while tile after tile passes over them. With vectors of eight a panel of 384 rows and the rows of a tile
+/// would be just more than 32 KiB: ResNet-50 took a fifth longer with them.
+const fn depth(lanes: usize) -> usize {
+    if lanes == 8 { 320 } else { 384 }
+}
 
-/// Rows multiplied with one panel after the other: so many rows of `DEPTH` elements stay in the
+/// Rows multiplied with one panel after the other: so many rows of [`depth`] elements stay in the
 /// second-level cache. A multiple of the rows of every tile.
 pub(crate) const BLOCK: usize = 96;
 
@@ -336,7 +339,7 @@ impl Packed {
         let limit = if product.rows <= MOST_ROWS {
             usize::MAX
         } else {
-            DEPTH
+            depth(self.tiling.lanes)
         };
         if self.depth > limit {
             let parts = self.depth.div_ceil(limit);
