@@ -5,6 +5,7 @@ use crate::dense::Dense;
 use crate::depthwise::Depthwise;
 use crate::geometry::{ConvGeometry, Filters, Weights};
 use crate::simd::Level;
+use crate::strips;
 use crate::view::{View, ViewMut};
 use crate::winograd::Winograd;
 
@@ -163,6 +164,50 @@ impl Conv {
             Algorithm::Dense(dense) => dense.run(input, residual, activation, output),
             Algorithm::Depthwise(depthwise) => depthwise.run(input, residual, activation, output),
             Algorithm::Winograd(winograd) => winograd.run(input, residual, activation, output),
+        }
+    }
+
+    /// Whether [`Conv::run_before`] can compute this and a next convolution together.
+    pub fn joins(&self, next: &Self) -> bool {
+        matches!(
+            (&self.algorithm, &next.algorithm),
+            (Algorithm::Dense(_), Algorithm::Depthwise(_))
+        ) && self.geometry.output == next.geometry.input
+    }
+
+    /// output = next(activation(conv(input) + bias)), with the next one's activation, strip by strip, so that the maps in
+    /// between, of `size` rows and columns, are nowhere as a whole. The numbers are those of two runs.
+    ///
+    /// # Panics
+    /// If the two do not [join](Conv::joins), or the views' shapes do not fit together.
+    pub fn run_before(
+        &self,
+        activation: Activation,
+        next: (&Self, Activation),
+        input: View<'_>,
+        size: [usize; 2],
+        output: ViewMut<'_>,
+    ) {
+        input.check();
+        output.check();
+        assert_eq!(input.channels, self.geometry.input, "channels of the input");
+        assert_eq!(
+            output.channels, next.0.geometry.output,
+            "channels of the output"
+        );
+        assert_eq!(input.batch, output.batch, "maps of input and output");
+        assert!(
+            self.joins(next.0),
+            "{:?} before {:?}",
+            self.geometry,
+            next.0.geometry
+        );
+        if let (Algorithm::Dense(first), Algorithm::Depthwise(second)) =
+            (&self.algorithm, &next.0.algorithm)
+            && output.pixels() > 0
+            && size[0] * size[1] > 0
+        {
+            strips::run((first, activation), (second, next.1), input, size, output);
         }
     }
 }

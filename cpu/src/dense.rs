@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // Pointers into the maps, handed to the product.
 
+use std::ops::Range;
+
 use crate::activation::Activation;
 use crate::gemm::{BLOCK, Packed, Product};
 use crate::geometry::{ConvGeometry, Filters};
@@ -138,7 +140,7 @@ impl Dense {
         output: ViewMut<'_>,
     ) {
         let size = [output.rows, output.columns];
-        with_source(&self.geometry, input, size, &self.zeros, |source| {
+        self.with_source(input, size, |source| {
             self.multiply(source, residual, activation, output);
         });
     }
@@ -152,57 +154,124 @@ impl Dense {
     ) {
         let pixels = output.pixels();
         let packed = &self.groups[0];
-        let (width, depth) = (packed.columns(), packed.depth());
         let panels = packed.panels() * self.groups.len();
-        let cost = pixels * packed.taps() * depth * width * self.groups.len();
-        let (by_rows, by_panels) = divide(pixels, panels, cost);
-        let pitch = output.pitch;
-        let output = Output::new(output.data);
+        let weights = packed.taps() * packed.depth() * packed.columns();
+        let (by_rows, by_panels) = divide(pixels, panels, pixels * weights * self.groups.len());
         let (start, start_pitch) = match &residual {
             Some(residual) => (residual.data.as_ptr(), residual.pitch),
             None => (std::ptr::null(), 0),
         };
-        let start = Output::reading(start);
+        let target = Target {
+            start: Output::reading(start),
+            start_pitch,
+            pitch: output.pitch,
+            output: Output::new(output.data),
+            activation,
+        };
         parallel(by_rows * by_panels, |index| {
             let rows = chunk(pixels, UNIT.min(pixels), index % by_rows, by_rows);
             let mine = chunk(panels, 1, index / by_rows, by_panels);
-            let mut pointers = Vec::with_capacity(packed.taps() * BLOCK.min(rows.len()));
-            let blocks = rows.len().div_ceil(BLOCK);
-            for block in 0..blocks {
-                let inner = chunk(rows.len(), UNIT.min(BLOCK), block, blocks);
-                let (from, count) = (rows.start + inner.start, inner.len());
-                source.pointers(from..from + count, &mut pointers);
-                let mut panel = mine.start;
-                while panel < mine.end {
-                    let group = panel / packed.panels();
-                    let first = panel % packed.panels();
-                    let last = (first + mine.end - panel).min(packed.panels());
-                    if group > 0 && (panel == mine.start || first == 0) {
-                        let shift = if panel == mine.start { group } else { 1 };
-                        for pointer in &mut pointers {
-                            *pointer = pointer.wrapping_add(shift * depth);
-                        }
-                    }
-                    let product = Product {
-                        pointers: &pointers,
-                        rows: count,
-                        start: if start.is_null() {
-                            std::ptr::null()
-                        } else {
-                            start.at(from * start_pitch + group * width).cast_const()
-                        },
-                        start_pitch,
-                        output: output.at(from * pitch + group * width),
-                        output_pitch: pitch,
-                        activation,
-                    };
-                    // SAFETY: the views were checked; chunks differ in their rows or in their panels.
-                    unsafe { self.groups[group].multiply(&product, first..last) };
-                    panel += last - first;
-                }
-            }
+            // SAFETY: the views were checked; chunks differ in their rows or in their panels.
+            unsafe { self.part(source, rows, mine, &target) };
         });
     }
+
+    /// Computes some pixels' channels, those of some panels of all groups.
+    ///
+    /// # Safety
+    /// These pixels of the target must be writable, and what they start from readable; nobody else may write there
+    /// meanwhile.
+    unsafe fn part(
+        &self,
+        source: &Source,
+        rows: Range<usize>,
+        mine: Range<usize>,
+        target: &Target,
+    ) {
+        let packed = &self.groups[0];
+        let (width, depth) = (packed.columns(), packed.depth());
+        let (start, pitch) = (target.start, target.pitch);
+        let blocks = rows.len().div_ceil(BLOCK);
+        let mut pointers = Vec::with_capacity(packed.taps() * BLOCK.min(rows.len()));
+        for block in 0..blocks {
+            let inner = chunk(rows.len(), UNIT.min(BLOCK), block, blocks);
+            let (from, count) = (rows.start + inner.start, inner.len());
+            source.pointers(from..from + count, &mut pointers);
+            let mut panel = mine.start;
+            while panel < mine.end {
+                let group = panel / packed.panels();
+                let first = panel % packed.panels();
+                let last = (first + mine.end - panel).min(packed.panels());
+                if group > 0 && (panel == mine.start || first == 0) {
+                    let shift = if panel == mine.start { group } else { 1 };
+                    for pointer in &mut pointers {
+                        *pointer = pointer.wrapping_add(shift * depth);
+                    }
+                }
+                let product = Product {
+                    pointers: &pointers,
+                    rows: count,
+                    start: if start.is_null() {
+                        std::ptr::null()
+                    } else {
+                        let at = from * target.start_pitch + group * width;
+                        start.at(at).cast_const()
+                    },
+                    start_pitch: target.start_pitch,
+                    output: target.output.at(from * pitch + group * width),
+                    output_pitch: pitch,
+                    activation: target.activation,
+                };
+                // SAFETY: the caller's.
+                unsafe { self.groups[group].multiply(&product, first..last) };
+                panel += last - first;
+            }
+        }
+    }
+
+    /// Computes all channels of some pixels of maps that would begin at `output`, without gaps, and of which only
+    /// these need be there.
+    ///
+    /// # Safety
+    /// As above.
+    pub(crate) unsafe fn pixels(
+        &self,
+        source: &Source,
+        pixels: Range<usize>,
+        activation: Activation,
+        output: Output,
+    ) {
+        let target = Target {
+            start: Output::reading(std::ptr::null()),
+            start_pitch: 0,
+            output,
+            pitch: self.geometry.output,
+            activation,
+        };
+        let panels = self.groups[0].panels() * self.groups.len();
+        // SAFETY: the caller's.
+        unsafe { self.part(source, pixels, 0..panels, &target) };
+    }
+
+    /// Lends `work` maps as the taps see them whose output has so many rows and columns.
+    pub(crate) fn with_source(
+        &self,
+        input: View<'_>,
+        output: [usize; 2],
+        work: impl FnOnce(&Source),
+    ) {
+        with_source(&self.geometry, input, output, &self.zeros, work);
+    }
+}
+
+/// Where results go.
+struct Target {
+    /// What to start from besides the bias, or null; as the output.
+    start: Output,
+    start_pitch: usize,
+    output: Output,
+    pitch: usize,
+    activation: Activation,
 }
 
 /// Into how many parts to divide the rows and the panels.

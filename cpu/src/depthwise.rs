@@ -2,6 +2,8 @@
 
 #![allow(unsafe_code)] // Loads and stores through pointers.
 
+use std::ops::Range;
+
 use macerator::{Simd, WithSimd};
 
 use crate::activation::{Activation, apply_in_place};
@@ -27,9 +29,13 @@ pub(crate) struct Depthwise {
 
 /// What the outputs of some lines are made of.
 #[derive(Clone, Copy)]
-struct Lines<'a> {
+pub(crate) struct Lines<'a> {
     layer: &'a Depthwise,
-    input: View<'a>,
+    /// The first pixel of the maps, of which only what these lines read need be there.
+    input: Output,
+    /// Rows and columns of a map.
+    size: [usize; 2],
+    pitch: usize,
     residual: Output,
     residual_pitch: usize,
     output: Output,
@@ -38,8 +44,10 @@ struct Lines<'a> {
     out_columns: usize,
     from: usize,
     to: usize,
+    activation: Activation,
     low: f32,
     high: f32,
+    kernel: LineKernel,
 }
 
 /// The taps of a window that lie within the map.
@@ -100,19 +108,40 @@ impl Depthwise {
         activation: Activation,
         output: ViewMut<'_>,
     ) {
-        let channels = self.geometry.output;
         let lines = output.batch * output.rows;
-        let cost = output.pixels() * channels * self.geometry.taps();
+        let cost = output.pixels() * self.geometry.output * self.geometry.taps();
         let count = chunks(lines, cost);
-        let bounds = activation.bounds();
-        let (low, high) = bounds.unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
+        let all = self.lines(input, residual, activation, output);
+        parallel(count, |index| {
+            // SAFETY: the maps are whole, and each line is one chunk's.
+            unsafe { all.compute(all.input, chunk(lines, 1, index, count)) };
+        });
+    }
+
+    /// The shape.
+    pub(crate) fn geometry(&self) -> &ConvGeometry {
+        &self.geometry
+    }
+
+    /// What all lines are made of.
+    pub(crate) fn lines<'a>(
+        &'a self,
+        input: View<'a>,
+        residual: Option<View<'a>>,
+        activation: Activation,
+        output: ViewMut<'a>,
+    ) -> Lines<'a> {
+        let (low, high) = (activation.bounds()).unwrap_or((f32::NEG_INFINITY, f32::INFINITY));
         let (residual, residual_pitch) = match residual {
             Some(residual) => (residual.data.as_ptr(), residual.pitch),
             None => (std::ptr::null(), 0),
         };
-        let all = Lines {
+        let find = Find(&self.geometry, output.columns);
+        Lines {
             layer: self,
-            input,
+            input: Output::reading(input.data.as_ptr()),
+            size: [input.rows, input.columns],
+            pitch: input.pitch,
             residual: Output::reading(residual),
             residual_pitch,
             output_pitch: output.pitch,
@@ -120,37 +149,12 @@ impl Depthwise {
             out_columns: output.columns,
             output: Output::new(output.data),
             from: 0,
-            to: lines,
+            to: 0,
+            activation,
             low,
             high,
-        };
-        let kernel = self.level.run(Find(&all));
-        parallel(count, |index| {
-            let mine = chunk(lines, 1, index, count);
-            for line in mine {
-                let one = Lines {
-                    from: line,
-                    to: line + 1,
-                    ..all
-                };
-                // SAFETY: the level is one that this processor has.
-                unsafe { kernel(&one) };
-                if bounds.is_none() {
-                    let start = line * all.out_columns * all.output_pitch;
-                    // SAFETY: the line that was just written.
-                    unsafe {
-                        apply_in_place(
-                            self.level,
-                            activation,
-                            all.output.at(start),
-                            all.output_pitch,
-                            all.out_columns,
-                            channels,
-                        );
-                    }
-                }
-            }
-        });
+            kernel: self.level.run(find),
+        }
     }
 }
 
@@ -159,17 +163,14 @@ impl Depthwise {
 type LineKernel = unsafe fn(&Lines<'_>);
 
 /// Finds the code for lines like these.
-struct Find<'a>(&'a Lines<'a>);
+struct Find<'a>(&'a ConvGeometry, usize);
 
 impl WithSimd for Find<'_> {
     type Output = LineKernel;
 
     #[inline(always)]
     fn with_simd<S: Simd>(self) -> LineKernel {
-        let Lines {
-            layer, out_columns, ..
-        } = *self.0;
-        let geometry = &layer.geometry;
+        let Self(geometry, out_columns) = self;
         let wide = geometry.output >= S::lanes32() && out_columns >= FEW;
         let wasted = |columns: usize| out_columns.next_multiple_of(columns);
         let many = out_columns >= MANY && wasted(MANY) <= wasted(FEW);
@@ -229,6 +230,37 @@ unsafe fn one_by_one<S: Simd>(lines: &Lines<'_>) {
 }
 
 impl Lines<'_> {
+    /// Computes some lines from maps that begin at `input`.
+    ///
+    /// # Safety
+    /// The pixels that these lines read must be there, and nobody else may write to the lines meanwhile.
+    pub(crate) unsafe fn compute(&self, input: Output, lines: Range<usize>) {
+        for line in lines {
+            let one = Lines {
+                input,
+                from: line,
+                to: line + 1,
+                ..*self
+            };
+            // SAFETY: the level is one that this processor has.
+            unsafe { (self.kernel)(&one) };
+            if self.activation.bounds().is_none() {
+                let start = line * self.out_columns * self.output_pitch;
+                // SAFETY: the line that was just written.
+                unsafe {
+                    apply_in_place(
+                        self.layer.level,
+                        self.activation,
+                        self.output.at(start),
+                        self.output_pitch,
+                        self.out_columns,
+                        self.layer.geometry.output,
+                    );
+                }
+            }
+        }
+    }
+
     /// One line of outputs.
     #[inline(always)]
     fn line<S: Simd, const WIDTH: usize, const STRIDE: usize, const COLUMNS: usize>(
@@ -251,15 +283,15 @@ impl Lines<'_> {
     fn window(&self, line: usize, x: usize) -> Window {
         let geometry = &self.layer.geometry;
         let (map, y) = (line / self.out_rows, line % self.out_rows);
-        let (first_y, last_y, row) = geometry.clip(0, y, self.input.rows);
-        let (first_x, last_x, column) = geometry.clip(1, x, self.input.columns);
-        let pixel = (map * self.input.rows)
+        let (first_y, last_y, row) = geometry.clip(0, y, self.size[0]);
+        let (first_x, last_x, column) = geometry.clip(1, x, self.size[1]);
+        let pixel = (map * self.size[0])
             .wrapping_add(row)
-            .wrapping_mul(self.input.columns)
+            .wrapping_mul(self.size[1])
             .wrapping_add(column);
         let tap = first_y * geometry.kernel[1] + first_x;
         Window {
-            input: (self.input.data.as_ptr()).wrapping_add(pixel.wrapping_mul(self.input.pitch)),
+            input: self.input.at(pixel.wrapping_mul(self.pitch)),
             weights: (self.layer.weights.as_ptr()).wrapping_add(tap * geometry.output),
             rows: last_y - first_y,
             columns: last_x - first_x,
@@ -277,17 +309,16 @@ impl Lines<'_> {
         let geometry = &self.layer.geometry;
         let channels = geometry.output;
         // Rows are clipped once; of the columns, those outside the map are passed over one by one.
-        let (first, last, row) = geometry.clip(0, line % self.out_rows, self.input.rows);
-        let (map, pitch) = (line / self.out_rows, self.input.pitch);
-        let line_of_map = (map * self.input.rows).wrapping_add(row);
-        let pixel = (line_of_map.wrapping_mul(self.input.columns)).wrapping_add(x * STRIDE);
-        let from = (self.input.data.as_ptr())
-            .wrapping_add(pixel.wrapping_sub(geometry.padding[1]).wrapping_mul(pitch));
+        let (first, last, row) = geometry.clip(0, line % self.out_rows, self.size[0]);
+        let (map, pitch) = (line / self.out_rows, self.pitch);
+        let line_of_map = (map * self.size[0]).wrapping_add(row);
+        let pixel = (line_of_map.wrapping_mul(self.size[1])).wrapping_add(x * STRIDE);
+        let from = (self.input).at(pixel.wrapping_sub(geometry.padding[1]).wrapping_mul(pitch));
         let outside = geometry.padding[1].saturating_sub(x * STRIDE);
-        let end = (self.input.columns + geometry.padding[1]).saturating_sub(x * STRIDE);
+        let end = (self.size[1] + geometry.padding[1]).saturating_sub(x * STRIDE);
         let inside = end.saturating_sub(outside);
         let taps_from = (self.layer.weights.as_ptr()).wrapping_add(first * WIDTH * channels);
-        let row_step = geometry.dilation[0] * self.input.columns * pitch;
+        let row_step = geometry.dilation[0] * self.size[1] * pitch;
         let pixel = line * self.out_columns + x;
         let output = self.output.at(pixel * self.output_pitch);
         let residual = self.residual.at(pixel * self.residual_pitch);
@@ -343,8 +374,8 @@ impl Lines<'_> {
         let geometry = &self.layer.geometry;
         let channels = geometry.output;
         let window = self.window(line, x);
-        let step = geometry.dilation[1] * self.input.pitch;
-        let row_step = geometry.dilation[0] * self.input.columns * self.input.pitch;
+        let step = geometry.dilation[1] * self.pitch;
+        let row_step = geometry.dilation[0] * self.size[1] * self.pitch;
         let pixel = line * self.out_columns + x;
         let output = self.output.at(pixel * self.output_pitch);
         let residual = self.residual.at(pixel * self.residual_pitch);

@@ -40,6 +40,7 @@ mod rows;
 mod simd;
 mod slope;
 mod source;
+mod strips;
 #[cfg(not(target_family = "wasm"))]
 mod team;
 mod threads;

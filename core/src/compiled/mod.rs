@@ -16,6 +16,7 @@ mod fuse;
 #[cfg(feature = "burn")]
 mod listing;
 mod lower;
+mod pairs;
 mod place;
 mod precision;
 mod processor;

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use rekindle_networks::sorting::{gathered, sorted};
 
+use super::pairs::ends;
 use crate::program::{Program, ValueId, Work};
 
 /// Where a value lies, for one image: number `channel` at position `p` is number
@@ -38,8 +39,8 @@ struct Stretch {
     offset: usize,
 }
 
-/// Finds a place for every value.
-pub(super) fn place(program: &Program<'_>) -> Places {
+/// Finds a place for every value; `pairs` of steps are done together.
+pub(super) fn place(program: &Program<'_>, pairs: &[bool]) -> Places {
     // A step may not read and write one buffer. Where joining channels in place would bring that
     // about, the value is written apart and copied.
     let mut apart = BTreeSet::new();
@@ -54,7 +55,7 @@ pub(super) fn place(program: &Program<'_>) -> Places {
                 let is_news = apart.insert(step.output);
                 assert!(is_news, "'{}' reads what it writes", step.name);
             }
-            None => return slots(program, &views, copies),
+            None => return slots(program, pairs, &views, copies),
         }
     }
 }
@@ -139,7 +140,7 @@ fn views(program: &Program<'_>, apart: &BTreeSet<ValueId>) -> (Vec<Stretch>, Cop
 }
 
 /// Gives buffers to slots, so that as few numbers as possible are held at once.
-fn slots(program: &Program<'_>, views: &[Stretch], copies: Copies) -> Places {
+fn slots(program: &Program<'_>, pairs: &[bool], views: &[Stretch], copies: Copies) -> Places {
     // From the first step that writes a buffer to the last that reads it. The image is written before
     // the first step, and what is put out is read after the last.
     let schedule = program.schedule();
@@ -150,6 +151,12 @@ fn slots(program: &Program<'_>, views: &[Stretch], copies: Copies) -> Places {
         };
         let life = lives[view.buffer].get_or_insert([birth, death]);
         *life = [life[0].min(birth), life[1].max(death)];
+    }
+    for [read, written] in ends(program, pairs) {
+        let birth = schedule.life(written).map(|[birth, _]| birth);
+        if let (Some(life), Some(birth)) = (&mut lives[views[read].buffer], birth) {
+            life[1] = life[1].max(birth);
+        }
     }
     let lives = lives.into_iter().enumerate();
     let lives = lives.filter_map(|(buffer, life)| Some((life?, buffer)));

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use rekindle_cpu as cpu;
 use rekindle_cpu::{AttentionShape, ConvGeometry, View, ViewMut};
 
+use super::pairs::pairs;
 use super::place::{Place, Places, place};
 use crate::graph::{Conv, Nonlinearity, Pool, Resample};
 use crate::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId, Weight, Work};
@@ -15,6 +16,8 @@ use crate::program::{Ending, Job, Program, SelfAttention, Shape, Timing, ValueId
 pub struct Processor {
     shapes: Vec<Shape>,
     jobs: Vec<Job<Kind>>,
+    /// Which jobs are done together with the next.
+    joined: Vec<bool>,
     outputs: Vec<ValueId>,
     places: Places,
     /// Images that go through together.
@@ -71,7 +74,8 @@ impl Processor {
     /// size, whose layers go by the same names.
     pub fn like(mut program: Program<'_>, sibling: Option<&Self>) -> Self {
         let names: Vec<String> = program.steps.iter().map(|step| step.name.clone()).collect();
-        let mut places = place(&program);
+        let pairs = pairs(&program);
+        let mut places = place(&program, &pairs);
         let together = program.weights().div_ceil(WEIGHTS_PER_IMAGE).max(1);
         let jobs = program.jobs(|index, work, shape| match work {
             Work::Concat => Kind::Concat(std::mem::take(&mut places.copies[index])),
@@ -81,8 +85,20 @@ impl Processor {
                 pack(work, shape, known.map(|known| &known.kind))
             }
         });
+        let slot = |value: ValueId| places.values[value].slot;
+        let joined = jobs.windows(2).zip(&pairs);
+        let joined = joined.map(|(jobs, is_pair)| match (&jobs[0].kind, &jobs[1].kind) {
+            (Kind::Conv(first, _), Kind::Conv(second, _)) => {
+                // Both may be parts of one joined value, which nobody reads and writes at once.
+                let apart = slot(jobs[0].inputs[0]) != slot(jobs[1].output);
+                *is_pair && apart && first.joins(second)
+            }
+            _ => false,
+        });
+        let joined: Vec<bool> = joined.chain([false]).collect();
         Self {
             jobs,
+            joined,
             shapes: program.shapes,
             outputs: program.outputs,
             places,
@@ -133,9 +149,7 @@ impl Processor {
             let images = groups[index].clone();
             let count = images.len();
             let mut slots = self.slots(count, |slot| fill(images, slot));
-            for job in &self.jobs {
-                self.work(job, count, &mut slots);
-            }
+            self.each(|jobs| self.work(jobs, count, &mut slots));
             let outputs = self.outputs.iter();
             let outputs = outputs.map(|&value| self.copied(&slots, value, count));
             made[index].get_or_init(|| outputs.collect());
@@ -172,20 +186,35 @@ impl Processor {
         clock: impl Fn() -> f64 + Sync,
     ) -> Vec<Timing> {
         let mut slots = self.slots(batch, fill);
-        let jobs = self.jobs.iter().map(|job| {
+        let mut timings = Vec::with_capacity(self.jobs.len());
+        self.each(|jobs| {
             let start = clock();
-            self.work(job, batch, &mut slots);
-            Timing {
-                name: job.name.clone(),
-                kind: job.kind.name(),
-                macs: job.macs * batch as u64,
-                executed: self.executed(job) * batch as u64,
+            self.work(jobs, batch, &mut slots);
+            let sum = |of: &dyn Fn(&Job<Kind>) -> u64| jobs.iter().map(of).sum::<u64>();
+            timings.push(Timing {
+                name: jobs[0].name.clone(),
+                kind: match jobs {
+                    [job] => job.kind.name(),
+                    _ => "strips",
+                },
+                macs: sum(&|job| job.macs) * batch as u64,
+                executed: sum(&|job| self.executed(job)) * batch as u64,
                 seconds: clock() - start,
-            }
+            });
         });
-        let timings = jobs.collect();
         self.keep(slots);
         timings
+    }
+
+    /// Calls `work` with the jobs that are done together, in order.
+    fn each<'a>(&'a self, mut work: impl FnMut(&'a [Job<Kind>])) {
+        let mut first = 0;
+        for (last, joined) in self.joined.iter().enumerate() {
+            if !joined {
+                work(&self.jobs[first..=last]);
+                first = last + 1;
+            }
+        }
     }
 
     /// Buffers, large enough, with the images in them.
@@ -238,6 +267,31 @@ impl Processor {
         jobs.map(|job| (job.name.as_str(), job.kind.name()))
     }
 
+    /// Does two convolutions together.
+    fn in_strips(
+        &self,
+        first: &Job<Kind>,
+        second: &Job<Kind>,
+        batch: usize,
+        slots: &mut [Vec<f32>],
+    ) {
+        let (Kind::Conv(conv, ending), Kind::Conv(next, last)) = (&first.kind, &second.kind) else {
+            unreachable!("only convolutions are done together");
+        };
+        let place = self.places.values[second.output];
+        let mut written = std::mem::take(&mut slots[place.slot]);
+        let output = view_mut(&mut written, place, self.shapes[second.output], batch);
+        let between = self.shapes[first.output];
+        conv.run_before(
+            activation(ending.activation),
+            (next, activation(last.activation)),
+            self.view(slots, first.inputs[0], batch),
+            [between.rows, between.columns],
+            output,
+        );
+        slots[place.slot] = written;
+    }
+
     fn view<'a>(&self, slots: &'a [Vec<f32>], value: ValueId, batch: usize) -> View<'a> {
         let (place, shape) = (self.places.values[value], self.shapes[value]);
         View {
@@ -267,7 +321,12 @@ impl Processor {
         slots[place.slot] = written;
     }
 
-    fn work(&self, job: &Job<Kind>, batch: usize, slots: &mut [Vec<f32>]) {
+    /// Does one job, or two together.
+    fn work(&self, jobs: &[Job<Kind>], batch: usize, slots: &mut [Vec<f32>]) {
+        let (job, next) = (&jobs[0], jobs.get(1));
+        if let (false, Some(next)) = (cfg!(target_family = "wasm"), next) {
+            return self.in_strips(job, next, batch, slots);
+        }
         let place = self.places.values[job.output];
         let shape = self.shapes[job.output];
         match &job.kind {
@@ -623,4 +682,41 @@ fn gather(input: View, order: &[Option<u32>], output: ViewMut) {
     };
     let stride = input.rows * input.columns * pitch;
     each_image(input, output, act, stride);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backbone::find;
+    use crate::compiled::{fuse, lower};
+    use crate::graph::Options;
+    use crate::weights::{Generated, state_dict, take};
+
+    #[test]
+    fn what_is_done_in_strips_gives_the_bits_of_one_step_after_the_other() {
+        for name in ["mobilenet_v3_large", "efficientnet_lite0"] {
+            let side = 224;
+            let architecture = find(name).unwrap();
+            let graph = architecture.whole_graph([3, side, side], &Options::default(), 10);
+            let graph = graph.unwrap();
+            let (tensors, _) = take(graph.tensors(), &Generated).unwrap();
+            let tensors = state_dict([&tensors]);
+            let program = lower(&graph, &tensors, &[graph.output()]).unwrap();
+            let mut processor = Processor::new(fuse(program));
+            let fill = |images: Range<usize>, slot: &mut [f32]| {
+                for (at, number) in slot.iter_mut().enumerate() {
+                    *number = ((at + images.start) % 251) as f32 / 125.0 - 1.0;
+                }
+            };
+            let bits = |processor: &Processor| -> Vec<u32> {
+                let outputs = processor.run(2, fill).concat();
+                outputs.iter().map(|number| number.to_bits()).collect()
+            };
+            let in_strips = bits(&processor);
+            let pairs = processor.joined.iter().filter(|joined| **joined);
+            assert!(pairs.count() > 1, "{name}");
+            processor.joined.fill(false);
+            assert_eq!(in_strips, bits(&processor), "{name}");
+        }
+    }
 }

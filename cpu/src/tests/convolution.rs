@@ -170,6 +170,73 @@ fn depthwise_convolutions_of_random_shapes_match_their_definition() {
 }
 
 #[test]
+fn two_convolutions_in_strips_give_what_they_give_one_after_the_other() {
+    at_every_level(|level, random| {
+        for _ in 0..40 {
+            // Wide enough that a strip holds but a few of the rows, or whole maps.
+            let channels = random.of(&[16, 33, 64]);
+            let kernel = random.of(&[1, 1, 3]);
+            let first = ConvGeometry {
+                input: random.of(&[3, 10, 16]),
+                output: channels,
+                kernel: [kernel; 2],
+                stride: [random.of(&[1, 2]); 2],
+                padding: [kernel / 2; 2],
+                dilation: [1, 1],
+                groups: 1,
+            };
+            let kernel = random.of(&[2, 3, 3, 5]);
+            let second = ConvGeometry {
+                input: channels,
+                output: channels,
+                kernel: [kernel, random.of(&[kernel, 3])],
+                stride: [random.of(&[1, 2, 6]), 1 + random.below(2)],
+                padding: [random.below(7), random.below(3)],
+                dilation: [random.of(&[1, 1, 2]), 1],
+                groups: channels,
+            };
+            let batch = 1 + random.below(3);
+            let size = [1 + random.below(40), random.of(&[7, 60, 130])];
+            let count = |geometry: &ConvGeometry, size: [usize; 2]| {
+                [0, 1].map(|axis| {
+                    let reach = (geometry.kernel[axis] - 1) * geometry.dilation[axis] + 1;
+                    let room = size[axis] + 2 * geometry.padding[axis];
+                    room.saturating_sub(reach) / geometry.stride[axis] + 1
+                })
+            };
+            let between = count(&first, size);
+            let after = count(&second, between);
+            let conv = |random: &mut Random, geometry: ConvGeometry, size| {
+                let depth = geometry.input / geometry.groups;
+                let weights = random.floats(geometry.output * depth * geometry.taps());
+                let bias = random.floats(geometry.output);
+                Conv::new(geometry, weights[..].into(), &bias, size)
+            };
+            let [one, two] = [(first, size), (second, between)]
+                .map(|(geometry, size)| conv(random, geometry, size));
+            let functions = [random.activation(), random.activation()];
+            let input = Maps::random(random, [batch, size[0], size[1], first.input]);
+            let mut inner = Maps::output(random, [batch, between[0], between[1], channels]);
+            let mut apart = Maps::output(random, [batch, after[0], after[1], channels]);
+            let mut together = apart.clone();
+            one.run(input.view(), None, functions[0], inner.view_mut());
+            two.run(inner.view(), None, functions[1], apart.view_mut());
+            assert!(one.joins(&two) && !two.joins(&one));
+            let next = (&two, functions[1]);
+            let output = together.view_mut();
+            one.run_before(functions[0], next, input.view(), between, output);
+            let bits =
+                |maps: &Maps| -> Vec<u32> { maps.data.iter().map(|x| x.to_bits()).collect() };
+            assert_eq!(
+                bits(&together),
+                bits(&apart),
+                "{level:?} {first:?} {second:?} {size:?}"
+            );
+        }
+    });
+}
+
+#[test]
 fn deep_and_wide_convolutions_are_right_across_their_blocks() {
     at_every_level(|level, random| {
         let mut worst = 0.0f64;
