@@ -34,11 +34,7 @@ impl BatchNormTrain {
     /// mean, inverse_std, gamma, beta, residual?, result.
     pub fn kernels(&self, tier: Tier) -> Vec<Kernel> {
         let normed = normed(self.rows, self.channels);
-        let text = |buffers: &[&str]| {
-            let mut text = normed.text(tier, &of_maps(buffers));
-            text.set_f32("EPSILON", self.epsilon);
-            text
-        };
+        let text = |buffers: &[&str]| normed.text(tier, &of_maps(buffers));
         let mut buffers = vec!["x", "mean", "inverse_std", "gamma", "beta"];
         buffers.extend(self.residual.then_some("residual"));
         buffers.push("result");
@@ -48,6 +44,7 @@ impl BatchNormTrain {
             statistics.extend(["running_mean", "running_variance"]);
         }
         let mut join = text(&statistics);
+        join.set_f32("EPSILON", self.epsilon);
         if let Some(share) = self.share {
             join.flag("follows", true).set_f32("SHARE", share);
         }

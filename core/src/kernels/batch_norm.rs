@@ -9,13 +9,11 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, ExtensionType, Flex, backend_extension};
 use burn::tensor::Tensor;
 use {
-    super::adapter::{laid_out, output, runs_wgsl, tier, turned},
+    super::adapter::{laid_out, runs_wgsl, tier, turned},
     super::conv::{CHANNELS_FIRST, CHANNELS_LAST},
-    super::launch::{launch, made},
-    burn::backend::TensorMetadata,
+    super::way_back,
     burn_cubecl::Cube,
-    burn_cubecl::tensor::CubeTensor,
-    rekindle_shaders::{Activation, BatchNormGradient, BatchNormTrain},
+    rekindle_shaders::Activation,
 };
 
 /// What batch norm in training makes.
@@ -245,30 +243,15 @@ impl BatchNormOps for Cube {
         if !runs_wgsl(&x) {
             return in_steps::<Self>(x, gamma, beta, epsilon);
         }
-        let [batch, channels, height, width] = x.shape().dims();
-        let norm = BatchNormTrain {
-            rows: (batch * height * width) as u32,
-            channels: channels as u32,
+        let norm = way_back::ByBatch {
             epsilon: epsilon as f32,
-            share: None,
-            residual: false,
+            share: 0.0,
             activation: Activation::None,
         };
         let tier = tier(&x);
-        let vector = || output(&x, [channels]);
-        let (mean, inverse_std) = (vector(), vector());
-        let scratch = output(&x, [norm.scratch(tier) as usize]);
-        let maps = output(&x, [batch, height, width, channels]);
         let x = laid_out(x, CHANNELS_LAST);
-        let buffers: [&[&CubeTensor]; 3] = [
-            &[&x, &scratch],
-            &[&scratch, &mean, &inverse_std],
-            &[&x, &mean, &inverse_std, &gamma, &beta, &maps],
-        ];
-        let kernels = made(&norm, tier, BatchNormTrain::kernels);
-        for (kernel, buffers) in kernels.iter().zip(buffers) {
-            launch(kernel, buffers);
-        }
+        let [maps, mean, inverse_std] =
+            way_back::by_batch([&x, &gamma, &beta], &[], None, norm, tier);
         ByBatch {
             maps: turned(maps, CHANNELS_FIRST),
             mean,
@@ -287,32 +270,15 @@ impl BatchNormOps for Cube {
         if !runs_wgsl(&x) {
             return gradients_in_steps::<Self>(x, gamma, mean, inverse_std, gradient, epsilon);
         }
-        let [batch, channels, height, width] = x.shape().dims();
-        let norm = BatchNormGradient {
-            rows: (batch * height * width) as u32,
-            channels: channels as u32,
-            activation: Activation::None,
-        };
         let tier = tier(&x);
-        let (dgamma, dbeta) = (output(&x, [channels]), output(&x, [channels]));
-        let sums = output(&x, [2 * channels]);
-        let scratch = output(&x, [norm.scratch(tier) as usize]);
-        let dx = output(&x, [batch, height, width, channels]);
-        let x = laid_out(x, CHANNELS_LAST);
-        let dy = laid_out(gradient, CHANNELS_LAST);
-        let buffers: [&[&CubeTensor]; 3] = [
-            &[&x, &dy, &mean, &inverse_std, &scratch],
-            &[&scratch, &dgamma, &dbeta, &sums],
-            &[&x, &dy, &mean, &inverse_std, &gamma, &sums, &dx],
-        ];
-        let kernels = made(&norm, tier, BatchNormGradient::kernels);
-        for (kernel, buffers) in kernels.iter().zip(buffers) {
-            launch(kernel, buffers);
-        }
+        let [x, dy] = [x, gradient].map(|maps| laid_out(maps, CHANNELS_LAST));
+        // Without a function the summands are not asked for: the factors stand in for them.
+        let given = [&x, &dy, &mean, &inverse_std, &gamma, &gamma];
+        let [dx, gamma, beta] = way_back::of_norm(given, &[], Activation::None, tier);
         ByBatchGradients {
             x: turned(dx, CHANNELS_FIRST),
-            gamma: dgamma,
-            beta: dbeta,
+            gamma,
+            beta,
         }
     }
 }

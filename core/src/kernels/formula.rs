@@ -252,6 +252,26 @@ pub(super) fn own(tensor: CubeTensor) -> CubeTensor {
     }
 }
 
+/// Runs a formula on tensors that lie in their order, and writes into those that it changes, whoever else sees them.
+pub(super) fn launch_formula(formula: Formula, numbers: &[f32], tensors: &[CubeTensor]) {
+    let lengths = (0..).zip(tensors).filter_map(|(buffer, tensor): (u32, _)| {
+        let is_each = formula.terms.contains(&Term::Each(buffer));
+        is_each.then(|| tensor.shape().num_elements())
+    });
+    let count = lengths.max().unwrap_or_default() as u32;
+    let Some(first) = tensors.first().filter(|_| count > 0) else {
+        return;
+    };
+    let tier = tier(first);
+    let form = (formula, Formula::by_four(count));
+    let kernel = made_one(&form, tier, |(formula, by_four), _| {
+        formula.kernel(*by_four)
+    });
+    let (groups, sizes) = Formula::dispatch(count, numbers, tier);
+    let buffers: Vec<&CubeTensor> = tensors.iter().collect();
+    launch_on(&kernel, groups, &sizes, &buffers);
+}
+
 impl FormulaOps for Cube {
     fn computed(
         tensors: Several<Self>,
@@ -271,22 +291,7 @@ impl FormulaOps for Cube {
                 false => tensor,
             });
         }
-        let lengths = (0..).zip(&ready).filter_map(|(buffer, tensor): (u32, _)| {
-            let is_each = formula.terms.contains(&Term::Each(buffer));
-            is_each.then(|| tensor.shape().num_elements())
-        });
-        let count = lengths.max().unwrap_or_default() as u32;
-        let Some(first) = ready.first().filter(|_| count > 0) else {
-            return ready;
-        };
-        let tier = tier(first);
-        let form = (formula, Formula::by_four(count));
-        let kernel = made_one(&form, tier, |(formula, by_four), _| {
-            formula.kernel(*by_four)
-        });
-        let (groups, sizes) = Formula::dispatch(count, &numbers, tier);
-        let buffers: Vec<&CubeTensor> = ready.iter().collect();
-        launch_on(&kernel, groups, &sizes, &buffers);
+        launch_formula(formula, &numbers, &ready);
         ready
     }
 

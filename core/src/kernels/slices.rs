@@ -9,7 +9,7 @@ use burn_cubecl::tensor::CubeTensor;
 use rekindle_shaders::{Formula, Term};
 
 use super::adapter::tier;
-use super::formula::Several;
+use super::formula::{Several, launch_formula};
 use super::launch::{launch_on, made_one};
 
 /// Some numbers of a tensor as a tensor of its own, in the same memory: what is written to one is read from the other.
@@ -36,7 +36,7 @@ pub(crate) fn put(into: &Tensor<1>, numbers: Tensor<1>) {
         numbers: 0,
         results: vec![(0, 0)],
     };
-    written(&formula, &[], vec![into.clone(), numbers]);
+    written(formula, [into.clone(), numbers]);
 }
 
 /// Adds numbers to those in a tensor's memory, whoever else sees it.
@@ -51,15 +51,12 @@ pub(crate) fn put_more(into: &Tensor<1>, numbers: Tensor<1>) {
         numbers: 0,
         results: vec![(0, 2)],
     };
-    written(&formula, &[], vec![into.clone(), numbers]);
+    written(formula, [into.clone(), numbers]);
 }
 
-fn written(formula: &Formula, numbers: &[f32], tensors: Vec<Tensor<1>>) {
-    let tensors = tensors.into_iter().map(Tensor::into_dispatch).collect();
-    let Some(tensors) = Several::of(tensors) else {
-        unreachable!("a formula takes one to eight tensors: {formula:?}")
-    };
-    Dispatch::written(tensors, formula.clone(), numbers.to_vec());
+fn written(formula: Formula, tensors: [Tensor<1>; 2]) {
+    let [into, numbers] = tensors.map(Tensor::into_dispatch);
+    Dispatch::written(into, numbers, formula);
 }
 
 /// A formula for all that lies in some memories, in place: each thing from a [block](Formula::BLOCK) on, with numbers of its
@@ -79,7 +76,7 @@ pub(crate) fn compute_by_block(
     tensors.extend([owners, numbers]);
     let tensors = tensors.into_iter().map(Tensor::into_dispatch).collect();
     let Some(tensors) = Several::of(tensors) else {
-        unreachable!("a formula takes one to six tensors: {formula:?}")
+        unreachable!("a formula takes one to eight tensors: {formula:?}")
     };
     Dispatch::written_by_block(tensors, formula.clone());
 }
@@ -92,10 +89,10 @@ pub(crate) trait SliceOps: Backend {
     }
 
     fn written(
-        #[extension_type] _tensors: Several<Self>,
+        _into: FloatTensor<Self>,
+        _numbers: FloatTensor<Self>,
         _formula: Formula,
-        _numbers: Vec<f32>,
-    ) -> Vec<FloatTensor<Self>> {
+    ) -> FloatTensor<Self> {
         unreachable!("the processor's numbers lie elsewhere")
     }
 
@@ -122,21 +119,13 @@ impl SliceOps for Cube {
     }
 
     fn written(
-        tensors: Several<Self>,
+        into: FloatTensor<Self>,
+        numbers: FloatTensor<Self>,
         formula: Formula,
-        numbers: Vec<f32>,
-    ) -> Vec<FloatTensor<Self>> {
-        let tensors: Vec<CubeTensor> = tensors.all().into_iter().map(into_contiguous).collect();
-        let tier = tier(&tensors[0]);
-        let count = tensors[0].shape().num_elements() as u32;
-        let form = (formula, Formula::by_four(count));
-        let kernel = made_one(&form, tier, |(formula, by_four), _| {
-            formula.kernel(*by_four)
-        });
-        let (groups, sizes) = Formula::dispatch(count, &numbers, tier);
-        let buffers: Vec<&CubeTensor> = tensors.iter().collect();
-        launch_on(&kernel, groups, &sizes, &buffers);
-        tensors
+    ) -> FloatTensor<Self> {
+        let [into, numbers] = [into, numbers].map(into_contiguous);
+        launch_formula(formula, &[], &[into.clone(), numbers]);
+        into
     }
 
     fn written_by_block(tensors: Several<Self>, formula: Formula) -> Vec<FloatTensor<Self>> {

@@ -489,7 +489,13 @@ impl WayBackOps for Cube {
                 vec![result]
             }
             (Work::ColumnSums, &[rows, ref place @ ..]) => vec![summed(rows, place, tier)],
-            (Work::Normalised { norm, follows }, all) => by_batch(all, norm, follows, tier),
+            (Work::Normalised { norm, follows }, &[x, gamma, beta, ref rest @ ..]) => {
+                let (running, residual) = rest.split_at(if follows { 2 } else { 0 });
+                let residual = residual.first().copied();
+                let made = by_batch([x, gamma, beta], running, residual, norm, tier);
+                let running = running.iter().map(|&running| running.clone());
+                made.into_iter().chain(running).collect()
+            }
             (Work::NormalisedAgain(activation), &[x, mean, inverse, gamma, beta]) => {
                 let norm = ByBatch {
                     epsilon: 0.0,
@@ -521,12 +527,10 @@ impl WayBackOps for Cube {
             (
                 Work::NormalisedGradients(activation),
                 &[x, slope, mean, inverse, gamma, beta, ref places @ ..],
-            ) => of_norm(
-                [x, slope, mean, inverse, gamma, beta],
-                places,
-                activation,
-                tier,
-            ),
+            ) => {
+                let given = [x, slope, mean, inverse, gamma, beta];
+                of_norm(given, places, activation, tier).into()
+            }
             (Work::ChannelProducts { by_image }, &[x, slope, ref centred @ ..]) => {
                 products([x, slope], centred, by_image, tier).into()
             }
@@ -747,12 +751,12 @@ fn turned_winograd(sizes: &Sizes, epilogue: Epilogue, tier: Tier) -> Option<Wino
 }
 
 /// The gradients of what a norm was given, of gamma and of beta.
-fn of_norm(
+pub(super) fn of_norm(
     [x, slope, mean, inverse, gamma, beta]: [&CubeTensor; 6],
     places: &[&CubeTensor],
     activation: Activation,
     tier: Tier,
-) -> Vec<CubeTensor> {
+) -> [CubeTensor; 3] {
     let [batch, rows, columns, channels] = maps_of(x);
     let norm = BatchNormGradient {
         rows: (batch * rows * columns) as u32,
@@ -772,7 +776,7 @@ fn of_norm(
     launch(&kernels[1], &[&scratch, &of_gamma, &of_beta, &sums]);
     let last = if ends { &weights[..] } else { &weights[..1] };
     launch(&kernels[2], &[&first, last, &[&sums, &of_x]].concat());
-    vec![of_x, of_gamma, of_beta]
+    [of_x, of_gamma, of_beta]
 }
 
 /// `Σ slope · (x − centre) · scale` and `Σ slope` of each channel, of all images or of each.
@@ -830,12 +834,15 @@ fn in_training(x: &CubeTensor, norm: ByBatch, residual: bool, follows: bool) -> 
     }
 }
 
-fn by_batch(all: &[&CubeTensor], norm: ByBatch, follows: bool, tier: Tier) -> Vec<CubeTensor> {
-    let &[x, gamma, beta, ref rest @ ..] = all else {
-        unreachable!("a norm takes maps, gamma and beta")
-    };
-    let (running, residual) = rest.split_at(if follows { 2 } else { 0 });
-    let norm = in_training(x, norm, !residual.is_empty(), follows);
+/// Maps normalised by the batch's statistics, and these; running ones are changed in place.
+pub(super) fn by_batch(
+    [x, gamma, beta]: [&CubeTensor; 3],
+    running: &[&CubeTensor],
+    residual: Option<&CubeTensor>,
+    norm: ByBatch,
+    tier: Tier,
+) -> [CubeTensor; 3] {
+    let norm = in_training(x, norm, residual.is_some(), !running.is_empty());
     let channels = norm.channels as usize;
     let [mean, inverse] = [output(x, [channels]), output(x, [channels])];
     let scratch = output(x, [norm.scratch(tier) as usize]);
@@ -846,10 +853,11 @@ fn by_batch(all: &[&CubeTensor], norm: ByBatch, follows: bool, tier: Tier) -> Ve
         &kernels[1],
         &[&[&scratch, &mean, &inverse], running].concat(),
     );
-    let first = [x, &mean, &inverse, gamma, beta];
-    launch(&kernels[2], &[&first[..], residual, &[&maps]].concat());
-    let running = running.iter().map(|&running| running.clone());
-    [maps, mean, inverse].into_iter().chain(running).collect()
+    let mut last = vec![x, &mean, &inverse, gamma, beta];
+    last.extend(residual);
+    last.push(&maps);
+    launch(&kernels[2], &last);
+    [maps, mean, inverse]
 }
 
 /// How many images and channels there are, and room for what a window makes of them.

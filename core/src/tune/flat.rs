@@ -96,10 +96,7 @@ impl Flat {
         if all.len() != self.names.len() || slots != self.slots {
             return false;
         }
-        let known: BTreeMap<&str, &Written> = all
-            .iter()
-            .map(|(name, _, written)| (&name[..], written))
-            .collect();
+        let known = by_name(all);
         self.groups.iter().all(|group| {
             let names = &self.names[group.parameters.clone()];
             let first = known.get(&names[0][..]);
@@ -128,10 +125,7 @@ impl Flat {
         scale: Option<&Tensor<1>>,
         device: &Device,
     ) {
-        let known: BTreeMap<&str, &Written> = all
-            .iter()
-            .map(|(name, _, written)| (&name[..], written))
-            .collect();
+        let known = by_name(all);
         for group in &self.groups {
             let names = &self.names[group.parameters.clone()];
             let written = names.iter().filter_map(|name| known.get(&name[..]));
@@ -154,6 +148,13 @@ impl Flat {
             compute_by_block(first.formula(), tensors, group.owners.clone(), numbers);
         }
     }
+}
+
+/// The rules of parameters by their names.
+fn by_name(all: &[(String, Moved, Written)]) -> BTreeMap<&str, &Written> {
+    all.iter()
+        .map(|(name, _, written)| (&name[..], written))
+        .collect()
 }
 
 impl Group {
